@@ -1,0 +1,18 @@
+"""From files to arrays: clips, folds, decoded audio, and the pool on the device.
+
+The readers import neither JAX nor a decoder until they need one, so that the tables of a
+data set can be read anywhere. The pool, which lives on the device, is `asc_jax.data.pool`.
+"""
+
+from asc_jax.data.clips import Clip, Dataset, PublishedFold, read_dataset
+from asc_jax.data.folds import Split, location_folds, make_splits
+
+__all__ = [
+    "Clip",
+    "Dataset",
+    "PublishedFold",
+    "Split",
+    "location_folds",
+    "make_splits",
+    "read_dataset",
+]

@@ -1,0 +1,274 @@
+"""From a waveform to a log-mel spectrogram, as pure functions that jit, vmap and grad pass through.
+
+Names and meanings are librosa's; every function equals its librosa namesake to float32
+rounding. `T` samples, `N` frames, `M` mel bands; leading axes (...) are kept.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asc_jax.errors import InputError
+
+# Windows of the form a - (1 - a) cos(2 pi n / length), by their a.
+WINDOWS = {"hann": 0.5, "hamming": 0.54}
+PAD_MODES = ("constant", "reflect")
+NORMS = ("slaney", "none")
+
+# Half the resampling filter, in samples of the slower of the two rates, and the Kaiser
+# window's stopband in dB. They put the transition band at 0.94 to 1.06 of the smaller
+# Nyquist frequency.
+_RESAMPLE_HALF_WIDTH = 64
+_RESAMPLE_STOPBAND_DB = 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontendConfig:
+    """How a waveform becomes a log-mel spectrogram. Hashable: a static argument of `jit`.
+
+    Attributes:
+      sr: sampling rate, Hz.
+      n_fft: length of the transform, samples.
+      win_length: length of the window, samples; it is centred in `n_fft` and zero outside.
+      hop_length: samples from one frame to the next.
+      n_mels: number of mel bands.
+      fmin: lower edge of the lowest band, Hz.
+      fmax: upper edge of the highest band, Hz; 0 means `sr / 2`.
+      window: "hann" or "hamming", periodic.
+      power: exponent of the magnitude: 1 for magnitudes, 2 for powers.
+      htk: HTK's mel scale instead of Slaney's.
+      norm: "slaney" (each band has unit area in Hz) or "none" (unit peak).
+      center: frame t is centred on sample `t * hop_length`.
+      pad_mode: what stands beyond both ends if `center`: "constant" (zeros) or "reflect".
+      log_floor: added to the mel spectrum before the logarithm.
+
+    Raises:
+      InputError: a value that no frontend can have.
+    """
+
+    sr: int = 48_000
+    n_fft: int = 2048
+    win_length: int = 1920
+    hop_length: int = 960
+    n_mels: int = 40
+    fmin: float = 0.0
+    fmax: float = 0.0
+    window: str = "hamming"
+    power: float = 1.0
+    htk: bool = False
+    norm: str = "slaney"
+    center: bool = True
+    pad_mode: str = "constant"
+    log_floor: float = 2.2e-16
+
+    def __post_init__(self):
+        for field in ("sr", "n_fft", "win_length", "hop_length", "n_mels"):
+            value = getattr(self, field)
+            if value < 1:
+                raise InputError(f"frontend.{field}={value}: must be at least 1")
+        if self.win_length > self.n_fft:
+            raise InputError(
+                f"frontend.win_length={self.win_length}: must not exceed n_fft={self.n_fft}"
+            )
+        if not 0 <= self.fmin < self.highest <= self.sr / 2:
+            raise InputError(
+                f"frontend.fmin={self.fmin:g}, fmax={self.fmax:g}: must satisfy "
+                f"0 <= fmin < fmax <= sr / 2 = {self.sr / 2:g} (fmax=0 means sr / 2)"
+            )
+        if not (0 < self.power < math.inf and 0 < self.log_floor < math.inf):
+            raise InputError("frontend.power and frontend.log_floor: must be above 0")
+        for field, choices in (("window", WINDOWS), ("pad_mode", PAD_MODES), ("norm", NORMS)):
+            if getattr(self, field) not in choices:
+                raise InputError(
+                    f"frontend.{field}={getattr(self, field)!r}: must be one of {', '.join(choices)}"
+                )
+
+    @property
+    def highest(self) -> float:
+        """The upper edge of the highest mel band, Hz."""
+        return self.fmax or self.sr / 2
+
+    def n_frames(self, n_samples: int) -> int:
+        """The number of frames that `n_samples` samples give."""
+        padding = 2 * (self.n_fft // 2) if self.center else 0
+        return 1 + (n_samples + padding - self.n_fft) // self.hop_length
+
+
+def stft(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
+    """Short-time Fourier transform.
+
+    Args:
+      waveform: (..., T) float32.
+      cfg: the frontend's parameters.
+
+    Returns:
+      (..., N, 1 + n_fft // 2) complex64; N = 1 + T // hop_length if `cfg.center`.
+
+    Raises:
+      InputError: the waveform is too short for one frame.
+
+    Source: librosa.stft (frames last there, before the frequencies here).
+    """
+    n_samples = waveform.shape[-1]
+    n_frames = cfg.n_frames(n_samples)
+    if n_frames < 1 or n_samples < 1:
+        raise InputError(
+            f"a waveform of {n_samples} samples is shorter than one frame; it needs "
+            f"{1 if cfg.center else cfg.n_fft} (frontend.n_fft={cfg.n_fft})"
+        )
+    if cfg.center:
+        ends = [(0, 0)] * (waveform.ndim - 1) + [(cfg.n_fft // 2, cfg.n_fft // 2)]
+        waveform = jnp.pad(waveform, ends, mode=cfg.pad_mode)
+    frames = _frames(waveform, n_frames, cfg.n_fft, cfg.hop_length)
+    return jnp.fft.rfft(frames * _window(cfg), axis=-1)
+
+
+def _frames(waveform: jax.Array, n_frames: int, length: int, hop: int) -> jax.Array:
+    """(..., T) -> (..., N, length): overlapping frames out of whole hops.
+
+    Slices and one concatenation instead of a gather: both directions of it are plain
+    copies on every platform.
+    """
+    hops_per_frame = -(-length // hop)
+    n_hops = n_frames - 1 + hops_per_frame
+    surplus = n_hops * hop - waveform.shape[-1]
+    ends = [(0, 0)] * (waveform.ndim - 1) + [(0, max(surplus, 0))]
+    hops = jnp.pad(waveform, ends)[..., : n_hops * hop]
+    hops = hops.reshape(*waveform.shape[:-1], n_hops, hop)
+    frames = jnp.concatenate(
+        [hops[..., i : i + n_frames, :] for i in range(hops_per_frame)], axis=-1
+    )
+    return frames[..., :length]
+
+
+def _window(cfg: FrontendConfig) -> np.ndarray:
+    """(n_fft,) float32: the periodic window, centred in the transform."""
+    a = WINDOWS[cfg.window]
+    phase = 2 * np.pi * np.arange(cfg.win_length) / cfg.win_length
+    before = (cfg.n_fft - cfg.win_length) // 2
+    window = np.zeros(cfg.n_fft)
+    window[before : before + cfg.win_length] = a - (1 - a) * np.cos(phase)
+    return window.astype(np.float32)
+
+
+def mel_filterbank(cfg: FrontendConfig) -> np.ndarray:
+    """Triangular mel filters.
+
+    Args:
+      cfg: the frontend's parameters.
+
+    Returns:
+      (1 + n_fft // 2, M) float32: a spectrum times this is a mel spectrum.
+
+    Source: librosa.filters.mel (transposed).
+    """
+    frequencies = np.linspace(0, cfg.sr / 2, 1 + cfg.n_fft // 2)
+    lowest, highest = hz_to_mel(np.array([cfg.fmin, cfg.highest]), htk=cfg.htk)
+    edges = mel_to_hz(np.linspace(lowest, highest, cfg.n_mels + 2), htk=cfg.htk)
+    rising = (frequencies[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
+    falling = (edges[None, 2:] - frequencies[:, None]) / np.diff(edges)[None, 1:]
+    filters = np.maximum(0, np.minimum(rising, falling))
+    if cfg.norm == "slaney":
+        filters = filters * (2 / (edges[2:] - edges[:-2]))
+    return filters.astype(np.float32)
+
+
+def hz_to_mel(frequency: np.ndarray, *, htk: bool) -> np.ndarray:
+    """Hz to mel. Source: HTK's formula, or Slaney's (linear below 1 kHz, then logarithmic)."""
+    if htk:
+        return 2595 * np.log10(1 + frequency / 700)
+    logarithmic = 15 + 27 * np.log(np.maximum(frequency, 1e-9) / 1000) / np.log(6.4)
+    return np.where(frequency < 1000, frequency * 3 / 200, logarithmic)
+
+
+def mel_to_hz(mel: np.ndarray, *, htk: bool) -> np.ndarray:
+    """Mel to Hz: the inverse of `hz_to_mel`."""
+    if htk:
+        return 700 * (10 ** (mel / 2595) - 1)
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+
+
+def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
+    """Log-mel spectrogram.
+
+    Args:
+      waveform: (..., T) float32.
+      cfg: the frontend's parameters.
+
+    Returns:
+      (..., N, M) float32, natural logarithm; N = 1 + T // hop_length if `cfg.center`.
+
+    Raises:
+      InputError: the waveform is too short for one frame.
+
+    Source: report §2.1; the DCASE 2018 baseline for what the report leaves open.
+    """
+    spectrum = stft(waveform, cfg)
+    power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    if cfg.power != 2:
+        # The gradient of x ** 0.5 at 0 is infinite; digital silence has many zeros.
+        silent = power == 0
+        power = jnp.where(silent, 0, jnp.where(silent, 1, power) ** (cfg.power / 2))
+    # float32 products may otherwise run as TF32 on a GPU, as bfloat16 on a TPU.
+    mel = jnp.matmul(power, mel_filterbank(cfg), precision="highest")
+    return jnp.log(mel + cfg.log_floor)
+
+
+def resample(waveform: jax.Array, orig_sr: int, target_sr: int) -> jax.Array:
+    """Changes the sampling rate with a polyphase Kaiser-windowed sinc filter.
+
+    Args:
+      waveform: (..., T) float32.
+      orig_sr: its rate, Hz.
+      target_sr: the wanted rate, Hz.
+
+    Returns:
+      (..., ceil(T * target_sr / orig_sr)) float32; sample 0 stays at time 0.
+
+    Raises:
+      InputError: a rate below 1.
+    """
+    if orig_sr < 1 or target_sr < 1:
+        raise InputError(f"resample from {orig_sr} to {target_sr} Hz: rates must be at least 1")
+    if orig_sr == target_sr:
+        return waveform
+    divisor = math.gcd(orig_sr, target_sr)
+    up, down = target_sr // divisor, orig_sr // divisor
+    kernel, reach = _resample_kernel(up, down)  # (K, up)
+    n_out = -(-waveform.shape[-1] * up // down)
+    n_blocks = -(-n_out // up)
+    flat = waveform.reshape(-1, waveform.shape[-1], 1)
+    after = (n_blocks - 1) * down + kernel.shape[0] - reach - flat.shape[1]
+    # One strided convolution: block m of `up` output samples starts at input sample m * down.
+    out = jax.lax.conv_general_dilated(
+        flat,
+        kernel[:, None, :],
+        window_strides=(down,),
+        padding=[(reach, after)],
+        dimension_numbers=("NTC", "TIO", "NTC"),
+        precision="highest",
+    )
+    return out.reshape(*waveform.shape[:-1], n_blocks * up)[..., :n_out]
+
+
+def _resample_kernel(up: int, down: int) -> tuple[np.ndarray, int]:
+    """The interpolation filters of all `up` output phases over one window of input samples.
+
+    Returns:
+      (K, up) float32 filters, and how many samples before the block the window starts.
+    """
+    widen = max(1.0, down / up)  # input samples per sample of the slower rate
+    half_width = _RESAMPLE_HALF_WIDTH * widen
+    reach = math.ceil(half_width)
+    position = np.arange(-reach, down + reach + 1)[:, None]  # input sample, from the block's
+    time = np.arange(up)[None, :] * down / up  # of each output, in input samples
+    distance = (position - time) / widen
+    beta = 0.1102 * (_RESAMPLE_STOPBAND_DB - 8.7)  # Kaiser's formula
+    inside = np.clip(1 - (distance / _RESAMPLE_HALF_WIDTH) ** 2, 0, None)
+    window = np.where(inside > 0, np.i0(beta * np.sqrt(inside)) / np.i0(beta), 0)
+    kernel = np.sinc(distance) * window
+    kernel /= kernel.sum(axis=0)  # every phase passes a constant unchanged
+    return kernel.astype(np.float32), reach

@@ -1,0 +1,70 @@
+"""The official baseline of DCASE 2018 Task 1: two convolutions and a dense layer."""
+
+import functools
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from asc_jax.errors import InputError
+from asc_jax.models.conv import conv_general_dilated
+
+
+class Baseline(nn.Module):
+    """The baseline network; 116,118 parameters with its moving statistics at 40 x 500 inputs.
+
+    Its batch normalisation has the frequency axis for its features. That is a quirk of the
+    original (channels last data, normalised over axis 1), which the parameter count needs.
+
+    Attributes:
+      n_classes: number of classes K.
+      dropout_rate: after each pooling and before the last layer.
+      dtype: of the computation; parameters and statistics are float32.
+      axis_name: mesh axis that the batch is sharded over, for batch normalisation.
+
+    Source: DCASE-REPO/dcase2018_baseline, task1; Keras's defaults for initial values,
+    batch normalisation and padding.
+    """
+
+    kernel_scheme: ClassVar[str] = "glorot_uniform"  # what its kernel_init are, by name
+
+    n_classes: int
+    dropout_rate: float = 0.3
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
+        """(B, N, M) standardised log-mels -> (B, K) logits, float32. Needs M >= 20, N >= 500."""
+        n_frames, n_mels = log_mel.shape[1:]
+        if n_mels < 20 or n_frames < 500:
+            raise InputError(
+                f"model.name='baseline' pools 20 bands and 500 frames into one; it cannot take "
+                f"{n_mels} bands x {n_frames} frames: raise frontend.n_mels or data.n_frames, or "
+                "choose another model"
+            )
+        x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
+        for width, window in ((32, (5, 5)), (64, (4, 100))):
+            x = nn.Conv(
+                width,
+                (7, 7),
+                dtype=self.dtype,
+                kernel_init=nn.initializers.glorot_uniform(),
+                conv_general_dilated=conv_general_dilated,
+            )(x)
+            x = nn.BatchNorm(
+                use_running_average=not train,
+                axis=1,
+                momentum=0.99,
+                epsilon=1e-3,
+                dtype=self.dtype,
+                axis_name=self.axis_name if train else None,
+            )(x)
+            x = nn.max_pool(nn.relu(x), window, window)
+            x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        x = nn.relu(dense(100)(x))
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        return dense(self.n_classes)(x)

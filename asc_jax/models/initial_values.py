@@ -1,0 +1,60 @@
+"""Initial variables of a network, drawn on the host.
+
+`network.init` gives the same distributions, but its many small random draws take XLA up to
+a minute to compile for the deeper networks; drawing them with numpy takes a second, and
+gives the same values on every platform.
+"""
+
+import math
+import zlib
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+
+def initial_variables(
+    network: nn.Module, input_shape: tuple[int, ...], *, seed: int, fold: int
+) -> dict:
+    """A network's variables before training.
+
+    Kernels follow the network's `kernel_scheme`; scales and variances are 1; biases and
+    means are 0.
+
+    Args:
+      network: a module of `asc_jax.models`.
+      input_shape: of one batch, without looking at its values: (B, N, M).
+      seed: the run's.
+      fold: the fold's number: folds start from different values.
+
+    Returns:
+      The variable collections ("params", "batch_stats"), float32 numpy arrays.
+    """
+    shapes = jax.eval_shape(
+        lambda key, x: network.init(key, x, train=False),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct(input_shape, np.float32),
+    )
+
+    def draw(path, leaf) -> np.ndarray:
+        kind = path[-1].key
+        if kind in ("scale", "var"):
+            return np.ones(leaf.shape, np.float32)
+        if kind in ("bias", "mean"):
+            return np.zeros(leaf.shape, np.float32)
+        name = zlib.crc32(jax.tree_util.keystr(path).encode())
+        return _kernel(network.kernel_scheme, leaf.shape, np.random.default_rng([seed, fold, name]))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def _kernel(scheme: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A kernel (..., C, C_out), by the number of inputs and outputs of one of its units."""
+    taps = math.prod(shape[:-2])
+    fan_in, fan_out = taps * shape[-2], taps * shape[-1]
+    if scheme == "he_normal":
+        return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_in))
+    if scheme == "glorot_uniform":
+        limit = math.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+    raise ValueError(f"no such scheme: {scheme}")

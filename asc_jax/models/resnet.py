@@ -1,0 +1,182 @@
+"""ResNet-rev and SE-ResNet-rev: the report's residual networks on log-mel spectrograms."""
+
+import functools
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from asc_jax.models.conv import conv_general_dilated
+from asc_jax.models.receptive_field import kernels_within
+from asc_jax.models.squeeze_excite import SqueezeExcite
+
+BLOCKS = ("basic", "bottleneck")
+SHORTCUTS = ("projection", "zero_pad")
+ORDERS = ("post_activation", "pre_activation")
+HEADS = ("average", "max", "average_max")
+
+STEM_KERNEL, STEM_STRIDE = 5, 2  # report, Table 1
+POOL_KERNEL, POOL_STRIDE = 3, 2  # report, Table 1
+
+Conv = functools.partial(
+    nn.Conv,
+    use_bias=False,  # batch normalisation follows and has one
+    conv_general_dilated=conv_general_dilated,
+    kernel_init=nn.initializers.he_normal(),
+)
+Dense = functools.partial(nn.Dense, kernel_init=nn.initializers.he_normal())
+
+
+class ResNet(nn.Module):
+    """The revised ResNet, with squeeze-and-excitation if `se_ratio` is above 0.
+
+    Attributes:
+      n_classes: number of classes K.
+      stage_sizes: residual blocks per stage; (3, 4, 6, 3) or (3, 8, 36, 3) in the report.
+      stage_strides: stride of the first block of each stage.
+      width: channels of the first stage; each further stage doubles them.
+      block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times the channels).
+      order: "post_activation" (convolution, normalisation, ReLU) or "pre_activation".
+      shortcut: what joins maps of different shapes, "projection" (1x1) or "zero_pad".
+      se_ratio: squeeze ratio; 0 for no squeeze-and-excitation.
+      max_receptive_field: frames; 3x3 convolutions that would exceed it become 1x1; 0 for
+        no limit. Source: Koutini et al., arXiv:1907.01803.
+      head: pooling over the last map, "average", "max" or the sum of both.
+      dtype: of the computation; parameters and statistics are float32.
+      axis_name: mesh axis that the batch is sharded over, for batch normalisation.
+
+    Source: report §2.4 and Table 1.
+    """
+
+    kernel_scheme: ClassVar[str] = "he_normal"  # what the kernel_init above are, by name
+
+    n_classes: int
+    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    stage_strides: tuple[int, ...] = (1, 2, 2, 2)
+    width: int = 32
+    block: str = "basic"
+    order: str = "post_activation"
+    shortcut: str = "projection"
+    se_ratio: int = 0
+    max_receptive_field: int = 0
+    head: str = "average"
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
+        """(B, N, M) standardised log-mels -> (B, K) logits, float32."""
+        norm = functools.partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            dtype=self.dtype,
+            axis_name=self.axis_name if train else None,
+        )
+        kernels = iter(
+            kernels_within(self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block)
+        )
+        x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
+        x = same_conv(self.width, STEM_KERNEL, STEM_STRIDE, self.dtype, name="stem")(x)
+        if self.order == "post_activation":
+            x = nn.relu(norm(name="stem_norm")(x))
+        x = max_pool(x)
+        for stage, (n_blocks, stride) in enumerate(
+            zip(self.stage_sizes, self.stage_strides, strict=True), start=1
+        ):
+            for block in range(1, n_blocks + 1):
+                x = ResidualBlock(
+                    channels=self.width * 2 ** (stage - 1),
+                    stride=stride if block == 1 else 1,
+                    kernels=next(kernels),
+                    block=self.block,
+                    order=self.order,
+                    shortcut=self.shortcut,
+                    se_ratio=self.se_ratio,
+                    norm=norm,
+                    dtype=self.dtype,
+                    name=f"stage{stage}_block{block}",
+                )(x)
+        if self.order == "pre_activation":
+            x = nn.relu(norm(name="last_norm")(x))
+        return Dense(self.n_classes, name="classifier")(self.pool(x.astype(jnp.float32)))
+
+    def pool(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, C) -> (B, C)."""
+        average, highest = jnp.mean(x, axis=(1, 2)), jnp.max(x, axis=(1, 2))
+        return {"average": average, "max": highest, "average_max": average + highest}[self.head]
+
+
+class ResidualBlock(nn.Module):
+    """A residual block, with squeeze-and-excitation before the addition.
+
+    Attributes:
+      channels: of the block's 3x3 convolutions.
+      stride: of its first 3x3 convolution.
+      kernels: sizes of its convolutions, (3, 3) or (1, 3, 1) unless limited.
+      block: and all that follow: see `ResNet`.
+
+    Source: report Fig. 2(b) and 2(c).
+    """
+
+    channels: int
+    stride: int
+    kernels: tuple[int, ...]
+    block: str
+    order: str
+    shortcut: str
+    se_ratio: int
+    norm: type[nn.Module]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, C) -> (B, H', W', C')."""
+        basic = self.block == "basic"
+        widths = (self.channels,) * 2 if basic else (self.channels, self.channels, 4 * self.channels)
+        strides = (self.stride, 1) if basic else (1, self.stride, 1)
+        pre = self.order == "pre_activation"
+        shortcut, y = x, x
+        for i, (width, kernel, stride) in enumerate(
+            zip(widths, self.kernels, strides, strict=True), start=1
+        ):
+            conv = same_conv(width, kernel, stride, self.dtype, name=f"conv{i}")
+            norm = self.norm(name=f"norm{i}")
+            if pre:
+                y = nn.relu(norm(y))
+                if i == 1 and self._changes_shape(x, widths[-1]):
+                    shortcut = y  # He et al. 2016: a projection sees the activation
+                y = conv(y)
+            else:
+                y = norm(conv(y))
+                y = nn.relu(y) if i < len(widths) else y
+        if self.se_ratio:
+            y = SqueezeExcite(self.se_ratio, self.dtype, name="squeeze_excite")(y)
+        if self._changes_shape(x, widths[-1]):
+            shortcut = self._reshape(shortcut, widths[-1], normalise=not pre)
+        return y + shortcut if pre else nn.relu(y + shortcut)
+
+    def _changes_shape(self, x: jax.Array, width: int) -> bool:
+        return self.stride != 1 or x.shape[-1] != width
+
+    def _reshape(self, x: jax.Array, width: int, *, normalise: bool) -> jax.Array:
+        """The shortcut's map, on the block's output shape."""
+        if self.shortcut == "zero_pad":
+            x = x[:, :: self.stride, :: self.stride]
+            return jnp.pad(x, [(0, 0)] * 3 + [(0, width - x.shape[-1])])
+        x = same_conv(width, 1, self.stride, self.dtype, name="projection")(x)
+        return self.norm(name="projection_norm")(x) if normalise else x
+
+
+def same_conv(width: int, kernel: int, stride: int, dtype, name: str) -> nn.Module:
+    """A square convolution, zero-padded alike on both sides (as PyTorch does it)."""
+    return Conv(
+        width, (kernel, kernel), (stride, stride), padding=kernel // 2, dtype=dtype, name=name
+    )
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """(B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), C). Source: report Table 1."""
+    pad = (POOL_KERNEL // 2, POOL_KERNEL // 2)
+    return nn.max_pool(x, (POOL_KERNEL,) * 2, (POOL_STRIDE,) * 2, padding=(pad, pad))

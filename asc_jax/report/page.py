@@ -1,0 +1,171 @@
+"""The report page of a run: one HTML file that asks nothing of a network.
+
+`report.json` and `metrics.jsonl` of a run folder become `report.html`, made to be read on a
+screen, on a phone or on paper, and `figures/*.svg`, made for a paper.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asc_jax.errors import InputError
+from asc_jax.report import figures, sections
+from asc_jax.report.style import STYLE
+from asc_jax.report.tables import Markup, bar, interval, percent, text
+
+# The policy makes sure of what the page promises: no request leaves it, no script runs.
+HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+"""
+
+
+def write_page(workdir: pathlib.Path) -> pathlib.Path:
+    """Write the report page of a run and its figures.
+
+    Args:
+        workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
+            has no learning curves.
+
+    Returns:
+        The path of `report.html`. The same input gives the same bytes.
+
+    Raises:
+        InputError: `report.json` is missing, or one of the two files is not JSON.
+    """
+    workdir = pathlib.Path(workdir)
+    report = read_report(workdir / "report.json")
+    metrics = read_metrics(workdir / "metrics.jsonl")
+    drawings = draw_figures(report, metrics)
+    for name, svg in drawings.items():
+        write_text(workdir / name, svg)
+    page = workdir / "report.html"
+    write_text(page, render_page(report, metrics, list(drawings)))
+    return page
+
+
+def read_report(path: pathlib.Path) -> dict[str, Any]:
+    """The content of `report.json`."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        mend = f"run asc-jax evaluate --workdir={path.parent} first"
+        raise InputError(f"{path} does not exist: {mend}") from None
+    except ValueError as error:
+        mend = f"run asc-jax evaluate --workdir={path.parent} again"
+        raise InputError(f"{path} is not JSON ({error}): {mend}") from None
+    if not isinstance(report, dict) or report.get("format", 1) != 1:
+        raise InputError(f"{path} is not a report of format 1: write it again with this version")
+    return report
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The epochs of `metrics.jsonl` in order; none where there is no such file."""
+    if not path.exists():
+        return []
+    by_epoch = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), 1):
+        if not line.endswith("\n"):
+            continue  # a run was stopped while it wrote its last line
+        try:
+            record = json.loads(line)
+            # A run that was resumed writes an epoch again: its last word counts.
+            by_epoch[record["epoch"]] = record
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}:{number} is no epoch in JSON: delete that line") from None
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def write_text(path: pathlib.Path, content: str) -> None:
+    """Write a file whole: a reader finds the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:
+    """The figures for a paper by their path in the run folder."""
+    drawings = {}
+    for scored in report.get("lists", []):
+        for system in scored["systems"][:1]:
+            if system.get("confusion"):
+                svg = figures.confusion_figure(
+                    sections.scene_labels(report, system), system["confusion"]
+                )
+                drawings[sections.figure_name("confusion", scored)] = svg
+            if system.get("per_class"):
+                svg = figures.per_class_figure(system["per_class"])
+                drawings[sections.figure_name("per_class", scored)] = svg
+    if any(record.get("loss") for record in metrics):
+        drawings["figures/learning_curves.svg"] = figures.learning_curves_figure(metrics)
+    return drawings
+
+
+def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[str]) -> str:
+    """The page as HTML.
+
+    Args:
+        report: the content of `report.json`.
+        metrics: the epochs of `metrics.jsonl`.
+        drawings: the paths of the figures, to be linked.
+    """
+    title = report.get("title", "Run")
+    parts = sections.all_sections(report, metrics, drawings)
+    links = "\n".join(
+        f'<a href="#s{i}">{text(heading)}</a>' for i, (heading, _) in enumerate(parts)
+    )
+    bodies = "\n".join(
+        f'<section id="s{i}">\n<h2>{text(heading)}</h2>\n{body}\n</section>'
+        for i, (heading, body) in enumerate(parts)
+    )
+    # The title of the window is no place for <wbr>.
+    window = text(title).replace("<wbr>", "")
+    return (
+        f"{HEAD}<title>{window}: acoustic scene classification</title>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n"
+        f'<p class="kicker">Acoustic scene classification, report of a run</p>\n'
+        f"<h1>{text(title)}</h1>\n{origin(report)}\n{headline(report)}\n"
+        f"<nav>\n{links}\n</nav>\n</header>\n{bodies}\n{sections.colophon(report)}\n"
+        "</main>\n</body>\n</html>\n"
+    )
+
+
+def origin(report: Mapping) -> Markup:
+    """The line under the title: config, device, date."""
+    created = report.get("created", "")
+    date = created[:16].replace("T", " ") + (" UTC" if created.endswith("Z") else "")
+    parts = [report.get("config"), report.get("device"), date]
+    return Markup(f'<p class="muted">{" · ".join(text(part) for part in parts if part)}</p>')
+
+
+def headline(report: Mapping) -> Markup:
+    """The primary system's class-wise accuracy: on the test list first where there is one."""
+    scored_lists = [scored for scored in report.get("lists", []) if scored["systems"]]
+    blocks = []
+    for scored in sorted(scored_lists, key=lambda s: s["name"] != "test"):
+        system = scored["systems"][0]
+        score = system["class_wise_accuracy"]
+        bounds = interval(score)
+        spread = f"95 % interval {bounds}" if bounds else ""
+        name = text(sections.list_title(scored))
+        blocks.append(
+            f'<div>\n<p class="kicker">Class-wise accuracy, {name}</p>\n'
+            f'<p class="number">{percent(score.get("value"))}<small> %</small></p>\n'
+            f"{bar(score)}\n<p>{text(spread)}</p>\n"
+            f'<p class="muted">{text(system["name"])}; {sections.size_of(scored)}</p>\n</div>'
+        )
+    if not blocks:
+        return Markup('<p class="muted">No list with labels was scored in this run.</p>')
+    return Markup(f'<div class="headline">\n{"".join(blocks)}\n</div>')
