@@ -5,21 +5,52 @@ import concurrent.futures
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from asc_jax.errors import InputError
 
+T = TypeVar("T")
+
 # Lossy codecs pad a clip's end by up to a few frames; more than this is another clip.
 LENGTH_TOLERANCE_S = 0.05
+
+
+def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
+    """Decodes an audio file of any format that libsndfile reads, at full resolution.
+
+    Args:
+      path: the file.
+
+    Returns:
+      (T, channels) float32, and its sampling rate, Hz.
+
+    Raises:
+      InputError: the file is missing, empty, truncated, no audio, or holds NaN.
+    """
+    import soundfile
+
+    path = pathlib.Path(path)
+    _refuse_broken(path)
+    try:
+        samples, sr = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = str(getattr(error, "error_string", None) or error).strip().rstrip(".")
+        raise InputError(f"{path}: not readable as audio ({reason}); replace the file") from None
+    if len(samples) == 0:
+        raise InputError(f"{path}: holds no samples; replace the file")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
+    return samples, sr
 
 
 def read_waveform(path: str | pathlib.Path, *, sr: int, channels: int = 0) -> np.ndarray:
     """Decodes an audio file to mono at the wanted rate.
 
     Args:
-      path: any format that libsndfile reads; 24-bit and float files keep their resolution.
+      path: the file; see `decode`.
       sr: the wanted rate, Hz; a file of another rate is resampled with soxr (HQ).
       channels: how many channels the file must have; 0 for any.
 
@@ -27,30 +58,17 @@ def read_waveform(path: str | pathlib.Path, *, sr: int, channels: int = 0) -> np
       (T,) float32: the mean of the channels.
 
     Raises:
-      InputError: the file is missing, empty, truncated, no audio, holds NaN, or has
-        another number of channels.
+      InputError: as `decode`, or the file has another number of channels.
 
     Source: report §2.1 (mono as the average of the channels).
     """
-    import soundfile
-
-    path = pathlib.Path(path)
-    _refuse_broken(path)
-    try:
-        samples, file_sr = soundfile.read(path, dtype="float32", always_2d=True)  # (T, channels)
-    except (soundfile.LibsndfileError, OSError) as error:
-        reason = str(getattr(error, "error_string", None) or error).strip().rstrip(".")
-        raise InputError(f"{path}: not readable as audio ({reason}); replace the file") from None
-    if len(samples) == 0:
-        raise InputError(f"{path}: holds no samples; replace the file")
+    samples, file_sr = decode(path)
     if channels and samples.shape[1] != channels:
         raise InputError(
-            f"{path}: has {samples.shape[1]} channels, not {channels}; replace the file, "
-            f"or set data.channels={samples.shape[1]} (0 takes any)"
+            f"{path}: has {samples.shape[1]} channels, not data.channels={channels}; replace the "
+            "file, or set data.channels=0 to take any number"
         )
     waveform = samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(waveform).all():
-        raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
     if file_sr != sr:
         import soxr
 
@@ -114,24 +132,36 @@ def read_clips(
     n_samples: int,
     fit_length: bool = False,
     workers: int = 0,
-    title: str = "decoding",
 ) -> Iterator[np.ndarray]:
-    """Decodes many clips in parallel, in order, with a progress bar.
+    """Decodes many clips in parallel, in order; arguments as `read_clip` and `map_files`.
 
-    Threads suffice: libsndfile and soxr release the interpreter's lock. Only a few clips
+    Yields:
+      (n_samples,) float32 per path.
+
+    Raises:
+      InputError: after the last file, with a line for every bad one.
+    """
+    read = functools.partial(
+        read_clip, sr=sr, channels=channels, n_samples=n_samples, fit_length=fit_length
+    )
+    return map_files(read, paths, workers=workers)
+
+
+def map_files(
+    read: Callable[[pathlib.Path], T], paths: Sequence[pathlib.Path], *, workers: int = 0
+) -> Iterator[T]:
+    """Reads many files in parallel, in order, with a progress bar on stderr.
+
+    Threads suffice: libsndfile and soxr release the interpreter's lock. Only a few results
     per worker are ever in memory.
 
     Args:
+      read: what to do with each path.
       paths: the files.
-      sr: the wanted rate, Hz.
-      channels: how many channels every file must have; 0 for any.
-      n_samples: length of a clip at `sr`.
-      fit_length: cut or zero-fill clips of another length instead of refusing them.
       workers: number of threads; 0 for one per core.
-      title: the progress bar's.
 
     Yields:
-      (n_samples,) float32 per path, in their order.
+      What `read` returned, in the order of the paths, until the first bad file.
 
     Raises:
       InputError: after the last file, with a line for every bad one.
@@ -142,25 +172,22 @@ def read_clips(
     pending: collections.deque[concurrent.futures.Future] = collections.deque()
     bad: list[str] = []
     todo = iter(paths)
-    decode = functools.partial(
-        read_clip, sr=sr, channels=channels, n_samples=n_samples, fit_length=fit_length
-    )
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=len(paths), desc=title, unit="clip", leave=False) as bar,
+        tqdm.tqdm(total=len(paths), desc="decoding", unit="clip", leave=False) as bar,
     ):
         while True:
             while len(pending) < 4 * workers and (path := next(todo, None)) is not None:
-                pending.append(pool.submit(decode, path))
+                pending.append(pool.submit(read, path))
             if not pending:
                 break
             try:
-                waveform = pending.popleft().result()
+                result = pending.popleft().result()
             except InputError as error:
                 bad.append(str(error))
             else:
                 if not bad:  # the caller's work is lost anyway once a file is bad
-                    yield waveform
+                    yield result
             bar.update()
     if bad:
         raise InputError("\n".join(bad))

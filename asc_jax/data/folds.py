@@ -58,7 +58,7 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
         n_locations = len(np.unique(locations[labels == label]))
         if n_locations < n_folds:
             raise InputError(
-                f"folds.n_folds={n_folds}: scene_label {label!r} has only {n_locations} "
+                f"folds.n_folds={n_folds}: scene_label {str(label)!r} has only {n_locations} "
                 f"locations; use at most {n_locations} folds"
             )
     best, best_imbalance = None, np.inf

@@ -46,6 +46,69 @@ def take(pool: Pool, indices: jax.Array) -> jax.Array:
     return pool.values[indices].astype(jnp.float32) * scale + offset
 
 
+def log_mels(
+    pool: Pool, indices: jax.Array, *, frontend: FrontendConfig, n_frames: int
+) -> jax.Array:
+    """(B,) indices -> (B, N, M) log-mels, computed here if the pool holds waveforms.
+
+    Args:
+      pool: the pool.
+      indices: which clips.
+      frontend: for a pool of waveforms.
+      n_frames: frames kept, from the first; 0 for all.
+    """
+    values = take(pool, indices)
+    if values.ndim == 2:
+        values = log_mel(values, frontend)[:, : n_frames or None]
+    return values
+
+
+def band_moments(
+    pool: Pool, *, frontend: FrontendConfig, n_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of every clip's mel bands, from which any fold's can be had.
+
+    Returns:
+      mean and variance over the frames, each (clips, M) float64.
+    """
+
+    @jax.jit
+    def moments(pool, indices):
+        frames = log_mels(pool, indices, frontend=frontend, n_frames=n_frames)
+        return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
+
+    n_clips = len(pool.targets)
+    rows = [
+        # Whole batches only, so that one program serves: the last one repeats clips.
+        moments(pool, np.minimum(np.arange(first, first + _FRONTEND_BATCH), n_clips - 1))
+        for first in range(0, n_clips, _FRONTEND_BATCH)
+    ]
+    mean, variance = (
+        np.concatenate([np.asarray(row[i], np.float64) for row in rows])[:n_clips] for i in (0, 1)
+    )
+    return mean, variance
+
+
+def standardisation(
+    moments: tuple[np.ndarray, np.ndarray], train: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per mel band over a fold's training frames.
+
+    Args:
+      moments: from `band_moments`.
+      train: (n,) indices of the training clips.
+
+    Returns:
+      mean and standard deviation, each (M,) float32.
+
+    Source: the DCASE 2018 baseline's normalisation; the report is silent.
+    """
+    mean, variance = (moment[train] for moment in moments)
+    total = variance.mean(axis=0) + mean.var(axis=0)
+    # A band that never changes (nothing above a recording's bandwidth) stays at 0.
+    return mean.mean(axis=0).astype(np.float32), np.sqrt(np.maximum(total, 1e-6)).astype(np.float32)
+
+
 def load_pool(
     dataset: Dataset,
     scene_labels: tuple[str, ...],

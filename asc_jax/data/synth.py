@@ -1,17 +1,12 @@
 """A procedural acoustic-scene data set in the layout of TUT Urban Acoustic Scenes 2018.
 
 Nothing in it was recorded. It is there so that every command can be tried, tested and timed
-before the real archives are fetched; a score on it says nothing about real scenes.
-
-A clip is a noise bed plus a few ingredients (hum, rail clatter, babble, footsteps, cars, ...)
-at the levels of `_RECIPES`. What a location fixes (levels, EQ curve, hum frequency, event
-rates, reverb) varies more than what changes from clip to clip, so that a model scored on
-locations it has trained on scores too high, as it does on real recordings.
+before the real archives are fetched; a score on it says nothing about real scenes. How the
+clips sound is in `synth_scenes`; this module plans the locations and writes the files.
 """
 
 import concurrent.futures
 import dataclasses
-import functools
 import io
 import json
 import math
@@ -20,8 +15,8 @@ import pathlib
 import wave
 
 import numpy as np
-import scipy.fft
 
+from asc_jax.data.synth_scenes import RECIPES, scene_waveform
 from asc_jax.errors import InputError
 
 # Raise it with any change that alters a sample: an earlier output is then not "the same set".
@@ -29,267 +24,188 @@ _RECIPE_VERSION = 1
 # Made-up names: a procedural file must not pass for one of the real set's recordings.
 _CITIES = ("alder", "birch", "cedar", "elm", "hazel", "rowan")
 _TEST_SHARE = 0.3
-_OFF = -math.inf
-_BED_ABOVE_HZ = 200.0
-
-# Slope of the bed in dB per octave, then ingredient levels in dB relative to the bed's level
-# above 200 Hz: RMS for the steady ones, peak of one event for clatter, chime, steps and birds;
-# `hall` is reverberant against direct sound.
-_INGREDIENTS = (
-    "slope", "rumble", "engine", "whine", "clatter", "chime",
-    "babble", "steps", "birds", "cars", "wind", "water", "hall",
-)  # fmt: skip
-_RECIPES = {
-    "airport": (-4.5, -4, _OFF, -14, _OFF, 8, 1, 10, _OFF, _OFF, _OFF, 1),
-    "bus": (-6.5, 8, 8, -8, 4, 4, -5, _OFF, _OFF, -8, _OFF, -12),
-    "metro": (-5.5, 7, -4, 4, 12, 6, -6, _OFF, _OFF, _OFF, -2, -6),
-    "metro_station": (-5.0, 3, -6, -3, 4, 7, -2, 9, _OFF, _OFF, -3, 4),
-    "park": (-4.0, -3, _OFF, _OFF, _OFF, _OFF, -9, 7, 11, -6, 2, -16),
-    "public_square": (-5.0, 1, -8, _OFF, _OFF, 0, 0, 9, 5, 0, -1, -8),
-    "shopping_mall": (-4.0, -5, _OFF, -16, _OFF, 5, 4, 9, _OFF, _OFF, _OFF, -2),
-    "street_pedestrian": (-5.0, 0, -10, _OFF, _OFF, _OFF, 3, 12, 0, -4, -3, -6),
-    "street_traffic": (-6.0, 5, 3, _OFF, _OFF, _OFF, -8, 4, -2, 8, 0, -9),
-    "tram": (-6.0, 6, 3, 2, 9, 8, -4, _OFF, _OFF, -7, _OFF, -9),
-}
-_LOCATION_DB = 3.5  # spread of a level between locations of one scene
-_CLIP_DB = 1.5  # and between clips of one location
-_SLOPE_DB = 0.25  # and of its bed, per octave
-_EQ_DB = 4.0  # spread of the location's EQ curve at each of its control points
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """What all clips of one location share; frequencies in Hz, levels in dB."""
+class _Row:
+    """One clip of the set, before it is written."""
 
-    levels: dict[str, float]
-    eq_db: np.ndarray  # (8,), at octave steps from 62.5 Hz to 8 kHz
-    hum_hz: float
-    whine_hz: float
-    voice_hz: float
-    chime_hz: np.ndarray  # (3,)
-    bird_hz: float
-    rate: float  # events per second, relative to the ingredient's own rate
-    harmonics: np.ndarray  # (12,), amplitudes of hum and whine
-    hall_seconds: float  # time constant of the reverberant tail
-    hall_seed: int
-    side: float  # level of the difference of the channels against their sum, linear
-    peak_dbfs: float
+    scene_label: str
+    city: str
+    location: int
+    segment: int
+    held_out: bool
+
+    @property
+    def path(self) -> str:
+        name = f"{self.scene_label}-{self.city}-{self.location}-{self.segment}-a.wav"
+        return f"audio/{name}"
 
 
-def _place(seed: int, scene_label: str, location: int) -> _Place:
-    scene_index = list(_RECIPES).index(scene_label)
-    rng = np.random.default_rng(np.random.SeedSequence((seed, scene_index, location, 0)))
-    recipe = np.array(_RECIPES[scene_label]) + rng.normal(0, _LOCATION_DB, len(_INGREDIENTS))
-    levels = dict(zip(_INGREDIENTS, recipe.tolist(), strict=True))
-    # The slope's unit is dB per octave: over seven octaves the level spread would swamp it.
-    levels["slope"] = _RECIPES[scene_label][0] + rng.normal(0, _SLOPE_DB)
-    return _Place(
-        levels=levels,
-        eq_db=rng.normal(0, _EQ_DB, 8),
-        hum_hz=rng.uniform(24, 48),
-        whine_hz=rng.uniform(150, 400),
-        voice_hz=rng.uniform(500, 850),
-        chime_hz=rng.uniform(500, 1000) * np.array([1.0, 1.26, 1.5])[rng.permutation(3)],
-        bird_hz=rng.uniform(2800, 5000),
-        rate=rng.uniform(0.7, 1.4),
-        harmonics=rng.lognormal(0, 0.5, 12) / np.arange(1, 13),
-        hall_seconds=rng.uniform(0.08, 0.35),
-        hall_seed=int(rng.integers(2**31)),
-        side=rng.uniform(0.2, 0.5),
-        peak_dbfs=rng.uniform(-26, -16),
-    )
+def write_synthetic_dataset(
+    root: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    n_cities: int = 3,
+    locations_per_scene: int = 4,
+    clips_per_location: int = 4,
+    clip_seconds: float = 10.0,
+    sr: int = 48000,
+    workers: int | None = None,
+) -> pathlib.Path:
+    """Writes a procedural data set in the layout of TUT Urban Acoustic Scenes 2018 development.
 
-
-@functools.lru_cache(maxsize=4)
-def _frequencies(n_samples: int, sr: int) -> np.ndarray:
-    """Hz of the real FFT's bins, (n_samples // 2 + 1,) float32; never 0, so that it has a log."""
-    frequencies = np.fft.rfftfreq(n_samples, 1 / sr).astype(np.float32)
-    frequencies[0] = frequencies[1]
-    return frequencies
-
-
-def _amplitude(level_db: float | np.ndarray) -> float | np.ndarray:
-    """10 ** (level_db / 20), in the precision of its input; `**` takes 30 times as long."""
-    return np.exp(level_db * (math.log(10) / 20))
-
-
-def _noise_spectrum(rng: np.random.Generator, gain: np.ndarray) -> np.ndarray:
-    """Spectrum of Gaussian noise: RMS 1 in T samples if the sum of gain ** 2 is T ** 2 / 4."""
-    normal = rng.standard_normal(2 * gain.size, dtype=np.float32)
-    return normal.view(np.complex64) * gain
-
-
-def _band_noise(
-    rng: np.random.Generator, n_samples: int, sr: int, low: float, high: float
-) -> np.ndarray:
-    """Noise between `low` and `high` Hz with soft edges, RMS 1, (T,) float32."""
-    # Four times above the edge the noise is 48 dB down: no need to draw what nobody hears.
-    frequencies = _frequencies(n_samples, sr)[: 2 + int(4 * high * n_samples / sr)]
-    gain = 1 / ((1 + (low / frequencies) ** 4) * (1 + (frequencies / high) ** 4))
-    gain *= n_samples / 2 / np.sqrt(np.sum(gain**2))
-    return scipy.fft.irfft(_noise_spectrum(rng, gain), n_samples)
-
-
-def _slow(rng: np.random.Generator, n_samples: int, sr: int, rate: float) -> np.ndarray:
-    """A standard normal value `rate` times a second with straight lines between, (T,) float32."""
-    length = math.ceil(sr / rate)
-    points = rng.standard_normal(n_samples // length + 2, dtype=np.float32)[:, None]
-    ramp = np.arange(length, dtype=np.float32) / length
-    return (points[:-1] + (points[1:] - points[:-1]) * ramp).ravel()[:n_samples]
-
-
-def _hum(
-    place: _Place, rng: np.random.Generator, n_samples: int, sr: int, hz: float, wander: float
-) -> np.ndarray:
-    """A harmonic tone whose pitch wanders slowly by about `wander` octaves, RMS 1, (T,)."""
-    cycle = np.arange(4096) / 4096
-    order = np.arange(1, place.harmonics.size + 1)[:, None]
-    table = place.harmonics @ np.sin(2 * np.pi * order * (cycle + rng.random((order.size, 1))))
-    table = (table / table.std()).astype(np.float32)
-    phase = np.cumsum(hz / sr * np.exp2(wander * _slow(rng, n_samples, sr, 0.4)), dtype=np.float64)
-    return table[(phase * 4096).astype(np.int64) & 4095]
-
-
-def _burst(
-    rng: np.random.Generator, sr: int, seconds: float, low: float, high: float
-) -> np.ndarray:
-    """One decaying knock of band noise with peak 1, (4 * seconds * sr,) float32."""
-    length = int(4 * seconds * sr)
-    knock = _band_noise(rng, length, sr, low, high)
-    knock *= np.exp(np.arange(length, dtype=np.float32) / (-seconds * sr))
-    return knock / np.abs(knock).max()
-
-
-def _tone(sr: int, seconds: float, start_hz: float, end_hz: float) -> np.ndarray:
-    """One tone that glides between two frequencies and fades in and out, peak 1, float32."""
-    time = np.linspace(0, 1, int(seconds * sr))
-    cycles = seconds * (start_hz * time + (end_hz - start_hz) * time**2 / 2)
-    return (np.sin(2 * np.pi * cycles) * np.sin(np.pi * time) ** 0.5).astype(np.float32)
-
-
-def _scatter(n_samples: int, sr: int, events: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Adds short sounds at their times in seconds; what begins or ends outside is cut, (T,)."""
-    out = np.zeros(n_samples, np.float32)
-    for seconds, sound in events:
-        start = int(seconds * sr)
-        if 0 <= start < n_samples:
-            out[start : start + sound.size] += sound[: n_samples - start]
-    return out
-
-
-def _clatter(place: _Place, rng: np.random.Generator, seconds: float, sr: int) -> list:
-    """Double knocks of two axles at every rail joint."""
-    knock = _burst(rng, sr, 0.05, 80, 900)
-    times = np.arange(rng.random(), seconds, 0.9 / place.rate)
-    times = times + rng.normal(0, 0.03, times.size)
-    return [(t + axle, knock * rng.uniform(0.4, 1)) for t in times for axle in (0, 0.17)]
-
-
-def _chime(place: _Place, rng: np.random.Generator, seconds: float, sr: int) -> list:
-    """A three-tone signal, none to two times in ten seconds: many clips have none."""
-    tones = [_tone(sr, 0.35, hz, hz) for hz in place.chime_hz]
-    starts = rng.uniform(0, seconds, rng.poisson(0.1 * place.rate * seconds))
-    return [(start + 0.3 * i, tone) for start in starts for i, tone in enumerate(tones)]
-
-
-def _steps(place: _Place, rng: np.random.Generator, seconds: float, sr: int) -> list:
-    """Walkers at about two steps a second, each with a sound and a distance of their own."""
-    events = []
-    for _ in range(1 + rng.poisson(1.5 * place.rate)):
-        step = _burst(rng, sr, 0.012, 250, rng.uniform(1500, 5000)) * rng.uniform(0.2, 1)
-        times = np.arange(rng.random(), seconds, rng.uniform(0.45, 0.65))
-        times = times + rng.normal(0, 0.015, times.size)
-        events += [(t, step * rng.uniform(0.7, 1)) for t in times]
-    return events
-
-
-def _birds(place: _Place, rng: np.random.Generator, seconds: float, sr: int) -> list:
-    """Phrases of three to six chirps around the location's own pitch."""
-    events = []
-    for start in rng.uniform(0, seconds, rng.poisson(0.5 * place.rate * seconds)):
-        low = place.bird_hz * rng.uniform(0.85, 1.15)
-        chirp = _tone(sr, rng.uniform(0.06, 0.12), low, low * rng.uniform(1.05, 1.4))
-        events += [(start + 0.16 * i, chirp) for i in range(rng.integers(3, 7))]
-    return events
-
-
-_EVENTS = {"clatter": _clatter, "chime": _chime, "steps": _steps, "birds": _birds}
-
-
-def _steady(name: str, place: _Place, rng: np.random.Generator, n_samples: int, sr: int):
-    """One of the ingredients that last the whole clip, about RMS 1, (T,) float32."""
-    if name == "engine":
-        return _hum(place, rng, n_samples, sr, place.hum_hz, 0.12)
-    if name == "whine":
-        return _hum(place, rng, n_samples, sr, place.whine_hz, 0.35)
-    low, high, rate, depth = {
-        "rumble": (25, 130, 0.5, 0.2),
-        "babble": (0.5 * place.voice_hz, 2.5 * place.voice_hz, 8 * place.rate, 0.8),
-        "cars": (150, 2000, 0.35, 0.8),
-        "wind": (30, 300, 1.0, 0.8),
-        "water": (1500, 9000, 2.0, 0.2),
-    }[name]
-    noise = _band_noise(rng, n_samples, sr, low, high)
-    # The mean square of exp(depth * normal) is exp(2 * depth ** 2).
-    return noise * np.exp(depth * _slow(rng, n_samples, sr, rate) - np.float32(depth**2))
-
-
-def scene_waveform(
-    scene_label: str, location: int, segment: int, *, seed: int, n_samples: int, sr: int
-) -> np.ndarray:
-    """One procedural clip: a function of its arguments alone.
+    The same arguments give the same bytes, whatever `workers` is. A complete output of the same
+    arguments is left as it is, an interrupted one is completed.
 
     Args:
-      scene_label: one of the ten labels of TUT 2018.
-      location: number of the location, from 0.
-      segment: number of the clip within its location, from 0.
-      seed: of the data set.
-      n_samples: length T.
+      root: the folder to write: new, empty, or an earlier output of the same arguments.
+      seed: 0 or more.
+      n_cities: over how many cities the locations are spread, 1 to 6.
+      locations_per_scene: 2 or more, so that each scene has locations to train and to test on;
+        about 30 % of them are held out in the published fold 1.
+      clips_per_location: 1 or more.
+      clip_seconds: length of every clip in seconds, 0.1 or more.
       sr: sampling rate in Hz, 16,000 or more.
+      workers: number of threads; all cores if None.
 
     Returns:
-      The waveform, (T, 2) float32, its peak between -30 and -6 dBFS.
+      The root: `audio/*.wav` (24-bit PCM, stereo), `meta.csv`, `evaluation_setup/fold1_*.txt`,
+      `README.md`, `synth.json` (the arguments).
+
+    Raises:
+      InputError: an argument is out of range, the folder holds something else, or it cannot
+        be written.
     """
-    place = _place(seed, scene_label, location)
-    scene_index = list(_RECIPES).index(scene_label)
-    rng = np.random.default_rng(np.random.SeedSequence((seed, scene_index, location, 1 + segment)))
-    level = {name: db + rng.normal(0, _CLIP_DB) for name, db in place.levels.items()}
-
-    sources = np.zeros((2, n_samples), np.float32)
-    for name in _INGREDIENTS[1:-1]:
-        if level[name] > _OFF:
-            if name in _EVENTS:
-                sound = _scatter(n_samples, sr, _EVENTS[name](place, rng, n_samples / sr, sr))
-            else:
-                sound = _steady(name, place, rng, n_samples, sr)
-            pan = rng.uniform(0.3, 0.7)
-            for channel, share in enumerate((1 - pan, pan)):
-                sources[channel] += sound * float(2 * share * _amplitude(level[name]))
-
-    frequencies = _frequencies(n_samples, sr)
-    octaves = np.log2(frequencies / 62.5)
-    bed_gain = _amplitude(place.levels["slope"] * np.maximum(octaves, -1))
-    bed_gain *= n_samples / 2 / np.sqrt(np.sum(bed_gain[frequencies > _BED_ABOVE_HZ] ** 2))
-    middle, side = (_noise_spectrum(rng, bed_gain) for _ in range(2))
-    # Everything linear is one multiplication of spectra. It wraps the tails round to the start
-    # of the clip, which has thus no fade-in.
-    hall = _hall(place.hall_seed, place.hall_seconds, n_samples, sr)
-    spectra = scipy.fft.rfft(sources) * (1 + hall * float(_amplitude(level["hall"])))
-    spectra += np.stack([middle + place.side * side, middle - place.side * side])
-    equalizer = _amplitude(np.interp(octaves, np.arange(8), place.eq_db).astype(np.float32))
-    equalizer /= 1 + (25 / frequencies) ** 4  # no microphone of the field goes down to 0 Hz
-    waveform = scipy.fft.irfft(spectra * equalizer, n_samples)
-    peak_dbfs = np.clip(place.peak_dbfs + rng.normal(0, _CLIP_DB), -30, -6)
-    return waveform.T * float(_amplitude(peak_dbfs) / np.abs(waveform).max())
+    minima = {"seed": (seed, 0), "n_cities": (n_cities, 1), "clip_seconds": (clip_seconds, 0.1),
+              "locations_per_scene": (locations_per_scene, 2), "sr": (sr, 16000),
+              "clips_per_location": (clips_per_location, 1)}  # fmt: skip
+    for field, (value, least) in minima.items():
+        if not least <= value < math.inf:
+            raise InputError(f"{field}: is {value}; set it to {least} or more")
+    if n_cities > len(_CITIES):
+        raise InputError(f"n_cities: is {n_cities}; set it to {len(_CITIES)} or less")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: is {workers}; set it to 1 or more, or leave it out")
+    root = pathlib.Path(root)
+    parameters = {field: value for field, (value, _) in sorted(minima.items())}
+    parameters["clip_seconds"] = float(clip_seconds)
+    rows = _plan(seed, n_cities, locations_per_scene, clips_per_location)
+    try:
+        _claim_folder(root, {"recipe_version": _RECIPE_VERSION, **parameters})
+        _write_audio(root, rows, seed, round(clip_seconds * sr), sr, workers)
+        _write_tables(root, rows, seed)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or root}: {error.strerror}; make room or choose a folder that can "
+            "be written, then run the same command again"
+        ) from error
+    return root
 
 
-@functools.lru_cache(maxsize=8)
-def _hall(seed: int, seconds: float, n_samples: int, sr: int) -> np.ndarray:
-    """Frequency response of a decaying tail per channel, energy 1, (2, T // 2 + 1) complex64."""
-    # A stream of its own: the room is the same whatever the clip has drawn before.
-    rng = np.random.default_rng(seed)
-    length = int(5 * seconds * sr)
-    tail = rng.standard_normal((2, length), dtype=np.float32)
-    tail *= np.exp(np.arange(length, dtype=np.float32) / (-seconds * sr))
-    tail /= np.sqrt(np.sum(tail**2, axis=1, keepdims=True))
-    return scipy.fft.rfft(tail[:, :n_samples], n_samples)
+def _plan(seed: int, n_cities: int, n_locations: int, n_clips: int) -> list[_Row]:
+    rng = np.random.default_rng(np.random.SeedSequence((seed, len(RECIPES))))
+    rows = []
+    for scene_index, scene_label in enumerate(RECIPES):
+        # Rounding the running total gives 30 % of all locations where a scene's own share is
+        # no whole number.
+        quota = round(_TEST_SHARE * n_locations * (scene_index + 1))
+        quota -= round(_TEST_SHARE * n_locations * scene_index)
+        held_out = rng.permutation(n_locations)[: min(max(quota, 1), n_locations - 1)]
+        for i in range(n_locations):
+            location = scene_index * n_locations + i
+            city = _CITIES[location % n_cities]
+            rows += [_Row(scene_label, city, location, k, i in held_out) for k in range(n_clips)]
+    return rows
+
+
+def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
+    """Marks an empty folder as ours, or checks that it is an earlier output of `parameters`."""
+    mark = root / "synth.json"
+    root.mkdir(parents=True, exist_ok=True)
+    # Stopped while it wrote the mark itself, a first run leaves only the mark's `.part`.
+    if {path.name for path in root.iterdir()} <= {"synth.json.part"}:
+        _write_atomically(mark, (json.dumps(parameters, indent=2) + "\n").encode())
+        return
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        found = None
+    if not isinstance(found, dict) or "recipe_version" not in found:
+        raise InputError(f"{root}: not empty, and no procedural set; choose a new or empty folder")
+    for field, value in parameters.items():
+        if found.get(field) != value:
+            raise InputError(
+                f"{root}: holds a procedural set with {field} {found.get(field)}, not {value}; "
+                "choose another folder, or delete this one"
+            )
+
+
+def _write_audio(
+    root: pathlib.Path, rows: list[_Row], seed: int, n_samples: int, sr: int, workers: int | None
+) -> None:
+    import tqdm
+
+    missing = [row for row in rows if not (root / row.path).exists()]
+    if not missing:
+        return
+    (root / "audio").mkdir(exist_ok=True)
+
+    def write(row: _Row) -> None:
+        waveform = scene_waveform(
+            row.scene_label, row.location, row.segment, seed=seed, n_samples=n_samples, sr=sr
+        )
+        _write_atomically(root / row.path, _wav_bytes(waveform, sr))
+
+    # Threads, since numpy and scipy.fft release the GIL on arrays of this size; forked
+    # processes would not be safe once JAX has been imported.
+    pool = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
+    try:
+        jobs = [pool.submit(write, row) for row in missing]
+        done = concurrent.futures.as_completed(jobs)
+        for job in tqdm.tqdm(done, "procedural clips", total=len(jobs), unit="clip"):
+            job.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _wav_bytes(waveform: np.ndarray, sr: int) -> bytes:
+    """A waveform (T, C) within +-1 as a 24-bit PCM WAV file."""
+    # In memory, so that a full disk is an OSError: libsndfile only reports fewer frames.
+    samples = np.rint(waveform * np.float32(2**23 - 1)).astype("<i4", order="C")
+    with io.BytesIO() as buffer:
+        with wave.open(buffer, "wb") as file:
+            file.setparams((samples.shape[1], 3, sr, 0, "NONE", ""))
+            file.writeframes(np.ascontiguousarray(samples.view(np.uint8).reshape(-1, 4)[:, :3]))
+        return buffer.getvalue()
+
+
+def _write_tables(root: pathlib.Path, rows: list[_Row], seed: int) -> None:
+    train = [f"{row.path}\t{row.scene_label}" for row in rows if not row.held_out]
+    evaluate = [f"{row.path}\t{row.scene_label}" for row in rows if row.held_out]
+    meta = [f"{row.path}\t{row.scene_label}\t{row.city}-{row.location}\ta" for row in rows]
+    tables = {
+        "README.md": [
+            f"Procedural sounds made by `asc_jax.data.synth` with seed {seed}: no recordings, only "
+            "the layout of TUT Urban Acoustic Scenes 2018. Scores on it say nothing of real scenes."
+        ],
+        "evaluation_setup/fold1_train.txt": train,
+        "evaluation_setup/fold1_evaluate.txt": evaluate,
+        "evaluation_setup/fold1_test.txt": [row.path for row in rows if row.held_out],
+        # Last: a folder with meta.csv is complete.
+        "meta.csv": ["filename\tscene_label\tidentifier\tsource_label", *meta],
+    }
+    (root / "evaluation_setup").mkdir(exist_ok=True)
+    for name, lines in tables.items():
+        if not (root / name).exists():
+            _write_atomically(root / name, ("\n".join(lines) + "\n").encode())
+
+
+def _write_atomically(path: pathlib.Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -29,6 +29,8 @@ class Baseline(nn.Module):
 
     kernel_scheme: ClassVar[str] = "glorot_uniform"  # what its kernel_init are, by name
 
+    receptive_field: ClassVar[int] = 536  # frames: 7, pooled by 5, 7 more, pooled by 100
+
     n_classes: int
     dropout_rate: float = 0.3
     dtype: jnp.dtype = jnp.float32

@@ -73,8 +73,7 @@ def conv_general_dilated(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    lhs_type = jax.ShapeDtypeStruct(lhs.shape, lhs.dtype)
-    rhs_type = jax.ShapeDtypeStruct(rhs.shape, rhs.dtype)
+    lhs_type, rhs_type = jax.typeof(lhs), jax.typeof(rhs)
     forward, _, _ = _contractions(convolve, lhs_type, rhs_type)
     return forward(lhs, rhs)
 

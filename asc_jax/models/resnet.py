@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models.conv import conv_general_dilated
-from asc_jax.models.receptive_field import kernels_within
+from asc_jax.models.receptive_field import kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
 
 BLOCKS = ("basic", "bottleneck")
@@ -63,6 +63,13 @@ class ResNet(nn.Module):
     head: str = "average"
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+
+    @property
+    def receptive_field(self) -> int:
+        """How many frames one position of the last map depends on."""
+        return receptive_field(
+            self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block
+        )
 
     @nn.compact
     def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:

@@ -98,7 +98,7 @@ def write_text(path: pathlib.Path, content: str) -> None:
 def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:
     """The figures for a paper by their path in the run folder."""
     drawings = {}
-    for scored in report.get("lists", []):
+    for scored in sections.scored_lists(report):
         for system in scored["systems"][:1]:
             if system.get("confusion"):
                 svg = figures.confusion_figure(
@@ -152,9 +152,10 @@ def origin(report: Mapping) -> Markup:
 
 def headline(report: Mapping) -> Markup:
     """The primary system's class-wise accuracy: on the test list first where there is one."""
-    scored_lists = [scored for scored in report.get("lists", []) if scored["systems"]]
     blocks = []
-    for scored in sorted(scored_lists, key=lambda s: s["name"] != "test"):
+    for scored in sections.scored_lists(report):
+        if not scored["systems"]:
+            continue
         system = scored["systems"][0]
         score = system["class_wise_accuracy"]
         bounds = interval(score)

@@ -32,7 +32,7 @@ def all_sections(
         drawings: the paths of the figures in the run folder, to be linked.
     """
     sections = [
-        *(list_section(report, scored, drawings) for scored in report.get("lists", [])),
+        *(list_section(report, scored, drawings) for scored in scored_lists(report)),
         ("Learning curves", curves_section(report, metrics, drawings)),
         ("Network and training", training_section(report)),
         ("Data and folds", data_section(report.get("data") or {})),
@@ -45,6 +45,11 @@ def all_sections(
 def scene_labels(report: Mapping, system: Mapping) -> list[str]:
     """The labels in the order of the confusion matrix."""
     return report.get("scene_labels") or [s["scene_label"] for s in system.get("per_class", [])]
+
+
+def scored_lists(report: Mapping) -> list[Mapping]:
+    """The scored lists, a test list first: it answers what a reader asks."""
+    return sorted(report.get("lists") or [], key=lambda scored: scored["name"] != "test")
 
 
 def figure_name(kind: str, scored: Mapping) -> str:

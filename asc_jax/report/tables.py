@@ -142,7 +142,8 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
     Returns:
         A table whose cells are coloured by their share; a cell without clips stays empty.
     """
-    columns = "".join(f'<th scope="col"><span>{text(label)}</span></th>' for label in labels)
+    # html.escape, not text: a label that stands upright must not break.
+    columns = "".join(f'<th scope="col"><span>{html.escape(label)}</span></th>' for label in labels)
     lines = []
     for i, (counts, shares) in enumerate(zip(confusion, row_shares(confusion), strict=True)):
         cells = []

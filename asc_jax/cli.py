@@ -1,0 +1,160 @@
+"""The commands. Flags only: the work is done elsewhere, imported when it is needed.
+
+Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
+by a signal (the same command goes on); 1 anything else.
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from asc_jax.errors import InputError
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns its exit status."""
+    parser = build_parser()
+    args, overrides = parser.parse_known_args(argv)
+    stray = [word for word in overrides if not word.startswith("--config.")]
+    if stray or (overrides and not hasattr(args, "config")):
+        parser.error(f"unrecognized arguments: {' '.join(stray or overrides)}")
+    args.overrides = overrides
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        args.command(args)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command to go on from the last checkpoint", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except RuntimeError as error:
+        if type(error).__name__ != "Diverged":
+            raise
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their flags."""
+    parser = argparse.ArgumentParser(
+        prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command, help: str, to=commands) -> argparse.ArgumentParser:
+        sub = to.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.set_defaults(command=command)
+        return sub
+
+    data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
+    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
+    synth = add("synth", data_synth, "write a small procedural data set", data_commands)
+    synth.add_argument("root", type=pathlib.Path, metavar="FOLDER", help="where to write it")
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
+    synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
+    synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
+    check = add("check", data_check, "read a data set and decode all of it", data_commands)
+    check.add_argument("root", type=pathlib.Path, metavar="FOLDER")
+
+    train = add("train", train_command, "train the fold models of a config, or go on with them")
+    _add_config(train)
+    _add_workdir(train)
+    summary = add("summary", summary_command, "layers, parameters, MACs and receptive field")
+    _add_config(summary)
+    evaluate = add("evaluate", evaluate_command, "score a run; write its report and submissions")
+    _add_workdir(evaluate)
+    evaluate.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a further data set to score or to write submissions for; may be repeated",
+    )
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config file; --config.FIELD=VALUE overrides its fields",
+    )
+
+
+def _add_workdir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workdir", required=True, type=pathlib.Path, metavar="FOLDER", help="the run folder"
+    )
+
+
+def _start_jax() -> None:
+    """Keeps compiled programs between runs, unless JAX is told otherwise."""
+    import jax
+
+    from asc_jax.data.cache import default_cache_dir
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
+
+
+def data_synth(args) -> None:
+    from asc_jax.data.synth import write_synthetic_dataset
+
+    root = write_synthetic_dataset(
+        args.root,
+        seed=args.seed,
+        locations_per_scene=args.locations,
+        clips_per_location=args.clips,
+        clip_seconds=args.seconds,
+    )
+    print(root)
+
+
+def data_check(args) -> None:
+    from asc_jax.data.check import check_dataset
+
+    print(check_dataset(args.root))
+
+
+def train_command(args) -> None:
+    from asc_jax.config import load_config
+
+    config = load_config(args.config, args.overrides)
+    _start_jax()
+    from asc_jax.train.loop import train
+
+    train(config, args.workdir)
+
+
+def summary_command(args) -> None:
+    from asc_jax import evaluate, run
+    from asc_jax.config import load_config
+    from asc_jax.models.summary import render, summarise
+
+    config = load_config(args.config, args.overrides)
+    print(render(summarise(run.make_network(config, 10), *run.input_shape(config))))
+
+
+def evaluate_command(args) -> None:
+    _start_jax()
+    from asc_jax.evaluate import evaluate, render
+    from asc_jax.report.page import write_page
+
+    print(render(evaluate(args.workdir, args.data)))
+    print(write_page(args.workdir), file=sys.stderr)

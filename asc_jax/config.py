@@ -1,0 +1,284 @@
+"""Configs: loading a file, overriding its fields, and refusing values that no run can have."""
+
+import dataclasses
+import difflib
+import json
+import math
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from asc_jax import ensemble, models
+from asc_jax.data import folds, pool
+from asc_jax.errors import InputError
+from asc_jax.frontend import FrontendConfig
+from asc_jax.models import resnet
+from asc_jax.train import optimizer
+
+SELECTIONS = ("last", "inner")
+
+# A rule returns what a value must be, or None if it is.
+Rule = Callable[[object], str | None]
+
+
+def _number(low: float, high: float = math.inf) -> Rule:
+    def rule(value):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if fits and math.isfinite(value) and low <= value <= high:
+            return None
+        return f"a number of at least {low:g}" + (f", at most {high:g}" if high < math.inf else "")
+
+    return rule
+
+
+def _positive(value) -> str | None:
+    return None if _number(0)(value) is None and value > 0 else "a finite number above 0"
+
+
+def _integer(low: int) -> Rule:
+    def rule(value):
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= low
+        return None if fits else f"a whole number of at least {low}"
+
+    return rule
+
+
+def _integers(value) -> str | None:
+    fits = isinstance(value, tuple) and value and all(_integer(1)(v) is None for v in value)
+    return None if fits else "a tuple of whole numbers of at least 1"
+
+
+def _choice(choices: Sequence[str]) -> Rule:
+    return lambda value: None if value in tuple(choices) else "one of " + ", ".join(choices)
+
+
+def _text(value) -> str | None:
+    return None if isinstance(value, str) else "text"
+
+
+def _flag(value) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
+MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "resnet": {
+        "stage_sizes": _integers,
+        "stage_strides": _integers,
+        "width": _integer(1),
+        "block": _choice(resnet.BLOCKS),
+        "order": _choice(resnet.ORDERS),
+        "shortcut": _choice(resnet.SHORTCUTS),
+        "se_ratio": _integer(0),
+        "max_receptive_field": _integer(0),
+        "head": _choice(resnet.HEADS),
+    },
+    "baseline": {"dropout_rate": _number(0, 0.99)},
+}
+
+RULES: Mapping[str, Rule] = {
+    "title": _text,
+    "seed": _integer(0),
+    "data.root": _text,
+    "data.leaderboard_root": _text,
+    "data.evaluation_root": _text,
+    "data.clip_seconds": _positive,
+    "data.n_frames": _integer(0),
+    "data.channels": _integer(0),
+    "data.fit_length": _flag,
+    "data.pool": _choice(pool.KINDS),
+    "data.cache_dir": _text,
+    "data.workers": _integer(0),
+    # Ranges and choices of these are FrontendConfig's own.
+    **{
+        f"frontend.{field.name}": {int: _integer(0), float: _number(0), str: _text, bool: _flag}[
+            field.type
+        ]
+        for field in dataclasses.fields(FrontendConfig)
+    },
+    "folds.kind": _choice(folds.KINDS),
+    "folds.n_folds": _integer(1),
+    "folds.seed": _integer(0),
+    "folds.test_fold": _integer(0),
+    "folds.inner_fraction": _number(0, 0.5),
+    "model.name": _choice(models.NETWORKS),
+    "optimizer.name": _choice(optimizer.OPTIMIZERS),
+    "optimizer.lr": _positive,
+    "optimizer.schedule": _choice(optimizer.SCHEDULES),
+    "optimizer.weight_decay": _number(0),
+    "optimizer.clip_norm": _number(0),
+    "train.epochs": _integer(1),
+    "train.batch_size": _integer(1),
+    "train.label_smoothing": _number(0, 0.99),
+    "train.selection": _choice(SELECTIONS),
+    "train.select_after": _integer(0),
+    "train.steps_per_call": _integer(1),
+    "train.keep_checkpoints": _integer(1),
+    "augment.mixup_alpha": _number(0),
+    "augment.time_roll": _number(0, 1),
+    "augment.time_masks": _integer(0),
+    "augment.time_mask_frames": _integer(0),
+    "augment.mel_masks": _integer(0),
+    "augment.mel_mask_bands": _integer(0),
+    "ensemble.rule": _choice(ensemble.RULES),
+    "ensemble.decision": _choice(ensemble.DECISIONS),
+}
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
+    """A config file's `get_config()`, with fields overridden, checked.
+
+    Args:
+      path: the file.
+      overrides: "--config.FIELD=VALUE" each.
+
+    Returns:
+      The config, frozen.
+
+    Raises:
+      InputError: the file or a field does not exist, or a value cannot be.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
+        hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
+        raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
+    _make_importable(file)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        values(["asc-jax", f"--config={path}", *overrides])
+        config = values.config
+    except (AttributeError, KeyError) as error:  # ml_collections: no such field
+        raise InputError(_unknown_field(error, overrides)) from None
+    except (flags.Error, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].strip("'\"")
+        raise InputError(f"{path}: {reason}") from None
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise InputError(f"{path}: get_config() must return a ConfigDict")
+    check_config(config, path)
+    return ml_collections.FrozenConfigDict(config)
+
+
+def _make_importable(file: pathlib.Path) -> None:
+    """Puts the folder that holds `configs` on the path: configs import one another."""
+    for folder in file.absolute().parents:
+        if folder.name == "configs":
+            if str(folder.parent) not in sys.path:
+                sys.path.insert(0, str(folder.parent))
+            return
+
+
+def _unknown_field(error: Exception, overrides: Sequence[str]) -> str:
+    named = [o.removeprefix("--config.").partition("=")[0] for o in overrides]
+    for field in named:
+        if field not in _known_fields():
+            return f"config.{field}: no such field{_near(field)}"
+    return str(error).strip().splitlines()[0].strip("'\"")
+
+
+def _known_fields() -> list[str]:
+    return [*RULES, *(f"model.{field}" for rules in MODEL_RULES.values() for field in rules)]
+
+
+def _near(field: str) -> str:
+    """What the writer of a wrong field name may have meant."""
+    near = difflib.get_close_matches(field, _known_fields(), n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]}?"
+    group = field.partition(".")[0]
+    siblings = [known for known in _known_fields() if known.startswith(f"{group}.")]
+    return "; it has " + ", ".join(siblings) if siblings else ""
+
+
+def check_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a config with a field too many or too few, or with an impossible value.
+
+    Args:
+      config: nested mappings.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field, its value and what it must be.
+    """
+    flat = flatten(config)
+    rules = dict(RULES)
+    name_rule = rules["model.name"](flat.get("model.name"))
+    if name_rule is None:
+        model_rules = MODEL_RULES[flat["model.name"]]
+        rules |= {f"model.{field}": rule for field, rule in model_rules.items()}
+    for field, value in flat.items():
+        if field not in rules:
+            raise InputError(f"{source}: {field}: no such field{_near(field)}")
+        if expected := rules[field](value):
+            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
+    for field in rules:
+        if field not in flat:
+            raise InputError(f"{source}: {field} is missing; take it from configs/default.py")
+    _check_together(flat, source)
+    frontend_config(config)
+
+
+def _check_together(flat: Mapping, source: str) -> None:
+    """What one field demands of another."""
+    if flat["model.name"] == "resnet":
+        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
+        if len(sizes) != len(strides):
+            raise InputError(
+                f"{source}: model.stage_strides={strides!r}: must be as long as "
+                f"model.stage_sizes={sizes!r}"
+            )
+    if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
+        raise InputError(
+            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
+            "folds.inner_fraction (0.3, say), or train.selection='last'"
+        )
+    if flat["train.select_after"] >= flat["train.epochs"]:
+        raise InputError(
+            f"{source}: train.select_after={flat['train.select_after']}: must be below "
+            f"train.epochs={flat['train.epochs']}"
+        )
+
+
+def frontend_config(config: Mapping) -> FrontendConfig:
+    """The config's `frontend` group as the frontend takes it."""
+    return FrontendConfig(**config["frontend"])
+
+
+def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
+    """Nested mappings as {"group.field": value}; lists become tuples, as in the configs."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) or hasattr(value, "items"):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def to_json(config: ml_collections.FrozenConfigDict) -> str:
+    """The resolved config, as `config.json` of a run folder holds it."""
+    return json.dumps(ml_collections.ConfigDict(config).to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
+    """The inverse of `to_json`, checked.
+
+    Raises:
+      InputError: the text is no config.
+    """
+    try:
+        config = ml_collections.ConfigDict(json.loads(text))
+    except (ValueError, TypeError):
+        raise InputError(f"{source}: not a config in JSON; restore or delete it") from None
+    with config.unlocked():
+        for group, values in config.items():
+            if isinstance(values, ml_collections.ConfigDict):
+                for field, value in values.items():
+                    if isinstance(value, list):
+                        config[group][field] = tuple(value)
+    check_config(config, source)
+    return ml_collections.FrozenConfigDict(config)

@@ -1,0 +1,131 @@
+"""What a network consists of and what it costs: layers, parameters, MACs, receptive field."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution, dense or normalisation layer, as one clip passes it.
+
+    Attributes:
+      name: its path in the network.
+      kind: its class.
+      output: shape of its output, without the batch.
+      parameters: trained parameters of its own.
+      macs: multiply-accumulates for one clip.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A network on inputs of one size.
+
+    Attributes:
+      layers: in the order of the forward pass.
+      input: (M, N), mel bands and frames.
+      parameters: trained parameters.
+      statistics: moving statistics of the normalisations.
+      macs: multiply-accumulates for one clip.
+      convolutions: as the report counts them, without those of shortcuts.
+      receptive_field: frames.
+    """
+
+    layers: tuple[Layer, ...]
+    input: tuple[int, int]
+    parameters: int
+    statistics: int
+    macs: int
+    convolutions: int
+    receptive_field: int
+
+
+def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
+    """Counts a network's layers, parameters and MACs by tracing it; nothing is computed.
+
+    Args:
+      network: from `asc_jax.models.build`.
+      n_frames: frames of a clip N.
+      n_mels: mel bands M.
+
+    Returns:
+      The summary.
+    """
+    layers = []
+
+    def record(call, args, kwargs, context):
+        result = call(*args, **kwargs)
+        module = context.module
+        if isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm)) and context.method_name == "__call__":
+            layers.append(_layer(module, args[0].shape, result.shape))
+        return result
+
+    with nn.intercept_methods(record):
+        variables = jax.eval_shape(
+            lambda key, x: network.init(key, x, train=False),
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, n_frames, n_mels), np.float32),
+        )
+    convolutions = [layer for layer in layers if layer.kind == "Conv"]
+    return Summary(
+        layers=tuple(layers),
+        input=(n_mels, n_frames),
+        parameters=_count(variables["params"]),
+        statistics=_count(variables.get("batch_stats", {})),
+        macs=sum(layer.macs for layer in layers),
+        convolutions=sum("projection" not in layer.name for layer in convolutions),
+        receptive_field=network.receptive_field,
+    )
+
+
+def _count(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _layer(module: nn.Module, taken: tuple[int, ...], given: tuple[int, ...]) -> Layer:
+    parameters = _count(module.variables.get("params", {}))
+    macs = 0
+    if isinstance(module, nn.Conv):
+        macs = math.prod(given[1:]) * math.prod(module.kernel_size) * taken[-1]
+    elif isinstance(module, nn.Dense):
+        macs = given[-1] * taken[-1]
+    return Layer("/".join(module.path), type(module).__name__, given[1:], parameters, macs)
+
+
+def render(summary: Summary) -> str:
+    """The summary as a table for a terminal."""
+    rows = [("layer", "kind", "output", "parameters", "MACs")]
+    rows += [
+        (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}",
+         f"{layer.macs:,}")
+        for layer in summary.layers
+    ]  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([*lines, "", render_totals(summary)])
+
+
+def render_totals(summary: Summary) -> str:
+    """The summary in one line."""
+    bands, frames = summary.input
+    return (
+        f"{summary.convolutions} convolutions, {summary.parameters:,} parameters "
+        f"(+ {summary.statistics:,} moving statistics), {summary.macs / 1e9:.2f} GMACs a clip of "
+        f"{bands} x {frames}, receptive field {summary.receptive_field} frames"
+    )

@@ -1,0 +1,146 @@
+"""A run: its folder, and the things that its config names.
+
+A run folder belongs to one config. It holds
+
+    config.json      the resolved config
+    metrics.jsonl    a line per epoch
+    checkpoints/     the folds' state
+    logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+
+import flax.linen as nn
+import numpy as np
+import optax
+
+from asc_jax import models
+from asc_jax.augment import Augmentation
+from asc_jax.config import flatten, from_json, frontend_config, to_json
+from asc_jax.data import batches, pool
+from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.folds import Split, make_splits
+from asc_jax.errors import InputError
+from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.parallel import DATA
+
+# Fields that say where things are and how fast they go, not what comes out.
+_FREE_FIELDS = {"data.cache_dir", "data.workers", "data.leaderboard_root", "data.evaluation_root"}
+
+
+def open_run(workdir: pathlib.Path, config) -> None:
+    """Makes a run folder, or checks that an existing one belongs to the config.
+
+    Raises:
+      InputError: the folder cannot be written, holds something else, or belongs to another
+        config; it is left as it was.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        theirs, ours = flatten(read_config(workdir)), flatten(config)
+        for field in sorted(theirs.keys() | ours.keys()):
+            if field not in _FREE_FIELDS and theirs.get(field) != ours.get(field):
+                raise InputError(
+                    f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
+                    f"{ours.get(field)!r} now); use another --workdir"
+                )
+        return
+    try:
+        if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+            raise InputError(
+                f"{workdir}: is not empty and no run folder; use another --workdir"
+            )
+        workdir.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(to_json(config))
+        partial.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
+        ) from None
+
+
+def read_config(workdir: pathlib.Path):
+    """A run folder's config.
+
+    Raises:
+      InputError: the folder is no run.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise InputError(f"{path}: not found; --workdir must be a folder that train has made")
+    return from_json(path.read_text(), str(path))
+
+
+def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
+    """The config's data set, its splits and its labelled test clips (maybe none).
+
+    Raises:
+      InputError: as `read_dataset` and `make_splits`.
+    """
+    if not config.data.root:
+        raise InputError(
+            "data.root: not set; add --config.data.root=FOLDER, the folder that holds meta.csv "
+            "and audio/ (asc-jax data synth FOLDER writes a small one)"
+        )
+    dataset = read_dataset(config.data.root)
+    splits, test = make_splits(
+        dataset,
+        kind=config.folds.kind,
+        n_folds=config.folds.n_folds,
+        seed=config.folds.seed,
+        test_fold=config.folds.test_fold,
+        inner_fraction=config.folds.inner_fraction,
+    )
+    smallest = min(splits, key=lambda split: len(split.train))
+    if config.train.batch_size > len(smallest.train):
+        raise InputError(
+            f"train.batch_size={config.train.batch_size}: fold {smallest.fold} has only "
+            f"{len(smallest.train)} training clips; use at most that"
+        )
+    return dataset, splits, test
+
+
+def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.Pool:
+    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`."""
+    return pool.load_pool(
+        dataset,
+        scene_labels,
+        kind=config.data.pool,
+        frontend=frontend_config(config),
+        clip_seconds=config.data.clip_seconds,
+        n_frames=config.data.n_frames,
+        channels=config.data.channels,
+        fit_length=config.data.fit_length,
+        cache_dir=config.data.cache_dir,
+        workers=config.data.workers,
+    )
+
+
+def make_features(config) -> Callable:
+    """(pool, indices (B,)) -> (B, N, M) log-mels."""
+    return functools.partial(
+        pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
+    )
+
+
+def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
+    """The network; `axis_name` is the mesh axis over which its batches are sharded."""
+    return models.build(config.model, n_classes, axis_name=axis_name)
+
+
+def make_run_optimizer(config, n_steps: int) -> optax.GradientTransformation:
+    """The optimizer for a run of `n_steps`."""
+    return make_optimizer(**config.optimizer, n_steps=n_steps)
+
+
+def make_augmentation(config) -> Augmentation:
+    """What the training step does to its examples."""
+    return Augmentation(**config.augment)
+
+
+def n_epoch_steps(config, splits: tuple[Split, ...]) -> int:
+    """Steps of an epoch, the same for all folds."""
+    return batches.steps_per_epoch(splits, config.train.batch_size)

@@ -1,0 +1,115 @@
+"""Scores of predictions, and how far they can be trusted. numpy only."""
+
+import dataclasses
+
+import numpy as np
+
+_RESAMPLES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A fraction with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
+    """(K, K) int64 counts: rows true, columns predicted."""
+    flat = np.bincount(targets * n_classes + predictions, minlength=n_classes**2)
+    return flat.reshape(n_classes, n_classes)
+
+
+def recalls(confusion: np.ndarray) -> np.ndarray:
+    """(..., K, K) counts -> (..., K): the share of each class that is right; NaN if it is absent."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(axis=-1)
+    return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """(..., K, K) counts -> (...): the share of all clips that is right."""
+    total = confusion.sum(axis=(-2, -1))
+    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(total, 1)
+
+
+def class_wise_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """(..., K, K) counts -> (...): the mean of the classes' recalls. Source: DCASE 2018 Task 1."""
+    return np.nanmean(recalls(confusion), axis=-1)
+
+
+def scores_by_location(
+    targets: np.ndarray,
+    predictions: np.ndarray,
+    locations: np.ndarray,
+    n_classes: int,
+    *,
+    seed: int = 0,
+) -> tuple[Score, Score, list[Score]]:
+    """Accuracy, class-wise accuracy and recalls, with intervals from a bootstrap over locations.
+
+    Clips of one location succeed and fail together; resampling clips would make the
+    intervals too narrow. Locations are resampled within each class, so that every class
+    keeps its number of locations.
+
+    Args:
+      targets: (n,) class indices.
+      predictions: (n,) class indices.
+      locations: (n,) any hashable names.
+      n_classes: number of classes K.
+      seed: of the resampling.
+
+    Returns:
+      accuracy, class-wise accuracy, and K recalls. A class without clips has NaN.
+    """
+    confusion = confusion_matrix(targets, predictions, n_classes)
+    rng = np.random.default_rng(seed)
+    resampled = np.zeros((_RESAMPLES, n_classes, n_classes))
+    n_locations = np.zeros(n_classes, int)
+    for k in range(n_classes):
+        here = targets == k
+        names, inverse = np.unique(locations[here], return_inverse=True)
+        n_locations[k] = len(names)
+        if n_locations[k]:
+            rows = np.zeros((len(names), n_classes))
+            np.add.at(rows, (inverse, predictions[here]), 1)
+            drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _RESAMPLES)
+            resampled[:, k] = drawn @ rows
+    per_class = [
+        _score(value, draws, n)
+        for value, draws, n in zip(
+            recalls(confusion), recalls(resampled).T, n_locations, strict=True
+        )
+    ]
+    n = int(n_locations.sum())
+    return (
+        _score(accuracy(confusion), accuracy(resampled), n),
+        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), n),
+        per_class,
+    )
+
+
+def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
+    """The percentile interval, never narrower than what so few locations allow.
+
+    Where every location agrees the bootstrap has nothing to vary and gives a point; there
+    Wilson's interval for `n_locations` trials takes its place.
+    """
+    if not np.isfinite(value):
+        return Score(float("nan"), float("nan"), float("nan"))
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    if value in (0, 1):
+        low, high = wilson_interval(value, n_locations)
+    return Score(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def wilson_interval(share: float, n_trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a binomial share."""
+    z = 1.959964
+    centre = (share + z**2 / (2 * n_trials)) / (1 + z**2 / n_trials)
+    half = z / (1 + z**2 / n_trials) * np.sqrt(
+        share * (1 - share) / n_trials + z**2 / (4 * n_trials**2)
+    )
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -1,0 +1,275 @@
+"""Training the classifier: the state and the steps of one fold, and the loop around all folds.
+
+`train_step` and `eval_step` know one fold and its share of the batch; `compile_steps` maps
+them over folds and devices.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asc_jax import models
+from asc_jax.augment import Augmentation, augment
+from asc_jax.data.folds import Split
+from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
+from asc_jax.frontend import FrontendConfig
+from asc_jax.models.initial_values import initial_variables
+from asc_jax.train.losses import cross_entropy
+from asc_jax.train.parallel import (
+    DATA,
+    PER_EXAMPLE,
+    PER_FOLD,
+    SHARED,
+    P,
+    map_folds,
+    put,
+)
+
+
+@flax.struct.dataclass
+class ClassifierState:
+    """One fold's model in training; all folds' with a leading F axis on every leaf.
+
+    Attributes:
+      step: () int32, steps done.
+      params: the network's parameters.
+      batch_stats: its moving statistics.
+      opt_state: the optimizer's.
+      key_data: (2,) uint32, the fold's random key.
+      band_mean: (M,) float32, subtracted from the log-mels.
+      band_std: (M,) float32, by which they are then divided.
+    """
+
+    step: jax.Array
+    params: dict
+    batch_stats: dict
+    opt_state: optax.OptState
+    key_data: jax.Array
+    band_mean: jax.Array
+    band_std: jax.Array
+
+    def standardise(self, log_mel: jax.Array) -> jax.Array:
+        """(..., M) log-mels as the network takes them."""
+        return (log_mel - self.band_mean) / self.band_std
+
+
+@flax.struct.dataclass
+class BestEpoch:
+    """The variables of a fold's best epoch by the score of its inner clips."""
+
+    params: dict
+    batch_stats: dict
+    score: jax.Array  # () float32, class-wise accuracy; -1 before the first
+    epoch: jax.Array  # () int32, from 1
+
+
+def init_state(
+    network: nn.Module,
+    optimizer: optax.GradientTransformation,
+    splits: Sequence[Split],
+    pool: Pool,
+    *,
+    seed: int,
+    frontend: FrontendConfig,
+    n_frames: int,
+) -> ClassifierState:
+    """The state of all folds before training.
+
+    Args:
+      network: from `asc_jax.models.build`.
+      optimizer: its transformation.
+      splits: the folds; each is standardised by its own training clips.
+      pool: the data.
+      seed: the run's; folds draw different initial values from it.
+      frontend: as the pool's.
+      n_frames: log-mel frames of a clip; 0 for all.
+
+    Returns:
+      The stacked state: every leaf (F, ...), host arrays.
+    """
+    moments = band_moments(pool, frontend=frontend, n_frames=n_frames)
+    one_clip = jax.eval_shape(
+        functools.partial(log_mels, frontend=frontend, n_frames=n_frames), pool, np.zeros(1, int)
+    )
+    states = []
+    for split in splits:
+        variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
+        mean, std = standardisation(moments, split.train)
+        key = jax.random.fold_in(jax.random.key(seed), split.fold)
+        states.append(
+            ClassifierState(
+                step=np.zeros((), np.int32),
+                params=variables["params"],
+                batch_stats=variables["batch_stats"],
+                opt_state=optimizer.init(variables["params"]),
+                key_data=jax.random.key_data(key),
+                band_mean=mean,
+                band_std=std,
+            )
+        )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def train_step(
+    state: ClassifierState,
+    pool: Pool,
+    clips: jax.Array,
+    *,
+    network: nn.Module,
+    optimizer: optax.GradientTransformation,
+    features: Callable[[Pool, jax.Array], jax.Array],
+    augmentation: Augmentation,
+    label_smoothing: float,
+) -> tuple[ClassifierState, dict[str, jax.Array]]:
+    """One optimizer step of one fold.
+
+    Args:
+      state: the fold's.
+      pool: all clips.
+      clips: (B, 2) int32 indices into the pool: each example and its mixup partner.
+      network: applied to (B, N, M) log-mels.
+      optimizer: applied to the gradients.
+      features: (pool, indices) -> (B, N, M) log-mels.
+      augmentation: what to do to the examples.
+      label_smoothing: see `cross_entropy`.
+
+    Returns:
+      The next state, and "loss" and "accuracy" over the fold's whole batch.
+    """
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
+    shard = jax.lax.axis_index(DATA)
+    examples = shard * clips.shape[0] + jnp.arange(clips.shape[0])  # places in the whole batch
+    example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
+
+    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, 1))
+    target, partner_target = (
+        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, 1)
+    )
+    inputs, targets = jax.vmap(functools.partial(augment, cfg=augmentation))(
+        example_keys, log_mel, target, partner_log_mel, partner_target
+    )
+
+    def mean_loss(params):
+        # Marked as varying over the shards, so that their gradients are summed exactly once.
+        params = jax.lax.pcast(params, DATA, to="varying")
+        logits, updated = network.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            inputs,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={models.DROPOUT_STREAM: jax.random.fold_in(key, -1 - shard)},
+        )
+        losses = cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated["batch_stats"])
+
+    (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
+    metrics = {"loss": loss, "accuracy": jax.lax.pmean(jnp.mean(right), DATA)}
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return state, metrics
+
+
+def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
+    """Several steps of one fold in one call: clips (S, B, 2) -> metrics (S,) each."""
+    if clips.shape[0] == 1:  # XLA:CPU runs convolutions inside a loop on one core
+        state, metrics = step(state, pool, clips[0])
+        return state, jax.tree.map(lambda metric: metric[None], metrics)
+    return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
+
+
+def eval_step(
+    state: ClassifierState,
+    pool: Pool,
+    clips: jax.Array,
+    *,
+    network: nn.Module,
+    features: Callable[[Pool, jax.Array], jax.Array],
+) -> jax.Array:
+    """Logits of one fold's model, in evaluation mode.
+
+    Args:
+      state: the fold's.
+      pool: all clips.
+      clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
+      network: applied to (B, N, M) log-mels.
+      features: (pool, indices) -> (B, N, M) log-mels.
+
+    Returns:
+      (B, K) float32 logits.
+    """
+    inputs = state.standardise(features(pool, jnp.maximum(clips, 0)))
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return network.apply(variables, inputs, train=False)
+
+
+def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:
+    """`best`, or this epoch's variables if its score is higher (the earlier one wins a tie)."""
+    now = BestEpoch(state.params, state.batch_stats, score, epoch)
+    return jax.tree.map(lambda new, old: jnp.where(score > best.score, new, old), now, best)
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The compiled functions of all folds.
+
+    Attributes:
+      train: (state, pool, clips (F, S, B, 2)) -> state, metrics (F, S). Consumes the state.
+      evaluate: (state, pool, clips (F, B)) -> logits (F, B, K).
+      keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
+    """
+
+    train: Callable
+    evaluate: Callable
+    keep_best: Callable
+
+
+def compile_steps(
+    mesh,
+    network: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    features: Callable[[Pool, jax.Array], jax.Array],
+    augmentation: Augmentation,
+    label_smoothing: float,
+) -> Steps:
+    """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
+    one_step = functools.partial(
+        train_step,
+        network=network,
+        optimizer=optimizer,
+        features=features,
+        augmentation=augmentation,
+        label_smoothing=label_smoothing,
+    )
+    batches_of_steps = P("fold", None, DATA)
+    return Steps(
+        train=map_folds(
+            functools.partial(train_steps, step=one_step),
+            mesh,
+            in_specs=(PER_FOLD, SHARED, batches_of_steps),
+            out_specs=(PER_FOLD, PER_FOLD),
+            donate=(0,),
+        ),
+        evaluate=map_folds(
+            functools.partial(eval_step, network=network, features=features),
+            mesh,
+            in_specs=(PER_FOLD, SHARED, PER_EXAMPLE),
+            out_specs=PER_EXAMPLE,
+        ),
+        keep_best=map_folds(
+            keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)
+        ),
+    )

@@ -1,0 +1,72 @@
+"""The fold axis and the devices: the only place with `jit`, `vmap` and `shard_map` of a step.
+
+A step is written for one fold and one shard of its batch. `map_folds` maps it over folds
+(`vmap`), spreads folds and batches over a ("fold", "data") mesh (`shard_map`) and compiles
+it. One device is a mesh of (1, 1): there is no other path.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+FOLD, DATA = "fold", "data"
+
+# How an argument lies on the mesh.
+PER_FOLD = P(FOLD)  # (F, ...): a state, a metric
+PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
+SHARED = P()  # the same for all folds: the pool
+
+
+def make_mesh(n_folds: int, batch_size: int, devices: Sequence[jax.Device] = ()) -> Mesh:
+    """The largest ("fold", "data") mesh that folds and batches divide evenly.
+
+    Args:
+      n_folds: folds of the program F.
+      batch_size: clips per step and fold B.
+      devices: to choose from; all of this process's program by default.
+
+    Returns:
+      A mesh of shape (f, d): f divides F and d divides B. Devices are given to folds first,
+      which need no communication. Devices beyond f * d stay idle.
+    """
+    devices = list(devices) or jax.devices()
+    fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
+    shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
+    shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+    return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+
+
+def map_folds(
+    step: Callable,
+    mesh: Mesh,
+    *,
+    in_specs: tuple[P, ...],
+    out_specs: P | tuple[P, ...],
+    donate: tuple[int, ...] = (),
+) -> Callable:
+    """Compiles a one-fold step for all folds and devices.
+
+    Args:
+      step: of one fold; on its shard of the batch it may reduce over the axis "data".
+      mesh: from `make_mesh`.
+      in_specs: how each argument lies on the mesh; those `PER_FOLD` or `PER_EXAMPLE` lose
+        their leading fold axis in `step`.
+      out_specs: the same for the results, which gain a leading fold axis.
+      donate: arguments whose memory the results may take.
+
+    Returns:
+      The compiled function of all folds.
+    """
+    in_axes = tuple(0 if spec and spec[0] == FOLD else None for spec in in_specs)
+    mapped = jax.vmap(step, in_axes)
+    sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+    return jax.jit(sharded, donate_argnums=donate)
+
+
+def put(tree, mesh: Mesh, spec: P):
+    """Places host arrays on the mesh's devices."""
+    return jax.device_put(tree, NamedSharding(mesh, spec))

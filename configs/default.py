@@ -1,0 +1,78 @@
+"""Every field, with its unit and where its value comes from. The rows override a few.
+
+"report §..." is the technical report; "report silent" marks a choice of ours.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.title = ""  # of the report page
+    config.seed = 0  # initial values, batches, augmentation
+
+    config.data = data = ml_collections.ConfigDict()
+    data.root = ""  # folder of the development set; must be given
+    data.leaderboard_root = ""  # folder of the leaderboard set, for its submission; "" for none
+    data.evaluation_root = ""  # folder of the evaluation set, for its submission; "" for none
+    data.clip_seconds = 10.0  # s; report §3
+    data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
+    data.channels = 2  # channels of every file; report §4.1; 0 for any
+    data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
+    data.pool = "log_mel"  # what lives on the device; "waveform" runs the frontend in the step
+    data.cache_dir = ""  # decoded data; "" for the user's cache folder
+    data.workers = 0  # decoding threads; 0 for one per core
+
+    config.frontend = frontend = ml_collections.ConfigDict()
+    frontend.sr = 48_000  # Hz; report §2.1
+    frontend.n_fft = 2048  # samples; report §2.1
+    frontend.win_length = 1920  # samples, 40 ms; report §2.1
+    frontend.hop_length = 960  # samples, 20 ms; report §2.1
+    frontend.n_mels = 40  # bands; report §2.1
+    frontend.fmin = 0.0  # Hz; report silent; the DCASE baseline's, as all that follow here
+    frontend.fmax = 0.0  # Hz; 0 means sr / 2
+    frontend.window = "hamming"
+    frontend.power = 1.0  # magnitudes
+    frontend.htk = False
+    frontend.norm = "slaney"
+    frontend.center = True
+    frontend.pad_mode = "constant"  # librosa 0.9 and later; "reflect" before it
+    frontend.log_floor = 2.2e-16  # added before the natural logarithm
+
+    config.folds = folds = ml_collections.ConfigDict()
+    folds.kind = "location"  # report silent; by location, else scores flatter; or "published"
+    folds.n_folds = 4  # report §2.5
+    folds.seed = 0  # of the assignment of locations
+    folds.test_fold = 0  # published fold whose evaluate part tests the ensemble; 0 for none
+    folds.inner_fraction = 0.0  # of the training locations, to choose the epoch on
+
+    config.model = ml_collections.ConfigDict()  # each row's own
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.name = "adam"  # report §4.2
+    optimizer.lr = 1e-3  # peak; report silent; Adam's customary value
+    optimizer.schedule = "cosine"  # report silent; decays to 0, so that the last epoch is it
+    optimizer.weight_decay = 0.0  # per step and unit of lr, kernels only; report silent
+    optimizer.clip_norm = 0.0  # largest global gradient norm; report silent; 0 for no clipping
+
+    config.train = train = ml_collections.ConfigDict()
+    train.epochs = 60  # report silent
+    train.batch_size = 32  # clips per step and fold; report silent
+    train.label_smoothing = 0.0  # report silent
+    train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
+    train.select_after = 0  # epochs; the first that "inner" may choose comes after
+    train.steps_per_call = 1  # steps per dispatch (lax.scan above 1); no effect on results
+    train.keep_checkpoints = 2  # newest epochs kept on disk
+
+    config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
+    augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)
+    augment.time_roll = 0.0  # largest circular shift, fraction of the clip
+    augment.time_masks = 0  # number
+    augment.time_mask_frames = 0  # longest, frames
+    augment.mel_masks = 0  # number
+    augment.mel_mask_bands = 0  # widest, bands
+
+    config.ensemble = ensemble = ml_collections.ConfigDict()
+    ensemble.rule = "mean_logits"  # report §2.5: "linearly combined"; or "mean_probabilities"
+    ensemble.decision = "argmax"  # or "threshold", the DCASE baseline's
+    return config
