@@ -21,7 +21,7 @@ SETTINGS = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
 }
-BLUE, WARM, INK = "#245c8a", "#a8642a", "#1d1c1a"
+BLUE, WARM, INK = "#1a4e7a", "#a8642a", "#1d1c1a"
 
 # matplotlib's settings are global, so that one figure is drawn at a time.
 _SETTINGS_LOCK = threading.Lock()

@@ -147,7 +147,8 @@ def origin(report: Mapping) -> Markup:
     created = report.get("created", "")
     date = created[:16].replace("T", " ") + (" UTC" if created.endswith("Z") else "")
     parts = [report.get("config"), report.get("device"), date]
-    return Markup(f'<p class="muted">{" · ".join(text(part) for part in parts if part)}</p>')
+    line = " · ".join(f"<span>{text(part)}</span>" for part in parts if part)
+    return Markup(f'<p class="muted origin">{line}</p>')
 
 
 def headline(report: Mapping) -> Markup:
@@ -162,7 +163,7 @@ def headline(report: Mapping) -> Markup:
         spread = f"95 % interval {bounds}" if bounds else ""
         name = text(sections.list_title(scored))
         blocks.append(
-            f'<div>\n<p class="kicker">Class-wise accuracy, {name}</p>\n'
+            f'<div>\n<p class="kicker">{name}: class-wise accuracy</p>\n'
             f'<p class="number">{percent(score.get("value"))}<small> %</small></p>\n'
             f"{bar(score)}\n<p>{text(spread)}</p>\n"
             f'<p class="muted">{text(system["name"])}; {sections.size_of(scored)}</p>\n</div>'

@@ -113,14 +113,14 @@ def primary_system(report: Mapping, systems: Sequence[Mapping]) -> list[Markup]:
     """Bars per class and the confusion matrix of the first system; the classes of the others."""
     primary = systems[0]
     per_class = primary.get("per_class") or []
-    of_primary = f" of {text(primary['name'])}" if len(systems) > 1 else ""
+    of_primary = f": {text(primary['name'])}" if len(systems) > 1 else ""
     parts = []
     if per_class:
         parts.append(Markup(f"<h3>Accuracy per class{of_primary}</h3>"))
         rows = [(s["scene_label"], s.get("n_clips", ""), bar(s), score_cell(s)) for s in per_class]
         parts.append(table(["Scene", "Clips", "", "% with 95 % interval"], rows, "bars"))
     if primary.get("confusion"):
-        parts.append(Markup(f"<h3>Confusion matrix{of_primary}, % of the true scene</h3>"))
+        parts.append(Markup(f"<h3>Confusion matrix, % of the true scene{of_primary}</h3>"))
         parts.append(confusion_table(scene_labels(report, primary), primary["confusion"]))
     if per_class and len(systems) > 1:
         rows = [
@@ -145,8 +145,10 @@ def fold_scores(per_fold: Sequence[Mapping]) -> Markup:
     foot = []
     values = [[s[key] for s in per_fold if s.get(key) is not None] for key in keys]
     if all(len(column) > 1 for column in values):
-        spread = [f"{percent(fmean(column))} ± {percent(stdev(column))}" for column in values]
-        foot = ["Mean ± s.d.", "", *spread]
+        spread = [
+            f"{percent(fmean(column))}&nbsp;±&nbsp;{percent(stdev(column))}" for column in values
+        ]
+        foot = ["Mean ± s.d.", "", *map(Markup, spread)]
     names = ["", "Clips", "Accuracy (%)", "Class-wise accuracy (%)"]
     return Markup(f"<h3>By fold</h3>\n{table(names, rows, foot=foot)}")
 
@@ -160,7 +162,7 @@ def curves_section(report: Mapping, metrics: Sequence[Mapping], drawings: Sequen
     words = "Thin lines: the folds; thick line: their mean."
     if "<circle" in charts:
         words += " Circles: the checkpoints that were selected."
-    validated = {record.get("validation_list") for record in metrics}
+    validated = {m.get("validation_list") for m in metrics if m.get("validation_loss")}
     if "held_out" in validated:
         words += " Validation: the clips that the fold holds out."
     elif "inner" in validated:
@@ -208,19 +210,21 @@ def data_section(data: Mapping) -> Markup:
         ]
         parts.append(facts(summary))
     if data.get("splits"):
-        names = {
-            "train_clips": "Training clips",
-            "inner_clips": "Inner clips",
-            "held_out_clips": "Held-out clips",
-            "train_locations": "Training locations",
-            "held_out_locations": "Held-out locations",
-        }
+        names = {"train": "Training", "inner": "Inner", "held_out": "Held out"}
+        if not any(split.get("inner_clips") for split in data["splits"]):
+            del names["inner"]
         rows = [
-            (f"Fold {split['fold']}", *(quantity(split.get(key)) for key in names))
+            (f"Fold {split['fold']}", *(split_size(split, part) for part in names))
             for split in data["splits"]
         ]
         parts.append(table(["", *names.values()], rows))
     return Markup("\n".join(parts))
+
+
+def split_size(split: Mapping, part: str) -> str:
+    """Clips and locations of one part of a split."""
+    keys = ("n_clips", "n_locations"), (f"{part}_clips", f"{part}_locations")
+    return size_of({name: split.get(key) for name, key in zip(*keys, strict=True)})
 
 
 def submission_section(unlabelled: Sequence[Mapping]) -> Markup:

@@ -3,13 +3,13 @@
 STYLE = """
 :root { color-scheme: light dark;
   --paper: #fdfcfa; --ink: #1d1c1a; --muted: #6b6862; --rule: #e5e1d9; --track: #efece5;
-  --blue: 36 92 138; --warm: #a8642a; }
+  --blue: 26 78 122; --warm: #a8642a; }
 @media (prefers-color-scheme: dark) { :root {
   --paper: #161718; --ink: #e7e4de; --muted: #9f9b94; --rule: #323335; --track: #242628;
   --blue: 124 178 220; --warm: #dda066; } }
 @media print { :root { color-scheme: light;
   --paper: #fff; --ink: #000; --muted: #555; --rule: #ccc; --track: #eee;
-  --blue: 36 92 138; --warm: #a8642a; } }
+  --blue: 26 78 122; --warm: #a8642a; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -28,6 +28,7 @@ section { margin-top: 3.5rem; padding-top: 2.2rem; border-top: 1px solid var(--r
 .muted, .kicker, .interval, nav, footer { color: var(--muted); }
 .kicker { font-size: .85rem; letter-spacing: .02em; margin: 0; }
 .note { color: var(--muted); font-size: .875rem; }
+.origin span { display: inline-block; max-width: 100%; }
 nav { font-size: .9rem; display: flex; flex-wrap: wrap; gap: .2rem 1.3rem; margin-top: 1.4rem; }
 
 .headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr));
@@ -56,7 +57,7 @@ tfoot > tr > * { border-top: 1px solid var(--rule); }
 .systems .interval { font-weight: 400; }
 
 .bars td, .bars th { border: 0 !important; padding-top: .26rem; padding-bottom: .26rem; }
-.bars th:first-child { width: 26%; line-height: 1.2; }
+.bars th:first-child { width: 26%; }
 .bars td:nth-child(2) { width: 3.5rem; color: var(--muted); }
 .bars td:nth-child(3) { padding-left: 1rem; }
 .bars td:nth-child(4) { width: 9.5rem; white-space: nowrap; }
@@ -78,6 +79,7 @@ tfoot > tr > * { border-top: 1px solid var(--rule); }
   vertical-align: bottom; text-align: left; width: var(--cell); line-height: var(--cell); }
 .confusion tbody th { width: 9rem; max-width: 9rem; min-width: 5rem; padding: 0 .5rem 0 0;
   line-height: 1.15; text-align: right; color: var(--muted); }
+.confusion tbody th, .confusion .corner { position: sticky; left: 0; background: var(--paper); }
 .confusion tbody td { width: var(--cell); min-width: var(--cell); height: var(--cell);
   padding: 0 !important; text-align: center; background: rgb(var(--blue) / var(--s)); }
 .confusion tbody td { box-shadow: inset 0 0 0 1px var(--track); }
@@ -86,7 +88,7 @@ tfoot > tr > * { border-top: 1px solid var(--rule); }
 .confusion .corner { color: var(--muted); vertical-align: bottom; text-align: right;
   padding: 0 .5rem .35rem 0; font-size: .95em; min-width: 5rem; }
 
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr));
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr));
   gap: 2rem 2.5rem; margin-top: 1.5rem; }
 figure { margin: 0; }
 .chart > svg { display: block; width: 100%; height: auto; }
@@ -104,10 +106,13 @@ figure { margin: 0; }
 .chart text { fill: var(--muted); font-size: 11px; }
 .chart text.x { text-anchor: middle; } .chart text.y { text-anchor: end; }
 
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));
-  gap: 1.1rem 2rem; margin: 1.2rem 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
+  gap: 1.1rem 1.4rem; margin: 1.2rem 0; }
 .facts dt { color: var(--muted); font-size: .825rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
+.files th:last-child, .files td:last-child { text-align: left !important; padding-left: 1.5rem;
+  overflow-wrap: anywhere; }
+.files th:first-child { min-width: 6.2rem; }
 details { margin-top: 2rem; } summary { cursor: pointer; color: rgb(var(--blue)); }
 details .scroll { margin-top: .8rem; }
 footer { margin-top: 4rem; padding-top: 1.2rem; border-top: 1px solid var(--rule);

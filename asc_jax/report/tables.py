@@ -53,8 +53,10 @@ def quantity(number: float | None, unit: str = "") -> str:
 
 
 def count(number: int | None, noun: str) -> str:
-    """Number and noun, `1 clip` or `2,518 clips`; empty where there is no number."""
-    return "" if number is None else f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Number and noun, `1 clip` or `2,518 clips`, kept together; empty without a number."""
+    return (
+        "" if number is None else f"{number:,}\N{NO-BREAK SPACE}{noun}{'' if number == 1 else 's'}"
+    )
 
 
 def duration(seconds: float | None) -> str:
@@ -148,8 +150,8 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
     for i, (counts, shares) in enumerate(zip(confusion, row_shares(confusion), strict=True)):
         cells = []
         for j, (n, share) in enumerate(zip(counts, shares, strict=True)):
-            # From half on, the colour is too deep for text in ink.
-            marks = " ".join(["hit"] * (i == j) + ["deep"] * (share > 0.5))
+            # From about 0.7 on, paper on the colour has more contrast than ink on it.
+            marks = " ".join(["hit"] * (i == j) + ["deep"] * (share > 0.7))
             hint = html.escape(f"{labels[i]} → {labels[j]}: {n} of {sum(counts)}")
             shown = f"{100 * share:.0f}" if n else ""
             cells.append(f'<td class="{marks}" style="--s:{share:.3f}" title="{hint}">{shown}</td>')

@@ -1,0 +1,48 @@
+# Everything runs in .venv, which is made on the first call and again when the
+# requirements change. `make PYTHON=python3.12 demo` uses another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := build/demo
+RUN := runs/demo
+
+.PHONY: demo test lint format constraints clean
+
+# The main job in miniature: data, four fold models, their ensemble, the report.
+demo: .venv/.installed
+	$(BIN)/asc-jax data synth $(DEMO)
+	$(BIN)/asc-jax train --config=configs/demo.py --config.data.root=$(DEMO) --workdir=$(RUN)
+	$(BIN)/asc-jax evaluate --workdir=$(RUN)
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@ .venv/.installed
+
+# New pins. CUDA packages are left to the extras that ask for them.
+constraints: .venv/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --upgrade \
+	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url --quiet \
+	    | grep -vE '^(nvidia|cuda|triton)' > constraints.txt
+
+clean:
+	rm -rf build runs/demo .venv

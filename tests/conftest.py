@@ -1,0 +1,52 @@
+"""Eight virtual CPU devices, and a data set that the slower tests share."""
+
+import os
+
+# Before JAX is imported: a mesh of several devices is then tested on any machine.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import pathlib
+
+import pytest
+
+SHARED = pathlib.Path(__file__).parents[2] / "shared"
+
+
+def _present(name: str) -> pathlib.Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"{name} is not beside the checkout (looked in ../shared)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def esc10() -> pathlib.Path:
+    """The real ESC-10 in the TUT layout, where it is at hand."""
+    return _present("esc10")
+
+
+@pytest.fixture(scope="session")
+def tut2018_sample() -> pathlib.Path:
+    """Three real clips of TUT Urban Acoustic Scenes 2018, where they are at hand."""
+    return _present("tut2018_sample")
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory) -> pathlib.Path:
+    """A small procedural data set: 10 scenes, 4 locations each, 2 clips of 1 s each."""
+    from asc_jax.data.synth import write_synthetic_dataset
+
+    return write_synthetic_dataset(
+        tmp_path_factory.mktemp("scenes") / "set",
+        locations_per_scene=4,
+        clips_per_location=2,
+        clip_seconds=1.0,
+    )
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path_factory, monkeypatch):
+    """Caches of the tests stay out of the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
