@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from asc_jax.errors import InputError
+from asc_jax.errors import Diverged, InputError
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RuntimeError as error:
-        if type(error).__name__ != "Diverged":
-            raise
+    except Diverged as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -143,7 +141,7 @@ def train_command(args) -> None:
 
 
 def summary_command(args) -> None:
-    from asc_jax import evaluate, run
+    from asc_jax import run
     from asc_jax.config import load_config
     from asc_jax.models.summary import render, summarise
 

@@ -1,16 +1,16 @@
 """Configs: loading a file, overriding its fields, and refusing values that no run can have."""
 
+import ast
 import dataclasses
 import difflib
+import importlib.util
 import json
 import math
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
-from absl import flags
-from ml_collections import config_flags
 
 from asc_jax import ensemble, models
 from asc_jax.data import folds, pool
@@ -39,10 +39,11 @@ def _positive(value) -> str | None:
     return None if _number(0)(value) is None and value > 0 else "a finite number above 0"
 
 
-def _integer(low: int) -> Rule:
+def _integer(low: int, high: float = math.inf) -> Rule:
     def rule(value):
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= low
-        return None if fits else f"a whole number of at least {low}"
+        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        most = f", at most {high}" if high < math.inf else ""
+        return None if fits else f"a whole number of at least {low}{most}"
 
     return rule
 
@@ -81,7 +82,7 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
 
 RULES: Mapping[str, Rule] = {
     "title": _text,
-    "seed": _integer(0),
+    "seed": _integer(0, 2**32 - 1),  # JAX drops what is above
     "data.root": _text,
     "data.leaderboard_root": _text,
     "data.evaluation_root": _text,
@@ -142,25 +143,51 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
       InputError: the file or a field does not exist, or a value cannot be.
     """
     file = pathlib.Path(path)
-    if not file.is_file():
+    if not file.is_file() or file.suffix != ".py":
         near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
         hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
         raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    _make_importable(file)
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    try:
-        values(["asc-jax", f"--config={path}", *overrides])
-        config = values.config
-    except (AttributeError, KeyError) as error:  # ml_collections: no such field
-        raise InputError(_unknown_field(error, overrides)) from None
-    except (flags.Error, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].strip("'\"")
-        raise InputError(f"{path}: {reason}") from None
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise InputError(f"{path}: get_config() must return a ConfigDict")
+    config = _get_config(file)
+    fields = flatten(config)
+    for override in overrides:
+        field, equals, text = override.removeprefix("--config.").partition("=")
+        if field not in fields:
+            raise InputError(f"{path}: {field}: no such field{_near(field, fields)}")
+        if not equals:
+            raise InputError(f"{override}: has no value; write {override}=VALUE")
+        with config.ignore_type():  # the rules below say it better
+            config.update_from_flattened_dict({field: _parse(text, fields[field])})
     check_config(config, path)
     return ml_collections.FrozenConfigDict(config)
+
+
+def _get_config(file: pathlib.Path) -> ml_collections.ConfigDict:
+    """What the file's `get_config()` returns."""
+    _make_importable(file)
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:  # of any kind: it is the user's program
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: does not run ({type(error).__name__}: {reason})") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise InputError(f"{file}: get_config() must return a ConfigDict")
+    return config
+
+
+def _parse(text: str, replaced: object) -> object:
+    """An override's value, of the type of the value that it replaces where it can be."""
+    try:
+        if isinstance(replaced, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(replaced, tuple):
+            value = ast.literal_eval(text)
+            return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        return type(replaced)(text)
+    except (KeyError, ValueError, SyntaxError):
+        return text
 
 
 def _make_importable(file: pathlib.Path) -> None:
@@ -172,26 +199,18 @@ def _make_importable(file: pathlib.Path) -> None:
             return
 
 
-def _unknown_field(error: Exception, overrides: Sequence[str]) -> str:
-    named = [o.removeprefix("--config.").partition("=")[0] for o in overrides]
-    for field in named:
-        if field not in _known_fields():
-            return f"config.{field}: no such field{_near(field)}"
-    return str(error).strip().splitlines()[0].strip("'\"")
-
-
-def _known_fields() -> list[str]:
-    return [*RULES, *(f"model.{field}" for rules in MODEL_RULES.values() for field in rules)]
-
-
-def _near(field: str) -> str:
+def _near(field: str, known: Iterable[str]) -> str:
     """What the writer of a wrong field name may have meant."""
-    near = difflib.get_close_matches(field, _known_fields(), n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]}?"
-    group = field.partition(".")[0]
-    siblings = [known for known in _known_fields() if known.startswith(f"{group}.")]
-    return "; it has " + ", ".join(siblings) if siblings else ""
+    group, _, name = field.rpartition(".")
+    names = {other: other.rpartition(".")[2] for other in known}
+    siblings = {names[other]: other for other in known if other.rpartition(".")[0] == group}
+    meant = [siblings[near] for near in difflib.get_close_matches(name, siblings, n=1)]
+    meant += [other for other in known if names[other] == name]  # the name of another group
+    if meant:
+        return f"; did you mean {meant[0]}?"
+    if group and siblings:
+        return f"; {group} has {', '.join(siblings)}"
+    return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 
 def check_config(config: Mapping, source: str = "config") -> None:
@@ -205,19 +224,20 @@ def check_config(config: Mapping, source: str = "config") -> None:
       InputError: naming the field, its value and what it must be.
     """
     flat = flatten(config)
-    rules = dict(RULES)
-    name_rule = rules["model.name"](flat.get("model.name"))
-    if name_rule is None:
-        model_rules = MODEL_RULES[flat["model.name"]]
-        rules |= {f"model.{field}": rule for field, rule in model_rules.items()}
+    if "model.name" not in flat:
+        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
+    if expected := RULES["model.name"](flat["model.name"]):
+        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
+    model_rules = MODEL_RULES[flat["model.name"]]
+    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
     for field, value in flat.items():
         if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field)}")
+            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
         if expected := rules[field](value):
             raise InputError(f"{source}: {field}={value!r}: must be {expected}")
     for field in rules:
         if field not in flat:
-            raise InputError(f"{source}: {field} is missing; take it from configs/default.py")
+            raise InputError(f"{source}: {field} is missing; start from configs/default.py")
     _check_together(flat, source)
     frontend_config(config)
 
@@ -271,9 +291,12 @@ def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
       InputError: the text is no config.
     """
     try:
-        config = ml_collections.ConfigDict(json.loads(text))
-    except (ValueError, TypeError):
-        raise InputError(f"{source}: not a config in JSON; restore or delete it") from None
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise InputError(f"{source}: not a config in JSON; restore or delete it")
+    config = ml_collections.ConfigDict(values)
     with config.unlocked():
         for group, values in config.items():
             if isinstance(values, ml_collections.ConfigDict):

@@ -1,10 +1,13 @@
-"""The one exception that means: what the user gave is wrong, and here is the mend."""
+"""What can go wrong that is no bug. The command line prints these without a traceback."""
 
 
 class InputError(ValueError):
     """The user's input cannot be used.
 
     The message names the file or the field and says what to do about it, in one line (or
-    one line per bad file). The command line prints it without a traceback and exits with
-    status 2.
+    one line per bad file). Exit status 2.
     """
+
+
+class Diverged(RuntimeError):
+    """The loss of a fold is no longer finite. Exit status 1."""

@@ -14,7 +14,6 @@ import pathlib
 import platform
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from asc_jax import ensemble, run, statistics
@@ -241,7 +240,7 @@ def _fractions(score: statistics.Score) -> dict:
 
 def _describe_run(workdir: pathlib.Path, config, setup: loop.Setup, done: int, epochs) -> dict:
     network = run.make_network(config, len(setup.dataset.scene_labels))
-    n_frames, n_mels = input_shape(config)
+    n_frames, n_mels = run.input_shape(config)
     summary = summarise(network, n_frames, n_mels)
     metrics = read_metrics(workdir / "metrics.jsonl")
     clips = setup.dataset.clips
@@ -310,13 +309,6 @@ def _selection_note(config, done: int) -> str:
         f"Scores come from the last epoch ({done}); no clip that is scored chose a "
         f"checkpoint.{unfinished}"
     )
-
-
-def input_shape(config) -> tuple[int, int]:
-    """Frames and mel bands of a clip as the network sees it."""
-    frontend = run.frontend_config(config)
-    n_frames = frontend.n_frames(round(config.data.clip_seconds * frontend.sr))
-    return min(n_frames, config.data.n_frames or n_frames), frontend.n_mels
 
 
 def _versions() -> dict[str, str]:

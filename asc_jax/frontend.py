@@ -105,7 +105,8 @@ def stft(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
       cfg: the frontend's parameters.
 
     Returns:
-      (..., N, 1 + n_fft // 2) complex64; N = 1 + T // hop_length if `cfg.center`.
+      (..., N, 1 + n_fft // 2) complex64; N = 1 + T // hop_length if `cfg.center` (and
+      n_fft is even, as it should be).
 
     Raises:
       InputError: the waveform is too short for one frame.
@@ -165,7 +166,7 @@ def mel_filterbank(cfg: FrontendConfig) -> np.ndarray:
 
     Source: librosa.filters.mel (transposed).
     """
-    frequencies = np.linspace(0, cfg.sr / 2, 1 + cfg.n_fft // 2)
+    frequencies = np.arange(1 + cfg.n_fft // 2) * (cfg.sr / cfg.n_fft)
     lowest, highest = hz_to_mel(np.array([cfg.fmin, cfg.highest]), htk=cfg.htk)
     edges = mel_to_hz(np.linspace(lowest, highest, cfg.n_mels + 2), htk=cfg.htk)
     rising = (frequencies[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]

@@ -49,9 +49,7 @@ def open_run(workdir: pathlib.Path, config) -> None:
         return
     try:
         if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-            raise InputError(
-                f"{workdir}: is not empty and no run folder; use another --workdir"
-            )
+            raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
         workdir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_text(to_json(config))
@@ -144,3 +142,10 @@ def make_augmentation(config) -> Augmentation:
 def n_epoch_steps(config, splits: tuple[Split, ...]) -> int:
     """Steps of an epoch, the same for all folds."""
     return batches.steps_per_epoch(splits, config.train.batch_size)
+
+
+def input_shape(config) -> tuple[int, int]:
+    """Frames and mel bands of a clip as the network sees it."""
+    frontend = frontend_config(config)
+    n_frames = frontend.n_frames(round(config.data.clip_seconds * frontend.sr))
+    return min(n_frames, config.data.n_frames or n_frames), frontend.n_mels

@@ -23,7 +23,7 @@ def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, n_classes: in
 
 
 def recalls(confusion: np.ndarray) -> np.ndarray:
-    """(..., K, K) counts -> (..., K): the share of each class that is right; NaN if it is absent."""
+    """(..., K, K) counts -> (..., K): the share of each class that is right; NaN without clips."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     total = confusion.sum(axis=-1)
     return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
@@ -109,7 +109,9 @@ def wilson_interval(share: float, n_trials: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a binomial share."""
     z = 1.959964
     centre = (share + z**2 / (2 * n_trials)) / (1 + z**2 / n_trials)
-    half = z / (1 + z**2 / n_trials) * np.sqrt(
-        share * (1 - share) / n_trials + z**2 / (4 * n_trials**2)
+    half = (
+        z
+        / (1 + z**2 / n_trials)
+        * np.sqrt(share * (1 - share) / n_trials + z**2 / (4 * n_trials**2))
     )
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

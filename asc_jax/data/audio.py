@@ -33,10 +33,10 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
     import soundfile
 
     path = pathlib.Path(path)
-    _refuse_broken(path)
     try:
+        _refuse_broken(path)
         samples, sr = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a name in .raw
         reason = str(getattr(error, "error_string", None) or error).strip().rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); replace the file") from None
     if len(samples) == 0:

@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -61,10 +62,10 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       int16 of the same shape, and (2,) float32: scale and offset.
     """
     low, high = float(values.min()), float(values.max())
-    scale = (high - low) / 65_534 or 1.0
-    offset = (high + low) / 2
-    steps = np.rint((values - np.float32(offset)) / np.float32(scale))
-    return np.clip(steps, -32_767, 32_767).astype(np.int16), np.array([scale, offset], np.float32)
+    scale = np.float32((high - low) / 65_534) or np.float32(1)
+    offset = np.float32((high + low) / 2)
+    steps = np.rint((values - offset) / scale)
+    return np.clip(steps, -32_767, 32_767).astype(np.int16), np.array([scale, offset])
 
 
 def load(cache_dir: pathlib.Path, made_of: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
@@ -80,7 +81,7 @@ def load(cache_dir: pathlib.Path, made_of: Mapping) -> tuple[np.ndarray, np.ndar
             return None
         values = np.load(entry / "values.npy", mmap_mode="r")
         return values, np.load(entry / "affine.npy")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -104,15 +105,15 @@ def store(
       InputError: the folder cannot be written, or the disk is full.
     """
     entry = _entry(cache_dir, made_of)
-    partial = entry.with_name(f"{entry.name}.partial-{os.getpid()}")
+    partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
     try:
         partial.mkdir(parents=True)
         _write(partial, len(made_of["files"]), clips)
         made = {"made_of": made_of, "checksum": _checksum(partial)}
         (partial / "fingerprint.json").write_text(json.dumps(made))
-        if entry.exists():  # damaged, or another process was quicker
-            shutil.rmtree(entry)
-        partial.rename(entry)
+        if load(cache_dir, made_of) is None:  # else another process was quicker
+            shutil.rmtree(entry, ignore_errors=True)  # damaged
+            partial.rename(entry)
     except OSError as error:
         raise InputError(
             f"{cache_dir}: the cache cannot be written ({error.strerror}); free some space, or "

@@ -112,13 +112,16 @@ def read_dataset(root: str | pathlib.Path) -> Dataset:
     if meta.is_file():
         clips = _read_meta(meta)
     elif (lists := _test_lists(setup)) != []:
-        clips = tuple(_make_clip(lists[0], row[0], UNLABELLED, "") for row in _rows(lists[0]))
+        meta = lists[0]
+        clips = tuple(_make_clip(meta, row[0], UNLABELLED, "") for row in _rows(meta))
     else:
         raise InputError(
             f"{meta}: not found, nor {setup / 'test.txt'}; data.root must be the folder that "
             "holds meta.csv (or, without labels, evaluation_setup/test.txt) and audio/"
         )
-    _refuse_duplicates(clips, meta if meta.is_file() else setup / "test.txt")
+    if not clips:
+        raise InputError(f"{meta}: lists no clip; it needs a row per clip")
+    _refuse_duplicates(clips, meta)
     _refuse_missing(root, clips)
     labels = tuple(sorted({clip.scene_label for clip in clips} - {UNLABELLED}))
     if labels and any(clip.scene_label == UNLABELLED for clip in clips):
@@ -134,12 +137,15 @@ def _test_lists(setup: pathlib.Path) -> list[pathlib.Path]:
 def _rows(path: pathlib.Path) -> list[list[str]]:
     """The tab-separated rows of a table, without its header if it has one."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        table = csv.reader(lines, delimiter="\t", strict=True)
+        rows = [[cell.strip() for cell in row] for row in table]
+    except csv.Error as error:
+        raise InputError(f"{path}: no tab-separated table ({error}); correct it") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; make it readable") from None
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter="\t")]
     rows = [row for row in rows if any(row)]
     if rows and rows[0][0] == "filename":
         rows = rows[1:]
@@ -147,14 +153,11 @@ def _rows(path: pathlib.Path) -> list[list[str]]:
 
 
 def _read_meta(meta: pathlib.Path) -> tuple[Clip, ...]:
-    text_rows = _rows(meta)
-    if not text_rows:
-        raise InputError(f"{meta}: lists no clip; it needs a row per clip")
     clips = []
-    for number, row in enumerate(text_rows, start=2):
+    for row in _rows(meta):
         if len(row) < 2:
             raise InputError(
-                f"{meta}: row {number} has {len(row)} column; it needs filename TAB scene_label "
+                f"{meta}: the row {row[0]!r} has one column; it needs filename TAB scene_label "
                 "[TAB identifier]"
             )
         clips.append(_make_clip(meta, row[0], row[1], row[2] if len(row) > 2 else ""))
@@ -165,6 +168,8 @@ def _make_clip(table: pathlib.Path, path: str, scene_label: str, identifier: str
     pure = pathlib.PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise InputError(f"{table}: {path} leaves the data set's folder; use a path below it")
+    if not pure.name:
+        raise InputError(f"{table}: a row of {scene_label!r} names no file; name it or delete it")
     match = _TUT_NAME.match(pure.stem)
     if match:
         location = f"{match['city']}-{match['location']}"
@@ -173,11 +178,12 @@ def _make_clip(table: pathlib.Path, path: str, scene_label: str, identifier: str
 
 
 def _refuse_duplicates(clips: Sequence[Clip], table: pathlib.Path) -> None:
-    seen: set[str] = set()
+    seen: set[pathlib.PurePosixPath] = set()  # a/b.wav and ./a//b.wav are one file
     for clip in clips:
-        if clip.path in seen:
+        path = pathlib.PurePosixPath(clip.path)
+        if path in seen:
             raise InputError(f"{table}: {clip.path} is listed twice; delete one of its rows")
-        seen.add(clip.path)
+        seen.add(path)
 
 
 def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
@@ -190,9 +196,7 @@ def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
         )
 
 
-def _read_published_folds(
-    setup: pathlib.Path, clips: Sequence[Clip]
-) -> dict[int, PublishedFold]:
+def _read_published_folds(setup: pathlib.Path, clips: Sequence[Clip]) -> dict[int, PublishedFold]:
     if not setup.is_dir():
         return {}
     index = {clip.path: i for i, clip in enumerate(clips)}
@@ -230,6 +234,8 @@ def _read_fold_part(
                 "make the lists agree"
             )
         members.append(index[row[0]])
+    if not members:
+        raise InputError(f"{path}: lists no clip; fill it, or delete this fold's lists")
     if len(set(members)) != len(members):
         raise InputError(f"{path}: lists a clip twice; delete one of its rows")
     return tuple(members)

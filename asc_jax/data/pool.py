@@ -144,6 +144,7 @@ def load_pool(
       InputError: bad files (all of them named), labels outside `scene_labels`, or a cache
         folder that cannot be written.
     """
+    targets = _targets(dataset, scene_labels)
     paths = [dataset.audio_path(clip) for clip in dataset.clips]
     n_samples = round(clip_seconds * frontend.sr)
     decoding = {
@@ -164,7 +165,7 @@ def load_pool(
             clips = _log_mels(clips, frontend, n_frames)
         opened = cache.store(cache_dir, made_of, clips)
     values, (scale, offset) = opened
-    return Pool(values, scale, offset, _targets(dataset, scene_labels))
+    return Pool(values, scale, offset, targets)
 
 
 def _log_mels(

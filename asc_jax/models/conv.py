@@ -137,7 +137,7 @@ def _map_over_folds(contract: Callable) -> Callable:
         in_axes = [0 if batched else None for batched in in_batched]
         together = jax.vmap(contract, in_axes)
         if not all(in_batched):
-            return together(a, b), True
+            return _map_over_folds(together)(a, b), True  # an outer vmap may yet map both
 
         def separately(a, b):
             return jnp.stack([mapped(a[i], b[i]) for i in range(axis_size)])

@@ -82,7 +82,9 @@ class ResNet(nn.Module):
             axis_name=self.axis_name if train else None,
         )
         kernels = iter(
-            kernels_within(self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block)
+            kernels_within(
+                self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block
+            )
         )
         x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
         x = same_conv(self.width, STEM_KERNEL, STEM_STRIDE, self.dtype, name="stem")(x)
@@ -141,7 +143,9 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', C')."""
         basic = self.block == "basic"
-        widths = (self.channels,) * 2 if basic else (self.channels, self.channels, 4 * self.channels)
+        widths = (
+            (self.channels,) * 2 if basic else (self.channels, self.channels, 4 * self.channels)
+        )
         strides = (self.stride, 1) if basic else (1, self.stride, 1)
         pre = self.order == "pre_activation"
         shortcut, y = x, x

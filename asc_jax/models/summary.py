@@ -66,7 +66,10 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
     def record(call, args, kwargs, context):
         result = call(*args, **kwargs)
         module = context.module
-        if isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm)) and context.method_name == "__call__":
+        if (
+            isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm))
+            and context.method_name == "__call__"
+        ):
             layers.append(_layer(module, args[0].shape, result.shape))
         return result
 

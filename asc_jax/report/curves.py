@@ -99,8 +99,10 @@ def curve_chart(
         label = f"{100 * value:.0f}" if percent else f"{value:.6g}"
         drawn.append(f'<path class="grid" d="M{LEFT},{y(value):.1f}h{width}"/>')
         drawn.append(f'<text class="y" x="{LEFT - 7}" y="{y(value) + 3.5:.1f}">{label}</text>')
-    for epoch in ticks(last, max(1, min(6, last))):
-        drawn.append(f'<text class="x" x="{x(epoch):.1f}" y="{HEIGHT - 18}">{epoch:g}</text>')
+    drawn.extend(
+        f'<text class="x" x="{x(epoch):.1f}" y="{HEIGHT - 18}">{epoch:g}</text>'
+        for epoch in ticks(last, max(1, min(6, last)))
+    )
     drawn.append(f'<text class="x" x="{LEFT + width / 2}" y="{HEIGHT - 3}">epoch</text>')
 
     # The inner viewport cuts off what rises above the axis.

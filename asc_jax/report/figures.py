@@ -95,7 +95,9 @@ def per_class_figure(per_class: Sequence[Mapping]) -> str:
             if value is not None:
                 axes.barh(i, 100 * value, height=0.62, color=BLUE, alpha=0.55)
             if low is not None and high is not None:
-                axes.plot([100 * low, 100 * high], [i, i], "|-", color=INK, lw=0.9, ms=4)
+                axes.plot(
+                    [100 * low, 100 * high], [i, i], "|-", color=INK, lw=0.9, ms=4, clip_on=False
+                )
         axes.set_yticks(range(len(labels)), short(labels))
         axes.invert_yaxis()
         axes.set_xlim(0, 100)

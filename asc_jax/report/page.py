@@ -72,8 +72,8 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     by_epoch = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), 1):
-        if not line.endswith("\n"):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
             continue  # a run was stopped while it wrote its last line
         try:
             record = json.loads(line)

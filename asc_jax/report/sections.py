@@ -185,7 +185,10 @@ def training_section(report: Mapping) -> Markup:
             ("Multiply-accumulates per clip", quantity(network.get("macs"))),
             ("Convolutions", quantity(network.get("convolutions"))),
             ("Receptive field", count(field, "frame")),
-            ("Input", f"{size[0]} mel bands × {size[1]} frames" if size else ""),
+            (
+                "Input",
+                f"{size[0]} mel bands \N{MULTIPLICATION SIGN} {size[1]} frames" if size else "",
+            ),
             ("Folds", quantity(training.get("n_folds"))),
             ("Epochs", quantity(training.get("epochs"))),
             ("Steps", quantity(training.get("steps"))),
@@ -217,7 +220,7 @@ def data_section(data: Mapping) -> Markup:
             (f"Fold {split['fold']}", *(split_size(split, part) for part in names))
             for split in data["splits"]
         ]
-        parts.append(table(["", *names.values()], rows))
+        parts.append(table(["", *names.values()], rows, "splits"))
     return Markup("\n".join(parts))
 
 

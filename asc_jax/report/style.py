@@ -33,6 +33,7 @@ nav { font-size: .9rem; display: flex; flex-wrap: wrap; gap: .2rem 1.3rem; margi
 
 .headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr));
   gap: 2rem 3.5rem; margin-top: 2.75rem; }
+.headline > div { max-width: 24rem; }
 .headline .number { font-size: 3.6rem; line-height: 1.1; font-weight: 300; margin: .05em 0 .1em;
   letter-spacing: -.03em; }
 .headline .number small { font-size: .45em; letter-spacing: 0; color: var(--muted); }
@@ -112,6 +113,7 @@ figure { margin: 0; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 .files th:last-child, .files td:last-child { text-align: left !important; padding-left: 1.5rem;
   overflow-wrap: anywhere; }
+.splits th:first-child { min-width: 3rem; }
 .files th:first-child { min-width: 6.2rem; }
 details { margin-top: 2rem; } summary { cursor: pointer; color: rgb(var(--blue)); }
 details .scroll { margin-top: .8rem; }
@@ -133,8 +135,10 @@ li { overflow-wrap: anywhere; margin: .25em 0; } ul { padding-left: 1.2em; }
   body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   section { margin-top: 2rem; padding-top: 1.2rem; }
-  figure, tr, h2, h3, .headline, .confusion { break-inside: avoid; }
+  figure, tr, h2, h3, .headline, .scroll, .facts { break-inside: avoid; }
+  details:not([open]) { display: none; }
+  tfoot { display: table-row-group; } /* or it stands at the foot of each page */
   h2, h3 { break-after: avoid; } .scroll { overflow: visible; }
-  .confusion { --cell: min(2.4rem, 32rem / var(--k)); }
+  .confusion { --cell: min(2.4rem, 32rem / var(--k)); font-size: min(.8rem, var(--cell) * .42); }
 }
 """

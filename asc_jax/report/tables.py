@@ -1,12 +1,14 @@
 """HTML tables, bars and numbers of the report page.
 
-Everything returned here is `Markup`. A plain string is text and gets escaped wherever it
+Whatever is HTML here is `Markup`. A plain string is text and gets escaped wherever it
 enters a page, so that a label or a file name can never become an element of it.
 """
 
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
+
+DASH = "\N{EN DASH}"  # between the ends of an interval, and where there is no number
 
 
 class Markup(str):
@@ -24,14 +26,14 @@ def text(value: object) -> Markup:
 def percent(fraction: float | None) -> str:
     """Fraction as percent with one decimal, without the sign; a dash where there is none."""
     if fraction is None or not math.isfinite(fraction):
-        return "–"
+        return DASH
     return f"{100 * fraction:.1f}"
 
 
 def interval(score: Mapping) -> str:
-    """The 95 % interval of a score, `73.9–78.8`; empty where it has none."""
+    """The 95 % interval of a score, `73.9` to `78.8`; empty where it has none."""
     low, high = percent(score.get("low")), percent(score.get("high"))
-    return "" if "–" in (low, high) else f"{low}–{high}"
+    return "" if DASH in (low, high) else f"{low}{DASH}{high}"
 
 
 def score_cell(score: Mapping) -> Markup:
@@ -44,7 +46,7 @@ def score_cell(score: Mapping) -> Markup:
 def quantity(number: float | None, unit: str = "") -> str:
     """Number as a reader says it: 1.37 G, 14.59 M, 2,945; a dash where there is none."""
     if number is None:
-        return "–"
+        return DASH
     for size, prefix in ((1e9, "G"), (1e6, "M")):
         if number >= size:
             return f"{number / size:.2f} {prefix}{unit}"
@@ -62,7 +64,7 @@ def count(number: int | None, noun: str) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds in the two largest units that matter: 13 min 32 s, 5 h 07 min."""
     if seconds is None:
-        return "–"
+        return DASH
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"
@@ -109,9 +111,9 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
     items = "\n".join(
         f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>"
         for name, value in pairs
-        if value not in ("", "–")
+        if value not in ("", DASH)
     )
-    return Markup(f'<dl class="facts">\n{items}\n</dl>')
+    return Markup(f'<dl class="facts">\n{items}\n</dl>') if items else Markup()
 
 
 def bar(score: Mapping) -> Markup:

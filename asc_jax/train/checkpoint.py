@@ -1,4 +1,4 @@
-"""Checkpoints: the stacked state of all folds after an epoch, kept by orbax, verified on restore."""
+"""Checkpoints: the state of all folds after an epoch, kept by orbax, verified on restore."""
 
 import pathlib
 import zlib

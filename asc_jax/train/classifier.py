@@ -29,7 +29,6 @@ from asc_jax.train.parallel import (
     SHARED,
     P,
     map_folds,
-    put,
 )
 
 

@@ -13,15 +13,12 @@ from asc_jax import run
 from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool
+from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.metrics_log import MetricsLog
-
-
-class Diverged(RuntimeError):
-    """The loss of a fold is no longer finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +106,7 @@ def train(config, workdir: pathlib.Path) -> None:
             initial=done * setup.steps_per_epoch,
             unit="step",
             dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         )
         with bar:
             for epoch in range(done + 1, n_epochs + 1):
@@ -133,8 +131,10 @@ def train(config, workdir: pathlib.Path) -> None:
                 if best is not None and epoch > config.train.select_after:
                     epochs = np.full(scores.shape, epoch, np.int32)
                     best = setup.steps.keep_best(best, state, scores, epochs)
-                checkpoints.save(epoch, {"state": state, "best": best})
+                # In this order: a line without its checkpoint is dropped on restart, but a
+                # checkpoint without its line would leave a gap in the log.
                 log.write(line)
+                checkpoints.save(epoch, {"state": state, "best": best})
                 bar.set_postfix_str(
                     f"loss {np.mean(line['loss']):.3f}, {line['validation_list']} "
                     f"{np.mean(scores):.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
@@ -257,8 +257,6 @@ def predict(
     """
     indices = batches.padded_indices(lists, batch_size)  # (F, S, B)
     pool = setup.pool if pool is None else pool
-    logits = [
-        setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])
-    ]
+    logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
     logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -1,0 +1,252 @@
+"""The fold-aware convolution against `jax.lax.conv_general_dilated`, under every transformation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from asc_jax.models.conv import conv_general_dilated
+
+LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
+reference = jax.lax.conv_general_dilated
+
+# A case that exercises strides, asymmetric padding and dilation at once.
+AWKWARD = {
+    "window_strides": (2, 1),
+    "padding": [(1, 2), (0, 1)],
+    "rhs_dilation": (1, 2),
+    "dimension_numbers": LAYOUTS[2],
+}
+PLAIN = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": LAYOUTS[2]}
+
+
+def normal(seed: int, *shape: int, dtype=jnp.float32) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+def assert_close(ours, expected, dtype=jnp.float32, err_msg="") -> None:
+    """Equal to rounding, relative to the largest value."""
+    tolerance = 2e-5 if dtype == jnp.float32 else 3e-2
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        scale = max(np.abs(other).max(initial=0), 1e-6)
+        np.testing.assert_allclose(one / scale, other / scale, atol=tolerance, err_msg=err_msg)
+
+
+def gradients(conv, lhs, rhs):
+    """First order by both arguments, and second order through the first, of a non-linear loss."""
+
+    def loss(lhs, rhs):
+        out = conv(lhs, rhs).astype(jnp.float32)
+        return jnp.sum(jnp.sin(out)) / out.size
+
+    def penalty(lhs, rhs):
+        first = jax.grad(loss, argnums=(0, 1))(lhs, rhs)
+        return sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in first)
+
+    return jax.grad(loss, argnums=(0, 1))(lhs, rhs), jax.grad(penalty, argnums=(0, 1))(lhs, rhs)
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes, dtype and keyword arguments of a convolution that has an output."""
+    spatial = draw(st.sampled_from([1, 2]))
+    per_axis = lambda values: draw(st.tuples(*[values] * spatial))
+    kernel = per_axis(st.integers(1, 3))
+    rhs_dilation = per_axis(st.integers(1, 2))
+    groups = draw(st.sampled_from([1, 1, 2]))
+    batch_groups = draw(st.sampled_from([1, 1, 2])) if groups == 1 else 1
+    window = [(k - 1) * d + 1 for k, d in zip(kernel, rhs_dilation, strict=True)]
+    extent = [draw(st.integers(w, w + 4)) for w in window]
+    pair = st.tuples(st.integers(0, 2), st.integers(0, 2))
+    padding = draw(st.sampled_from(["SAME", "VALID", "pairs"]))
+    lhs_dilation = per_axis(st.integers(1, 2)) if padding == "pairs" else None
+    options = {
+        "window_strides": per_axis(st.integers(1, 3)),
+        "padding": per_axis(pair) if padding == "pairs" else padding,
+        "lhs_dilation": lhs_dilation,
+        "rhs_dilation": rhs_dilation,
+        "dimension_numbers": LAYOUTS[spatial],
+        "feature_group_count": groups,
+        "batch_group_count": batch_groups,
+    }
+    lhs = (2, *extent, 2 * groups)
+    rhs = (*kernel, 2, 2 * max(groups, batch_groups))
+    return lhs, rhs, draw(st.sampled_from([jnp.float32, jnp.bfloat16])), options
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(case=convolutions())
+def test_equals_lax_with_first_and_second_gradients(case):
+    lhs_shape, rhs_shape, dtype, options = case
+    lhs, rhs = normal(0, *lhs_shape, dtype=dtype), normal(1, *rhs_shape, dtype=dtype)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def everything(conv, lhs, rhs):
+        conv = functools.partial(conv, **options)
+        return conv(lhs, rhs), gradients(conv, lhs, rhs)
+
+    assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs), dtype)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "SAME_LOWER"])
+def test_padding_by_name(padding):
+    options = {**AWKWARD, "padding": padding}
+    lhs, rhs = normal(0, 2, 6, 7, 3), normal(1, 3, 3, 3, 4)
+    assert_close(conv_general_dilated(lhs, rhs, **options), reference(lhs, rhs, **options))
+
+
+def test_precision_and_accumulator_are_passed_on():
+    lhs, rhs = normal(0, 1, 4, 4, 2, dtype=jnp.bfloat16), normal(1, 3, 3, 2, 2, dtype=jnp.bfloat16)
+    options = {**PLAIN, "precision": "highest", "preferred_element_type": jnp.float32}
+    out = conv_general_dilated(lhs, rhs, **options)
+    assert out.dtype == jnp.float32
+    assert_close(out, reference(lhs, rhs, **options))
+
+
+# Where `vmap` maps: the input, the kernel, both, several times over.
+MAPS = {
+    "input": ([(0, None)], (3, 2, 5, 6, 2), (3, 3, 2, 2)),
+    "kernel": ([(None, 0)], (2, 5, 6, 2), (3, 3, 3, 2, 2)),
+    "both": ([(0, 0)], (3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
+    "both, along other axes": ([(1, 4)], (2, 3, 5, 6, 2), (3, 3, 2, 2, 3)),
+    "both twice": ([(0, 0), (0, 0)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 3, 2, 2)),
+    "both, then the input": ([(0, 0), (0, None)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
+    "the input, then both": ([(0, None), (0, 0)], (2, 3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
+    "the kernel, then the input": ([(None, 0), (0, None)], (3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
+}
+
+
+def mapped(conv, options, in_axes):
+    """vmap of vmap of ..., the first of `in_axes` outermost."""
+    conv = functools.partial(conv, **options)
+    for axes in reversed(in_axes):
+        conv = jax.vmap(conv, axes)
+    return conv
+
+
+@pytest.mark.parametrize("where", MAPS)
+def test_vmap_equals_lax_with_gradients(where):
+    in_axes, lhs_shape, rhs_shape = MAPS[where]
+    lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def everything(conv, lhs, rhs):
+        conv = mapped(conv, AWKWARD, in_axes)
+        return conv(lhs, rhs), gradients(conv, lhs, rhs)
+
+    assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs))
+
+
+@pytest.mark.parametrize("where", [where for where in MAPS if "both" in where])
+def test_no_grouped_convolution_on_a_cpu(where):
+    in_axes, lhs_shape, rhs_shape = MAPS[where]
+    conv = mapped(conv_general_dilated, PLAIN, in_axes)
+    program = jax.jit(functools.partial(gradients, conv)).lower(
+        jax.ShapeDtypeStruct(lhs_shape, jnp.float32), jax.ShapeDtypeStruct(rhs_shape, jnp.float32)
+    )
+    text = program.as_text()
+    assert "feature_group_count = 1 " in text
+    assert "feature_group_count = " not in text.replace("feature_group_count = 1 ", "")
+    assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")
+
+
+def test_per_fold_gradients_inside_vmap_equal_each_fold_alone():
+    lhs, rhs = normal(0, 3, 2, 5, 6, 2), normal(1, 3, 3, 3, 2, 2)
+    conv = functools.partial(conv_general_dilated, **AWKWARD)
+    together = jax.jit(jax.vmap(functools.partial(gradients, conv)))(lhs, rhs)
+    alone = jax.jit(functools.partial(gradients, conv))
+    for fold in range(3):
+        assert_close(jax.tree.map(lambda x: x[fold], together), alone(lhs[fold], rhs[fold]))  # noqa: B023
+
+
+def gradient_penalty(conv, kernels, x):
+    """(|d critic / d x| - 1)^2 of a critic of two convolutions, as WGAN-GP has it."""
+
+    def critic(x):
+        first, second = kernels
+        return jnp.sum(conv(jnp.tanh(conv(x, first)), second))
+
+    norms = jnp.sqrt(jnp.sum(jnp.square(jax.grad(critic)(x)), axis=(1, 2, 3)))
+    return jnp.mean(jnp.square(norms - 1))
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_gradient_penalty_by_the_kernels(folds):
+    kernels, x = (normal(0, 2, 3, 3, 2, 2), normal(1, 2, 3, 3, 2, 1)), normal(2, 2, 3, 6, 5, 2)
+
+    def by_kernels(conv):
+        penalty = functools.partial(gradient_penalty, functools.partial(conv, **PLAIN))
+        gradient = jax.value_and_grad(penalty)
+        if folds:
+            return jax.jit(jax.vmap(gradient))(kernels, x)
+        return jax.jit(gradient)(jax.tree.map(lambda k: k[0], kernels), x[0])
+
+    assert_close(by_kernels(conv_general_dilated), by_kernels(reference))
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_gradient_descent_inside_scan(folds):
+    kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 4, 2, 3, 6, 5, 2)  # (F, ...), (S, F, ...)
+
+    def descend(conv):
+        conv = functools.partial(conv, **PLAIN)
+
+        def loss(kernel, x):
+            return jnp.mean(jnp.square(jnp.tanh(conv(conv(x, kernel), kernel)) - 1))
+
+        def step(kernel, x):
+            value, gradient = jax.value_and_grad(loss)(kernel, x)
+            return kernel - 0.1 * gradient, value
+
+        if folds:
+            return jax.jit(lambda k, x: jax.lax.scan(jax.vmap(step), k, x))(kernel, x)
+        return jax.jit(lambda k, x: jax.lax.scan(step, k, x))(kernel[0], x[:, 0])
+
+    assert_close(descend(conv_general_dilated), descend(reference))
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_sharded_batch_equals_the_whole_batch(folds):
+    kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 2, 8, 6, 5, 2)  # (F, ...), (F, B, ...)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    conv = functools.partial(conv_general_dilated, **PLAIN)
+
+    def loss(kernel, x):
+        return jnp.mean(jnp.square(jnp.tanh(conv(conv(x, kernel), kernel)) - 1))
+
+    def sharded_loss(kernel, x):
+        kernel = jax.lax.pcast(kernel, "data", to="varying")
+        return jax.lax.pmean(loss(kernel, x), "data")
+
+    def over_folds(step):
+        return jax.vmap(step) if folds else lambda kernel, x: step(kernel[0], x[0])
+
+    sharded = jax.shard_map(
+        over_folds(jax.value_and_grad(sharded_loss)),
+        mesh=mesh,
+        in_specs=(P(), P(None, "data")),
+        out_specs=P(),
+        check_vma=True,
+    )
+    whole = over_folds(jax.value_and_grad(loss))
+    assert_close(jax.jit(sharded)(kernel, x), jax.jit(whole)(kernel, x))
+
+
+def test_forward_mode_is_refused():
+    lhs, rhs = normal(0, 1, 4, 4, 2), normal(1, 3, 3, 2, 2)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda x: conv_general_dilated(x, rhs, **PLAIN), (lhs,), (lhs,))

@@ -1,0 +1,331 @@
+"""The report page: whole, self-contained, safe against what its input says."""
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from asc_jax.errors import InputError
+from asc_jax.report.curves import fold_lines, loss_top, mean_line, ticks
+from asc_jax.report.page import write_page
+from asc_jax.report.tables import DASH, duration, percent, quantity
+
+LABELS = ["airport", "street_pedestrian", "tram"]
+VOID = {"meta", "link", "br", "wbr"}
+
+
+def score(value):
+    return {"value": value, "low": value - 0.041, "high": value + 0.032}
+
+
+def system(name, value):
+    return {
+        "name": name,
+        "accuracy": score(value),
+        "class_wise_accuracy": score(value + 0.01),
+        "per_class": [{"scene_label": s, "n_clips": 10, **score(value)} for s in LABELS],
+        "confusion": [[7, 2, 1], [0, 10, 0], [3, 3, 4]],
+    }
+
+
+def scored_list(name, *systems):
+    return {
+        "name": name,
+        "title": name.replace("_", "-").capitalize(),
+        "description": f"what {name} is",
+        "n_clips": 2518,
+        "n_locations": 83,
+        "systems": list(systems),
+        "per_fold": [
+            {"fold": f, "n_clips": 10, "accuracy": 0.6 + 0.1 * f, "class_wise_accuracy": 0.5}
+            for f in (1, 2)
+        ],
+    }
+
+
+REPORT = {
+    "format": 1,
+    "title": "SE-ResNet(152)-rev",
+    "config": "se_resnet152",
+    "created": "2026-11-22T16:30:00Z",
+    "versions": {"asc_jax": "0.1.0", "jax": "0.10.2"},
+    "device": "cpu x 1",
+    "network": {
+        "parameters": 14590000,
+        "macs": 1370000000,
+        "convolutions": 101,
+        "receptive_field": 2945,
+        "input": [40, 500],
+    },
+    "training": {
+        "n_folds": 2,
+        "epochs": 3,
+        "steps": 60,
+        "batch_size": 32,
+        "seconds": 812.5,
+        "clips_per_second": 55.2,
+        "selection": "last",
+        "selected_epochs": [3, 3],
+        "note": "Scores come from the last epoch; no clip that is scored chose a checkpoint.",
+    },
+    "data": {
+        "root": "esc10",
+        "n_clips": 400,
+        "n_locations": 300,
+        "sr": 44100,
+        "clip_seconds": 5.0,
+        "splits": [
+            {
+                "fold": f,
+                "train_clips": 320,
+                "inner_clips": 0,
+                "held_out_clips": 80,
+                "train_locations": 240,
+                "held_out_locations": 60,
+            }
+            for f in (1, 2)
+        ],
+    },
+    "scene_labels": LABELS,
+    "lists": [
+        scored_list("out_of_fold", system("held-out fold", 0.812)),
+        scored_list("test", system("mean of logits", 0.743), system("mean of softmax", 0.7)),
+    ],
+    "unlabelled": [
+        {"name": "leaderboard", "n_clips": 1200, "files": ["submission/leaderboard_kaggle.csv"]}
+    ],
+}
+
+METRICS = [
+    {
+        "epoch": epoch,
+        "loss": [2.0 / epoch, 2.2 / epoch],
+        "validation_loss": [2.1 / epoch, 2.4 / epoch],
+        "validation_accuracy": [0.2 * epoch, 0.21 * epoch],
+        "validation_list": "held_out",
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write a run folder and its page; gives the folder and the page's HTML."""
+
+    def write(report=REPORT, metrics=METRICS, name="run"):
+        workdir = tmp_path / name
+        workdir.mkdir()
+        (workdir / "report.json").write_text(json.dumps(report))
+        if metrics is not None:
+            lines = "".join(json.dumps(record) + "\n" for record in metrics)
+            (workdir / "metrics.jsonl").write_text(lines)
+        assert write_page(workdir) == workdir / "report.html"
+        return workdir, (workdir / "report.html").read_text(encoding="utf-8")
+
+    return write
+
+
+class Page(HTMLParser):
+    """Collects the elements of a page and checks that each one is closed in its turn."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.links, self.words = [], [], [], ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src", "action")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_is_self_contained(run):
+    workdir, html = run()
+    page = Page(html)
+    assert not {"script", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not re.search(r"https?:|@import|url\(", html)
+    files = [link for link in page.links if link not in ("data:,",) and link[0] != "#"]
+    assert all(link.startswith("./") for link in files)
+    figures = {link[2:] for link in files if link.startswith("./figures/")}
+    assert figures == {f"figures/{path.name}" for path in (workdir / "figures").iterdir()}
+    assert "./submission/leaderboard_kaggle.csv" in files
+    ids = set(re.findall(r'id="([^"]+)"', html))
+    assert {link[1:] for link in page.links if link[0] == "#"} == ids
+
+
+def test_scores_stand_with_their_intervals_and_the_test_list_first(run):
+    _, html = run()
+    words = " ".join(Page(html).words.split())
+    assert f"75.3 % 95 % interval 71.2{DASH}78.5" in words
+    assert words.index("Test: class-wise accuracy") < words.index("Out-of-fold: class-wise")
+    for value in (
+        f"74.3 70.2{DASH}77.5",
+        f"82.2 78.1{DASH}85.4",
+        "75.0 ± 7.1",
+        "14.59 M",
+        "13 min 32 s",
+    ):
+        assert value in words
+    assert REPORT["training"]["note"] in words
+    assert html.count('<td class="hit') == 2 * len(LABELS)
+    assert 'title="tram → airport: 3 of 10">30</td>' in html
+
+
+def test_hostile_input_stays_text(run):
+    hostile = "<script>alert(1)</script>\"'&$x_{$"
+    report = copy.deepcopy(REPORT)
+    report |= {"title": hostile, "config": hostile, "scene_labels": [hostile, "a", "b"]}
+    for scored in report["lists"]:
+        scored["title"] = scored["description"] = hostile
+        for part in scored["systems"]:
+            part["name"] = part["per_class"][0]["scene_label"] = hostile
+    report["lists"][0]["name"] = "../../" + hostile
+    report["versions"] = {hostile: hostile}
+    report["unlabelled"] = [
+        {"name": hostile, "n_clips": 1, "files": ["javascript:alert(1)", "//host/x", hostile]}
+    ]
+    workdir, html = run(report)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert hostile in page.words
+    assert {"./javascript%3Aalert%281%29", ".///host/x"} <= set(page.links)
+    written = {path.relative_to(workdir).parts[0] for path in workdir.rglob("*")}
+    assert written == {"report.json", "metrics.jsonl", "report.html", "figures"}
+
+
+def test_same_input_gives_the_same_bytes(run):
+    def content(workdir):
+        return {
+            path.relative_to(workdir): path.read_bytes()
+            for path in workdir.rglob("*")
+            if path.is_file()
+        }
+
+    first, _ = run(name="first")
+    second, _ = run(name="second")
+    assert content(first) == content(second)
+    write_page(first)
+    assert content(first) == content(second)
+
+
+def test_figures_are_svg(run):
+    workdir, _ = run()
+    paths = sorted((workdir / "figures").iterdir())
+    assert [path.name for path in paths] == [
+        "confusion_out_of_fold.svg",
+        "confusion_test.svg",
+        "learning_curves.svg",
+        "per_class_out_of_fold.svg",
+        "per_class_test.svg",
+    ]
+    for path in paths:
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_charts_in_the_page_are_valid_xml(run):
+    _, html = run()
+    charts = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
+    assert len(charts) == 2
+    for chart in charts:
+        ElementTree.fromstring(chart)
+    assert charts[1].count("<circle") == 2
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"format": 1},
+        REPORT | {"lists": []},
+        REPORT | {"lists": [scored_list("test")], "unlabelled": []},
+        {key: REPORT[key] for key in ("format", "title", "lists")},
+    ],
+    ids=["bare", "unlabelled only", "no systems", "scores only"],
+)
+def test_missing_sections_are_harmless(run, report):
+    workdir, html = run(report, metrics=None)
+    Page(html)
+    assert "Learning curves" not in html
+    assert not (workdir / "figures/learning_curves.svg").exists()
+
+
+def test_scores_without_interval_or_value_are_shown_as_such(run):
+    report = copy.deepcopy(REPORT)
+    part = report["lists"][0]["systems"][0]
+    part["class_wise_accuracy"] = {"value": 0.5}
+    part["per_class"][0] |= {"value": None, "low": None, "high": None, "n_clips": 0}
+    part["confusion"][0] = [0, 0, 0]
+    _, html = run(report)
+    assert DASH in Page(html).words
+
+
+def test_epochs_without_validation_and_written_twice(run):
+    metrics = copy.deepcopy(METRICS)
+    metrics[1] |= {"validation_loss": None, "validation_accuracy": None}
+    metrics[2]["loss"] = [float("nan"), 1.0]
+    workdir, html = run(metrics=[metrics[0], *metrics])
+    Page(html)
+    assert "nan" not in "".join(re.findall(r'd="M[^"]*"', html))
+    with (workdir / "metrics.jsonl").open("a") as log:
+        log.write('{"epoch": 4, "lo')
+    write_page(workdir)
+    assert (workdir / "report.html").read_text(encoding="utf-8") == html
+
+
+def test_missing_report_names_the_mend(tmp_path):
+    with pytest.raises(InputError) as caught:
+        write_page(tmp_path)
+    assert str(tmp_path / "report.json") in str(caught.value)
+    assert f"run asc-jax evaluate --workdir={tmp_path} first" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", "{"),
+        ("report.json", "[]"),
+        ("report.json", '{"format": 2}'),
+        ("metrics.jsonl", '{"epoch": 1}\nno\n'),
+        ("metrics.jsonl", '{"step": 1}\n'),
+    ],
+)
+def test_broken_input_is_named(tmp_path, name, content):
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
+        write_page(tmp_path)
+
+
+def test_numbers_read_well():
+    assert [percent(x) for x in (0.8125, 1.0, None, float("nan"))] == ["81.2", "100.0", DASH, DASH]
+    assert [quantity(x) for x in (2945, 14590000, 1370000000, 0)] == [
+        "2,945",
+        "14.59 M",
+        "1.37 G",
+        "0",
+    ]
+    assert [duration(x) for x in (3.14, 812.5, 18432)] == ["3.1 s", "13 min 32 s", "5 h 07 min"]
+
+
+def test_lines_of_the_curves():
+    lines = fold_lines([{"epoch": 1, "loss": [1, 3]}, {"epoch": 2, "loss": [2, None]}], "loss")
+    assert lines == [[(1, 1), (2, 2)], [(1, 3)]]
+    assert mean_line(lines) == [(1, 2)]
+    assert loss_top([[(e, 1.0) for e in range(99)] + [(99, 1e6)]]) == pytest.approx(1.05)
+    assert ticks(1.0, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert ticks(60, 6) == pytest.approx([0, 10, 20, 30, 40, 50, 60])

@@ -1,0 +1,426 @@
+"""The frontend against librosa, the resampler against exact signals; both under jit, vmap, grad."""
+
+import dataclasses
+import itertools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from asc_jax.data.audio import read_waveform
+from asc_jax.errors import InputError
+from asc_jax.frontend import (
+    FrontendConfig,
+    hz_to_mel,
+    log_mel,
+    mel_filterbank,
+    mel_to_hz,
+    resample,
+    stft,
+)
+
+RELATIVE = 1e-4  # norm-wise, before the logarithm
+ABSOLUTE = 1e-3  # after it, where a band is within 60 dB of the loudest
+SMALL = FrontendConfig(sr=8000, n_fft=256, win_length=200, hop_length=100, n_mels=12)
+
+
+def librosa_stft(waveform: np.ndarray, cfg: FrontendConfig) -> np.ndarray:
+    """(..., N, 1 + n_fft // 2)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_fft=.* is too large", category=UserWarning)
+        spectrum = librosa.stft(
+            waveform,
+            n_fft=cfg.n_fft,
+            hop_length=cfg.hop_length,
+            win_length=cfg.win_length,
+            window=cfg.window,
+            center=cfg.center,
+            pad_mode=cfg.pad_mode,
+        )
+    return np.swapaxes(spectrum, -1, -2)
+
+
+def librosa_filterbank(cfg: FrontendConfig) -> np.ndarray:
+    """(1 + n_fft // 2, M)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters", category=UserWarning)
+        return librosa.filters.mel(
+            sr=cfg.sr,
+            n_fft=cfg.n_fft,
+            n_mels=cfg.n_mels,
+            fmin=cfg.fmin,
+            fmax=cfg.fmax or None,
+            htk=cfg.htk,
+            norm=None if cfg.norm == "none" else cfg.norm,
+        ).T
+
+
+def librosa_mel(waveform: np.ndarray, cfg: FrontendConfig) -> np.ndarray:
+    """(..., N, M) before the logarithm."""
+    return np.abs(librosa_stft(waveform, cfg)) ** cfg.power @ librosa_filterbank(cfg)
+
+
+def relative_error(ours, reference) -> float:
+    return np.linalg.norm(np.asarray(ours) - reference) / np.linalg.norm(reference)
+
+
+def assert_equals_librosa(waveform: np.ndarray, cfg: FrontendConfig) -> None:
+    ours = np.asarray(log_mel(waveform, cfg), np.float64)
+    mel = librosa_mel(waveform, cfg).astype(np.float64)
+    assert ours.shape == mel.shape
+    assert relative_error(np.exp(ours) - cfg.log_floor, mel) < RELATIVE
+    # 60 dB of power: a factor of 1e-6 in power, 1e-3 in magnitude.
+    loud = mel > mel.max() * 10 ** (-3 * cfg.power)
+    assert loud.any()
+    assert np.abs(ours - np.log(mel + cfg.log_floor))[loud].max() < ABSOLUTE
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    """(T,) noise and tones with a spectrum that falls off, as scenes' spectra do; odd T."""
+    rng = np.random.default_rng(0)
+    noise = np.cumsum(rng.standard_normal(24_001)) * 0.002
+    time = np.arange(24_001) / 48_000
+    tones = 0.1 * np.sin(2 * np.pi * 440 * time) + 0.02 * np.sin(2 * np.pi * 9000 * time**1.5)
+    return (noise + tones + 0.01 * rng.standard_normal(24_001)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scene(request, sound) -> np.ndarray:
+    """(T,) two seconds of a real scene at 48 kHz, or the artificial sound where there is none."""
+    try:
+        folder = request.getfixturevalue("tut2018_sample")
+    except pytest.skip.Exception:
+        return sound
+    path = min(folder.rglob("*.wav"))
+    return read_waveform(path, sr=48_000)[:96_001]
+
+
+VARIANTS = {
+    f"{window}-power{power:g}-{'htk' if htk else 'slaney'}-{norm}-{pad_mode}": {
+        "window": window,
+        "power": power,
+        "htk": htk,
+        "norm": norm,
+        "pad_mode": pad_mode,
+    }
+    for window, power, htk, norm, pad_mode in itertools.product(
+        ("hann", "hamming"),
+        (1.0, 2.0, 0.6),
+        (False, True),
+        ("slaney", "none"),
+        ("constant", "reflect"),
+    )
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_log_mel_equals_librosa_for_every_option(variant, scene):
+    assert_equals_librosa(scene, FrontendConfig(**VARIANTS[variant]))
+
+
+GEOMETRIES = {
+    "the report's": {},
+    "80 bands": {"n_mels": 80},
+    "not centred": {"center": False},
+    "window as long as the transform": {"win_length": 2048},
+    "odd window": {"win_length": 1023, "n_fft": 1024},
+    "odd transform": {"n_fft": 1025, "win_length": 1025},
+    "odd transform, short window": {"n_fft": 2047, "win_length": 1000},
+    "odd transform, not centred": {"n_fft": 1025, "win_length": 800, "center": False},
+    "hop that does not divide": {"hop_length": 441},
+    "hop longer than the transform": {"n_fft": 512, "win_length": 400, "hop_length": 700},
+    "hop of the transform": {"n_fft": 512, "win_length": 512, "hop_length": 512},
+    "band limits": {"fmin": 50.0, "fmax": 14_000.0},
+    "band limits, htk": {"fmin": 300.0, "fmax": 8000.0, "htk": True},
+    "one band": {"n_mels": 1},
+    "44.1 kHz": {"sr": 44_100},
+    "a floor that shows": {"log_floor": 1e-3},
+}
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_log_mel_equals_librosa_for_every_geometry(geometry, pad_mode, scene):
+    assert_equals_librosa(scene, FrontendConfig(**GEOMETRIES[geometry], pad_mode=pad_mode))
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("length", [1, 2, 129, 256, 300, 1001])
+def test_log_mel_equals_librosa_for_any_length(length, pad_mode, sound):
+    cfg = dataclasses.replace(SMALL, pad_mode=pad_mode)
+    assert_equals_librosa(sound[:length], cfg)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_stft_equals_librosa(geometry, scene):
+    cfg = FrontendConfig(**GEOMETRIES[geometry])
+    ours, reference = stft(scene, cfg), librosa_stft(scene, cfg)
+    assert ours.shape == reference.shape
+    assert ours.dtype == jnp.complex64
+    assert relative_error(ours, reference) < 1e-6
+
+
+@pytest.mark.parametrize("norm", ["slaney", "none"])
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {},
+        {"n_mels": 128},
+        {"n_fft": 1025, "win_length": 1000},
+        {"fmin": 20.0, "fmax": 16_000.0},
+        {"sr": 22_050, "n_fft": 512, "win_length": 512, "n_mels": 64},
+    ],
+)
+def test_mel_filterbank_equals_librosa(geometry, htk, norm):
+    cfg = FrontendConfig(**geometry, htk=htk, norm=norm)
+    ours, reference = mel_filterbank(cfg), librosa_filterbank(cfg)
+    assert ours.shape == reference.shape
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-6 * reference.max())
+
+
+@pytest.mark.parametrize("htk", [False, True])
+def test_mel_scale_equals_librosa_and_inverts(htk):
+    frequency = np.linspace(0, 24_000, 1001)
+    mel = hz_to_mel(frequency, htk=htk)
+    np.testing.assert_allclose(mel, librosa.hz_to_mel(frequency, htk=htk), rtol=1e-12)
+    np.testing.assert_allclose(mel_to_hz(mel, htk=htk), frequency, rtol=1e-10, atol=1e-10)
+    assert np.all(np.diff(mel) > 0)
+
+
+# librosa.load looks for decoders in modules that Python is about to drop.
+@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
+def test_real_clips_go_through_decode_and_log_mel(tut2018_sample):
+    paths = sorted(tut2018_sample.rglob("*.wav"))
+    assert len(paths) == 3
+    cfg = FrontendConfig()
+    transform = jax.jit(log_mel, static_argnums=1)
+    for path in paths:
+        # librosa's own decoding: channels first, averaged.
+        expected, sr = librosa.load(path, sr=None, mono=True)
+        waveform = read_waveform(path, sr=48_000)
+        assert sr == 48_000
+        np.testing.assert_allclose(waveform, expected, atol=1e-7)
+        ours = np.asarray(transform(waveform, cfg))
+        assert ours.shape == (501, 40)
+        mel = librosa_mel(expected, cfg)
+        assert relative_error(np.exp(ours), mel) < RELATIVE
+        loud = mel > 1e-3 * mel.max()
+        assert np.abs(ours - np.log(mel + cfg.log_floor))[loud].max() < ABSOLUTE
+
+
+def test_number_of_frames(sound):
+    for length in (1, 99, 100, 101, 4800):
+        assert SMALL.n_frames(length) == 1 + length // SMALL.hop_length
+        out = jax.eval_shape(lambda x: log_mel(x, SMALL), sound[:length])
+        assert out.shape == (SMALL.n_frames(length), SMALL.n_mels)
+
+
+def test_leading_axes_jit_and_vmap_give_what_a_loop_gives(sound):
+    batch = sound[:4800].reshape(2, 3, 800)
+    one = jax.jit(lambda x: log_mel(x, SMALL))
+    looped = np.stack([[one(waveform) for waveform in row] for row in batch])
+    assert looped.shape == (2, 3, 9, 12)
+    for name, transform in {
+        "without jit": lambda x: log_mel(x, SMALL),
+        "leading axes": one,
+        "vmap": jax.vmap(jax.vmap(one)),
+        "jit of vmap": jax.jit(jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)),
+    }.items():
+        out = transform(batch)
+        assert out.dtype == jnp.float32
+        np.testing.assert_allclose(out, looped, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+def test_gradient_equals_finite_differences(power, pad_mode):
+    cfg = FrontendConfig(
+        sr=8000, n_fft=32, win_length=30, hop_length=12, n_mels=3,
+        power=power, pad_mode=pad_mode, log_floor=1e-2,
+    )  # fmt: skip
+    waveform = np.random.default_rng(1).standard_normal(61)
+    with jax.enable_x64(True):
+        transform = jax.jit(lambda x: log_mel(x, cfg))
+        check_grads(transform, (waveform,), order=1, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5, 3.0])
+def test_gradient_is_finite(power, sound):
+    cfg = dataclasses.replace(SMALL, power=power)
+    half_silent = np.concatenate([np.zeros(500, np.float32), sound[:500]])
+    value_and_gradient = jax.jit(jax.value_and_grad(lambda x: jnp.sum(log_mel(x, cfg))))
+    for waveform in (np.zeros(1000, np.float32), half_silent, 1e-20 * sound[:1000]):
+        value, gradient = value_and_gradient(waveform)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sr", 0),
+        ("n_fft", 0),
+        ("win_length", 0),
+        ("win_length", 4096),
+        ("hop_length", 0),
+        ("hop_length", -960),
+        ("n_mels", 0),
+        ("fmin", -1.0),
+        ("fmin", 30_000.0),
+        ("fmin", float("nan")),
+        ("fmax", 24_001.0),
+        ("fmax", -1.0),
+        ("power", 0.0),
+        ("power", float("inf")),
+        ("power", float("nan")),
+        ("log_floor", 0.0),
+        ("log_floor", float("nan")),
+        ("window", "blackman"),
+        ("pad_mode", "edge"),
+        ("norm", "l2"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(field, value):
+    with pytest.raises(InputError, match=field) as refusal:
+        FrontendConfig(**{field: value})
+    assert "\n" not in str(refusal.value)
+
+
+def test_choices_are_listed():
+    with pytest.raises(InputError, match="constant, reflect"):
+        FrontendConfig(pad_mode="edge")
+
+
+@pytest.mark.parametrize(("center", "length"), [(True, 0), (False, 0), (False, 255)])
+def test_a_waveform_without_a_frame_is_refused(center, length):
+    cfg = dataclasses.replace(SMALL, center=center)
+    with pytest.raises(InputError, match=f"{length} samples"):
+        log_mel(np.zeros(length, np.float32), cfg)
+
+
+def test_a_config_is_a_static_argument():
+    assert hash(FrontendConfig()) == hash(FrontendConfig())
+    traced = []
+
+    def transform(waveform, cfg):
+        traced.append(cfg)
+        return log_mel(waveform, cfg)
+
+    compiled = jax.jit(transform, static_argnums=1)
+    compiled(np.ones(500, np.float32), SMALL)
+    compiled(np.ones(500, np.float32), dataclasses.replace(SMALL))
+    assert len(traced) == 1
+
+
+# Resampling.
+
+RATES = [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000), (48_000, 44_100)]
+
+
+def tone(frequency: float, sr: int, n_samples: int, phase: float = 0.3) -> np.ndarray:
+    return np.sin(2 * np.pi * frequency * np.arange(n_samples) / sr + phase)
+
+
+def edge(orig_sr: int, target_sr: int) -> int:
+    """Output samples within half a filter, 64 periods of the slower rate, of an end."""
+    return int(np.ceil(66 * target_sr / min(orig_sr, target_sr)))
+
+
+def snr(out, exact) -> float:
+    """dB."""
+    error = np.asarray(out, np.float64) - exact
+    return 10 * np.log10(np.sum(exact**2) / np.sum(error**2))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.125, 0.4, 0.6, 0.75, 0.85])
+@pytest.mark.parametrize(("orig_sr", "target_sr"), RATES)
+def test_resampled_tone_is_the_exact_tone(orig_sr, target_sr, share):
+    frequency = share * min(orig_sr, target_sr) / 2
+    out = resample(tone(frequency, orig_sr, orig_sr // 2).astype(np.float32), orig_sr, target_sr)
+    exact = tone(frequency, target_sr, len(out))
+    middle = slice(edge(orig_sr, target_sr), -edge(orig_sr, target_sr))
+    assert snr(out[middle], exact[middle]) >= 110
+
+
+@pytest.mark.parametrize("frequency", [8500.0, 10_000.0, 15_000.0, 23_000.0])
+def test_no_aliases(frequency):
+    signal = tone(frequency, 48_000, 24_000).astype(np.float32)
+    out = np.asarray(resample(signal, 48_000, 16_000))[66:-66]
+    assert 20 * np.log10(np.std(out) / np.std(signal)) <= -100
+
+
+def test_no_images():
+    out = np.asarray(resample(tone(3000.0, 16_000, 8000).astype(np.float32), 16_000, 48_000))
+    middle = out[len(out) // 2 - 4800 :][:9600]  # whole periods: no leakage
+    spectrum = np.abs(np.fft.rfft(middle * np.kaiser(9600, 24)))
+    frequency = np.fft.rfftfreq(9600, 1 / 48_000)
+    assert 20 * np.log10(spectrum[frequency > 8500].max() / spectrum.max()) <= -100
+
+
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [*RATES, (3, 2), (2, 3), (48_000, 8000)])
+@pytest.mark.parametrize("length", [1, 2, 7, 160, 1001])
+def test_resampled_length(orig_sr, target_sr, length):
+    out = jax.eval_shape(
+        lambda x: resample(x, orig_sr, target_sr), jax.ShapeDtypeStruct((length,), jnp.float32)
+    )
+    assert out.shape == (-(-length * target_sr // orig_sr),)
+    assert out.dtype == jnp.float32
+
+
+def test_a_constant_stays_and_the_same_rate_changes_nothing(sound):
+    assert resample(sound, 44_100, 44_100) is sound
+    out = resample(np.ones(4000, np.float32), 16_000, 48_000)
+    np.testing.assert_allclose(out[300:-300], 1, atol=1e-6)
+
+
+def test_sample_zero_stays_at_time_zero():
+    impulse = np.zeros(1001, np.float32)
+    impulse[500] = 1
+    for orig_sr, target_sr in ((16_000, 48_000), (48_000, 16_000), (3, 2)):
+        out = resample(impulse, orig_sr, target_sr)
+        assert np.argmax(out) == round(500 * target_sr / orig_sr)
+
+
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (48, 16), (3, 2)])
+def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr):
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((2, 301)).astype(np.float32)
+
+    resampled = jax.jit(lambda x: resample(x, orig_sr, target_sr))
+
+    np.testing.assert_allclose(
+        resampled(2 * x - 3 * y), 2 * resampled(x) - 3 * resampled(y), atol=2e-5
+    )
+    out, pullback = jax.vjp(resampled, x)
+    ct = rng.standard_normal(out.shape).astype(np.float32)
+    (gradient,) = pullback(ct)
+    matrix = np.asarray(jax.vmap(resampled, in_axes=1, out_axes=1)(np.eye(301, dtype=np.float32)))
+    np.testing.assert_allclose(out, matrix @ x, atol=1e-5)
+    np.testing.assert_allclose(gradient, matrix.T @ ct, atol=1e-5)
+    check_grads(resampled, (x,), order=1, modes=["fwd", "rev"], eps=1.0, atol=1e-2, rtol=1e-2)
+
+
+def test_resample_keeps_leading_axes_under_jit_and_vmap(sound):
+    batch = sound[:6000].reshape(2, 3, 1000)
+    looped = np.stack([[resample(x, 16_000, 48_000) for x in row] for row in batch])
+    assert looped.shape == (2, 3, 3000)
+    for transform in (
+        lambda x: resample(x, 16_000, 48_000),
+        jax.jit(lambda x: resample(x, 16_000, 48_000)),
+        jax.vmap(lambda x: resample(x, 16_000, 48_000)),
+        jax.jit(jax.vmap(lambda x: resample(x, 16_000, 48_000), in_axes=1, out_axes=1)),
+    ):
+        np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [(0, 16_000), (16_000, 0), (-1, 16_000)])
+def test_impossible_rates_are_refused(rates):
+    with pytest.raises(InputError, match="rates must be at least 1"):
+        resample(np.ones(10, np.float32), *rates)
