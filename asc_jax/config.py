@@ -291,17 +291,18 @@ def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
       InputError: the text is no config.
     """
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_hook=_with_tuples)
     except ValueError:
         values = None
     if not isinstance(values, dict):
         raise InputError(f"{source}: not a config in JSON; restore or delete it")
     config = ml_collections.ConfigDict(values)
-    with config.unlocked():
-        for group, values in config.items():
-            if isinstance(values, ml_collections.ConfigDict):
-                for field, value in values.items():
-                    if isinstance(value, list):
-                        config[group][field] = tuple(value)
     check_config(config, source)
     return ml_collections.FrozenConfigDict(config)
+
+
+def _with_tuples(values: dict) -> dict:
+    """JSON's lists as the tuples that they were."""
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }

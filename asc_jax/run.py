@@ -30,15 +30,13 @@ from asc_jax.train.parallel import DATA
 _FREE_FIELDS = {"data.cache_dir", "data.workers", "data.leaderboard_root", "data.evaluation_root"}
 
 
-def open_run(workdir: pathlib.Path, config) -> None:
-    """Makes a run folder, or checks that an existing one belongs to the config.
+def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
+    """Checks that a run folder is free, or belongs to the config.
 
     Raises:
-      InputError: the folder cannot be written, holds something else, or belongs to another
-        config; it is left as it was.
+      InputError: the folder holds something else, or belongs to another config.
     """
-    path = workdir / "config.json"
-    if path.exists():
+    if (workdir / "config.json").exists():
         theirs, ours = flatten(read_config(workdir)), flatten(config)
         for field in sorted(theirs.keys() | ours.keys()):
             if field not in _FREE_FIELDS and theirs.get(field) != ours.get(field):
@@ -46,10 +44,20 @@ def open_run(workdir: pathlib.Path, config) -> None:
                     f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
                     f"{ours.get(field)!r} now); use another --workdir"
                 )
+    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
+
+
+def open_run(workdir: pathlib.Path, config) -> None:
+    """Makes a run folder with its `config.json`, unless it is there.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    path = workdir / "config.json"
+    if path.exists():
         return
     try:
-        if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-            raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
         workdir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_text(to_json(config))

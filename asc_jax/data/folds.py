@@ -70,6 +70,8 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
         imbalance = fold_imbalance(labels, folds, n_folds)
         if imbalance < best_imbalance:
             best, best_imbalance = folds, imbalance
+        if best_imbalance == 0:
+            break
     return best
 
 

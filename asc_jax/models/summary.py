@@ -99,7 +99,8 @@ def _layer(module: nn.Module, taken: tuple[int, ...], given: tuple[int, ...]) ->
     parameters = _count(module.variables.get("params", {}))
     macs = 0
     if isinstance(module, nn.Conv):
-        macs = math.prod(given[1:]) * math.prod(module.kernel_size) * taken[-1]
+        inputs = math.prod(module.kernel_size) * taken[-1] // module.feature_group_count
+        macs = math.prod(given[1:]) * inputs
     elif isinstance(module, nn.Dense):
         macs = given[-1] * taken[-1]
     return Layer("/".join(module.path), type(module).__name__, given[1:], parameters, macs)

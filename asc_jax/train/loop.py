@@ -91,8 +91,9 @@ def train(config, workdir: pathlib.Path) -> None:
       InputError: whatever is wrong with the data, the config or the folder.
       Diverged: a loss is not finite; the checkpoints are those of the epochs before.
     """
-    run.open_run(workdir, config)
+    run.refuse_foreign_folder(workdir, config)
     setup = set_up(config)
+    run.open_run(workdir, config)  # not before: wrong input leaves no folder behind
     n_epochs = config.train.epochs
     with Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints:
         state, best, done = restore(setup, checkpoints, choosing=config.train.selection == "inner")

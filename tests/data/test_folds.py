@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from asc_jax.data import Clip, Dataset, PublishedFold, Split, location_folds, make_splits
+from asc_jax.data import (
+    Clip,
+    Dataset,
+    PublishedFold,
+    Split,
+    location_folds,
+    make_splits,
+    read_dataset,
+)
 from asc_jax.data.folds import fold_imbalance, refuse_leak
 from asc_jax.errors import InputError
 
@@ -217,10 +225,8 @@ def test_the_test_fold_is_never_trained_on():
 
 
 def test_esc10s_published_folds(esc10):
-    from asc_jax.data import read_dataset
-
     data = read_dataset(esc10)
-    splits, test = make_splits(data, kind="published", n_folds=5, seed=0, inner_fraction=0.2)
+    splits, test = make_splits(data, kind="published", n_folds=5, seed=0)
     assert_sound(data, splits, test)
     assert sorted(np.concatenate([split.held_out for split in splits])) == list(range(400))
 

@@ -16,6 +16,9 @@ from asc_jax.models.conv import conv_general_dilated
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
 reference = jax.lax.conv_general_dilated
 
+# Compiling is most of the time here.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 # A case that exercises strides, asymmetric padding and dilation at once.
 AWKWARD = {
     "window_strides": (2, 1),
@@ -84,7 +87,7 @@ def convolutions(draw):
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -94,7 +97,7 @@ def test_equals_lax_with_first_and_second_gradients(case):
     lhs_shape, rhs_shape, dtype, options = case
     lhs, rhs = normal(0, *lhs_shape, dtype=dtype), normal(1, *rhs_shape, dtype=dtype)
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(jit, static_argnums=0)
     def everything(conv, lhs, rhs):
         conv = functools.partial(conv, **options)
         return conv(lhs, rhs), gradients(conv, lhs, rhs)
@@ -121,9 +124,9 @@ def test_precision_and_accumulator_are_passed_on():
 MAPS = {
     "input": ([(0, None)], (3, 2, 5, 6, 2), (3, 3, 2, 2)),
     "kernel": ([(None, 0)], (2, 5, 6, 2), (3, 3, 3, 2, 2)),
-    "both": ([(0, 0)], (3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
-    "both, along other axes": ([(1, 4)], (2, 3, 5, 6, 2), (3, 3, 2, 2, 3)),
-    "both twice": ([(0, 0), (0, 0)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 3, 2, 2)),
+    "both": ([(0, 0)], (2, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
+    "both, along other axes": ([(1, 4)], (2, 2, 5, 6, 2), (3, 3, 2, 2, 2)),
+    "both twice": ([(0, 0), (0, 0)], (2, 2, 2, 5, 6, 2), (2, 2, 3, 3, 2, 2)),
     "both, then the input": ([(0, 0), (0, None)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
     "the input, then both": ([(0, None), (0, 0)], (2, 3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
     "the kernel, then the input": ([(None, 0), (0, None)], (3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
@@ -143,7 +146,7 @@ def test_vmap_equals_lax_with_gradients(where):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(jit, static_argnums=0)
     def everything(conv, lhs, rhs):
         conv = mapped(conv, AWKWARD, in_axes)
         return conv(lhs, rhs), gradients(conv, lhs, rhs)
@@ -155,22 +158,12 @@ def test_vmap_equals_lax_with_gradients(where):
 def test_no_grouped_convolution_on_a_cpu(where):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
     conv = mapped(conv_general_dilated, PLAIN, in_axes)
-    program = jax.jit(functools.partial(gradients, conv)).lower(
+    text = jax.jit(functools.partial(gradients, conv)).lower(
         jax.ShapeDtypeStruct(lhs_shape, jnp.float32), jax.ShapeDtypeStruct(rhs_shape, jnp.float32)
-    )
-    text = program.as_text()
+    ).as_text()
     assert "feature_group_count = 1 " in text
     assert "feature_group_count = " not in text.replace("feature_group_count = 1 ", "")
     assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")
-
-
-def test_per_fold_gradients_inside_vmap_equal_each_fold_alone():
-    lhs, rhs = normal(0, 3, 2, 5, 6, 2), normal(1, 3, 3, 3, 2, 2)
-    conv = functools.partial(conv_general_dilated, **AWKWARD)
-    together = jax.jit(jax.vmap(functools.partial(gradients, conv)))(lhs, rhs)
-    alone = jax.jit(functools.partial(gradients, conv))
-    for fold in range(3):
-        assert_close(jax.tree.map(lambda x: x[fold], together), alone(lhs[fold], rhs[fold]))  # noqa: B023
 
 
 def gradient_penalty(conv, kernels, x):
@@ -184,22 +177,17 @@ def gradient_penalty(conv, kernels, x):
     return jnp.mean(jnp.square(norms - 1))
 
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_gradient_penalty_by_the_kernels(folds):
+def test_gradient_penalty_by_the_kernels():
     kernels, x = (normal(0, 2, 3, 3, 2, 2), normal(1, 2, 3, 3, 2, 1)), normal(2, 2, 3, 6, 5, 2)
 
     def by_kernels(conv):
         penalty = functools.partial(gradient_penalty, functools.partial(conv, **PLAIN))
-        gradient = jax.value_and_grad(penalty)
-        if folds:
-            return jax.jit(jax.vmap(gradient))(kernels, x)
-        return jax.jit(gradient)(jax.tree.map(lambda k: k[0], kernels), x[0])
+        return jit(jax.vmap(jax.value_and_grad(penalty)))(kernels, x)
 
     assert_close(by_kernels(conv_general_dilated), by_kernels(reference))
 
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_gradient_descent_inside_scan(folds):
+def test_gradient_descent_inside_scan():
     kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 4, 2, 3, 6, 5, 2)  # (F, ...), (S, F, ...)
 
     def descend(conv):
@@ -212,15 +200,12 @@ def test_gradient_descent_inside_scan(folds):
             value, gradient = jax.value_and_grad(loss)(kernel, x)
             return kernel - 0.1 * gradient, value
 
-        if folds:
-            return jax.jit(lambda k, x: jax.lax.scan(jax.vmap(step), k, x))(kernel, x)
-        return jax.jit(lambda k, x: jax.lax.scan(step, k, x))(kernel[0], x[:, 0])
+        return jit(lambda kernel, x: jax.lax.scan(jax.vmap(step), kernel, x))(kernel, x)
 
     assert_close(descend(conv_general_dilated), descend(reference))
 
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_sharded_batch_equals_the_whole_batch(folds):
+def test_sharded_batch_equals_the_whole_batch():
     kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 2, 8, 6, 5, 2)  # (F, ...), (F, B, ...)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
     conv = functools.partial(conv_general_dilated, **PLAIN)
@@ -232,18 +217,15 @@ def test_sharded_batch_equals_the_whole_batch(folds):
         kernel = jax.lax.pcast(kernel, "data", to="varying")
         return jax.lax.pmean(loss(kernel, x), "data")
 
-    def over_folds(step):
-        return jax.vmap(step) if folds else lambda kernel, x: step(kernel[0], x[0])
-
     sharded = jax.shard_map(
-        over_folds(jax.value_and_grad(sharded_loss)),
+        jax.vmap(jax.value_and_grad(sharded_loss)),
         mesh=mesh,
         in_specs=(P(), P(None, "data")),
         out_specs=P(),
         check_vma=True,
     )
-    whole = over_folds(jax.value_and_grad(loss))
-    assert_close(jax.jit(sharded)(kernel, x), jax.jit(whole)(kernel, x))
+    whole = jax.vmap(jax.value_and_grad(loss))
+    assert_close(jit(sharded)(kernel, x), jit(whole)(kernel, x))
 
 
 def test_forward_mode_is_refused():

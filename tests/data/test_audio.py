@@ -1,0 +1,295 @@
+"""Decoding: full resolution, one line per bad file, and never much in memory."""
+
+import pathlib
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from asc_jax.data import audio
+from asc_jax.errors import InputError
+
+SR = 48_000
+
+
+@pytest.fixture
+def stereo() -> np.ndarray:
+    """(T, 2): half a second within +-0.5."""
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (SR // 2, 2))
+
+
+def write(path: pathlib.Path, samples: np.ndarray, sr: int = SR, **options) -> pathlib.Path:
+    soundfile.write(path, samples, sr, **options)
+    return path
+
+
+def cut(path: pathlib.Path, fraction: float = 0.5) -> pathlib.Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * fraction)])
+    return path
+
+
+def refusal(read, *arguments, **options) -> str:
+    with pytest.raises(InputError) as refused:
+        read(*arguments, **options)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_24_bits_are_not_truncated(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo, subtype="PCM_24")
+    samples, sr = audio.decode(path)
+    assert (samples.dtype, sr) == (np.float32, SR)
+    exact = soundfile.read(path, dtype="float64")[0]
+    assert np.abs(samples - exact).max() <= 2**-23
+    assert np.abs(samples - soundfile.read(path, dtype="int16")[0] / 2**15).max() > 2**-17
+
+
+def test_mono_is_the_mean_of_the_channels(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    waveform = audio.read_waveform(path, sr=SR)
+    assert waveform.dtype == np.float32
+    np.testing.assert_allclose(waveform, stereo.mean(axis=1), atol=1e-7)
+
+
+def test_a_mono_file_stays_as_it_is(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo[:, 0], subtype="FLOAT")
+    waveform = audio.read_waveform(path, sr=SR)
+    np.testing.assert_array_equal(waveform, stereo[:, 0].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "tolerance"),
+    [
+        ("a.flac", {"subtype": "PCM_24"}, 2**-22),
+        ("a.wav", {"subtype": "PCM_16"}, 2**-14),
+        ("a.wav", {"subtype": "DOUBLE"}, 2**-23),
+        ("a.aiff", {"subtype": "PCM_24"}, 2**-22),
+        ("no_ending", {"format": "WAV", "subtype": "PCM_24"}, 2**-22),
+    ],
+)
+def test_lossless_formats(tmp_path, stereo, name, options, tolerance):
+    path = write(tmp_path / name, stereo, **options)
+    waveform = audio.read_clip(path, sr=SR, channels=2, n_samples=SR // 2)
+    np.testing.assert_allclose(waveform, stereo.mean(axis=1), atol=tolerance)
+
+
+def test_ogg(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(SR) / SR)
+    path = write(tmp_path / "a.ogg", tone)
+    waveform = audio.read_clip(path, sr=SR, channels=1, n_samples=SR)
+    assert np.corrcoef(waveform, tone)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("orig_sr", "bound"), [(44_100, 1e-5), (16_000, 1e-5), (96_000, 1e-5)])
+def test_another_rate_is_resampled_to_the_exact_sine(tmp_path, orig_sr, bound):
+    def sine(sr):
+        return 0.5 * np.sin(2 * np.pi * 1000 * np.arange(sr) / sr)
+
+    path = write(tmp_path / "a.wav", sine(orig_sr), orig_sr, subtype="FLOAT")
+    waveform = audio.read_waveform(path, sr=SR)
+    assert waveform.dtype == np.float32
+    assert len(waveform) == SR
+    middle = slice(SR // 10, -SR // 10)  # a filter sees beyond the ends
+    assert np.abs(waveform - sine(SR))[middle].max() < bound
+
+
+def test_real_clips_equal_soundfiles_mean(tut2018_sample):
+    paths = sorted(tut2018_sample.glob("*.wav"))
+    assert len(paths) == 3
+    for path in paths:
+        exact, sr = soundfile.read(path, dtype="float64")
+        waveform = audio.read_waveform(path, sr=SR, channels=2)
+        assert (sr, len(waveform)) == (SR, 10 * SR)
+        np.testing.assert_allclose(waveform, exact.mean(axis=1), atol=2**-23)
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "a.wav").touch()
+    message = refusal(audio.decode, tmp_path / "a.wav")
+    assert message == f"{tmp_path / 'a.wav'}: the file is empty; replace it"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.ogg", "a.flac", "a.raw"])
+@pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 40, b"x"])
+def test_bytes_that_are_no_audio(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    message = refusal(audio.decode, tmp_path / name)
+    assert message.startswith(f"{tmp_path / name}: not readable as audio (")
+    assert message.endswith("replace the file")
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.999, 0.01])
+def test_a_wav_cut_short(tmp_path, stereo, fraction):
+    path = cut(write(tmp_path / "a.wav", stereo, subtype="PCM_24"), fraction)
+    assert soundfile.info(path).frames < len(stereo)  # libsndfile says nothing
+    assert f"{path}: truncated: its header declares" in refusal(audio.decode, path)
+
+
+def test_a_wav_cut_inside_its_header(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo)
+    path.write_bytes(path.read_bytes()[:20])
+    assert f"{path}: truncated" in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("declared", [0, 0xFFFFFFFF])
+def test_a_streamed_wav_of_undeclared_size_is_taken(tmp_path, stereo, declared):
+    path = write(tmp_path / "a.wav", stereo, subtype="PCM_24")
+    content = bytearray(path.read_bytes())
+    content[4:8] = declared.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert audio.decode(path)[0].shape == stereo.shape
+
+
+def test_a_flac_cut_short(tmp_path, stereo):
+    path = cut(write(tmp_path / "a.flac", stereo))
+    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
+
+
+def test_an_ogg_cut_short_is_too_short_for_a_clip(tmp_path, stereo):
+    """libsndfile reads it as a shorter one; its length gives it away."""
+    path = cut(write(tmp_path / "a.ogg", np.tile(stereo, (4, 1))))
+    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=2 * SR)
+    assert f"{path}: lasts" in message
+
+
+def test_a_wav_of_no_samples(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros((0, 2)))
+    assert f"{path}: holds no samples" in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(tmp_path, stereo, value):
+    stereo[123, 1] = value
+    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    assert f"{path}: holds NaN or infinite samples" in refusal(audio.decode, path)
+
+
+def test_what_is_no_file(tmp_path):
+    link = tmp_path / "link.wav"
+    link.symlink_to(tmp_path / "gone.wav")
+    assert f"{link}: no such file; restore it" in refusal(audio.decode, link)
+    assert f"{tmp_path}: is a folder" in refusal(audio.decode, tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, stereo, monkeypatch):
+    path = write(tmp_path / "a.wav", stereo)
+
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "open", deny)
+    message = refusal(audio.decode, path)
+    assert message.startswith(f"{path}: not readable as audio (")
+    assert "Permission denied" in message
+
+
+def test_a_wrong_number_of_channels(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo[:, :1])
+    message = refusal(audio.read_waveform, path, sr=SR, channels=2)
+    assert f"{path}: has 1 channels, not data.channels=2" in message
+    assert "data.channels=0" in message
+    assert len(audio.read_waveform(path, sr=SR, channels=0)) == len(stereo)
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.6])
+def test_a_wrong_length(tmp_path, stereo, seconds):
+    path = write(tmp_path / "a.wav", stereo)
+    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=round(seconds * SR))
+    assert f"{path}: lasts 0.50 s, not data.clip_seconds={seconds}" in message
+    assert "data.fit_length=True" in message
+
+
+def test_a_wrongly_declared_rate_is_a_wrong_length(tmp_path, stereo):
+    """Half the rate in the header: the clip lasts twice as long."""
+    path = write(tmp_path / "a.wav", stereo, SR // 2)
+    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=SR // 2)
+    assert f"{path}: lasts 1.00 s" in message
+
+
+@pytest.mark.parametrize("surplus", [-2000, -1, 0, 1, 2000])
+def test_a_codecs_padding_is_cut_or_filled(tmp_path, stereo, surplus):
+    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    n_samples = len(stereo) - surplus
+    clip = audio.read_clip(path, sr=SR, channels=2, n_samples=n_samples)
+    assert clip.shape == (n_samples,)
+
+
+def test_fit_length_cuts_and_zero_fills(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    whole = audio.read_waveform(path, sr=SR)
+    arguments = {"sr": SR, "channels": 2, "fit_length": True}
+    short = audio.read_clip(path, n_samples=1000, **arguments)
+    np.testing.assert_array_equal(short, whole[:1000])
+    long = audio.read_clip(path, n_samples=SR, **arguments)
+    assert (long.dtype, long.shape) == (np.float32, (SR,))
+    np.testing.assert_array_equal(long[: len(whole)], whole)
+    assert not long[len(whole) :].any()
+
+
+def test_read_clips_resamples_in_order(tmp_path, stereo):
+    paths = [write(tmp_path / f"{i}.wav", stereo * i / 4, subtype="FLOAT") for i in range(5)]
+    clips = list(audio.read_clips(paths, sr=16_000, channels=2, n_samples=8000, workers=3))
+    expected = soxr.resample(stereo.mean(axis=1).astype(np.float32), SR, 16_000, quality="HQ")
+    for i, clip in enumerate(clips):
+        np.testing.assert_allclose(clip, expected * i / 4, atol=1e-6)
+
+
+def test_all_bad_files_are_listed_at_once(tmp_path, stereo):
+    paths = [write(tmp_path / f"{i}.wav", stereo) for i in range(12)]
+    paths[2].write_bytes(b"")
+    cut(paths[7])
+    paths[11].unlink()
+    taken = []
+    with pytest.raises(InputError) as refused:
+        taken.extend(audio.read_clips(paths, sr=SR, channels=2, n_samples=SR // 2, workers=2))
+    lines = str(refused.value).splitlines()
+    assert len(taken) == 2
+    assert [line.split(":")[0] for line in lines] == [str(paths[i]) for i in (2, 7, 11)]
+    assert all(";" in line for line in lines)  # each with its mend
+
+
+def test_order_is_kept_whichever_file_is_read_first():
+    def read(number):
+        time.sleep(0.02 if number % 3 == 0 else 0)
+        return number
+
+    assert list(audio.map_files(read, range(40), workers=4)) == list(range(40))
+    assert list(audio.map_files(read, [], workers=4)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_few_results_are_in_memory_at_a_time(workers):
+    lock, started, most_ahead, taken = threading.Lock(), 0, 0, 0
+
+    def read(number):
+        nonlocal started, most_ahead
+        with lock:
+            started += 1
+            most_ahead = max(most_ahead, started - taken)
+        return number
+
+    for _ in audio.map_files(read, range(100), workers=workers):
+        time.sleep(0.001)  # a consumer slower than the readers
+        taken += 1
+    assert started == 100
+    assert most_ahead <= 4 * workers + 1  # and the one in the consumer's hands
+
+
+def test_a_programming_error_is_no_bad_file():
+    def read(number):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(audio.map_files(read, range(3), workers=2))
+
+
+def test_the_progress_bar_is_on_stderr(capfd):
+    list(audio.map_files(abs, range(3), workers=1))
+    output = capfd.readouterr()
+    assert "decoding" in output.err
+    assert output.out == ""

@@ -1,0 +1,110 @@
+"""The streams of indices: a function of seed and fold alone."""
+
+import numpy as np
+import pytest
+
+from asc_jax.data import Split
+from asc_jax.data.batches import epoch_indices, padded_indices, steps_per_epoch
+
+NONE = np.array([], np.int32)
+
+
+def split(fold: int, train) -> Split:
+    return Split(fold, np.array(train, np.int32), NONE, NONE)
+
+
+# Folds of different sizes, no multiples of a batch; their clips overlap, as folds' do.
+SPLITS = (split(1, range(10)), split(2, range(3, 16)), split(3, range(5, 12)))
+N_STEPS, BATCH = 5, 4
+
+
+def indices(splits=SPLITS, *, seed=0, epoch=0, n_steps=N_STEPS, batch_size=BATCH) -> np.ndarray:
+    return epoch_indices(splits, seed=seed, epoch=epoch, n_steps=n_steps, batch_size=batch_size)
+
+
+def test_shape_and_type():
+    batches = indices()
+    assert batches.shape == (3, N_STEPS, BATCH, 2)
+    assert batches.dtype == np.int32
+
+
+@pytest.mark.parametrize("stream", [0, 1])
+def test_every_pass_is_a_permutation_of_the_folds_training_clips(stream):
+    for f, one in enumerate(SPLITS):
+        epochs = [indices(epoch=epoch)[f, ..., stream].ravel() for epoch in range(8)]
+        entries = np.concatenate(epochs)
+        n = len(one.train)
+        passes = [entries[i : i + n] for i in range(0, len(entries) - n + 1, n)]
+        assert len(passes) > 8
+        for drawn in passes:
+            np.testing.assert_array_equal(np.sort(drawn), one.train)
+        assert len({tuple(drawn) for drawn in passes}) == len(passes)
+
+
+def test_only_training_clips_ever_come_up():
+    for f, one in enumerate(SPLITS):
+        assert set(indices(n_steps=40)[f].ravel()) == set(one.train.tolist())
+
+
+def test_two_epochs_are_one_of_twice_the_steps():
+    two = np.concatenate([indices(epoch=0), indices(epoch=1)], axis=1)
+    np.testing.assert_array_equal(two, indices(n_steps=2 * N_STEPS))
+    late = indices(epoch=7, n_steps=2)
+    np.testing.assert_array_equal(late, indices(n_steps=16)[:, 14:])
+
+
+def test_a_fold_does_not_depend_on_the_others():
+    batches = indices()
+    for f, one in enumerate(SPLITS):
+        np.testing.assert_array_equal(indices((one,))[0], batches[f])
+    np.testing.assert_array_equal(indices(SPLITS[::-1]), batches[::-1])
+
+
+def test_the_batch_size_only_cuts_the_stream_elsewhere():
+    flat = indices(n_steps=6, batch_size=4).reshape(3, -1, 2)
+    np.testing.assert_array_equal(indices(n_steps=4, batch_size=6).reshape(3, -1, 2), flat)
+
+
+def test_seed_and_fold_each_decide_the_stream():
+    assert (indices(seed=1) != indices(seed=0)).any()
+    np.testing.assert_array_equal(indices(seed=1), indices(seed=1))
+    other_fold = split(4, SPLITS[0].train)
+    assert (indices((other_fold,))[0] != indices()[0]).any()
+
+
+def test_partners_are_another_stream_of_the_same_fold():
+    batches = indices(n_steps=40)
+    for f, one in enumerate(SPLITS):
+        clip, partner = batches[f, ..., 0], batches[f, ..., 1]
+        assert np.isin(partner, one.train).all()
+        # As often alike as chance would have it.
+        assert np.mean(clip == partner) < 3 / len(one.train)
+
+
+def test_a_batch_may_be_larger_than_a_fold():
+    batches = indices(n_steps=2, batch_size=32)
+    for f, one in enumerate(SPLITS):
+        counts = np.bincount(batches[f, ..., 0].ravel(), minlength=16)[one.train]
+        assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize(("batch_size", "n_steps"), [(1, 13), (4, 4), (13, 1), (14, 1)])
+def test_an_epoch_covers_the_largest_fold(batch_size, n_steps):
+    assert steps_per_epoch(SPLITS, batch_size) == n_steps
+
+
+def test_padded_indices():
+    lists = [np.arange(5), np.arange(10, 12), NONE]
+    padded = padded_indices(lists, 3)
+    assert (padded.shape, padded.dtype) == ((3, 2, 3), np.int32)
+    flat = padded.reshape(3, -1)
+    for row, one in zip(flat, lists, strict=True):
+        np.testing.assert_array_equal(row[: len(one)], one)
+        assert (row[len(one) :] == -1).all()
+
+
+@pytest.mark.parametrize("n_clips", [0, 1, 3, 4])
+def test_padded_indices_always_hold_a_batch(n_clips):
+    padded = padded_indices([np.arange(n_clips)], 3)
+    assert padded.shape == (1, max(1, -(-n_clips // 3)), 3)
+    assert (padded >= 0).sum() == n_clips

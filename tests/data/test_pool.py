@@ -1,0 +1,183 @@
+"""The pool: what a batch is gathered from, against the frontend on the decoded clips."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asc_jax.data import read_dataset
+from asc_jax.data.audio import read_clip
+from asc_jax.data.pool import Pool, band_moments, load_pool, log_mels, standardisation, take
+from asc_jax.errors import InputError
+from asc_jax.frontend import FrontendConfig, log_mel
+
+FRONTEND = FrontendConfig(sr=48_000, n_fft=2048, win_length=1920, hop_length=1920, n_mels=12)
+N_FRAMES = 20  # of 26
+INDICES = np.array([3, 79, 0, 3], np.int32)
+
+
+def load(dataset, kind, folder, **settings) -> Pool:
+    settings = {"frontend": FRONTEND, "clip_seconds": 1.0, "n_frames": N_FRAMES, **settings}
+    return load_pool(
+        dataset, dataset.scene_labels, kind=kind, channels=2, cache_dir=folder, **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(scenes):
+    return read_dataset(scenes)
+
+
+@pytest.fixture(scope="module")
+def pools(dataset, tmp_path_factory) -> dict[str, Pool]:
+    folder = tmp_path_factory.mktemp("cache")
+    return {kind: load(dataset, kind, folder) for kind in ("log_mel", "waveform")}
+
+
+@pytest.fixture(scope="module")
+def waveforms(dataset) -> np.ndarray:
+    """(clips, T), decoded one by one."""
+    return np.stack(
+        [
+            read_clip(dataset.audio_path(clip), sr=48_000, channels=2, n_samples=48_000)
+            for clip in dataset.clips
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def direct(waveforms) -> np.ndarray:
+    """(clips, N, M), without a pool."""
+    return np.asarray(log_mel(waveforms, FRONTEND))[:, :N_FRAMES]
+
+
+def quantisation(values: np.ndarray) -> np.ndarray:
+    """The largest error that int16 allows each clip, and float32's own."""
+    axes = tuple(range(1, values.ndim))
+    span = values.max(axis=axes, keepdims=True) - values.min(axis=axes, keepdims=True)
+    return span / 131_068 * 1.01 + 2e-6
+
+
+def test_a_pool_of_log_mels_holds_the_frontends(pools, direct):
+    pool = pools["log_mel"]
+    assert pool.values.shape == (80, N_FRAMES, 12)
+    taken = take(pool, INDICES)
+    assert taken.dtype == jnp.float32
+    expected = direct[INDICES]
+    # XLA orders the sums of a batch of 16 otherwise than those of 80.
+    assert (np.abs(taken - expected) <= quantisation(expected) + 1e-4).all()
+
+
+def test_a_pool_of_waveforms_holds_the_decoded_clips(pools, waveforms):
+    pool = pools["waveform"]
+    assert pool.values.shape == (80, 48_000)
+    taken, expected = take(pool, INDICES), waveforms[INDICES]
+    assert taken.shape == (4, 48_000)
+    assert (np.abs(taken - expected) <= quantisation(expected)).all()
+
+
+@pytest.mark.parametrize(("kind", "bound"), [("log_mel", 1e-3), ("waveform", 2e-2)])
+def test_either_kind_gives_the_frontends_log_mels(pools, direct, kind, bound):
+    """Quantising the waveform adds noise, which only the quietest bands show."""
+    features = log_mels(pools[kind], INDICES, frontend=FRONTEND, n_frames=N_FRAMES)
+    assert (features.shape, features.dtype) == ((4, N_FRAMES, 12), jnp.float32)
+    expected = direct[INDICES]
+    loud = expected > expected.max(axis=(1, 2), keepdims=True) - np.log(1000)  # 60 dB
+    assert np.abs(features - expected)[loud].max() < bound
+
+
+def test_all_frames_are_kept_if_none_are_asked_for(pools, waveforms):
+    features = log_mels(pools["waveform"], INDICES, frontend=FRONTEND, n_frames=0)
+    assert features.shape == (4, 1 + 48_000 // 1920, 12)
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "waveform"])
+def test_a_batch_is_gathered_inside_a_compiled_function(pools, kind):
+    def features(pool, indices):
+        return log_mels(pool, indices, frontend=FRONTEND, n_frames=N_FRAMES)
+
+    stacked = INDICES.reshape(2, 2)  # (F, B)
+    mapped = jax.jit(jax.vmap(features, in_axes=(None, 0)))(pools[kind], stacked)
+    np.testing.assert_allclose(
+        mapped.reshape(4, N_FRAMES, 12), features(pools[kind], INDICES), atol=1e-3
+    )
+
+
+def test_targets_follow_the_order_of_the_classes(dataset, pools):
+    named = [dataset.scene_labels[target] for target in pools["log_mel"].targets]
+    assert named == [clip.scene_label for clip in dataset.clips]
+    assert pools["log_mel"].targets.dtype == np.int32
+
+
+def test_clips_without_labels_have_no_target(dataset, tmp_path):
+    clips = tuple(dataclasses.replace(clip, scene_label="") for clip in dataset.clips[:3])
+    unlabelled = dataclasses.replace(dataset, clips=clips, scene_labels=())
+    pool = load_pool(
+        unlabelled,
+        dataset.scene_labels,
+        kind="waveform",
+        frontend=FRONTEND,
+        clip_seconds=1.0,
+        n_frames=0,
+        channels=2,
+        cache_dir=tmp_path,
+    )
+    assert pool.targets.tolist() == [-1, -1, -1]
+
+
+def test_a_label_that_no_class_has_is_refused_before_decoding(dataset, tmp_path):
+    clips = (dataclasses.replace(dataset.clips[0], scene_label="beach"), *dataset.clips[1:])
+    with pytest.raises(InputError) as refused:
+        load(dataclasses.replace(dataset, clips=clips), "waveform", tmp_path / "cache")
+    message = str(refused.value)
+    assert message.startswith(f"{dataset.root}: scene_label 'beach' is not one of the classes")
+    assert dataset.scene_labels[0] in message
+    assert not (tmp_path / "cache").exists()
+
+
+def test_moments_are_those_of_each_clips_frames(pools, direct):
+    mean, variance = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
+    assert mean.dtype == np.float64
+    assert mean.shape == variance.shape == (80, 12)
+    np.testing.assert_allclose(mean, direct.mean(axis=1), atol=1e-3)
+    np.testing.assert_allclose(variance, direct.var(axis=1), atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("n_clips", [1, 15, 16, 17])
+def test_moments_of_any_number_of_clips(pools, n_clips):
+    part = jax.tree.map(lambda leaf: leaf[:n_clips], pools["log_mel"])
+    whole = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
+    for ours, theirs in zip(
+        band_moments(part, frontend=FRONTEND, n_frames=N_FRAMES), whole, strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs[:n_clips], rtol=1e-5, atol=1e-6)
+
+
+def test_standardisation_is_over_the_folds_training_frames(pools):
+    train = np.array([1, 5, 8, 40, 77])
+    moments = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
+    mean, deviation = standardisation(moments, train)
+    assert mean.dtype == deviation.dtype == np.float32
+    frames = np.asarray(take(pools["log_mel"], train), np.float64).reshape(-1, 12)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, frames.std(axis=0), rtol=1e-5)
+
+
+def test_held_out_clips_do_not_touch_the_standardisation(pools):
+    pool, train = pools["log_mel"], np.arange(0, 80, 3)
+    values = np.array(pool.values)
+    values[np.setdiff1d(np.arange(80), train)] = 32_767
+    altered = dataclasses.replace(pool, values=values)
+    ours, theirs = (
+        standardisation(band_moments(some, frontend=FRONTEND, n_frames=N_FRAMES), train)
+        for some in (pool, altered)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_band_that_never_changes_is_not_divided_by_zero():
+    mean, deviation = standardisation((np.full((4, 2), -36.0), np.zeros((4, 2))), np.arange(4))
+    np.testing.assert_array_equal(mean, [-36, -36])
+    assert (deviation > 0).all()

@@ -1,0 +1,368 @@
+"""The residual networks: the report's sizes, every knob, and PyTorch's logits from the same weights."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asc_jax import models
+from asc_jax.errors import InputError
+from asc_jax.models.initial_values import initial_variables
+from asc_jax.models.resnet import ResNet, max_pool
+from asc_jax.models.summary import summarise
+
+DEPTH_50, DEPTH_152 = (3, 4, 6, 3), (3, 8, 36, 3)
+REPORT = {
+    "ResNet(50)-rev": ResNet(n_classes=10, stage_sizes=DEPTH_50),
+    "ResNet(152)-rev": ResNet(n_classes=10, stage_sizes=DEPTH_152),
+    "SE-ResNet(152)-rev": ResNet(n_classes=10, stage_sizes=DEPTH_152, se_ratio=16),
+}
+# Compiling is most of the time here.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+TINY = {"n_classes": 5, "stage_sizes": (1, 2), "stage_strides": (1, 2), "width": 4}
+
+
+# The report's sizes, at 40 bands x 500 frames.
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "gmacs", "convolutions", "receptive_field"),
+    [
+        ("ResNet(50)-rev", 5_326_442, 0.43, 33, 897),
+        ("ResNet(152)-rev", 14_485_098, 1.37, 101, 2945),
+        ("SE-ResNet(152)-rev", 14_594_240, 1.37, 101, 2945),
+    ],
+)
+def test_sizes_of_the_report(name, parameters, gmacs, convolutions, receptive_field):
+    summary = summarise(REPORT[name], n_frames=500, n_mels=40)
+    assert summary.parameters == parameters
+    assert round(summary.macs / 1e9, 2) == gmacs
+    assert summary.convolutions == convolutions
+    assert summary.receptive_field == receptive_field
+
+
+def test_cost_with_stride_1_as_printed():
+    network = ResNet(n_classes=10, stage_sizes=DEPTH_152, stage_strides=(1, 1, 1, 1))
+    assert round(summarise(network, 500, 40).macs / 1e9, 1) == 18.1
+
+
+def test_map_sizes_follow_the_report():
+    layers = {layer.name: layer.output for layer in summarise(REPORT["ResNet(50)-rev"], 500, 40).layers}
+    assert layers["stem"] == (20, 250, 32)
+    assert jax.eval_shape(max_pool, jnp.zeros((1, *layers["stem"]))).shape == (1, 10, 125, 32)
+    assert layers["stage1_block3/conv2"] == (10, 125, 32)
+    assert layers["stage2_block4/conv2"] == (5, 63, 64)
+    assert layers["stage3_block6/conv2"] == (3, 32, 128)
+    assert layers["stage4_block3/conv2"] == (2, 16, 256)
+    assert layers["classifier"] == (10,)
+
+
+# Every knob.
+
+
+def apply(network: ResNet, x: np.ndarray, variables=None) -> jax.Array:
+    if variables is None:
+        variables = initial_variables(network, x.shape, seed=0, fold=0)
+    return jit(lambda x: network.apply(variables, x, train=False))(x)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("block", "order"),
+    list(itertools.product(("basic", "bottleneck"), ("post_activation", "pre_activation"))),
+)
+def test_every_combination_builds(block, order):
+    heads = itertools.cycle(("average", "max", "average_max"))
+    for shortcut, se_ratio, limit in itertools.product(("projection", "zero_pad"), (0, 2), (0, 30)):
+        config = {
+            "name": "resnet",
+            "stage_sizes": (1, 1),
+            "stage_strides": (1, 2),
+            "width": 4,
+            "block": block,
+            "order": order,
+            "shortcut": shortcut,
+            "se_ratio": se_ratio,
+            "max_receptive_field": limit,
+            "head": next(heads),
+        }
+        network = models.build(config, 5)
+        out, _ = jax.eval_shape(
+            lambda x: network.init_with_output(jax.random.key(0), x, train=True),  # noqa: B023
+            jax.ShapeDtypeStruct((3, 33, 21), jnp.float32),
+        )
+        assert (out.shape, out.dtype) == ((3, 5), jnp.float32), config
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"width": 6},
+        {"stage_sizes": (1,), "stage_strides": (1,)},
+        {"stage_sizes": (1, 1, 1), "stage_strides": (2, 1, 2)},
+        {"block": "bottleneck", "shortcut": "zero_pad", "se_ratio": 4},
+        {"order": "pre_activation", "head": "average_max", "max_receptive_field": 20},
+    ],
+)
+def test_gives_finite_logits_per_clip(knobs):
+    network = ResNet(**{**TINY, **knobs})
+    x = normal(2, 33, 21)
+    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    out = apply(network, x, variables)
+    assert out.shape == (2, 5)
+    assert np.isfinite(out).all()
+    assert np.std(out) > 1e-3
+    np.testing.assert_allclose(out[1:], apply(network, x[1:], variables), atol=1e-5)
+
+
+def test_an_unknown_network_or_attribute_lists_the_choices():
+    with pytest.raises(InputError, match=r"model\.name='resnext': must be one of resnet, baseline"):
+        models.build({"name": "resnext"}, 10)
+    with pytest.raises(InputError, match=r"model\.depth: resnet has no such field.*stage_sizes"):
+        models.build({"name": "resnet", "depth": 50}, 10)
+
+
+def test_heads():
+    x = normal(2, 3, 4, 5)
+    average, highest = x.mean((1, 2)), x.max((1, 2))
+    for head, expected in (
+        ("average", average),
+        ("max", highest),
+        ("average_max", average + highest),
+    ):
+        np.testing.assert_allclose(ResNet(n_classes=5, head=head).pool(x), expected, atol=1e-6)
+
+
+def test_shortcuts_and_orders_differ_in_the_layers_they_need():
+    names = lambda **knobs: {layer.name for layer in summarise(ResNet(**TINY, **knobs), 33, 21).layers}
+    assert {name for name in names() if "projection" in name} == {
+        "stage2_block1/projection",
+        "stage2_block1/projection_norm",
+    }
+    assert not any("projection" in name for name in names(shortcut="zero_pad"))
+    pre = names(order="pre_activation")
+    assert "last_norm" in pre
+    assert "stem_norm" not in pre
+    assert "stage2_block1/projection_norm" not in pre
+
+
+def test_bfloat16_computes_near_float32_and_keeps_float32_variables():
+    x = normal(2, 33, 21)
+    variables = initial_variables(ResNet(**TINY), x.shape, seed=0, fold=0)
+    out = apply(ResNet(**TINY, se_ratio=2, dtype=jnp.bfloat16), x)
+    assert out.dtype == jnp.float32
+    shapes = jax.eval_shape(
+        lambda: ResNet(**TINY, dtype=jnp.bfloat16).init(jax.random.key(0), x, train=False)
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+    near = apply(ResNet(**TINY, dtype=jnp.bfloat16), x, variables)
+    np.testing.assert_allclose(near, apply(ResNet(**TINY), x, variables), atol=0.1)
+
+
+# The receptive field.
+
+
+def measured_receptive_field(network: ResNet, n_frames: int) -> int:
+    """From the first to the last frame that one central position of the last map depends on."""
+    x = normal(8, n_frames, 24)
+    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    last = f"stage{len(network.stage_sizes)}_block{network.stage_sizes[-1]}"
+
+    def central(x):
+        _, state = network.apply(
+            variables,
+            x,
+            train=False,
+            mutable="intermediates",
+            capture_intermediates=lambda module, _: module.name == last,
+        )
+        (last_map,) = state["intermediates"][last]["__call__"]  # (B, H, W, C)
+        return jnp.sum(last_map[:, :, last_map.shape[2] // 2])
+
+    gradient = jit(jax.grad(central))(x)
+    (frames,) = np.nonzero(np.abs(gradient).sum(axis=(0, 2)))
+    assert frames[0] > 0
+    assert frames[-1] < n_frames - 1  # all of it lies inside the clip
+    return frames[-1] - frames[0] + 1
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"max_receptive_field": 60},
+        {"max_receptive_field": 20, "block": "bottleneck"},
+        {"order": "pre_activation", "stage_strides": (2, 1)},
+    ],
+)
+def test_receptive_field_is_the_measured_one(knobs):
+    network = ResNet(**{**TINY, "width": 8, **knobs})
+    summary = summarise(network, 300, 24)
+    assert summary.receptive_field == network.receptive_field
+    assert measured_receptive_field(network, 300) == summary.receptive_field
+    if limit := network.max_receptive_field:
+        assert summary.receptive_field <= limit
+
+
+@pytest.mark.parametrize("limit", [25, 60, 150])
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_limit_of_the_receptive_field_holds_and_keeps_depth_and_channels(limit, block):
+    knobs = {"n_classes": 10, "stage_sizes": (2, 2, 2, 2), "block": block}
+    limited = summarise(ResNet(**knobs, max_receptive_field=limit), 500, 40)
+    free = summarise(ResNet(**knobs), 500, 40)
+    assert limited.receptive_field <= limit < free.receptive_field
+    assert limited.receptive_field > limit - 2 * 32  # 32: frames per position, at most
+    assert limited.parameters < free.parameters
+    assert [layer.output for layer in limited.layers] == [layer.output for layer in free.layers]
+
+
+def test_a_limit_beyond_the_field_changes_nothing():
+    network = ResNet(n_classes=10, stage_sizes=DEPTH_50, max_receptive_field=897)
+    assert summarise(network, 500, 40).parameters == 5_326_442
+
+
+# PyTorch twins.
+
+
+def torch_twin(network: ResNet, variables: dict):
+    """The same network in PyTorch, written anew, with the same weights.
+
+    Its modules have the names of the flax modules; only post-activation basic blocks.
+    """
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    nn = torch.nn
+
+    class SqueezeExcite(nn.Module):
+        def __init__(self, channels, ratio):
+            super().__init__()
+            self.Dense_0 = nn.Linear(channels, channels // ratio)
+            self.Dense_1 = nn.Linear(channels // ratio, channels)
+
+        def forward(self, x):
+            gate = torch.sigmoid(self.Dense_1(torch.relu(self.Dense_0(x.mean((2, 3))))))
+            return x * gate[:, :, None, None]
+
+    class Block(nn.Module):
+        def __init__(self, before, channels, stride, se_ratio):
+            super().__init__()
+            self.conv1 = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
+            self.norm1 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+            self.norm2 = nn.BatchNorm2d(channels)
+            self.squeeze_excite = SqueezeExcite(channels, se_ratio) if se_ratio else nn.Identity()
+            self.projects = stride != 1 or before != channels
+            if self.projects:
+                self.projection = nn.Conv2d(before, channels, 1, stride, bias=False)
+                self.projection_norm = nn.BatchNorm2d(channels)
+
+        def forward(self, x):
+            y = torch.relu(self.norm1(self.conv1(x)))
+            y = self.squeeze_excite(self.norm2(self.conv2(y)))
+            return torch.relu(y + (self.projection_norm(self.projection(x)) if self.projects else x))
+
+    class Twin(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(1, network.width, 5, 2, padding=2, bias=False)
+            self.stem_norm = nn.BatchNorm2d(network.width)
+            self.blocks, channels = [], network.width
+            for stage, n_blocks in enumerate(network.stage_sizes):
+                for block in range(n_blocks):
+                    before, channels = channels, network.width * 2**stage
+                    stride = network.stage_strides[stage] if block == 0 else 1
+                    self.blocks.append(f"stage{stage + 1}_block{block + 1}")
+                    module = Block(before, channels, stride, network.se_ratio)
+                    self.add_module(self.blocks[-1], module)
+            self.classifier = nn.Linear(channels, network.n_classes)
+
+        def forward(self, log_mel):  # (B, N, M)
+            x = torch.relu(self.stem_norm(self.stem(log_mel.transpose(1, 2)[:, None])))
+            x = nn.functional.max_pool2d(x, 3, 2, padding=1)
+            for name in self.blocks:
+                x = getattr(self, name)(x)
+            return self.classifier(x.mean((2, 3)))
+
+    twin = Twin().eval()
+    names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+    state = {}
+    for (_, *path), leaf in jax.tree_util.tree_leaves_with_path(variables):
+        *module, name = (key.key for key in path)
+        if name == "kernel":
+            leaf = np.transpose(leaf, (3, 2, 0, 1) if leaf.ndim == 4 else (1, 0))
+        state[".".join([*module, names.get(name, name)])] = torch.tensor(np.array(leaf))
+    missing, unexpected = twin.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing)
+    return twin
+
+
+def random_variables(network: ResNet) -> dict:
+    """Initial kernels, with statistics that are not trivial and maps that neither grow nor fade."""
+    variables = initial_variables(network, (1, 64, 40), seed=0, fold=0)
+    rng = np.random.default_rng(1)
+    draw = {
+        "scale": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "bias": lambda shape: 0.1 * rng.standard_normal(shape),
+        "mean": lambda shape: 0.2 * rng.standard_normal(shape),
+        "var": lambda shape: rng.uniform(0.5, 1.5, shape),
+    }
+
+    def randomise(path, leaf):
+        module, name = path[-2].key, path[-1].key
+        if name not in draw:
+            return leaf
+        value = draw[name](leaf.shape)
+        # A residual branch adds little to what passes by it.
+        return np.float32(0.1 * value if (module, name) == ("norm2", "scale") else value)
+
+    return jax.tree_util.tree_map_with_path(randomise, variables)
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_logits_equal_a_pytorch_twin(name):
+    torch = pytest.importorskip("torch")
+    network = REPORT[name]
+    variables = random_variables(network)
+    x = normal(1, 61, 40, seed=2)
+    with torch.no_grad():
+        twin = torch_twin(network, variables)(torch.tensor(x)).numpy()
+    assert 0.1 < twin.std() < 10
+    # Layer by layer: compiling a deep network whole takes longer.
+    ours = network.apply(variables, x, train=False)
+    np.testing.assert_allclose(ours, twin, atol=1e-4)
+
+
+def test_training_mode_equals_a_pytorch_twin():
+    torch = pytest.importorskip("torch")
+    network = ResNet(**TINY, se_ratio=2)
+    variables = random_variables(network)
+    x = normal(3, 35, 21, seed=3)
+    step = jit(lambda x: network.apply(variables, x, train=True, mutable=["batch_stats"]))
+    logits, updated = step(x)
+    twin = torch_twin(network, variables).train()
+    with torch.no_grad():
+        np.testing.assert_allclose(logits, twin(torch.tensor(x)).numpy(), atol=1e-4)
+
+    outputs = {layer.name: layer.output for layer in summarise(network, 35, 21).layers}
+    before, after = variables["batch_stats"], updated["batch_stats"]
+    for name, module in twin.named_modules():
+        if not isinstance(module, torch.nn.BatchNorm2d):
+            continue
+        assert module.momentum == pytest.approx(0.1)
+        old, new = before, after
+        for key in name.split("."):
+            old, new = old[key], new[key]
+        np.testing.assert_allclose(new["mean"], module.running_mean.numpy(), atol=1e-5)
+        # PyTorch's moving variance takes the unbiased one, flax's the biased one.
+        height, width, _ = outputs[name.replace(".", "/")]
+        n = 3 * height * width
+        unbiased = (module.running_var.numpy() - 0.9 * old["var"]) / 0.1
+        expected = 0.9 * old["var"] + 0.1 * unbiased * (n - 1) / n
+        np.testing.assert_allclose(new["var"], expected, atol=1e-5)

@@ -1,0 +1,79 @@
+"""The summary against counts by hand."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from asc_jax.models.resnet import ResNet
+from asc_jax.models.summary import render, render_totals, summarise
+
+
+class Small(nn.Module):
+    """One layer of each kind that the summary knows."""
+
+    receptive_field: ClassVar[int] = 5
+
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        x = nn.Conv(6, (5, 3), strides=(2, 1), name="wide")(x[..., None])
+        x = nn.BatchNorm(use_running_average=not train, name="norm")(x)
+        x = nn.Conv(12, (3, 3), feature_group_count=3, use_bias=False, name="grouped")(x)
+        return nn.Dense(4, name="classifier")(jnp.mean(x, axis=(1, 2)))
+
+
+def test_layers_of_a_custom_network():
+    summary = summarise(Small(), n_frames=20, n_mels=8)
+    assert [(layer.name, layer.kind, layer.output) for layer in summary.layers] == [
+        ("wide", "Conv", (10, 8, 6)),
+        ("norm", "BatchNorm", (10, 8, 6)),
+        ("grouped", "Conv", (10, 8, 12)),
+        ("classifier", "Dense", (4,)),
+    ]
+    assert [layer.parameters for layer in summary.layers] == [
+        5 * 3 * 6 + 6,
+        2 * 6,
+        3 * 3 * 2 * 12,
+        12 * 4 + 4,
+    ]
+    assert [layer.macs for layer in summary.layers] == [
+        10 * 8 * 6 * 5 * 3,
+        0,
+        10 * 8 * 12 * 3 * 3 * 2,
+        12 * 4,
+    ]
+    assert summary.input == (8, 20)
+    assert summary.statistics == 12
+    assert summary.convolutions == 2
+    assert summary.receptive_field == 5
+
+
+def test_totals_are_sums_over_the_layers():
+    network = ResNet(
+        n_classes=5, stage_sizes=(1, 2), stage_strides=(1, 2), width=4, block="bottleneck", se_ratio=2
+    )
+    summary = summarise(network, 60, 24)
+    assert summary.parameters == sum(layer.parameters for layer in summary.layers)
+    assert summary.macs == sum(layer.macs for layer in summary.layers)
+    assert len({layer.name for layer in summary.layers}) == len(summary.layers)
+    # Those of the shortcuts do not count: the stem and three blocks of three.
+    assert summary.convolutions == 1 + 3 * 3
+    assert sum(layer.kind == "Conv" for layer in summary.layers) == 1 + 3 * 3 + 2
+    assert sum(layer.kind == "Dense" for layer in summary.layers) == 1 + 3 * 2
+
+
+def test_render_has_a_row_per_layer_and_the_totals():
+    summary = summarise(ResNet(n_classes=5, stage_sizes=(1,), stage_strides=(1,), width=4), 60, 24)
+    header, *rows, blank, totals = render(summary).splitlines()
+    assert header.split() == ["layer", "kind", "output", "parameters", "MACs"]
+    assert blank == ""
+    assert [row.split()[:2] for row in rows] == [[l.name, l.kind] for l in summary.layers]
+    for row, layer in zip(rows, summary.layers, strict=True):
+        assert row.endswith(f"{layer.macs:,}")
+        assert f"{layer.parameters:,}" in row
+        assert "x".join(map(str, layer.output)) in row
+    assert len({len(row) for row in (header, *rows)}) == 1  # columns line up
+    assert totals == render_totals(summary)
+    assert f"{summary.parameters:,} parameters" in totals
+    assert "24 x 60" in totals
+    assert f"receptive field {summary.receptive_field} frames" in totals

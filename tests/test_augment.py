@@ -1,0 +1,166 @@
+"""Augmentation: what each member does to one example, and that its key alone decides it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asc_jax.augment import Augmentation, augment, mask_axis, mixup, time_roll
+
+N, M, K = 40, 12, 3
+ALL = Augmentation(
+    mixup_alpha=0.4,
+    time_roll=0.5,
+    time_masks=2,
+    time_mask_frames=8,
+    mel_masks=1,
+    mel_mask_bands=3,
+)
+
+
+def keys(n: int, seed: int = 0) -> jax.Array:
+    return jax.random.split(jax.random.key(seed), n)
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple:
+    """Log-mels (B, N, M), targets (B, K) and the same of their partners."""
+    rng = np.random.default_rng(0)
+    log_mel, partner = rng.standard_normal((2, 6, N, M)).astype(np.float32)
+    target, partner_target = np.eye(K, dtype=np.float32)[rng.integers(0, K, (2, 6))]
+    return log_mel, target, partner, partner_target
+
+
+def test_all_zeros_change_nothing(batch):
+    log_mel, target = jax.vmap(functools.partial(augment, cfg=Augmentation()))(keys(6), *batch)
+    np.testing.assert_array_equal(log_mel, batch[0])
+    np.testing.assert_array_equal(target, batch[1])
+
+
+def test_an_example_does_not_depend_on_its_batch(batch):
+    one = functools.partial(augment, cfg=ALL)
+    mapped = jax.jit(jax.vmap(one))
+    log_mel, target = mapped(keys(6), *batch)
+    assert (log_mel.shape, target.shape) == ((6, N, M), (6, K))
+    reordered = mapped(keys(6)[::-1], *(x[::-1] for x in batch))
+    np.testing.assert_array_equal(reordered[0][::-1], log_mel)
+    alone = jax.jit(one)
+    for i in range(6):
+        log_mel_alone, target_alone = alone(keys(6)[i], *(x[i] for x in batch))
+        np.testing.assert_allclose(log_mel_alone, log_mel[i], atol=1e-6)
+        np.testing.assert_allclose(target_alone, target[i], atol=1e-6)
+
+
+def test_the_key_decides(batch):
+    mapped = jax.jit(jax.vmap(functools.partial(augment, cfg=ALL)))
+    first, again, other = (mapped(keys(6, seed), *batch)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    for i in range(6):
+        assert not np.array_equal(first[i], other[i])
+
+
+def test_members_draw_independently(batch):
+    """Switching one member off leaves what the others draw as it was."""
+    key = jax.random.key(3)
+    example = [x[0] for x in batch]
+    masks_only = Augmentation(time_masks=2, time_mask_frames=8)
+    with_mixup = Augmentation(time_masks=2, time_mask_frames=8, mixup_alpha=0.4)
+    masked = [np.all(augment(key, *example, cfg)[0] == 0, axis=1) for cfg in (masks_only, with_mixup)]
+    np.testing.assert_array_equal(*masked)
+
+
+def test_targets_stay_probabilities(batch):
+    _, target = jax.vmap(functools.partial(augment, cfg=ALL))(keys(6), *batch)
+    np.testing.assert_allclose(np.sum(target, axis=1), 1, atol=1e-6)
+    assert np.all(target >= 0)
+
+
+# Mixup.
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
+def test_mixup_is_a_convex_combination_led_by_the_example(alpha):
+    one, other = jnp.full((2, 2), 3.0), jnp.full((2, 2), -1.0)
+    here, there = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+    mixed, target = jax.vmap(lambda key: mixup(key, one, here, other, there, alpha))(keys(4000))
+    weight = np.asarray(target[:, 0], np.float64)
+    assert np.all((weight >= 0.5) & (weight <= 1))
+    np.testing.assert_allclose(target[:, 1], 1 - weight, atol=1e-6)
+    expected = np.broadcast_to((3 * weight - (1 - weight))[:, None, None], mixed.shape)
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+    # The distance to 1/2 is that of a Beta(alpha, alpha), whose variance is 1 / (8 alpha + 4).
+    variance = 1 / (8 * alpha + 4)
+    assert np.mean((weight - 0.5) ** 2) == pytest.approx(variance, rel=0.08)
+
+
+def test_mixup_weighs_every_target_alike(batch):
+    log_mel, target, partner, partner_target = (x[0] for x in batch)
+    mixed, mixed_target = mixup(jax.random.key(1), log_mel, target, partner, partner_target, 0.4)
+    weight = float(np.sum((mixed - partner) * (log_mel - partner)) / np.sum((log_mel - partner) ** 2))
+    expected = weight * target + (1 - weight) * partner_target
+    np.testing.assert_allclose(mixed_target, expected, atol=1e-5)
+
+
+# Time roll.
+
+
+def test_time_roll_is_circular_and_within_its_limit():
+    ramp = jnp.arange(N)[:, None] * jnp.ones((1, M))
+    rolled = np.asarray(jax.vmap(lambda key: time_roll(key, ramp, 0.25))(keys(500)))
+    shifts = []
+    for one in rolled:
+        shift = int(one[0, 0])
+        np.testing.assert_array_equal(one, np.roll(ramp, -shift, axis=0))
+        shifts.append((shift + N // 2) % N - N // 2)
+    assert set(shifts) == set(range(-10, 11))
+
+
+def test_partners_are_rolled_apart():
+    """Two clips of one mix do not keep their alignment."""
+    ramp = jnp.arange(N, dtype=jnp.float32)[:, None] * jnp.ones((1, M))
+    cfg = Augmentation(time_roll=0.5, mixup_alpha=1e3)  # about half of each
+    targets = jnp.eye(2)
+    mixed, target = augment(jax.random.key(0), ramp, targets[0], ramp, targets[1], cfg)
+    assert 0.5 <= target[0] < 0.6
+    assert len(set(np.round(np.diff(mixed[:, 0]), 3))) > 2  # two places where time wraps
+
+
+# Masks.
+
+
+def runs(masked: np.ndarray) -> list[int]:
+    """Lengths of the stretches of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], masked.astype(int), [0]])))
+    return list(edges[1::2] - edges[::2])
+
+
+@pytest.mark.parametrize(("axis", "length"), [(0, N), (1, M)])
+def test_one_mask_is_one_stripe_of_any_width_up_to_the_widest(axis, length):
+    ones = jnp.ones((N, M))
+    out = np.asarray(jax.vmap(lambda key: mask_axis(key, ones, axis, 1, 5))(keys(600)))
+    masked = np.moveaxis(out, axis + 1, 1) == 0  # (keys, length, the other axis)
+    np.testing.assert_array_equal(masked.any(axis=2), masked.all(axis=2))
+    widths = [runs(one) for one in masked.all(axis=2)]
+    assert all(len(width) <= 1 for width in widths)
+    assert {sum(width) for width in widths} == set(range(6))
+    assert masked.any(axis=(0, 2)).sum() == length  # every place is masked by some key
+
+
+def test_masks_count_and_leave_the_rest_alone():
+    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (N, M)), jnp.float32)
+    out = np.asarray(jax.vmap(lambda key: mask_axis(key, x, 0, 3, 4))(keys(300)))
+    masked = np.all(out == 0, axis=2)
+    stripes = [runs(one) for one in masked]
+    assert max(len(widths) for widths in stripes) == 3
+    assert max(sum(widths) for widths in stripes) <= 12
+    for one, where in zip(out, masked, strict=True):
+        np.testing.assert_array_equal(one[~where], x[~where])
+
+
+def test_a_mask_wider_than_the_axis_stays_on_it():
+    out = jax.vmap(lambda key: mask_axis(key, jnp.ones((N, M)), 1, 1, 10 * M))(keys(200))
+    widths = np.sum(np.asarray(out)[:, 0] == 0, axis=1)
+    assert widths.max() == M
+    assert widths.min() == 0

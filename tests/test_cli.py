@@ -1,0 +1,291 @@
+"""The commands in fresh processes: from audio files to a report, stops and wrong input included."""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "demo.py"
+
+# The demo, cut down to seconds.
+SMALL = (
+    "--config.data.clip_seconds=1.0",
+    "--config.data.n_frames=50",
+    "--config.frontend.n_mels=16",
+    "--config.model.stage_sizes=(1, 1)",
+    "--config.model.stage_strides=(1, 2)",
+    "--config.model.width=4",
+    "--config.folds.n_folds=2",
+    "--config.train.batch_size=8",
+    "--config.train.epochs=4",
+)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One device, as users have it, and caches that all runs of this file share."""
+    return {
+        **os.environ,
+        "XLA_FLAGS": "",
+        "JAX_PLATFORMS": "cpu",
+        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+def start(environment, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "asc_jax", *map(str, words)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def asc_jax(environment, *words):
+    process = start(environment, *words)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def train_words(scenes, workdir, *more):
+    root = f"--config.data.root={scenes}"
+    return ("train", f"--config={CONFIG}", root, f"--workdir={workdir}", *SMALL, *more)
+
+
+@pytest.fixture(scope="module")
+def trained(environment, scenes, tmp_path_factory):
+    """A run of four epochs that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("run") / "whole"
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
+    assert status == 0, err
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def evaluated(environment, trained, scenes, tmp_path_factory):
+    """The same run, evaluated, with a set without labels beside."""
+    unlabelled = tmp_path_factory.mktemp("sets") / "hidden"
+    (unlabelled / "audio").mkdir(parents=True)
+    (unlabelled / "evaluation_setup").mkdir()
+    clips = sorted((scenes / "audio").iterdir())[:5]
+    for number, clip in enumerate(clips):
+        shutil.copy(clip, unlabelled / "audio" / f"{number}.wav")
+    names = "".join(f"audio/{number}.wav\n" for number in range(5))
+    (unlabelled / "evaluation_setup" / "test.txt").write_text(names)
+    status, out, err = asc_jax(
+        environment, "evaluate", f"--workdir={trained}", f"--data={unlabelled}"
+    )
+    assert status == 0, err
+    return trained, out
+
+
+def metrics(workdir) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def untimed(lines: list[dict]) -> list[dict]:
+    timed = ("seconds", "clips_per_second")
+    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
+
+
+def final_leaves(workdir) -> dict:
+    """The checksums that the last checkpoint was saved with: equal means bit for bit equal."""
+    (path,) = (workdir / "checkpoints" / "4" / "checksums").iterdir()
+    return json.loads(path.read_text())
+
+
+def test_help_names_the_commands(environment):
+    status, out, _ = asc_jax(environment, "--help")
+    assert status == 0
+    assert all(command in out for command in ("data", "train", "evaluate", "summary"))
+
+
+def test_training_logs_every_epoch_and_fold(trained):
+    lines = metrics(trained)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert all(len(line["loss"]) == len(line["validation_accuracy"]) == 2 for line in lines)
+    assert all(line["validation_list"] == "held_out" for line in lines)
+    config = json.loads((trained / "config.json").read_text())
+    assert config["train"]["epochs"] == 4
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(environment, trained, scenes, tmp_path):
+    workdir = tmp_path / "stopped"
+    process = start(environment, *train_words(scenes, workdir))
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        done = [p.name for p in (workdir / "checkpoints").glob("[0-9]")]
+        if "2" in done or "1" in done:
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 75, err
+    assert "run the same command to go on" in err
+    assert len(metrics(workdir)) < 4
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
+    assert status == 0, err
+    assert untimed(metrics(workdir)) == untimed(metrics(trained))
+    assert final_leaves(workdir) == final_leaves(trained)
+
+
+def test_a_killed_run_goes_on_bit_for_bit(environment, trained, scenes, tmp_path):
+    workdir = tmp_path / "killed"
+    process = start(environment, *train_words(scenes, workdir))
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if (workdir / "metrics.jsonl").is_file() and len(metrics(workdir)) >= 2:
+            process.kill()
+            break
+        time.sleep(0.01)
+    process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
+    assert status == 0, err
+    assert untimed(metrics(workdir)) == untimed(metrics(trained))
+    assert final_leaves(workdir) == final_leaves(trained)
+
+
+def test_a_finished_run_is_left_alone(environment, trained, scenes):
+    before = (trained / "metrics.jsonl").read_bytes()
+    status, _, err = asc_jax(environment, *train_words(scenes, trained))
+    assert status == 0 and "all 4 epochs are done" in err
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_report_adds_up(evaluated):
+    workdir, out = evaluated
+    report = json.loads((workdir / "report.json").read_text())
+    out_of_fold, test = report["lists"]
+    assert out_of_fold["n_clips"] + test["n_clips"] == 80
+    assert [system["name"] for system in test["systems"]] == [
+        "mean of logits", "mean of probabilities", "fold 1", "fold 2",
+    ]  # fmt: skip
+    for one in report["lists"]:
+        for system in one["systems"]:
+            confusion = np.array(system["confusion"])
+            assert confusion.sum() == one["n_clips"]
+            accuracy = system["accuracy"]
+            assert accuracy["value"] == pytest.approx(np.trace(confusion) / confusion.sum())
+            assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    last = metrics(workdir)[-1]["validation_accuracy"]
+    folds = [fold["class_wise_accuracy"] for fold in out_of_fold["per_fold"]]
+    assert folds == pytest.approx(last)  # what training logged and evaluation restored agree
+    assert "no clip that is scored chose a checkpoint" in out
+    assert (workdir / "report.html").is_file()
+
+
+def test_the_ensemble_is_the_mean_of_the_stored_logits(evaluated):
+    workdir, _ = evaluated
+    stored = np.load(workdir / "logits.npz")
+    labels = stored["scene_labels"]
+    targets = np.searchsorted(labels, stored["test/scene_label"])
+    answers = stored["test/logits"].mean(axis=0).argmax(axis=-1)
+    report = json.loads((workdir / "report.json").read_text())
+    accuracy = report["lists"][1]["systems"][0]["accuracy"]["value"]
+    assert accuracy == pytest.approx((answers == targets).mean())
+
+
+def test_submissions_have_the_challenge_formats(evaluated):
+    workdir, _ = evaluated
+    with (workdir / "submission" / "hidden_leaderboard.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["Id", "Scene_label"]
+    assert [row[0] for row in rows[1:]] == ["0", "1", "2", "3", "4"]
+    dcase = (workdir / "submission" / "hidden_dcase.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in dcase] == [f"audio/{n}.wav" for n in range(5)]
+    assert [line.split("\t")[1] for line in dcase] == [row[1] for row in rows[1:]]
+
+
+def test_choosing_the_epoch_on_inner_clips(environment, scenes, tmp_path):
+    workdir = tmp_path / "inner"
+    more = ("--config.folds.inner_fraction=0.5", "--config.folds.test_fold=0",
+            "--config.train.selection=inner", "--config.train.select_after=1",
+            "--config.train.epochs=3")  # fmt: skip
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir, *more))
+    assert status == 0, err
+    status, out, err = asc_jax(environment, "evaluate", f"--workdir={workdir}")
+    assert status == 0, err
+    report = json.loads((workdir / "report.json").read_text())
+    scores = np.array([line["validation_accuracy"] for line in metrics(workdir)])[1:]
+    assert report["training"]["selected_epochs"] == (2 + scores.argmax(axis=0)).tolist()
+    assert "chosen on inner clips" in out
+
+
+def refused(environment, *words) -> str:
+    """The one line that a refused command prints."""
+    status, _, err = asc_jax(environment, *words)
+    assert status == 2, err
+    lines = [line for line in err.strip().splitlines() if "decoding" not in line]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_wrong_fields_and_values_are_one_line(environment, scenes, tmp_path):
+    workdir = tmp_path / "run"
+    for more, words in (
+        ("--config.optimizer.lr=nan", ("optimizer.lr", "finite")),
+        ("--config.train.epoch=3", ("train.epoch", "train.epochs")),
+        ("--config.folds.n_folds=9", ("folds.n_folds=9", "at most")),
+        ("--config.train.batch_size=500", ("train.batch_size=500", "training clips")),
+        ("--config.folds.test_fold=3", ("folds.test_fold=3", "folds 1")),
+    ):
+        line = refused(environment, *train_words(scenes, workdir, more))
+        assert all(word in line for word in words), line
+
+
+def test_wrong_folders_are_one_line(environment, trained, scenes, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("years of work")
+    assert "not empty" in refused(environment, *train_words(scenes, foreign))
+    assert (foreign / "thesis.tex").read_text() == "years of work"
+    assert len(list(foreign.iterdir())) == 1
+    line = refused(environment, *train_words(scenes, trained, "--config.seed=5"))
+    assert "belongs to another config" in line and "seed" in line
+    line = refused(environment, *train_words(tmp_path / "nowhere", tmp_path / "run"))
+    assert "nowhere" in line and "data.root" in line
+    assert "config.json" in refused(environment, "evaluate", f"--workdir={foreign}")
+
+
+def test_all_bad_files_are_listed_before_training(environment, scenes, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(scenes, broken)
+    clips = sorted((broken / "audio").iterdir())
+    clips[0].write_bytes(b"")
+    clips[7].write_bytes(b"no audio at all, but some bytes")
+    whole = clips[20].read_bytes()
+    clips[20].write_bytes(whole[: len(whole) // 2])
+    samples, sr = soundfile.read(clips[30])
+    soundfile.write(clips[30], samples[: sr // 2], sr, subtype="PCM_24")
+    samples[5] = np.nan
+    soundfile.write(clips[40], samples, sr, subtype="FLOAT", format="WAV")
+    workdir = tmp_path / "run"
+    status, _, err = asc_jax(environment, *train_words(broken, workdir))
+    assert status == 2
+    for clip in (clips[0], clips[7], clips[20], clips[30], clips[40]):
+        assert any(str(clip) in line for line in err.splitlines()), err
+    assert not (workdir / "checkpoints").exists()
+
+
+def test_divergence_names_step_and_fold_and_keeps_the_last_good_state(
+    environment, scenes, tmp_path
+):
+    workdir = tmp_path / "diverged"
+    words = train_words(scenes, workdir, "--config.optimizer.lr=1e30", "--config.train.epochs=6")
+    status, _, err = asc_jax(environment, *words)
+    assert status == 1
+    line = err.strip().splitlines()[-1]
+    assert "fold" in line and "step" in line and "optimizer.lr" in line
+    assert "Traceback" not in err

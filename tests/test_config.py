@@ -1,0 +1,355 @@
+"""Config files: all of them build, none changes another, and a mistake is one line."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+import ml_collections
+import pytest
+
+from asc_jax import models
+from asc_jax.config import (
+    MODEL_RULES,
+    RULES,
+    check_config,
+    flatten,
+    from_json,
+    frontend_config,
+    load_config,
+    to_json,
+)
+from asc_jax.errors import InputError
+from asc_jax.frontend import FrontendConfig
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+# `default` has every field but a network's; it is there to be built upon.
+PATHS = sorted(p for p in CONFIGS.rglob("*.py") if p.stem not in ("__init__", "default"))
+NAMES = [path.stem for path in PATHS]
+RESNET, BASELINE = str(CONFIGS / "resnet50.py"), str(CONFIGS / "baseline.py")
+
+
+def load(path=RESNET, **overrides):
+    return load_config(path, [f"--config.{field}={text}" for field, text in overrides.items()])
+
+
+def refusal(*overrides: str, path=RESNET) -> str:
+    with pytest.raises(InputError) as refused:
+        load_config(path, [f"--config.{override}" for override in overrides])
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def write(folder: pathlib.Path, body: str, name: str = "mine.py") -> str:
+    (folder / name).write_text(body)
+    return str(folder / name)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_every_config_builds(path):
+    config = load_config(str(path))
+    check_config(config)
+    assert isinstance(frontend_config(config), FrontendConfig)
+    network = models.build(config.model, n_classes=10)
+    assert network.n_classes == 10
+    assert config.title
+    with pytest.raises(AttributeError):
+        config.seed = 1
+
+
+def test_the_reports_rows_are_there():
+    rows = {"baseline", "resnet50", "resnet152", "se_resnet152", "se_resnet152_mel80"}
+    assert rows | {"demo", "esc10"} <= set(NAMES)
+
+
+def test_the_reports_rows_are_what_it_prints():
+    sizes = {name: load(str(CONFIGS / f"{name}.py")) for name in NAMES if "resnet" in name}
+    assert sizes["resnet50"].model.stage_sizes == (3, 4, 6, 3)
+    assert sizes["se_resnet152_mel80"].model.stage_sizes == (3, 8, 36, 3)
+    assert sizes["se_resnet152_mel80"].frontend.n_mels == 80
+    for config in sizes.values():
+        assert config.folds.n_folds == 4
+        assert not any(config.augment.values())
+        assert not (config.optimizer.weight_decay or config.optimizer.clip_norm)
+        assert not config.train.label_smoothing
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_no_config_changes_another(path):
+    before = to_json(load_config(str(path)))
+    for other in PATHS:
+        load_config(str(other), ["--config.optimizer.lr=0.5", "--config.train.epochs=77"])
+    assert to_json(load_config(str(path))) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_get_config_twice_gives_two_configs(name):
+    load_config(str(CONFIGS / f"{name}.py"))  # makes `configs` importable
+    module = __import__(f"configs.{name}", fromlist=["get_config"])
+    first, second = module.get_config(), module.get_config()
+    assert flatten(first) == flatten(second)
+    for group in first.values():
+        if isinstance(group, ml_collections.ConfigDict):
+            group.update({field: value for field, value in group.items() if field != "name"})
+    first.optimizer.lr, first.data.root = 9.0, "elsewhere"
+    assert second.optimizer.lr != 9.0
+    assert second.data.root == ""
+    assert module.get_config().data.root == ""
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_json_and_back(path):
+    config = load_config(str(path))
+    text = to_json(config)
+    again = from_json(text, "config.json")
+    assert again == config
+    assert to_json(again) == text
+    assert flatten(again) == flatten(config)
+    assert {f: type(v) for f, v in flatten(again).items()} == {
+        f: type(v) for f, v in flatten(config).items()
+    }
+
+
+def test_every_rule_is_of_a_field_and_every_field_has_a_rule():
+    for name, rules in MODEL_RULES.items():
+        attributes = {field.name for field in dataclasses.fields(models.NETWORKS[name])}
+        assert set(rules) <= attributes
+    assert set(MODEL_RULES) == set(models.NETWORKS)
+    default = flatten(load()).keys()
+    assert {field for field in default if not field.startswith("model.")} == (
+        RULES.keys() - {"model.name"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("model.stage_sizes", "(1, 2, 3, 4)", (1, 2, 3, 4)),
+        ("model.stage_sizes", "1,2,3,4", (1, 2, 3, 4)),
+        ("model.stage_sizes", "[1,2,3,4]", (1, 2, 3, 4)),
+        ("optimizer.lr", "1", 1.0),
+        ("optimizer.lr", "3e-4", 3e-4),
+        ("seed", "7", 7),
+        ("frontend.sr", "44_100", 44_100),
+        ("data.fit_length", "True", True),
+        ("data.fit_length", "true", True),
+        ("data.root", "/a folder/of=mine, (2018)", "/a folder/of=mine, (2018)"),
+        ("data.root", "2018", "2018"),
+        ("data.root", "", ""),
+        ("title", "None", "None"),
+    ],
+)
+def test_an_override_takes_the_fields_type(field, text, value):
+    taken = flatten(load(**{field: text}))[field]
+    assert taken == value
+    assert type(taken) is type(value)
+
+
+def test_overrides_do_not_come_from_the_process(monkeypatch):
+    """`load_config` is told them; a notebook's or a test runner's arguments are not its own."""
+    monkeypatch.setattr(sys, "argv", ["pytest", "--config.seed=5", "--config.train.epochs=3"])
+    assert load().seed == 0
+    assert load(seed=6).seed == 6
+    assert load().train.epochs == 60
+
+
+def test_stages_are_overridden_together():
+    config = load(**{"model.stage_sizes": "(1,2)", "model.stage_strides": "(1,2)"})
+    assert config.model.stage_sizes == config.model.stage_strides == (1, 2)
+    one = load(**{"model.stage_sizes": "3", "model.stage_strides": "1"})
+    assert one.model.stage_sizes == (3,)
+
+
+def test_the_last_of_two_overrides_holds():
+    assert load_config(RESNET, ["--config.seed=1", "--config.seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epoch=1", "train.epoch: no such field; did you mean train.epochs?"),
+        ("model.widht=1", "did you mean model.width?"),
+        ("optimiser.lr=1", "optimiser.lr: no such field; did you mean optimizer.lr?"),
+        ("lr=1", "lr: no such field; did you mean optimizer.lr?"),
+        ("sede=1", "sede: no such field; did you mean seed?"),
+        ("model.stage_sizes[0]=1", "did you mean model.stage_sizes?"),
+        ("optimizer.learning_rate=1", "optimizer has clip_norm, lr, name, schedule"),
+        ("data.zzz=1", "data.zzz: no such field; data has cache_dir, channels"),
+        ("zzz.zzz=1", "zzz.zzz: no such field; there are augment, data"),
+        ("model=1", "model: no such field; there are"),
+        ("train.epochs.more=1", "train.epochs.more: no such field"),
+        ("model.dropout_rate=0.1", "model.dropout_rate: no such field; model has block"),
+    ],
+)
+def test_a_wrong_field(override, expected):
+    message = refusal(override)
+    assert message.startswith(f"{RESNET}: ")
+    assert expected in message
+
+
+def test_a_field_of_another_network():
+    assert "model.width: no such field; model has dropout_rate" in refusal(
+        "model.width=8", path=BASELINE
+    )
+    assert "model.block: no such field; model has name, dropout_rate" in refusal(
+        "model.name=baseline"
+    )
+
+
+def test_an_override_without_a_value():
+    assert "--config.train.epochs: has no value; write" in refusal("train.epochs")
+
+
+@pytest.mark.parametrize(
+    ("override", "mend"),
+    [
+        ("optimizer.lr=nan", "a finite number above 0"),
+        ("optimizer.lr=inf", "a finite number above 0"),
+        ("optimizer.lr=-0.1", "a finite number above 0"),
+        ("optimizer.lr=0", "a finite number above 0"),
+        ("optimizer.lr=fast", "a finite number above 0"),
+        ("optimizer.lr=1e-3,1e-4", "a finite number above 0"),
+        ("optimizer.weight_decay=-1", "a number of at least 0"),
+        ("optimizer.clip_norm=nan", "a number of at least 0"),
+        ("optimizer.schedule=linear", "one of constant, cosine, one_cycle"),
+        ("optimizer.name=adamw", "one of adam, sgd"),
+        ("train.epochs=0", "a whole number of at least 1"),
+        ("train.epochs=1.5", "a whole number of at least 1"),
+        ("train.epochs=None", "a whole number of at least 1"),
+        ("train.batch_size=0", "a whole number of at least 1"),
+        ("train.batch_size=-32", "a whole number of at least 1"),
+        ("train.label_smoothing=1", "at most 0.99"),
+        ("train.selection=best", "one of last, inner"),
+        ("model.name=vgg", "one of resnet, baseline"),
+        ("model.stage_sizes=(1,2,3,0)", "whole numbers of at least 1"),
+        ("model.stage_sizes=(1,2,3,4.0)", "whole numbers of at least 1"),
+        ("model.stage_sizes=()", "whole numbers of at least 1"),
+        ("model.stage_sizes=many", "whole numbers of at least 1"),
+        ("model.width=-1", "a whole number of at least 1"),
+        ("model.block=wide", "one of basic, bottleneck"),
+        ("data.clip_seconds=0", "a finite number above 0"),
+        ("data.channels=-1", "a whole number of at least 0"),
+        ("data.fit_length=maybe", "True or False"),
+        ("data.pool=disk", "one of log_mel, waveform"),
+        ("folds.kind=random", "one of location, published"),
+        ("folds.n_folds=0", "a whole number of at least 1"),
+        ("folds.inner_fraction=0.9", "at most 0.5"),
+        ("augment.time_roll=2", "at most 1"),
+        ("augment.mixup_alpha=inf", "a number of at least 0"),
+        ("ensemble.rule=vote", "one of mean_logits, mean_probabilities"),
+        ("seed=-1", "a whole number of at least 0"),
+        ("seed=4294967296", "at most 4294967295"),
+        ("frontend.n_mels=-40", "a whole number of at least 0"),
+    ],
+)
+def test_an_impossible_value(override, mend):
+    message = refusal(override)
+    assert override.partition("=")[0] in message
+    assert "must be" in message
+    assert mend in message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("frontend.sr=0", "frontend.sr=0: must be at least 1"),
+        ("frontend.n_mels=0", "frontend.n_mels=0: must be at least 1"),
+        ("frontend.win_length=4096", "must not exceed n_fft=2048"),
+        ("frontend.fmax=30000", "fmax=30000: must satisfy"),
+        ("frontend.window=blackman", "must be one of hann, hamming"),
+        ("frontend.norm=None", "must be one of slaney, none"),
+        ("model.stage_sizes=(1,2)", "must be as long as model.stage_sizes=(1, 2)"),
+        ("train.selection=inner", "set folds.inner_fraction (0.3, say)"),
+        ("train.select_after=60", "must be below train.epochs=60"),
+    ],
+)
+def test_values_that_do_not_go_together(override, expected):
+    message = refusal(override)
+    assert override.partition("=")[0].partition(".")[2] in message
+    assert expected in message
+
+
+def test_a_missing_file_suggests_its_neighbour():
+    message = refusal(path=str(CONFIGS / "se_resnet_152.py"))
+    assert message == (
+        f"{CONFIGS / 'se_resnet_152.py'}: no such config file; "
+        f"did you mean {CONFIGS / 'se_resnet152.py'}?"
+    )
+    assert "name one of configs/*.py" in refusal(path="nowhere/zzz.py")
+    assert "no such config file" in refusal(path=str(CONFIGS))
+    assert "no such config file" in refusal(path=str(CONFIGS.parent / "pyproject.toml"))
+
+
+def test_the_default_alone_has_no_network():
+    assert "model.name is missing" in refusal(path=str(CONFIGS / "default.py"))
+
+
+FROM_DEMO = "from configs import demo\ndef get_config():\n  config = demo.get_config()\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("def get_config():\n  return 3\n", "must return a ConfigDict"),
+        ("x = 1\n", "no attribute 'get_config'"),
+        ("def get_config(:\n", "SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("import nowhere_at_all\n", "No module named 'nowhere_at_all'"),
+        (FROM_DEMO + "  config.trian.epochs = 3\n  return config\n", "trian"),
+        (FROM_DEMO + "  config.train.epoch = 3\n  return config\n", "did you mean train.epochs?"),
+        (FROM_DEMO + "  config.train.epochs = 'x'\n  return config\n", "'epochs'"),
+        (FROM_DEMO + "  del config.train.epochs\n  return config\n", "train.epochs is missing"),
+        (FROM_DEMO + "  config.optimizer.lr = float('nan')\n  return config\n", "lr=nan: must be"),
+    ],
+)
+def test_a_mistake_in_a_config_file(tmp_path, body, expected):
+    load()  # makes `configs` importable
+    path = write(tmp_path, body)
+    message = refusal(path=path)
+    assert message.startswith(f"{path}: ")
+    assert expected in message
+
+
+def test_a_config_anywhere_may_build_upon_ours(tmp_path):
+    load()
+    folder = tmp_path / "a:b, c"
+    folder.mkdir()
+    path = write(folder, FROM_DEMO + "  config.model.stage_sizes = [2, 2, 2]\n  return config\n")
+    config = load_config(path, ["--config.seed=3"])
+    assert config.model.stage_sizes == (2, 2, 2)
+    assert config.seed == 3
+
+
+def test_a_changed_file_is_read_anew(tmp_path):
+    body = FROM_DEMO + "  config.train.epochs = {}\n  return config\n"
+    assert load(write(tmp_path, body.format(3))).train.epochs == 3
+    assert load(write(tmp_path, body.format(44))).train.epochs == 44
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"config"', "\0"])
+def test_a_config_json_that_is_none(text):
+    with pytest.raises(InputError, match=r"^run/config\.json: not a config in JSON; restore"):
+        from_json(text, "run/config.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model": None}, "model.name is missing"),
+        ({"model": {"name": ["resnet"]}}, "model.name=('resnet',): must be one of"),
+        ({"frontend": [1]}, "frontend: no such field"),
+        ({"seed": None}, "seed=None: must be a whole number"),
+        ({"seed": True}, "seed=True: must be a whole number"),
+        ({"extra": 1}, "extra: no such field"),
+        ({"data": {}}, "data.root is missing"),
+    ],
+)
+def test_a_config_json_that_was_edited(change, expected):
+    text = json.dumps({**json.loads(to_json(load())), **change})
+    with pytest.raises(InputError, match=r"^config\.json: ") as refused:
+        from_json(text, "config.json")
+    assert expected in str(refused.value)
+
+
+def test_flatten_makes_lists_tuples():
+    assert flatten({"a": {"b": {"c": [1, 2]}}, "d": 3}) == {"a.b.c": (1, 2), "d": 3}

@@ -1,0 +1,149 @@
+"""Scores against scikit-learn, and intervals against the coverage that they promise."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+
+from asc_jax.statistics import (
+    accuracy,
+    class_wise_accuracy,
+    confusion_matrix,
+    recalls,
+    scores_by_location,
+    wilson_interval,
+)
+
+
+@pytest.fixture(scope="module")
+def predicted():
+    """Targets, predictions and locations of 300 clips, unbalanced over 4 classes."""
+    rng = np.random.default_rng(0)
+    targets = rng.choice(4, 300, p=[0.5, 0.3, 0.15, 0.05])
+    predictions = np.where(rng.random(300) < 0.6, targets, rng.integers(0, 4, 300))
+    locations = np.array([f"city-{k}-{n}" for k, n in zip(targets, rng.integers(0, 9, 300), strict=True)])
+    return targets, predictions, locations
+
+
+def test_scores_equal_scikit_learns(predicted):
+    targets, predictions, _ = predicted
+    confusion = confusion_matrix(targets, predictions, 4)
+    np.testing.assert_array_equal(confusion, sklearn_confusion_matrix(targets, predictions))
+    np.testing.assert_allclose(recalls(confusion), recall_score(targets, predictions, average=None))
+    assert accuracy(confusion) == pytest.approx(accuracy_score(targets, predictions))
+    expected = balanced_accuracy_score(targets, predictions)
+    assert class_wise_accuracy(confusion) == pytest.approx(expected)
+    # Class-wise accuracy is not accuracy here: the classes are unbalanced.
+    assert abs(accuracy(confusion) - expected) > 0.01
+
+
+def test_leading_axes(predicted):
+    confusion = confusion_matrix(*predicted[:2], 4)
+    stack = np.stack([confusion, confusion.T, np.eye(4, dtype=int)])
+    assert recalls(stack).shape == (3, 4)
+    for score in (recalls, accuracy, class_wise_accuracy):
+        np.testing.assert_allclose(score(stack), [score(one) for one in stack])
+
+
+def test_an_absent_class_has_no_recall_and_no_weight():
+    targets, predictions = np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])
+    confusion = confusion_matrix(targets, predictions, 4)
+    assert confusion.shape == (4, 4)
+    np.testing.assert_array_equal(recalls(confusion), [0.5, np.nan, 1, np.nan])
+    assert class_wise_accuracy(confusion) == 0.75
+    overall, class_wise, per_class = scores_by_location(targets, predictions, np.arange(4), 4)
+    assert (overall.value, class_wise.value) == (0.75, 0.75)
+    assert all(np.isnan(bound) for bound in dataclasses.astuple(per_class[1]))
+    assert np.isfinite([class_wise.low, class_wise.high]).all()
+
+
+def test_wilson_interval_of_textbooks():
+    np.testing.assert_allclose(wilson_interval(15 / 148, 148), (0.0624, 0.1605), atol=1e-4)  # Newcombe 1998
+    np.testing.assert_allclose(wilson_interval(81 / 263, 263), (0.2553, 0.3662), atol=1e-4)
+    np.testing.assert_allclose(wilson_interval(0.5, 10), (0.2366, 0.7634), atol=1e-4)
+    z2 = 1.959964**2
+    np.testing.assert_allclose(wilson_interval(0.0, 10), (0, z2 / (10 + z2)), atol=1e-12)
+    np.testing.assert_allclose(wilson_interval(1.0, 10), (10 / (10 + z2), 1), atol=1e-12)
+
+
+def test_values_are_the_plain_scores_inside_their_intervals(predicted):
+    targets, predictions, locations = predicted
+    overall, class_wise, per_class = scores_by_location(targets, predictions, locations, 4)
+    assert overall.value == pytest.approx(accuracy_score(targets, predictions))
+    assert class_wise.value == pytest.approx(balanced_accuracy_score(targets, predictions))
+    for score, recall in zip(
+        per_class, recall_score(targets, predictions, average=None), strict=True
+    ):
+        assert score.value == pytest.approx(recall)
+    for score in (overall, class_wise, *per_class):
+        assert 0 <= score.low < score.value < score.high <= 1
+
+
+def test_the_seed_decides_and_matters_little(predicted):
+    first, again, other = (
+        scores_by_location(*predicted, 4, seed=seed)[0] for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert other != first
+    assert abs(other.low - first.low) < 0.02
+
+
+def clustered(rng, n_locations: int, clips: int, n_classes: int):
+    """Clips that succeed with their location's own probability, 0.7 on average."""
+    ability = rng.beta(1.4, 0.6, (n_classes, n_locations))
+    right = rng.random((n_classes, n_locations, clips)) < ability[..., None]
+    targets = np.broadcast_to(np.arange(n_classes)[:, None, None], right.shape).ravel()
+    predictions = np.where(right.ravel(), targets, (targets + 1) % n_classes)
+    locations = np.broadcast_to(
+        np.arange(n_classes * n_locations).reshape(n_classes, n_locations, 1), right.shape
+    )
+    return targets, predictions, locations.ravel()
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    cases = [
+        scores_by_location(*clustered(rng, 20, 12, 2), 2, seed=seed) for seed in range(200)
+    ]
+    for which in (0, 1):
+        covered = np.mean([case[which].low <= 0.7 <= case[which].high for case in cases])
+        assert 0.88 <= covered <= 0.99
+    covered = np.mean([score.low <= 0.7 <= score.high for case in cases for score in case[2]])
+    assert 0.88 <= covered <= 0.99
+
+
+def test_intervals_are_wider_where_clips_of_a_location_agree():
+    rng = np.random.default_rng(1)
+    targets, predictions, locations = clustered(rng, 20, 12, 2)
+    by_location = scores_by_location(targets, predictions, locations, 2)[0]
+    by_clip = scores_by_location(targets, predictions, np.arange(len(targets)), 2)[0]
+    assert by_location.value == by_clip.value
+    assert by_location.high - by_location.low > 1.5 * (by_clip.high - by_clip.low)
+    # Without clusters the bootstrap gives the binomial interval.
+    low, high = wilson_interval(by_clip.value, len(targets))
+    assert by_clip.low == pytest.approx(low, abs=0.015)
+    assert by_clip.high == pytest.approx(high, abs=0.015)
+
+
+def test_one_location_gives_a_wide_interval():
+    targets = np.repeat([0, 1], 10)
+    for predictions, value in (
+        (targets, 1.0),
+        (1 - targets, 0.0),
+        (np.tile([0, 1], 10), 0.5),
+    ):
+        overall, class_wise, per_class = scores_by_location(targets, predictions, targets, 2)
+        for score, n in ((overall, 2), (class_wise, 2), *((score, 1) for score in per_class)):
+            assert score.value == value
+            low, high = wilson_interval(value, n)
+            assert (score.low, score.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_locations_that_all_agree_give_no_point():
+    # Every location has one clip of two right.
+    targets = np.zeros(12, int)
+    overall, _, _ = scores_by_location(targets, np.tile([0, 1], 6), np.repeat(np.arange(6), 2), 2)
+    low, high = wilson_interval(0.5, 6)
+    assert (overall.low, overall.high) == (pytest.approx(low), pytest.approx(high))

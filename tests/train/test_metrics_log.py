@@ -1,0 +1,30 @@
+import json
+
+import pytest
+
+from asc_jax.errors import InputError
+from asc_jax.train.metrics_log import MetricsLog, read_metrics
+
+
+def test_goes_on_after_the_epochs_that_are_kept(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, n_epochs_done=0)
+    for epoch in (1, 2, 3):
+        log.write({"epoch": epoch, "seconds": 1.5 * epoch})
+    again = MetricsLog(path, n_epochs_done=2)
+    assert again.seconds == 3.0
+    again.write({"epoch": 3, "seconds": 9.0})
+    assert [line["seconds"] for line in read_metrics(path)] == [1.5, 3.0, 9.0]
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"epoch": 1, "seconds": 1}) + '\n{"epoch": 2, "sec')
+    assert [line["epoch"] for line in read_metrics(path)] == [1]
+    MetricsLog(path, n_epochs_done=2)
+    assert path.read_text().endswith("}\n")
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        MetricsLog(tmp_path / "missing" / "metrics.jsonl", n_epochs_done=0)
