@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from asc_jax.errors import Diverged, InputError
+from asc_jax.errors import Diverged, InputError, Stopped
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
@@ -30,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
-        print("stopped; run the same command to go on from the last checkpoint", file=sys.stderr)
+        print("stopped; run the same command to go on", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class Diverged(RuntimeError):
     """The loss of a fold is no longer finite. Exit status 1."""
+
+
+class Stopped(RuntimeError):
+    """A signal asked the run to stop, and it has. Exit status 75."""

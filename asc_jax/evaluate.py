@@ -268,7 +268,7 @@ def _describe_run(workdir: pathlib.Path, config, setup: loop.Setup, done: int, e
             "planned_epochs": config.train.epochs,
             "steps": done * setup.steps_per_epoch,
             "batch_size": config.train.batch_size,
-            "seconds": metrics[-1]["seconds"] if metrics else None,
+            "seconds": sum(m["seconds"] for m in metrics) if metrics else None,
             "clips_per_second": float(np.median([m["clips_per_second"] for m in metrics]))
             if metrics
             else None,

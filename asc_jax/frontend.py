@@ -83,7 +83,8 @@ class FrontendConfig:
         for field, choices in (("window", WINDOWS), ("pad_mode", PAD_MODES), ("norm", NORMS)):
             if getattr(self, field) not in choices:
                 raise InputError(
-                    f"frontend.{field}={getattr(self, field)!r}: must be one of {', '.join(choices)}"
+                    f"frontend.{field}={getattr(self, field)!r}: must be one of "
+                    f"{', '.join(choices)}"
                 )
 
     @property

@@ -77,7 +77,11 @@ def read_config(workdir: pathlib.Path):
     path = workdir / "config.json"
     if not path.is_file():
         raise InputError(f"{path}: not found; --workdir must be a folder that train has made")
-    return from_json(path.read_text(), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); restore it") from None
+    return from_json(text, str(path))
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:

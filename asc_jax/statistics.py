@@ -92,7 +92,7 @@ def scores_by_location(
 
 
 def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
-    """The percentile interval, never narrower than what so few locations allow.
+    """The percentile interval of the draws, widened to hold the value.
 
     Where every location agrees the bootstrap has nothing to vary and gives a point; there
     Wilson's interval for `n_locations` trials takes its place.
@@ -100,7 +100,7 @@ def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
     if not np.isfinite(value):
         return Score(float("nan"), float("nan"), float("nan"))
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    if value in (0, 1):
+    if np.isclose(low, high):
         low, high = wilson_interval(value, n_locations)
     return Score(float(value), float(min(low, value)), float(max(high, value)))
 

@@ -43,8 +43,8 @@ def test_one_fold_decides_as_alone_and_folds_have_no_order(rule):
 def test_the_rules_can_differ():
     # One fold is very sure of class 1, two lean to class 0.
     logits = np.array([[[0.0, 9.0]], [[3.0, 0.0]], [[3.0, 0.0]]], np.float32)
-    assert ensemble.decide(ensemble.mean_logits(logits)) == [1]
-    assert ensemble.decide(ensemble.mean_probabilities(logits)) == [0]
+    assert ensemble.decide(ensemble.mean_logits(logits)).tolist() == [1]
+    assert ensemble.decide(ensemble.mean_probabilities(logits)).tolist() == [0]
 
 
 def test_decisions():

@@ -1,6 +1,7 @@
 """The frontend against librosa, the resampler against exact signals; both under jit, vmap, grad."""
 
 import dataclasses
+import functools
 import itertools
 import warnings
 
@@ -25,6 +26,8 @@ from asc_jax.frontend import (
 
 RELATIVE = 1e-4  # norm-wise, before the logarithm
 ABSOLUTE = 1e-3  # after it, where a band is within 60 dB of the loudest
+# Compiling is most of the time here.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SMALL = FrontendConfig(sr=8000, n_fft=256, win_length=200, hop_length=100, n_mels=12)
 
 
@@ -91,13 +94,13 @@ def sound() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scene(request, sound) -> np.ndarray:
-    """(T,) two seconds of a real scene at 48 kHz, or the artificial sound where there is none."""
+    """(T,) a second of a real scene at 48 kHz, or the artificial sound where there is none."""
     try:
         folder = request.getfixturevalue("tut2018_sample")
     except pytest.skip.Exception:
         return sound
     path = min(folder.rglob("*.wav"))
-    return read_waveform(path, sr=48_000)[:96_001]
+    return read_waveform(path, sr=48_000)[:48_001]
 
 
 VARIANTS = {
@@ -130,11 +133,9 @@ GEOMETRIES = {
     "window as long as the transform": {"win_length": 2048},
     "odd window": {"win_length": 1023, "n_fft": 1024},
     "odd transform": {"n_fft": 1025, "win_length": 1025},
-    "odd transform, short window": {"n_fft": 2047, "win_length": 1000},
     "odd transform, not centred": {"n_fft": 1025, "win_length": 800, "center": False},
     "hop that does not divide": {"hop_length": 441},
     "hop longer than the transform": {"n_fft": 512, "win_length": 400, "hop_length": 700},
-    "hop of the transform": {"n_fft": 512, "win_length": 512, "hop_length": 512},
     "band limits": {"fmin": 50.0, "fmax": 14_000.0},
     "band limits, htk": {"fmin": 300.0, "fmax": 8000.0, "htk": True},
     "one band": {"n_mels": 1},
@@ -150,7 +151,7 @@ def test_log_mel_equals_librosa_for_every_geometry(geometry, pad_mode, scene):
 
 
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
-@pytest.mark.parametrize("length", [1, 2, 129, 256, 300, 1001])
+@pytest.mark.parametrize("length", [1, 129, 300, 1001])
 def test_log_mel_equals_librosa_for_any_length(length, pad_mode, sound):
     cfg = dataclasses.replace(SMALL, pad_mode=pad_mode)
     assert_equals_librosa(sound[:length], cfg)
@@ -200,7 +201,7 @@ def test_real_clips_go_through_decode_and_log_mel(tut2018_sample):
     paths = sorted(tut2018_sample.rglob("*.wav"))
     assert len(paths) == 3
     cfg = FrontendConfig()
-    transform = jax.jit(log_mel, static_argnums=1)
+    transform = jit(log_mel, static_argnums=1)
     for path in paths:
         # librosa's own decoding: channels first, averaged.
         expected, sr = librosa.load(path, sr=None, mono=True)
@@ -224,22 +225,23 @@ def test_number_of_frames(sound):
 
 def test_leading_axes_jit_and_vmap_give_what_a_loop_gives(sound):
     batch = sound[:4800].reshape(2, 3, 800)
-    one = jax.jit(lambda x: log_mel(x, SMALL))
+    one = jit(lambda x: log_mel(x, SMALL))
     looped = np.stack([[one(waveform) for waveform in row] for row in batch])
     assert looped.shape == (2, 3, 9, 12)
     for name, transform in {
         "without jit": lambda x: log_mel(x, SMALL),
         "leading axes": one,
         "vmap": jax.vmap(jax.vmap(one)),
-        "jit of vmap": jax.jit(jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)),
+        "jit of vmap": jit(jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)),
     }.items():
         out = transform(batch)
         assert out.dtype == jnp.float32
         np.testing.assert_allclose(out, looped, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
-@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+@pytest.mark.parametrize(
+    ("power", "pad_mode"), [(1.0, "constant"), (2.0, "reflect"), (0.5, "constant")]
+)
 def test_gradient_equals_finite_differences(power, pad_mode):
     cfg = FrontendConfig(
         sr=8000, n_fft=32, win_length=30, hop_length=12, n_mels=3,
@@ -247,7 +249,7 @@ def test_gradient_equals_finite_differences(power, pad_mode):
     )  # fmt: skip
     waveform = np.random.default_rng(1).standard_normal(61)
     with jax.enable_x64(True):
-        transform = jax.jit(lambda x: log_mel(x, cfg))
+        transform = jit(lambda x: log_mel(x, cfg))
         check_grads(transform, (waveform,), order=1, modes=["fwd", "rev"])
 
 
@@ -255,7 +257,7 @@ def test_gradient_equals_finite_differences(power, pad_mode):
 def test_gradient_is_finite(power, sound):
     cfg = dataclasses.replace(SMALL, power=power)
     half_silent = np.concatenate([np.zeros(500, np.float32), sound[:500]])
-    value_and_gradient = jax.jit(jax.value_and_grad(lambda x: jnp.sum(log_mel(x, cfg))))
+    value_and_gradient = jit(jax.value_and_grad(lambda x: jnp.sum(log_mel(x, cfg))))
     for waveform in (np.zeros(1000, np.float32), half_silent, 1e-20 * sound[:1000]):
         value, gradient = value_and_gradient(waveform)
         assert np.isfinite(value)
@@ -313,7 +315,7 @@ def test_a_config_is_a_static_argument():
         traced.append(cfg)
         return log_mel(waveform, cfg)
 
-    compiled = jax.jit(transform, static_argnums=1)
+    compiled = jit(transform, static_argnums=1)
     compiled(np.ones(500, np.float32), SMALL)
     compiled(np.ones(500, np.float32), dataclasses.replace(SMALL))
     assert len(traced) == 1
@@ -393,7 +395,7 @@ def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 301)).astype(np.float32)
 
-    resampled = jax.jit(lambda x: resample(x, orig_sr, target_sr))
+    resampled = jit(lambda x: resample(x, orig_sr, target_sr))
 
     np.testing.assert_allclose(
         resampled(2 * x - 3 * y), 2 * resampled(x) - 3 * resampled(y), atol=2e-5
@@ -413,9 +415,9 @@ def test_resample_keeps_leading_axes_under_jit_and_vmap(sound):
     assert looped.shape == (2, 3, 3000)
     for transform in (
         lambda x: resample(x, 16_000, 48_000),
-        jax.jit(lambda x: resample(x, 16_000, 48_000)),
+        jit(lambda x: resample(x, 16_000, 48_000)),
         jax.vmap(lambda x: resample(x, 16_000, 48_000)),
-        jax.jit(jax.vmap(lambda x: resample(x, 16_000, 48_000), in_axes=1, out_axes=1)),
+        jit(jax.vmap(lambda x: resample(x, 16_000, 48_000), in_axes=1, out_axes=1)),
     ):
         np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
 

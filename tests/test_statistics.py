@@ -23,7 +23,9 @@ def predicted():
     rng = np.random.default_rng(0)
     targets = rng.choice(4, 300, p=[0.5, 0.3, 0.15, 0.05])
     predictions = np.where(rng.random(300) < 0.6, targets, rng.integers(0, 4, 300))
-    locations = np.array([f"city-{k}-{n}" for k, n in zip(targets, rng.integers(0, 9, 300), strict=True)])
+    locations = np.array(
+        [f"city-{k}-{n}" for k, n in zip(targets, rng.integers(0, 9, 300), strict=True)]
+    )
     return targets, predictions, locations
 
 
@@ -36,7 +38,7 @@ def test_scores_equal_scikit_learns(predicted):
     expected = balanced_accuracy_score(targets, predictions)
     assert class_wise_accuracy(confusion) == pytest.approx(expected)
     # Class-wise accuracy is not accuracy here: the classes are unbalanced.
-    assert abs(accuracy(confusion) - expected) > 0.01
+    assert accuracy(confusion) != pytest.approx(expected, abs=1e-3)
 
 
 def test_leading_axes(predicted):
@@ -60,7 +62,9 @@ def test_an_absent_class_has_no_recall_and_no_weight():
 
 
 def test_wilson_interval_of_textbooks():
-    np.testing.assert_allclose(wilson_interval(15 / 148, 148), (0.0624, 0.1605), atol=1e-4)  # Newcombe 1998
+    np.testing.assert_allclose(
+        wilson_interval(15 / 148, 148), (0.0624, 0.1605), atol=1e-4
+    )  # Newcombe 1998
     np.testing.assert_allclose(wilson_interval(81 / 263, 263), (0.2553, 0.3662), atol=1e-4)
     np.testing.assert_allclose(wilson_interval(0.5, 10), (0.2366, 0.7634), atol=1e-4)
     z2 = 1.959964**2
@@ -82,9 +86,7 @@ def test_values_are_the_plain_scores_inside_their_intervals(predicted):
 
 
 def test_the_seed_decides_and_matters_little(predicted):
-    first, again, other = (
-        scores_by_location(*predicted, 4, seed=seed)[0] for seed in (0, 0, 1)
-    )
+    first, again, other = (scores_by_location(*predicted, 4, seed=seed)[0] for seed in (0, 0, 1))
     assert first == again
     assert other != first
     assert abs(other.low - first.low) < 0.02
@@ -104,9 +106,7 @@ def clustered(rng, n_locations: int, clips: int, n_classes: int):
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    cases = [
-        scores_by_location(*clustered(rng, 20, 12, 2), 2, seed=seed) for seed in range(200)
-    ]
+    cases = [scores_by_location(*clustered(rng, 20, 12, 2), 2, seed=seed) for seed in range(200)]
     for which in (0, 1):
         covered = np.mean([case[which].low <= 0.7 <= case[which].high for case in cases])
         assert 0.88 <= covered <= 0.99

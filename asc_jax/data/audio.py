@@ -88,8 +88,9 @@ def _refuse_broken(path: pathlib.Path) -> None:
     with path.open("rb") as file:
         header = file.read(8)
     declared = int.from_bytes(header[4:8], "little") + 8
-    # Programs that stream a WAV leave 0 or the largest size in its header.
-    if header[:4] == b"RIFF" and size < declared < 0xFFFFFFFF:
+    # Programs that stream a WAV leave 0 or the largest size in its header; some leave out
+    # the byte that pads an odd size.
+    if header[:4] == b"RIFF" and size + 1 < declared < 0xFFFFFFFF:
         raise InputError(
             f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
             "replace the file"

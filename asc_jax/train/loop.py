@@ -13,12 +13,13 @@ from asc_jax import run
 from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool
-from asc_jax.errors import Diverged
+from asc_jax.errors import Diverged, Stopped
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.metrics_log import MetricsLog
+from asc_jax.train.stop import StopSignal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,52 +96,55 @@ def train(config, workdir: pathlib.Path) -> None:
     setup = set_up(config)
     run.open_run(workdir, config)  # not before: wrong input leaves no folder behind
     n_epochs = config.train.epochs
-    with Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints:
+    with (
+        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints,
+        StopSignal() as stop,
+    ):
         state, best, done = restore(setup, checkpoints, choosing=config.train.selection == "inner")
         if done >= n_epochs:
             print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done)
-        seconds = log.seconds
-        bar = tqdm.tqdm(
+        with tqdm.tqdm(
             total=n_epochs * setup.steps_per_epoch,
             initial=done * setup.steps_per_epoch,
             unit="step",
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
-        )
-        with bar:
+        ) as bar:
             for epoch in range(done + 1, n_epochs + 1):
                 bar.set_description(f"epoch {epoch}/{n_epochs}")
                 started = time.perf_counter()
-                state, metrics = run_epoch(setup, config, state, epoch, bar)
-                elapsed = time.perf_counter() - started
-                seconds += elapsed
-                refuse_divergence(metrics["loss"], setup, epoch, done=epoch - 1)
-                line = {
-                    "epoch": epoch,
-                    "step": epoch * setup.steps_per_epoch,
-                    "seconds": round(seconds, 3),
-                    "clips_per_second": round(
-                        metrics["loss"].size * config.train.batch_size / elapsed, 1
-                    ),
-                    "loss": metrics["loss"].mean(axis=1).tolist(),
-                    "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
-                    **validate(setup, config, state),
-                }
-                scores = np.array(line["validation_accuracy"], np.float32)
+                state, metrics = run_epoch(setup, config, state, epoch, bar, stop)
+                seconds = time.perf_counter() - started
+                refuse_divergence(metrics["loss"], setup, epoch)
+                validation = validate(setup, config, state)
+                scores = np.array(validation["validation_accuracy"], np.float32)
                 if best is not None and epoch > config.train.select_after:
                     epochs = np.full(scores.shape, epoch, np.int32)
                     best = setup.steps.keep_best(best, state, scores, epochs)
                 # In this order: a line without its checkpoint is dropped on restart, but a
                 # checkpoint without its line would leave a gap in the log.
-                log.write(line)
+                log.write(log_line(setup, config, epoch, seconds, metrics) | validation)
                 checkpoints.save(epoch, {"state": state, "best": best})
                 bar.set_postfix_str(
-                    f"loss {np.mean(line['loss']):.3f}, {line['validation_list']} "
-                    f"{np.mean(scores):.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
+                    f"loss {metrics['loss'].mean():.3f}, {validation['validation_list']} "
+                    f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
                 )
         checkpoints.wait()
+
+
+def log_line(setup: Setup, config, epoch: int, seconds: float, metrics: dict) -> dict:
+    """What `metrics.jsonl` says of an epoch's training; metrics are (F, steps) each."""
+    n_clips = metrics["loss"].size * config.train.batch_size
+    return {
+        "epoch": epoch,
+        "step": epoch * setup.steps_per_epoch,
+        "seconds": seconds,
+        "clips_per_second": n_clips / seconds,
+        "loss": metrics["loss"].mean(axis=1).tolist(),
+        "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
+    }
 
 
 def restore(
@@ -174,11 +178,14 @@ def restore(
     return tree["state"], tree["best"], done
 
 
-def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar):
+def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar, stop: StopSignal):
     """All steps of an epoch.
 
     Returns:
       The state, and host metrics, (F, steps) each.
+
+    Raises:
+      Stopped: a signal asked for it; the epoch's work is dropped.
     """
     indices = batches.epoch_indices(
         setup.splits,
@@ -196,11 +203,14 @@ def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar):
             jax.block_until_ready(collected[-1])
         collected.append(metrics)
         bar.update(clips.shape[1])
+        if stop.requested:
+            kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
+            raise Stopped(f"stopped in epoch {epoch}; {kept}; run the same command to go on")
     host = jax.device_get(collected)
     return state, {name: np.concatenate([m[name] for m in host], axis=1) for name in host[0]}
 
 
-def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int, *, done: int) -> None:
+def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
     """Stops a run whose loss (F, steps) is not finite.
 
     Raises:
@@ -209,7 +219,7 @@ def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int, *, done: int
     bad = np.argwhere(~np.isfinite(losses.T))
     if len(bad):
         step, fold = bad[0]
-        kept = f"the checkpoint of epoch {done} is kept" if done else "no epoch was finished"
+        kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
         raise Diverged(
             f"fold {setup.splits[fold].fold}: the loss is {losses[fold, step]} at step "
             f"{(epoch - 1) * setup.steps_per_epoch + step + 1} (epoch {epoch}); {kept}; lower "

@@ -33,7 +33,6 @@ class MetricsLog:
             os.replace(partial, path)
         except OSError as error:
             raise self._unwritable(error) from None
-        self.seconds = kept[-1]["seconds"] if kept else 0.0
 
     def write(self, line: dict) -> None:
         """Appends a line."""

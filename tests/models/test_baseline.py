@@ -96,7 +96,7 @@ def test_logits_equal_a_pytorch_twin():
     F = torch.nn.functional
     variables = random_variables(500, 40)
     x = np.random.default_rng(3).standard_normal((2, 500, 40)).astype(np.float32)
-    ours = Baseline(n_classes=10).apply(variables, x, train=False)
+    ours = jax.jit(lambda x: Baseline(n_classes=10).apply(variables, x, train=False))(x)
 
     weights = jax.tree.map(lambda leaf: torch.tensor(np.array(leaf)), variables)
     p, s = weights["params"], weights["batch_stats"]

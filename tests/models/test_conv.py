@@ -87,7 +87,7 @@ def convolutions(draw):
 
 
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -123,13 +123,11 @@ def test_precision_and_accumulator_are_passed_on():
 # Where `vmap` maps: the input, the kernel, both, several times over.
 MAPS = {
     "input": ([(0, None)], (3, 2, 5, 6, 2), (3, 3, 2, 2)),
-    "kernel": ([(None, 0)], (2, 5, 6, 2), (3, 3, 3, 2, 2)),
-    "both": ([(0, 0)], (2, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
-    "both, along other axes": ([(1, 4)], (2, 2, 5, 6, 2), (3, 3, 2, 2, 2)),
+    "kernel": ([(None, 0)], (2, 5, 6, 2), (2, 3, 3, 2, 2)),
+    "both": ([(1, 4)], (2, 2, 5, 6, 2), (3, 3, 2, 2, 2)),
     "both twice": ([(0, 0), (0, 0)], (2, 2, 2, 5, 6, 2), (2, 2, 3, 3, 2, 2)),
     "both, then the input": ([(0, 0), (0, None)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
     "the input, then both": ([(0, None), (0, 0)], (2, 3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
-    "the kernel, then the input": ([(None, 0), (0, None)], (3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
 }
 
 
@@ -158,9 +156,14 @@ def test_vmap_equals_lax_with_gradients(where):
 def test_no_grouped_convolution_on_a_cpu(where):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
     conv = mapped(conv_general_dilated, PLAIN, in_axes)
-    text = jax.jit(functools.partial(gradients, conv)).lower(
-        jax.ShapeDtypeStruct(lhs_shape, jnp.float32), jax.ShapeDtypeStruct(rhs_shape, jnp.float32)
-    ).as_text()
+    text = (
+        jax.jit(functools.partial(gradients, conv))
+        .lower(
+            jax.ShapeDtypeStruct(lhs_shape, jnp.float32),
+            jax.ShapeDtypeStruct(rhs_shape, jnp.float32),
+        )
+        .as_text()
+    )
     assert "feature_group_count = 1 " in text
     assert "feature_group_count = " not in text.replace("feature_group_count = 1 ", "")
     assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")

@@ -50,7 +50,12 @@ def test_layers_of_a_custom_network():
 
 def test_totals_are_sums_over_the_layers():
     network = ResNet(
-        n_classes=5, stage_sizes=(1, 2), stage_strides=(1, 2), width=4, block="bottleneck", se_ratio=2
+        n_classes=5,
+        stage_sizes=(1, 2),
+        stage_strides=(1, 2),
+        width=4,
+        block="bottleneck",
+        se_ratio=2,
     )
     summary = summarise(network, 60, 24)
     assert summary.parameters == sum(layer.parameters for layer in summary.layers)
@@ -67,7 +72,9 @@ def test_render_has_a_row_per_layer_and_the_totals():
     header, *rows, blank, totals = render(summary).splitlines()
     assert header.split() == ["layer", "kind", "output", "parameters", "MACs"]
     assert blank == ""
-    assert [row.split()[:2] for row in rows] == [[l.name, l.kind] for l in summary.layers]
+    assert [row.split()[:2] for row in rows] == [
+        [layer.name, layer.kind] for layer in summary.layers
+    ]
     for row, layer in zip(rows, summary.layers, strict=True):
         assert row.endswith(f"{layer.macs:,}")
         assert f"{layer.parameters:,}" in row

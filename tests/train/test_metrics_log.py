@@ -12,7 +12,6 @@ def test_goes_on_after_the_epochs_that_are_kept(tmp_path):
     for epoch in (1, 2, 3):
         log.write({"epoch": epoch, "seconds": 1.5 * epoch})
     again = MetricsLog(path, n_epochs_done=2)
-    assert again.seconds == 3.0
     again.write({"epoch": 3, "seconds": 9.0})
     assert [line["seconds"] for line in read_metrics(path)] == [1.5, 3.0, 9.0]
 

@@ -1,0 +1,31 @@
+"""Stopping a run when a signal asks for it: at the end of a step, with what is saved whole."""
+
+import signal
+
+
+class StopSignal:
+    """SIGTERM and SIGINT as a question that the loop asks after each step.
+
+    An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
+    orbax's threads waiting for one another. A second signal acts as if this were not there.
+
+    Attributes:
+      requested: whether a signal has come.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._previous = {}
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def _request(self, *_):
+        self.requested = True
+        self.__exit__()
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
