@@ -154,8 +154,9 @@ def summary_command(args) -> None:
 
 def evaluate_command(args) -> None:
     _start_jax()
-    from asc_jax.evaluate import evaluate, render
+    from asc_jax.evaluate import evaluate
     from asc_jax.report.page import write_page
+    from asc_jax.report.terminal import render
 
     print(render(evaluate(args.workdir, args.data)))
     print(write_page(args.workdir), file=sys.stderr)

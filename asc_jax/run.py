@@ -23,6 +23,7 @@ from asc_jax.data import batches, pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.parallel import DATA
 
@@ -55,17 +56,8 @@ def open_run(workdir: pathlib.Path, config) -> None:
       InputError: the folder cannot be written.
     """
     path = workdir / "config.json"
-    if path.exists():
-        return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(to_json(config))
-        partial.rename(path)
-    except OSError as error:
-        raise InputError(
-            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
-        ) from None
+    if not path.exists():
+        write_whole(path, to_json(config))
 
 
 def read_config(workdir: pathlib.Path):

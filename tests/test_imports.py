@@ -14,6 +14,7 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 # Each place may import those of lower rank, and its own.
 RANKS = {
     "errors": 0,
+    "files": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,
     "augment": 2,
@@ -21,6 +22,7 @@ RANKS = {
     "ensemble": 2,
     "statistics": 2,
     "data.pool": 3,
+    "predictions": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "config": 5,
     "run": 6,
@@ -69,21 +71,25 @@ def test_imports_run_one_way(path):
         assert RANKS[place(other)] <= RANKS[place(module)], f"{module} imports {other}"
 
 
+def output_of(code: str) -> str:
+    """What a program prints in a fresh process."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.mark.parametrize("module", ["asc_jax.cli", "asc_jax.data", "asc_jax.data.audio"])
 def test_readers_and_flags_wait_for_nothing(module):
     """--help and the tables of a data set need neither JAX nor a decoder."""
     heavy = ("jax", "librosa", "soundfile", "sklearn", "matplotlib", "scipy", "tqdm")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert output_of(code) == "[]"
 
 
 @pytest.mark.parametrize("module", ["asc_jax.train.classifier", "asc_jax.models"])
 def test_a_training_step_needs_no_audio_library(module):
     heavy = ("librosa", "soundfile", "sklearn", "matplotlib", "ml_collections")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert output_of(code) == "[]"
 
 
 def test_only_parallel_maps_steps():

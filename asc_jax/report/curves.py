@@ -71,14 +71,14 @@ def curve_chart(
     """One chart: per series a thin line for each fold and a thick one for their mean.
 
     Args:
-        title: what the vertical axis shows; stands above the chart.
-        series: the lines of each series by its name, which is also its CSS class.
-        top: upper end of the vertical axis, which begins at 0.
-        dots: (epoch, value) of the checkpoints that were selected.
-        percent: whether the vertical axis is labelled in percent.
+      title: what the vertical axis shows; stands above the chart.
+      series: the lines of each series by its name, which is also its CSS class.
+      top: upper end of the vertical axis, which begins at 0.
+      dots: (epoch, value) of the checkpoints that were selected.
+      percent: whether the vertical axis is labelled in percent.
 
     Returns:
-        A figure with the SVG and its legend.
+      A figure with the SVG and its legend.
     """
     last = max((e for lines in series.values() for line in lines for e, _ in line), default=1)
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM

@@ -31,9 +31,9 @@ def draw_svg(draw: Callable[[Any], None], width: float, height: float) -> str:
     """The figure that `draw` fills, as SVG text that is the same for the same input.
 
     Args:
-        draw: draws on the `matplotlib.figure.Figure` that it is given.
-        width: inches.
-        height: inches.
+      draw: draws on the `matplotlib.figure.Figure` that it is given.
+      width: inches.
+      height: inches.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

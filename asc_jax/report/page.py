@@ -5,15 +5,16 @@ screen, on a phone or on paper, and `figures/*.svg`, made for a paper.
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 from asc_jax.report import figures, sections
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, bar, interval, percent, text
+from asc_jax.train.metrics_log import read_metrics
 
 # The policy makes sure of what the page promises: no request leaves it, no script runs.
 HEAD = """<!DOCTYPE html>
@@ -32,23 +33,23 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Write the report page of a run and its figures.
 
     Args:
-        workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
-            has no learning curves.
+      workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
+        has no learning curves.
 
     Returns:
-        The path of `report.html`. The same input gives the same bytes.
+      The path of `report.html`. The same input gives the same bytes.
 
     Raises:
-        InputError: `report.json` is missing, or one of the two files is not JSON.
+      InputError: `report.json` is missing, or one of the two files is not JSON.
     """
     workdir = pathlib.Path(workdir)
     report = read_report(workdir / "report.json")
     metrics = read_metrics(workdir / "metrics.jsonl")
     drawings = draw_figures(report, metrics)
     for name, svg in drawings.items():
-        write_text(workdir / name, svg)
+        write_whole(workdir / name, svg)
     page = workdir / "report.html"
-    write_text(page, render_page(report, metrics, list(drawings)))
+    write_whole(page, render_page(report, metrics, list(drawings)))
     return page
 
 
@@ -65,34 +66,6 @@ def read_report(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(report, dict) or report.get("format", 1) != 1:
         raise InputError(f"{path} is not a report of format 1: write it again with this version")
     return report
-
-
-def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The epochs of `metrics.jsonl` in order; none where there is no such file."""
-    if not path.exists():
-        return []
-    by_epoch = {}
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            continue  # a run was stopped while it wrote its last line
-        try:
-            record = json.loads(line)
-            # A run that was resumed writes an epoch again: its last word counts.
-            by_epoch[record["epoch"]] = record
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}:{number} is no epoch in JSON: delete that line") from None
-    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
-
-
-def write_text(path: pathlib.Path, content: str) -> None:
-    """Write a file whole: a reader finds the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:
@@ -117,9 +90,9 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
     """The page as HTML.
 
     Args:
-        report: the content of `report.json`.
-        metrics: the epochs of `metrics.jsonl`.
-        drawings: the paths of the figures, to be linked.
+      report: the content of `report.json`.
+      metrics: the epochs of `metrics.jsonl`.
+      drawings: the paths of the figures, to be linked.
     """
     title = report.get("title", "Run")
     parts = sections.all_sections(report, metrics, drawings)

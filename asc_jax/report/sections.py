@@ -27,9 +27,9 @@ def all_sections(
     """Heading and body of each section that the report has something for.
 
     Args:
-        report: the content of `report.json`.
-        metrics: the epochs of `metrics.jsonl`.
-        drawings: the paths of the figures in the run folder, to be linked.
+      report: the content of `report.json`.
+      metrics: the epochs of `metrics.jsonl`.
+      drawings: the paths of the figures in the run folder, to be linked.
     """
     sections = [
         *(list_section(report, scored, drawings) for scored in scored_lists(report)),

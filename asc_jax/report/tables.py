@@ -82,13 +82,13 @@ def table(
     """A table whose first column names its rows.
 
     Args:
-        header: the column names.
-        rows: the cells of each row, as many as the header has.
-        css: the class of the table.
-        foot: the cells of a closing row, where there is one.
+      header: the column names.
+      rows: the cells of each row, as many as the header has.
+      css: the class of the table.
+      foot: the cells of a closing row, where there is one.
 
     Returns:
-        The table, inside a box that scrolls where the screen is too narrow.
+      The table, inside a box that scrolls where the screen is too narrow.
     """
 
     def line(cells: Sequence[object]) -> str:
@@ -140,11 +140,11 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
     """The confusion matrix as a table of row shares in percent.
 
     Args:
-        labels: the K scene labels, in the order of the rows.
-        confusion: (K, K) counts; rows are the true scene, columns the predicted one.
+      labels: the K scene labels, in the order of the rows.
+      confusion: (K, K) counts; rows are the true scene, columns the predicted one.
 
     Returns:
-        A table whose cells are coloured by their share; a cell without clips stays empty.
+      A table whose cells are coloured by their share; a cell without clips stays empty.
     """
     # html.escape, not text: a label that stands upright must not break.
     columns = "".join(f'<th scope="col"><span>{html.escape(label)}</span></th>' for label in labels)

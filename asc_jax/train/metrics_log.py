@@ -1,18 +1,14 @@
 """`metrics.jsonl`: a line of JSON per epoch."""
 
 import json
-import os
 import pathlib
 
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 
 
 class MetricsLog:
-    """Appends to a run's `metrics.jsonl`.
-
-    Attributes:
-      path: the file.
-    """
+    """Appends to a run's `metrics.jsonl`."""
 
     def __init__(self, path: pathlib.Path, *, n_epochs_done: int):
         """Opens the log, and drops what was logged after the epoch that training goes on from.
@@ -24,36 +20,41 @@ class MetricsLog:
         Raises:
           InputError: the file cannot be written.
         """
-        self.path = path
+        self._path = path
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        partial = path.with_suffix(".partial")
-        try:
-            partial.write_text(text)
-            os.replace(partial, path)
-        except OSError as error:
-            raise self._unwritable(error) from None
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, line: dict) -> None:
-        """Appends a line."""
+        """Appends a line.
+
+        Raises:
+          InputError: the file cannot be written.
+        """
         try:
-            with self.path.open("a") as file:
+            with self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(f"{self.path}: cannot be written ({error.strerror}); free some space")
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
+                "same command to go on"
+            ) from None
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:
-    """The lines of a log; one torn by a stop is left out."""
-    if not path.is_file():
+    """The epochs of a log in order; none where there is no such file.
+
+    Raises:
+      InputError: a line is no epoch, other than a last one that a stop has torn.
+    """
+    if not path.exists():
         return []
     lines = []
-    for line in path.read_text().splitlines():
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            continue
         try:
             lines.append(json.loads(line))
-        except ValueError:
-            break
+            lines[-1]["epoch"] + 0
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None
     return lines

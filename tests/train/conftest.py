@@ -40,6 +40,5 @@ def small_splits() -> tuple[Split, ...]:
 @pytest.fixture(scope="session")
 def small_model() -> types.MappingProxyType:
     """The `model` group of a config."""
-    return types.MappingProxyType(
-        {"name": "resnet", "stage_sizes": (1, 1), "stage_strides": (1, 2), "width": 4, "se_ratio": 2}
-    )
+    sizes = {"stage_sizes": (1, 1), "stage_strides": (1, 2), "width": 4}
+    return types.MappingProxyType({"name": "resnet", **sizes, "se_ratio": 2})

@@ -27,9 +27,7 @@ EVERYTHING = Augmentation(
 FEATURES = functools.partial(log_mels, frontend=FrontendConfig(n_mels=16), n_frames=0)
 
 
-def trained(
-    pool, splits, model, *, n_steps, devices, augmentation=EVERYTHING, per_call=1, lr=1e-2
-):
+def trained(pool, splits, model, *, n_steps, devices, augmentation=EVERYTHING, per_call=1, lr=1e-2):
     """The state after some steps, the losses (F, steps) and the compiled steps."""
     n_devices = jax.devices()[:devices]
     mesh = parallel.make_mesh(len(splits), 8, n_devices)
@@ -146,9 +144,7 @@ def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits, small_mode
         return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
 
     value, grads = jax.value_and_grad(loss)(variables["params"])
-    updates, _ = optimizer.update(
-        grads, optimizer.init(variables["params"]), variables["params"]
-    )
+    updates, _ = optimizer.update(grads, optimizer.init(variables["params"]), variables["params"])
     params = optax.apply_updates(variables["params"], updates)
     np.testing.assert_allclose(losses[0, 0], value, rtol=1e-5)
     # Adam's first step is lr * sign(gradient): tiny gradients may fall on either side of 0.

@@ -25,5 +25,6 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot be written"):
-        MetricsLog(tmp_path / "missing" / "metrics.jsonl", n_epochs_done=0)
+        MetricsLog(tmp_path / "run" / "metrics.jsonl", n_epochs_done=0)

@@ -1,0 +1,31 @@
+"""Files that are there whole, or as they were before."""
+
+import os
+import pathlib
+
+from asc_jax.errors import InputError
+
+
+def write_whole(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a file beside its place and renames it into it, folders included.
+
+    Args:
+      path: the file.
+      content: text is written as UTF-8.
+
+    Raises:
+      InputError: it cannot be written; what stood there is untouched.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free some space, or make its folder "
+            "one that can be written"
+        ) from None

@@ -1,0 +1,181 @@
+"""The logits of a list of clips: answers, scores, submissions."""
+
+import dataclasses
+import io
+import math
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from asc_jax import ensemble, statistics
+from asc_jax.data.clips import Clip
+from asc_jax.files import write_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What the fold models said of one list of clips.
+
+    Attributes:
+      name: of the list; it names its files too.
+      title: for a reader.
+      description: who scored what.
+      clips: the list.
+      logits: (n, K) where each clip was seen by one model, (F, n, K) by every fold's.
+      folds: (n,) the fold whose model saw each clip, or None where all did.
+    """
+
+    name: str
+    title: str
+    description: str
+    clips: tuple[Clip, ...]
+    logits: np.ndarray
+    folds: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.clips[0].scene_label)
+
+
+def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, np.ndarray]:
+    """The answers to compare on one list.
+
+    Args:
+      predictions: the list.
+      rule: the primary one of `ensemble.RULES`.
+      decision: one of `ensemble.DECISIONS`.
+
+    Returns:
+      name -> (n,) class indices, the primary system first.
+    """
+
+    def decide(logits) -> np.ndarray:
+        return np.asarray(ensemble.decide(logits, decision))
+
+    if predictions.folds is not None:
+        return {"held-out fold": decide(predictions.logits)}
+    answers = {}
+    for name in sorted(ensemble.RULES, key=lambda name: name != rule):
+        combined = ensemble.RULES[name](predictions.logits)
+        answers[name.replace("_", " of ")] = decide(combined)
+    for fold, logits in enumerate(predictions.logits, start=1):
+        answers[f"fold {fold}"] = decide(logits)
+    return answers
+
+
+def score(
+    predictions: Predictions, scene_labels: Sequence[str], *, rule: str, decision: str
+) -> dict:
+    """A labelled list's scores, as `report.json` holds them; arguments as `systems`."""
+    index = {label: k for k, label in enumerate(scene_labels)}
+    targets = np.array([index[clip.scene_label] for clip in predictions.clips])
+    locations = np.array([clip.location for clip in predictions.clips])
+    answers = systems(predictions, rule=rule, decision=decision)
+    per_fold = []
+    if predictions.folds is not None:
+        (answer,) = answers.values()
+        for fold in np.unique(predictions.folds):
+            here = predictions.folds == fold
+            per_fold.append({"fold": int(fold)} | _plain(targets[here], answer[here], scene_labels))
+    return {
+        "name": predictions.name,
+        "title": predictions.title,
+        "description": predictions.description,
+        "n_clips": len(targets),
+        "n_locations": len(set(locations)),
+        "systems": [
+            {"name": name} | _with_intervals(targets, answer, locations, scene_labels)
+            for name, answer in answers.items()
+        ],
+        "per_fold": per_fold,
+    }
+
+
+def _plain(targets: np.ndarray, answer: np.ndarray, scene_labels: Sequence[str]) -> dict:
+    confusion = statistics.confusion_matrix(targets, answer, len(scene_labels))
+    return {
+        "n_clips": len(targets),
+        "accuracy": float(statistics.accuracy(confusion)),
+        "class_wise_accuracy": float(statistics.class_wise_accuracy(confusion)),
+    }
+
+
+def _with_intervals(
+    targets: np.ndarray, answer: np.ndarray, locations: np.ndarray, scene_labels: Sequence[str]
+) -> dict:
+    n_classes = len(scene_labels)
+    overall, class_wise, recalls = statistics.scores_by_location(
+        targets, answer, locations, n_classes
+    )
+    confusion = statistics.confusion_matrix(targets, answer, n_classes)
+    counts = confusion.sum(axis=1).tolist()
+    return {
+        "accuracy": _for_json(overall),
+        "class_wise_accuracy": _for_json(class_wise),
+        "per_class": [
+            {"scene_label": label, "n_clips": n, **_for_json(recall)}
+            for label, n, recall in zip(scene_labels, counts, recalls, strict=True)
+        ],
+        "confusion": confusion.tolist(),
+    }
+
+
+def _for_json(one: statistics.Score) -> dict:
+    """A score without NaN, which JSON has not."""
+    return {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(one).items()}
+
+
+def write_logits(
+    path: pathlib.Path, predictions: Sequence[Predictions], scene_labels: Sequence[str]
+) -> None:
+    """Writes all logits with their clips, so that ensembles can be tried without a device.
+
+    Args:
+      path: of the .npz; per list NAME it holds NAME/logits, NAME/path, NAME/scene_label,
+        NAME/location, and NAME/fold where each clip was seen by one model.
+      predictions: the lists.
+      scene_labels: the classes, in the order of the logits.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    arrays = {"scene_labels": np.array(scene_labels)}
+    for one in predictions:
+        arrays[f"{one.name}/logits"] = one.logits
+        for field in ("path", "scene_label", "location"):
+            arrays[f"{one.name}/{field}"] = np.array([getattr(clip, field) for clip in one.clips])
+        if one.folds is not None:
+            arrays[f"{one.name}/fold"] = one.folds
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
+
+
+def write_submission(
+    folder: pathlib.Path, predictions: Predictions, answer: np.ndarray, scene_labels: Sequence[str]
+) -> list[pathlib.Path]:
+    """Writes a list's answers in the leaderboard's and in DCASE's format.
+
+    Args:
+      folder: where to.
+      predictions: the list.
+      answer: (n,) class indices.
+      scene_labels: the classes.
+
+    Returns:
+      The two files.
+
+    Raises:
+      InputError: a file cannot be written.
+
+    Source: DCASE 2018 Task 1: the Kaggle leaderboard's `Id,Scene_label`, and the
+    submission's path TAB label without a header.
+    """
+    named = [(clip, scene_labels[k]) for clip, k in zip(predictions.clips, answer, strict=True)]
+    leaderboard = folder / f"{predictions.name}_leaderboard.csv"
+    dcase = folder / f"{predictions.name}_dcase.txt"
+    rows = "".join(f"{clip.stem},{label}\n" for clip, label in named)
+    write_whole(leaderboard, "Id,Scene_label\n" + rows)
+    write_whole(dcase, "".join(f"{clip.path}\t{label}\n" for clip, label in named))
+    return [leaderboard, dcase]

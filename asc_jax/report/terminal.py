@@ -1,0 +1,47 @@
+"""A report's scores as text for a terminal."""
+
+from collections.abc import Mapping
+
+
+def render(report: Mapping) -> str:
+    """The scores of `report.json` as a table."""
+    lines = []
+    for one in report["lists"]:
+        lines += [*_render_list(one), ""]
+    for one in report["unlabelled"]:
+        files = ", ".join(one["files"])
+        lines += [f"{one['title']}: {one['n_clips']} clips without labels: {files}", ""]
+    return "\n".join(
+        [*lines, report["training"]["note"], "Intervals: 95 %, bootstrap over locations."]
+    )
+
+
+def _render_list(one: Mapping) -> list[str]:
+    lines = [
+        f"{one['title']}: {one['n_clips']} clips, {one['n_locations']} locations",
+        f"  {one['description']}",
+        "",
+        f"  {'':24}{'accuracy':26}class-wise accuracy",
+    ]
+    for system in one["systems"]:
+        accuracy, class_wise = _percent(system["accuracy"]), _percent(system["class_wise_accuracy"])
+        lines.append(f"  {system['name']:24}{accuracy:26}{class_wise}")
+    for fold in one["per_fold"]:
+        accuracy, class_wise = f"{fold['accuracy']:6.1%}", f"{fold['class_wise_accuracy']:6.1%}"
+        lines.append(f"  {'fold ' + str(fold['fold']):24}{accuracy:26}{class_wise}")
+    if len(one["per_fold"]) > 1:
+        means = [
+            sum(fold[key] for fold in one["per_fold"]) / len(one["per_fold"])
+            for key in ("accuracy", "class_wise_accuracy")
+        ]
+        lines.append(f"  {'mean of the folds':24}{f'{means[0]:6.1%}':26}{means[1]:6.1%}")
+    lines += ["", f"  {one['systems'][0]['name']}, per class"]
+    for row in one["systems"][0]["per_class"]:
+        lines.append(f"  {row['scene_label']:24}{_percent(row)}")
+    return lines
+
+
+def _percent(score: Mapping) -> str:
+    if score["value"] is None:
+        return "     -"
+    return f"{score['value']:6.1%} [{score['low']:.1%}, {score['high']:.1%}]"
