@@ -2,9 +2,15 @@
 
 import os
 
-# Before JAX is imported: a mesh of several devices is then tested on any machine.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Before JAX is imported. Several devices: a mesh is then tested on any machine. No LLVM
+# optimisation: nearly all of the tests' time is compilation, and none of them times anything.
+# The commands in tests/test_cli.py run in processes of their own, as users run them.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+    ]
 )
 
 import pathlib

@@ -231,8 +231,10 @@ def test_leading_axes_jit_and_vmap_give_what_a_loop_gives(sound):
     for name, transform in {
         "without jit": lambda x: log_mel(x, SMALL),
         "leading axes": one,
-        "vmap": jax.vmap(jax.vmap(one)),
-        "jit of vmap": jit(jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)),
+        "vmap": jit(jax.vmap(jax.vmap(lambda x: log_mel(x, SMALL)))),
+        "vmap along another axis": jit(
+            jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)
+        ),
     }.items():
         out = transform(batch)
         assert out.dtype == jnp.float32
@@ -249,7 +251,7 @@ def test_gradient_equals_finite_differences(power, pad_mode):
     )  # fmt: skip
     waveform = np.random.default_rng(1).standard_normal(61)
     with jax.enable_x64(True):
-        transform = jit(lambda x: log_mel(x, cfg))
+        transform = jax.jit(lambda x: log_mel(x, cfg))
         check_grads(transform, (waveform,), order=1, modes=["fwd", "rev"])
 
 
@@ -395,7 +397,7 @@ def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 301)).astype(np.float32)
 
-    resampled = jit(lambda x: resample(x, orig_sr, target_sr))
+    resampled = jax.jit(lambda x: resample(x, orig_sr, target_sr))
 
     np.testing.assert_allclose(
         resampled(2 * x - 3 * y), 2 * resampled(x) - 3 * resampled(y), atol=2e-5
