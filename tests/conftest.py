@@ -1,6 +1,10 @@
 """Eight virtual CPU devices, and a data set that the slower tests share."""
 
 import os
+import pathlib
+import tempfile
+
+import pytest
 
 # Before JAX is imported. Several devices: a mesh is then tested on any machine. No LLVM
 # optimisation: nearly all of the tests' time is compilation, and none of them times anything.
@@ -12,10 +16,9 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0",
     ]
 )
-
-import pathlib
-
-import pytest
+# Tests that build the same step share its compiled program, for the length of one session.
+_programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 

@@ -76,14 +76,7 @@ def test_a_fold_in_the_program_equals_that_fold_alone(
     np.testing.assert_array_equal(third.key_data, alone.key_data)
 
 
-def test_folds_differ(small_pool, small_splits, small_model):
-    state, losses, _ = trained(small_pool, small_splits, small_model, n_steps=1, devices=1)
-    assert len(set(losses[:, 0].tolist())) == 4
-    stem = state.params["stem"]["kernel"]
-    assert not np.allclose(stem[0], stem[1])
-
-
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, 8])
 def test_sharded_equals_unsharded(small_pool, small_splits, small_model, devices):
     train = functools.partial(trained, small_pool, small_splits, small_model, n_steps=3)
     one, one_losses, _ = train(devices=1)
@@ -143,7 +136,7 @@ def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits, small_mode
         )
         return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
 
-    value, grads = jax.value_and_grad(loss)(variables["params"])
+    value, grads = jax.jit(jax.value_and_grad(loss))(variables["params"])
     updates, _ = optimizer.update(grads, optimizer.init(variables["params"]), variables["params"])
     params = optax.apply_updates(variables["params"], updates)
     np.testing.assert_allclose(losses[0, 0], value, rtol=1e-5)
@@ -152,9 +145,11 @@ def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits, small_mode
 
 
 def test_golden_first_loss(small_pool, small_splits, small_model):
-    _, losses, _ = trained(small_pool, small_splits, small_model, n_steps=1, devices=1)
+    state, losses, _ = trained(small_pool, small_splits, small_model, n_steps=1, devices=1)
     golden = [1.364371, 1.073922, 1.299120, 1.072142]
     np.testing.assert_allclose(losses[:, 0], golden, rtol=1e-5)
+    stem = state.params["stem"]["kernel"]
+    assert not np.allclose(stem[0], stem[1])  # folds start from values of their own
 
 
 def test_training_learns_and_evaluates(small_pool, small_splits, small_model):
