@@ -6,11 +6,9 @@ example's key alone and not on the batch or the device it is in; the training st
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,23 +87,10 @@ def mixup(
     The weight is Beta(alpha, alpha), taken from its upper half: the example itself
     dominates. Source: Zhang et al., arXiv:1710.09412.
     """
-    table = _mixup_weights(alpha)
-    place = jax.random.uniform(key) * (len(table) - 1)
-    weight = jnp.interp(place, jnp.arange(len(table)), table)
+    weight = jax.random.beta(key, alpha, alpha)
+    weight = jnp.maximum(weight, 1 - weight)
     mixed = weight * log_mel + (1 - weight) * partner_log_mel
     return mixed, weight * target + (1 - weight) * partner_target
-
-
-@functools.cache
-def _mixup_weights(alpha: float) -> np.ndarray:
-    """Evenly spaced quantiles of the upper half of Beta(alpha, alpha).
-
-    jax.random.beta samples by rejection, in loops that take XLA longer to compile than a
-    small network; interpolating in its quantiles takes nothing.
-    """
-    from scipy.stats import beta
-
-    return beta.ppf(np.linspace(0.5, 1, 2049), alpha, alpha).astype(np.float32)
 
 
 def mask_axis(
