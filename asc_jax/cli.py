@@ -20,9 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit status."""
     parser = build_parser()
     args, overrides = parser.parse_known_args(argv)
-    stray = [word for word in overrides if not word.startswith("--config.")]
-    if stray or (overrides and not hasattr(args, "config")):
-        parser.error(f"unrecognized arguments: {' '.join(stray or overrides)}")
+    wrong = [
+        word
+        for word in overrides
+        if not (hasattr(args, "config") and word.startswith("--config.") and "=" in word)
+    ]
+    if wrong:
+        hint = "; write --config.FIELD=VALUE" if hasattr(args, "config") else ""
+        print(f"asc-jax: {' '.join(wrong)}: not understood{hint}", file=sys.stderr)
+        return 2
     args.overrides = overrides
     signal.signal(signal.SIGTERM, _interrupt)
     try:

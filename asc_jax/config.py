@@ -15,7 +15,7 @@ import ml_collections
 from asc_jax import ensemble, models
 from asc_jax.data import folds, pool
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig
+from asc_jax.frontend import FrontendConfig, mel_filterbank
 from asc_jax.models import resnet
 from asc_jax.train import optimizer
 
@@ -100,6 +100,7 @@ RULES: Mapping[str, Rule] = {
         ]
         for field in dataclasses.fields(FrontendConfig)
     },
+    "frontend.sr": _integer(1000, 768_000),
     "folds.kind": _choice(folds.KINDS),
     "folds.n_folds": _integer(1),
     "folds.seed": _integer(0),
@@ -239,7 +240,21 @@ def check_config(config: Mapping, source: str = "config") -> None:
         if field not in flat:
             raise InputError(f"{source}: {field} is missing; start from configs/default.py")
     _check_together(flat, source)
-    frontend_config(config)
+    _check_frontend(config, source)
+
+
+def _check_frontend(config: Mapping, source: str) -> None:
+    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
+    frontend = frontend_config(config)
+    seconds = config["data"]["clip_seconds"]
+    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
+        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
+    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
+    if empty:
+        raise InputError(
+            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
+            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
+        )
 
 
 def _check_together(flat: Mapping, source: str) -> None:
@@ -280,8 +295,15 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
 
 
 def to_json(config: ml_collections.FrozenConfigDict) -> str:
-    """The resolved config, as `config.json` of a run folder holds it."""
-    return json.dumps(ml_collections.ConfigDict(config).to_dict(), indent=2, sort_keys=True) + "\n"
+    """The config as `config.json` of a run folder holds it.
+
+    Paths are absolute: a run folder outlives the folder in which its command was typed.
+    """
+    fields = ml_collections.ConfigDict(config).to_dict()
+    for name in ("root", "leaderboard_root", "evaluation_root"):
+        if fields["data"][name]:
+            fields["data"][name] = str(pathlib.Path(fields["data"][name]).expanduser().absolute())
+    return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
 
 def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:

@@ -19,10 +19,11 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
-from asc_jax.train import loop, parallel
+from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import read_metrics
+from asc_jax.train.setup import Setup, predict, restore, set_up
 
 
 def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
@@ -43,7 +44,9 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     others = _other_datasets(config, roots)
     if not (workdir / "checkpoints").is_dir():
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
-    setup = loop.set_up(config)
+    dataset, splits, test = run.read_data(config)
+    run.refuse_other_splits(workdir, dataset, splits, test)
+    setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
     state, done, epochs = _restore_chosen(workdir, config, setup)
@@ -70,7 +73,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
         "unlabelled": unlabelled,
     }
     write_logits(workdir / "logits.npz", predictions, labels)
-    write_whole(workdir / "report.json", json.dumps(report, indent=1) + "\n")
+    write_whole(workdir / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     return report
 
 
@@ -78,19 +81,20 @@ def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
     """The sets beside the development set, by a name each."""
     named = {"leaderboard": config.data.leaderboard_root, "evaluation": config.data.evaluation_root}
     for root in roots:
-        name = pathlib.Path(root).absolute().name
-        if named.get(name):
-            raise InputError(f"{root}: a set named {name!r} is given already; rename the folder")
+        name = pathlib.Path(root).resolve().name
+        if name in ("out_of_fold", "test") or named.get(name):
+            raise InputError(f"{root}: a list named {name!r} is there already; rename the folder")
         named[name] = root
-    development = pathlib.Path(config.data.root).absolute()
-    return {
-        name: read_dataset(root)
-        for name, root in named.items()
-        if root and pathlib.Path(root).absolute() != development
-    }
+    for root in named.values():
+        if root and pathlib.Path(root).resolve() == pathlib.Path(config.data.root).resolve():
+            raise InputError(
+                f"{root}: is the set that the run was trained on, which is scored out of fold "
+                "anyway; leave it out"
+            )
+    return {name: read_dataset(root) for name, root in named.items() if root}
 
 
-def _refuse_seen_locations(dataset: Dataset, setup: loop.Setup) -> None:
+def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
     """A labelled set that shares a location with training clips has no honest score."""
     if not dataset.labelled:
         return
@@ -99,12 +103,13 @@ def _refuse_seen_locations(dataset: Dataset, setup: loop.Setup) -> None:
         if clip.location in seen:
             raise InputError(
                 f"{dataset.audio_path(clip)}: its location {clip.location!r} is among the "
-                "training clips; leave such clips out of the set to be scored"
+                "training clips; leave such clips out of the set to be scored (or give them "
+                "another identifier in meta.csv if it is not the same place)"
             )
 
 
 def _restore_chosen(
-    workdir: pathlib.Path, config, setup: loop.Setup
+    workdir: pathlib.Path, config, setup: Setup
 ) -> tuple[ClassifierState, int, list[int]]:
     """The state to score.
 
@@ -113,8 +118,8 @@ def _restore_chosen(
       chosen epoch of each fold.
     """
     choosing = config.train.selection == "inner"
-    with Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints:
-        state, best, done = loop.restore(setup, checkpoints, choosing=choosing)
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, best, done = restore(setup, checkpoints, choosing=choosing)
     if not done:
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     if not choosing:
@@ -128,9 +133,9 @@ def _restore_chosen(
     return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
-def _predict_out_of_fold(setup: loop.Setup, state: ClassifierState, config) -> Predictions:
+def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
     held_out = [split.held_out for split in setup.splits]
-    logits = loop.predict(setup, state, held_out, config.train.batch_size)
+    logits = predict(setup, state, held_out, config.train.batch_size)
     return Predictions(
         "out_of_fold",
         "Out-of-fold" if len(setup.splits) > 1 else "Held-out part of the fold",
@@ -141,7 +146,7 @@ def _predict_out_of_fold(setup: loop.Setup, state: ClassifierState, config) -> P
     )
 
 
-def _predict_test(setup: loop.Setup, state: ClassifierState, config) -> Predictions:
+def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
     lists = [setup.test] * len(setup.splits)
     return Predictions(
         "test",
@@ -149,12 +154,13 @@ def _predict_test(setup: loop.Setup, state: ClassifierState, config) -> Predicti
         f"The evaluate part of published fold {config.folds.test_fold}: no fold trained on it; "
         "the ensemble of all folds scores it.",
         tuple(setup.dataset.clips[i] for i in setup.test),
-        np.stack(loop.predict(setup, state, lists, config.train.batch_size)),
+        np.stack(predict(setup, state, lists, config.train.batch_size)),
+        np.array([split.fold for split in setup.splits]),
     )
 
 
 def _predict_other(
-    name: str, dataset: Dataset, setup: loop.Setup, state: ClassifierState, config
+    name: str, dataset: Dataset, setup: Setup, state: ClassifierState, config
 ) -> Predictions:
     host_pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
     pool = parallel.put(host_pool, setup.mesh, parallel.SHARED)
@@ -164,12 +170,13 @@ def _predict_other(
         name.capitalize(),
         f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
         dataset.clips,
-        np.stack(loop.predict(setup, state, lists, config.train.batch_size, pool)),
+        np.stack(predict(setup, state, lists, config.train.batch_size, pool)),
+        np.array([split.fold for split in setup.splits]),
     )
 
 
 def _describe_run(
-    workdir: pathlib.Path, config, setup: loop.Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
 ) -> dict:
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
@@ -195,7 +202,7 @@ def _describe_run(
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, setup: loop.Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
 ) -> dict:
     metrics = read_metrics(workdir / "metrics.jsonl")
     if config.train.selection == "inner":
@@ -210,22 +217,24 @@ def _describe_training(
         "epochs": done,
         "steps": done * setup.steps_per_epoch,
         "batch_size": config.train.batch_size,
-        "seconds": sum(line["seconds"] for line in metrics),
-        "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics])),
+        "seconds": sum(line["seconds"] for line in metrics) or None,
+        "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))
+        if metrics
+        else None,
         "selection": config.train.selection,
         "selected_epochs": epochs,
         "note": note,
     }
 
 
-def _describe_data(config, setup: loop.Setup) -> dict:
+def _describe_data(config, setup: Setup) -> dict:
     clips = setup.dataset.clips
 
     def n_locations(indices) -> int:
         return len({clips[i].location for i in indices})
 
     return {
-        "root": pathlib.Path(config.data.root).absolute().name,
+        "root": pathlib.Path(config.data.root).resolve().name,
         "n_clips": len(clips),
         "n_locations": n_locations(range(len(clips))),
         "sr": config.frontend.sr,

@@ -23,7 +23,7 @@ class Predictions:
       description: who scored what.
       clips: the list.
       logits: (n, K) where each clip was seen by one model, (F, n, K) by every fold's.
-      folds: (n,) the fold whose model saw each clip, or None where all did.
+      folds: (n,) the number of the fold whose model saw each clip, or (F,) of all folds.
     """
 
     name: str
@@ -31,7 +31,12 @@ class Predictions:
     description: str
     clips: tuple[Clip, ...]
     logits: np.ndarray
-    folds: np.ndarray | None = None
+    folds: np.ndarray
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether each clip was seen by one model only."""
+        return self.logits.ndim == 2
 
     @property
     def labelled(self) -> bool:
@@ -53,15 +58,19 @@ def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, 
     def decide(logits) -> np.ndarray:
         return np.asarray(ensemble.decide(logits, decision))
 
-    if predictions.folds is not None:
+    if predictions.out_of_fold:
         return {"held-out fold": decide(predictions.logits)}
+    singles = {
+        f"fold {fold}": decide(logits)
+        for fold, logits in zip(predictions.folds, predictions.logits, strict=True)
+    }
+    if len(singles) == 1:  # an ensemble of one is that one
+        return singles
     answers = {}
     for name in sorted(ensemble.RULES, key=lambda name: name != rule):
         combined = ensemble.RULES[name](predictions.logits)
         answers[name.replace("_", " of ")] = decide(combined)
-    for fold, logits in enumerate(predictions.logits, start=1):
-        answers[f"fold {fold}"] = decide(logits)
-    return answers
+    return answers | singles
 
 
 def score(
@@ -73,11 +82,15 @@ def score(
     locations = np.array([clip.location for clip in predictions.clips])
     answers = systems(predictions, rule=rule, decision=decision)
     per_fold = []
-    if predictions.folds is not None:
+    if predictions.out_of_fold:
         (answer,) = answers.values()
         for fold in np.unique(predictions.folds):
             here = predictions.folds == fold
-            per_fold.append({"fold": int(fold)} | _plain(targets[here], answer[here], scene_labels))
+            scores = _with_intervals(targets[here], answer[here], locations[here], scene_labels)
+            kept = ("accuracy", "class_wise_accuracy")
+            per_fold.append(
+                {"fold": int(fold), "n_clips": int(here.sum())} | {k: scores[k] for k in kept}
+            )
     return {
         "name": predictions.name,
         "title": predictions.title,
@@ -89,15 +102,11 @@ def score(
             for name, answer in answers.items()
         ],
         "per_fold": per_fold,
-    }
-
-
-def _plain(targets: np.ndarray, answer: np.ndarray, scene_labels: Sequence[str]) -> dict:
-    confusion = statistics.confusion_matrix(targets, answer, len(scene_labels))
-    return {
-        "n_clips": len(targets),
-        "accuracy": float(statistics.accuracy(confusion)),
-        "class_wise_accuracy": float(statistics.class_wise_accuracy(confusion)),
+        "mean_of_folds": {
+            key: float(np.mean([fold[key]["value"] for fold in per_fold]))
+            for key in ("accuracy", "class_wise_accuracy")
+            if len(per_fold) > 1
+        },
     }
 
 
@@ -133,7 +142,7 @@ def write_logits(
 
     Args:
       path: of the .npz; per list NAME it holds NAME/logits, NAME/path, NAME/scene_label,
-        NAME/location, and NAME/fold where each clip was seen by one model.
+        NAME/location and NAME/fold; see `Predictions`.
       predictions: the lists.
       scene_labels: the classes, in the order of the logits.
 
@@ -145,8 +154,7 @@ def write_logits(
         arrays[f"{one.name}/logits"] = one.logits
         for field in ("path", "scene_label", "location"):
             arrays[f"{one.name}/{field}"] = np.array([getattr(clip, field) for clip in one.clips])
-        if one.folds is not None:
-            arrays[f"{one.name}/fold"] = one.folds
+        arrays[f"{one.name}/fold"] = one.folds
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_whole(path, content.getvalue())

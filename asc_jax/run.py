@@ -3,32 +3,75 @@
 A run folder belongs to one config. It holds
 
     config.json      the resolved config
+    splits.json      which clip is on which side of each fold
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
 """
 
-import functools
+import contextlib
+import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import flax.linen as nn
 import numpy as np
-import optax
 
 from asc_jax import models
-from asc_jax.augment import Augmentation
 from asc_jax.config import flatten, from_json, frontend_config, to_json
-from asc_jax.data import batches, pool
+from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
-from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.parallel import DATA
 
-# Fields that say where things are and how fast they go, not what comes out.
-_FREE_FIELDS = {"data.cache_dir", "data.workers", "data.leaderboard_root", "data.evaluation_root"}
+# Fields that a run may change on the way: they say where things are, or act only on scoring.
+# A data set that has moved is still the same one: splits.json says so.
+_FREE_FIELDS = {
+    "title",
+    "data.root",
+    "data.leaderboard_root",
+    "data.evaluation_root",
+    "data.cache_dir",
+    "data.workers",
+    "train.keep_checkpoints",
+    "ensemble.rule",
+    "ensemble.decision",
+}
+
+
+@contextlib.contextmanager
+def hold(workdir: pathlib.Path) -> Iterator[None]:
+    """Makes a run folder and keeps other processes from training in it.
+
+    A folder that is still empty at the end is removed again.
+
+    Raises:
+      InputError: the folder cannot be written, or another process trains in it.
+    """
+    import fcntl
+
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{workdir}: another process trains in it; wait for it, or use another --workdir"
+            ) from None
+        try:
+            yield
+        finally:
+            (workdir / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                workdir.rmdir()
 
 
 def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
@@ -45,19 +88,80 @@ def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
                     f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
                     f"{ours.get(field)!r} now); use another --workdir"
                 )
-    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    elif any(path.name != ".lock" for path in workdir.iterdir()):
         raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
 
 
-def open_run(workdir: pathlib.Path, config) -> None:
-    """Makes a run folder with its `config.json`, unless it is there.
+def write_run(
+    workdir: pathlib.Path, config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
+) -> None:
+    """Writes a run's `config.json` and `splits.json`.
 
     Raises:
       InputError: the folder cannot be written.
     """
-    path = workdir / "config.json"
+    write_whole(workdir / "config.json", to_json(config))
+    write_whole(workdir / "splits.json", json.dumps(_describe(dataset, splits, test)) + "\n")
+
+
+def _describe(dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> dict:
+    """Which clip is on which side of each fold, by its path."""
+
+    def paths(indices) -> list[str]:
+        return sorted(dataset.clips[i].path for i in indices)
+
+    return {
+        "clips": {clip.path: [clip.scene_label, clip.location] for clip in dataset.clips},
+        "test": paths(test),
+        "folds": {
+            str(split.fold): {
+                "train": paths(split.train),
+                "inner": paths(split.inner),
+                "held_out": paths(split.held_out),
+            }
+            for split in splits
+        },
+    }
+
+
+def refuse_other_splits(
+    workdir: pathlib.Path, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
+) -> None:
+    """Checks that the data set is still split as the run was trained.
+
+    A clip added, a label mended or another version of scikit-learn would move clips between
+    folds, and a model would be scored on clips that it has seen.
+
+    Raises:
+      InputError: naming the first clip that differs.
+    """
+    path = workdir / "splits.json"
     if not path.exists():
-        write_whole(path, to_json(config))
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        differing = _first_difference(theirs, _describe(dataset, splits, test))
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    if differing:
+        raise InputError(
+            f"{dataset.root}: is not what {path} says the run was trained on ({differing}); "
+            "restore the data set, or train anew in another --workdir"
+        )
+
+
+def _first_difference(theirs: dict, ours: dict) -> str:
+    for clip in sorted(theirs["clips"].keys() | ours["clips"].keys()):
+        if theirs["clips"].get(clip) != ours["clips"].get(clip):
+            return f"{clip} is new, gone, or has another label or location"
+    if theirs == ours:
+        return ""
+    for fold, parts in ours["folds"].items():
+        for part, clips in parts.items():
+            moved = set(clips) ^ set(theirs["folds"].get(fold, {}).get(part, ()))
+            if moved:
+                return f"{min(moved)} is on another side of fold {fold}"
+    return "the test clips"
 
 
 def read_config(workdir: pathlib.Path):
@@ -121,31 +225,9 @@ def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.P
     )
 
 
-def make_features(config) -> Callable:
-    """(pool, indices (B,)) -> (B, N, M) log-mels."""
-    return functools.partial(
-        pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
-    )
-
-
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
     return models.build(config.model, n_classes, axis_name=axis_name)
-
-
-def make_run_optimizer(config, n_steps: int) -> optax.GradientTransformation:
-    """The optimizer for a run of `n_steps`."""
-    return make_optimizer(**config.optimizer, n_steps=n_steps)
-
-
-def make_augmentation(config) -> Augmentation:
-    """What the training step does to its examples."""
-    return Augmentation(**config.augment)
-
-
-def n_epoch_steps(config, splits: tuple[Split, ...]) -> int:
-    """Steps of an epoch, the same for all folds."""
-    return batches.steps_per_epoch(splits, config.train.batch_size)
 
 
 def input_shape(config) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Scores of predictions, and how far they can be trusted. numpy only."""
+"""Scores of predictions, and how far they can be trusted. No JAX."""
 
 import dataclasses
 
@@ -52,7 +52,8 @@ def scores_by_location(
 
     Clips of one location succeed and fail together; resampling clips would make the
     intervals too narrow. Locations are resampled within each class, so that every class
-    keeps its number of locations.
+    keeps its number of locations. A class with a handful of locations has a wide interval,
+    and should.
 
     Args:
       targets: (n,) class indices.
@@ -78,28 +79,46 @@ def scores_by_location(
             drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _RESAMPLES)
             resampled[:, k] = drawn @ rows
     per_class = [
-        _score(value, draws, n)
+        _score(value, draws, n, n - 1)
         for value, draws, n in zip(
             recalls(confusion), recalls(resampled).T, n_locations, strict=True
         )
     ]
     n = int(n_locations.sum())
+    freedom = int(np.maximum(n_locations - 1, 0).sum())
     return (
-        _score(accuracy(confusion), accuracy(resampled), n),
-        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), n),
+        _score(accuracy(confusion), accuracy(resampled), n, freedom),
+        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), n, freedom),
         per_class,
     )
 
 
-def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
-    """The percentile interval of the draws, widened to hold the value.
+def _score(value: float, draws: np.ndarray, n_locations: int, freedom: int) -> Score:
+    """The expanded percentile interval of the draws, widened to hold the value.
 
-    Where every location agrees the bootstrap has nothing to vary and gives a point; there
-    Wilson's interval for `n_locations` trials takes its place.
+    Plain percentiles are too near each other for a few locations: n draws vary by
+    sqrt((n - 1) / n) too little, and Student's t has longer tails than the normal
+    distribution. Where every location agrees the bootstrap has nothing to vary and gives a
+    point; there Wilson's interval for `n_locations` trials takes its place.
+
+    Args:
+      value: the observed share.
+      draws: its bootstrap distribution.
+      n_locations: locations that it rests on.
+      freedom: degrees of freedom: locations less one for each class resampled.
+
+    Source: Hesterberg, "What teachers should know about the bootstrap", 2015, §4.3.
     """
+    from scipy.special import ndtr, stdtrit
+
     if not np.isfinite(value):
         return Score(float("nan"), float("nan"), float("nan"))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    low = high = value
+    if freedom > 0:
+        # Strata of n_k locations each lack (n_k - 1) / n_k of their variance.
+        widen = np.sqrt(n_locations / freedom) * stdtrit(freedom, 0.975)
+        tail = 100 * ndtr(-widen)
+        low, high = np.nanpercentile(draws, [tail, 100 - tail])
     if np.isclose(low, high):
         low, high = wilson_interval(value, n_locations)
     return Score(float(value), float(min(low, value)), float(max(high, value)))

@@ -18,7 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.clip_seconds = 5.0  # s
     config.data.channels = 1
     config.data.n_frames = 250  # of 251
-    config.data.fit_length = True  # 17 of the 400 clips are longer or shorter
+    config.data.fit_length = True  # 6 of the 400 clips are longer or shorter by 0.05 s or more
     config.frontend.sr = 44_100  # Hz; as recorded
     config.frontend.win_length = 1764  # samples, 40 ms
     config.frontend.hop_length = 882  # samples, 20 ms

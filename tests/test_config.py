@@ -253,8 +253,10 @@ def test_an_impossible_value(override, mend):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("frontend.sr=0", "frontend.sr=0: must be at least 1"),
+        ("frontend.sr=0", "frontend.sr=0: must be a whole number of at least 1000"),
         ("frontend.n_mels=0", "frontend.n_mels=0: must be at least 1"),
+        ("frontend.n_mels=500", "bands lie between two bins of n_fft=2048"),
+        ("data.clip_seconds=1e-6", "is shorter than one frame"),
         ("frontend.win_length=4096", "must not exceed n_fft=2048"),
         ("frontend.fmax=30000", "fmax=30000: must satisfy"),
         ("frontend.window=blackman", "must be one of hann, hamming"),

@@ -26,11 +26,12 @@ RANKS = {
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "config": 5,
     "run": 6,
-    "train.loop": 7,
-    "evaluate": 8,
-    "report": 8,
-    "cli": 9,
-    "__main__": 10,
+    "train.setup": 7,
+    "train.loop": 8,
+    "evaluate": 9,
+    "report": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 

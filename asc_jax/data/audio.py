@@ -17,6 +17,9 @@ T = TypeVar("T")
 # Lossy codecs pad a clip's end by up to a few frames; more than this is another clip.
 LENGTH_TOLERANCE_S = 0.05
 
+# The largest page of an Ogg file, bytes, and the mark in the header of its last one.
+_OGG_PAGE, _OGG_LAST = 65_307, 4
+
 
 def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
     """Decodes an audio file of any format that libsndfile reads, at full resolution.
@@ -84,17 +87,24 @@ def _refuse_broken(path: pathlib.Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise InputError(f"{path}: the file is empty; replace it")
-    # libsndfile reads a WAV that was cut off as a shorter one, without a word.
+    # libsndfile reads what was cut off as a shorter file, without a word.
     with path.open("rb") as file:
         header = file.read(8)
-    declared = int.from_bytes(header[4:8], "little") + 8
-    # Programs that stream a WAV leave 0 or the largest size in its header; some leave out
-    # the byte that pads an odd size.
-    if header[:4] == b"RIFF" and size + 1 < declared < 0xFFFFFFFF:
-        raise InputError(
-            f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
-            "replace the file"
-        )
+        file.seek(max(0, size - _OGG_PAGE))
+        end = file.read()
+    order = {b"RIFF": "little", b"FORM": "big"}.get(header[:4])  # WAV, AIFF
+    if order:
+        declared = int.from_bytes(header[4:8], order) + 8
+        # Programs that stream a WAV leave 0 or the largest size in its header; some leave out
+        # the byte that pads an odd size.
+        if size + 1 < declared < 0xFFFFFFFF:
+            raise InputError(
+                f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
+                "replace the file"
+            )
+    last_page = end.rfind(b"OggS")
+    if header[:4] == b"OggS" and (last_page < 0 or not end[last_page + 5] & _OGG_LAST):
+        raise InputError(f"{path}: truncated: its last Ogg page is missing; replace the file")
 
 
 def read_clip(

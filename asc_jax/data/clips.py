@@ -22,7 +22,7 @@ from asc_jax.errors import InputError
 
 UNLABELLED = ""
 
-# scene-city-location-segment-device.wav; the later TAU sets write the same five parts.
+# scene-city-location-segment-device.wav. Names of other forms fall back to the identifier.
 _TUT_NAME = re.compile(
     r"^(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<location>\d+)-(?P<segment>\d+)-(?P<device>[a-z0-9]+)$"
 )

@@ -15,6 +15,9 @@ KINDS = ("location", "published")
 # falls by a fifth to a third); with one class to a location all shuffles balance alike.
 _CANDIDATES = 16
 
+# Parts that a training part is cut into at most, to set an inner fraction aside.
+_INNER_PARTS = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -106,7 +109,7 @@ def make_splits(
     Args:
       dataset: a labelled data set.
       kind: "location" for `location_folds`, "published" for the data set's own folds.
-      n_folds: number of folds; with "published" it must be the number that is published.
+      n_folds: number of folds; with "published" the first so many of those published.
       seed: of the location folds and of the inner splits.
       test_fold: a published fold whose evaluate part no fold may train on, so that the
         whole ensemble can be scored on it; 0 for none.
@@ -153,16 +156,24 @@ def make_splits(
 
 def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
     published = dataset.published_folds
-    if len(published) != n_folds:
+    if len(published) < n_folds:
         raise InputError(
             f"folds.n_folds={n_folds}: {dataset.root / 'evaluation_setup'} publishes "
-            f"{_listing(published)}; set folds.n_folds={len(published)}, or "
+            f"{_listing(published)}; set folds.n_folds to at most {len(published)}, or "
             "folds.kind='location' to make folds"
         )
-    return [
+    pairs = [
         (number, np.array(fold.train, np.int32), np.array(fold.evaluate, np.int32))
-        for number, fold in published.items()
+        for number, fold in list(published.items())[:n_folds]
     ]
+    counts = np.bincount(np.concatenate([held_out for _, _, held_out in pairs]))
+    if counts.max() > 1:
+        path = dataset.clips[int(counts.argmax())].path
+        raise InputError(
+            f"{dataset.root / 'evaluation_setup'}: {path} is held out by {counts.max()} folds and "
+            "would be scored as often; give it to one, or set folds.n_folds=1"
+        )
+    return pairs
 
 
 def _listing(folds) -> str:
@@ -170,16 +181,21 @@ def _listing(folds) -> str:
 
 
 def _inner_part(clips: Sequence[Clip], train: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """One of round(1 / fraction) location folds of a training part."""
+    """Some of the location folds of a training part: as near to the fraction as can be."""
     clips = [clips[i] for i in train]
-    n_parts = max(2, round(1 / fraction))
     label, n_locations = _fewest_locations(clips)
-    if n_locations < n_parts:
+    shares = [
+        (abs(taken / parts - fraction), parts, taken)
+        for parts in range(2, min(_INNER_PARTS, n_locations) + 1)
+        for taken in range(1, parts)
+    ]
+    off, parts, taken = min(shares, default=(fraction, 0, 0))
+    if off >= fraction / 2:
         raise InputError(
             f"folds.inner_fraction={fraction:g}: of scene_label {label!r} a fold trains on only "
-            f"{n_locations} locations, too few for {n_parts} parts; use more, at most 0.5, or 0"
+            f"{n_locations} locations, too few to set that share aside; use more, or 0"
         )
-    return train[location_folds(clips, n_parts, seed) == 1]
+    return train[location_folds(clips, parts, seed) <= taken]
 
 
 def refuse_leak(clips: Sequence[Clip], split: Split, test: np.ndarray) -> None:

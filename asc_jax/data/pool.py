@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax import __version__
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
 from asc_jax.errors import InputError
@@ -153,7 +154,7 @@ def load_pool(
         "n_samples": n_samples,
         "fit_length": fit_length,
     }
-    settings = {"kind": kind} | decoding
+    settings = {"kind": kind, "versions": _versions()} | decoding
     if kind == "log_mel":
         settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
@@ -166,6 +167,18 @@ def load_pool(
         opened = cache.store(cache_dir, made_of, clips)
     values, (scale, offset) = opened
     return Pool(values, scale, offset, targets)
+
+
+def _versions() -> dict[str, str]:
+    """The programs that decide what a decoded file becomes."""
+    import soundfile
+    import soxr
+
+    return {
+        "asc_jax": __version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": soxr.__version__,
+    }
 
 
 def _log_mels(

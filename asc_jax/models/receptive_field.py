@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-_STEM = ((5, 2), (3, 2))  # kernel and stride of the first convolution and of the pooling
+# Kernel and stride of the first convolution and of the pooling after it; report, Table 1.
+STEM, POOL = (5, 2), (3, 2)
 
 
 def _block_shape(block: str, stride: int) -> tuple[tuple[int, int], ...]:
@@ -41,7 +42,7 @@ def receptive_field(
 
 def _walk(limit, stage_sizes, stage_strides, block) -> tuple[list[tuple[int, ...]], int]:
     field, jump = 1, 1  # frames seen, and frames from one position to the next
-    for kernel, stride in _STEM:
+    for kernel, stride in (STEM, POOL):
         field, jump = field + (kernel - 1) * jump, jump * stride
     blocks = []
     for n_blocks, first_stride in zip(stage_sizes, stage_strides, strict=True):

@@ -8,16 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models.conv import conv_general_dilated
-from asc_jax.models.receptive_field import kernels_within, receptive_field
+from asc_jax.models.receptive_field import POOL, STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
 
 BLOCKS = ("basic", "bottleneck")
 SHORTCUTS = ("projection", "zero_pad")
 ORDERS = ("post_activation", "pre_activation")
 HEADS = ("average", "max", "average_max")
-
-STEM_KERNEL, STEM_STRIDE = 5, 2  # report, Table 1
-POOL_KERNEL, POOL_STRIDE = 3, 2  # report, Table 1
 
 Conv = functools.partial(
     nn.Conv,
@@ -87,7 +84,7 @@ class ResNet(nn.Module):
             )
         )
         x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
-        x = same_conv(self.width, STEM_KERNEL, STEM_STRIDE, self.dtype, name="stem")(x)
+        x = same_conv(self.width, *STEM, self.dtype, name="stem")(x)
         if self.order == "post_activation":
             x = nn.relu(norm(name="stem_norm")(x))
         x = max_pool(x)
@@ -189,5 +186,6 @@ def same_conv(width: int, kernel: int, stride: int, dtype, name: str) -> nn.Modu
 
 def max_pool(x: jax.Array) -> jax.Array:
     """(B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), C). Source: report Table 1."""
-    pad = (POOL_KERNEL // 2, POOL_KERNEL // 2)
-    return nn.max_pool(x, (POOL_KERNEL,) * 2, (POOL_STRIDE,) * 2, padding=(pad, pad))
+    kernel, stride = POOL
+    pad = (kernel // 2, kernel // 2)
+    return nn.max_pool(x, (kernel, kernel), (stride, stride), padding=(pad, pad))

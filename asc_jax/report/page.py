@@ -30,7 +30,7 @@ HEAD = """<!DOCTYPE html>
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
-    """Write the report page of a run and its figures.
+    """Writes the report page of a run and its figures.
 
     Args:
       workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
@@ -59,12 +59,14 @@ def read_report(path: pathlib.Path) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         mend = f"run asc-jax evaluate --workdir={path.parent} first"
-        raise InputError(f"{path} does not exist: {mend}") from None
+        raise InputError(f"{path} does not exist; {mend}") from None
     except ValueError as error:
         mend = f"run asc-jax evaluate --workdir={path.parent} again"
-        raise InputError(f"{path} is not JSON ({error}): {mend}") from None
+        raise InputError(f"{path} is not JSON ({error}); {mend}") from None
     if not isinstance(report, dict) or report.get("format", 1) != 1:
-        raise InputError(f"{path} is not a report of format 1: write it again with this version")
+        raise InputError(
+            f"{path} is not a report of format 1; evaluate the run again with this version"
+        )
     return report
 
 
@@ -116,10 +118,10 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
 
 
 def origin(report: Mapping) -> Markup:
-    """The line under the title: config, device, date."""
+    """The line under the title: device and date."""
     created = report.get("created", "")
     date = created[:16].replace("T", " ") + (" UTC" if created.endswith("Z") else "")
-    parts = [report.get("config"), report.get("device"), date]
+    parts = [report.get("device"), date]
     line = " · ".join(f"<span>{text(part)}</span>" for part in parts if part)
     return Markup(f'<p class="muted origin">{line}</p>')
 

@@ -139,11 +139,11 @@ def fold_scores(per_fold: Sequence[Mapping]) -> Markup:
         return Markup()
     keys = ("accuracy", "class_wise_accuracy")
     rows = [
-        (f"Fold {s['fold']}", quantity(s.get("n_clips")), *(percent(s.get(key)) for key in keys))
+        (f"Fold {s['fold']}", quantity(s.get("n_clips")), *(score_cell(s[key]) for key in keys))
         for s in per_fold
     ]
     foot = []
-    values = [[s[key] for s in per_fold if s.get(key) is not None] for key in keys]
+    values = [[s[key]["value"] for s in per_fold] for key in keys]
     if all(len(column) > 1 for column in values):
         spread = [
             f"{percent(fmean(column))}&nbsp;±&nbsp;{percent(stdev(column))}" for column in values

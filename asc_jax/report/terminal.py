@@ -27,14 +27,11 @@ def _render_list(one: Mapping) -> list[str]:
         accuracy, class_wise = _percent(system["accuracy"]), _percent(system["class_wise_accuracy"])
         lines.append(f"  {system['name']:24}{accuracy:26}{class_wise}")
     for fold in one["per_fold"]:
-        accuracy, class_wise = f"{fold['accuracy']:6.1%}", f"{fold['class_wise_accuracy']:6.1%}"
+        accuracy, class_wise = _percent(fold["accuracy"]), _percent(fold["class_wise_accuracy"])
         lines.append(f"  {'fold ' + str(fold['fold']):24}{accuracy:26}{class_wise}")
-    if len(one["per_fold"]) > 1:
-        means = [
-            sum(fold[key] for fold in one["per_fold"]) / len(one["per_fold"])
-            for key in ("accuracy", "class_wise_accuracy")
-        ]
-        lines.append(f"  {'mean of the folds':24}{f'{means[0]:6.1%}':26}{means[1]:6.1%}")
+    if mean := one["mean_of_folds"]:
+        accuracy, class_wise = f"{mean['accuracy']:6.1%}", f"{mean['class_wise_accuracy']:6.1%}"
+        lines.append(f"  {'mean of the folds':24}{accuracy:26}{class_wise}")
     lines += ["", f"  {one['systems'][0]['name']}, per class"]
     for row in one["systems"][0]["per_class"]:
         lines.append(f"  {row['scene_label']:24}{_percent(row)}")

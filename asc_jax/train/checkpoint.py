@@ -19,24 +19,41 @@ class Checkpoints:
     Use as a context: leaving it waits for the writing to end.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int = 2):
+    def __init__(self, folder: pathlib.Path, *, keep: int = 2, read_only: bool = False):
         """Opens the checkpoints.
 
         Args:
-          folder: made when the first one is saved.
+          folder: made if need be.
           keep: how many of the newest to keep.
+          read_only: for scoring, beside a run that may still be saving.
+
+        Raises:
+          InputError: the folder cannot be made.
         """
         self.folder = pathlib.Path(folder).absolute()
+        if not read_only:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._unwritable(error) from None
         self._manager = ocp.CheckpointManager(
             self.folder,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=None if read_only else keep,
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,  # what a kill has left half written
+            ),
         )
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._manager.close()
+    def __exit__(self, kind, *_):
+        try:
+            self._manager.close()
+        except Exception as error:  # a save that was still under way has failed
+            if kind is None:
+                raise self._unwritable(error) from None
 
     def latest(self) -> int | None:
         """The newest finished epoch, or None."""
@@ -46,31 +63,28 @@ class Checkpoints:
         """Saves a tree of arrays as it stands after an epoch; the writing goes on beside.
 
         Raises:
-          InputError: the folder cannot be written or the disk is full; earlier checkpoints
-            are whole.
+          InputError: this or an earlier save has failed, for a full disk say; checkpoints
+            that were finished are whole.
         """
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(tree), checksums=ocp.args.JsonSave(_checksums(tree))
+        )
         try:
-            self._manager.save(
-                epoch,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(tree),
-                    checksums=ocp.args.JsonSave(_checksums(tree)),
-                ),
-            )
-        except OSError as error:
+            self._manager.save(epoch, args=arguments)
+        except Exception as error:  # tensorstore's are of many kinds
             raise self._unwritable(error) from None
 
     def wait(self) -> None:
         """Waits until everything saved is on disk; raises as `save`."""
         try:
             self._manager.wait_until_finished()
-        except OSError as error:
+        except Exception as error:
             raise self._unwritable(error) from None
 
-    def _unwritable(self, error: OSError) -> InputError:
+    def _unwritable(self, error: Exception) -> InputError:
         return InputError(
-            f"{self.folder}: a checkpoint cannot be written ({error.strerror or error}); free "
-            "some space or mend the folder, and run the same command to go on"
+            f"{self.folder}: a checkpoint cannot be written ({_reason(error)}); free some space or "
+            "mend the folder, and run the same command to go on"
         )
 
     def restore(self, epoch: int, like):
@@ -96,8 +110,7 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
-            reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else repr(error)
-            raise InputError(f"{place}: cannot be restored ({reason}); {mend}") from None
+            raise InputError(f"{place}: cannot be restored ({_reason(error)}); {mend}") from None
         found = _checksums(restored.state)
         for leaf, checksum in restored.checksums.items():
             if found.get(leaf) != checksum:
@@ -111,3 +124,13 @@ def _checksums(tree) -> dict[str, int]:
     return {
         jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf)) for path, leaf in leaves
     }
+
+
+def _reason(error: Exception) -> str:
+    """What an error of the operating system, orbax or tensorstore is about, in a few words."""
+    text = str(error)
+    if "No space left" in text or "RESOURCE_EXHAUSTED" in text:
+        return "no space left on the disk"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

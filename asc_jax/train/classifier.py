@@ -163,6 +163,7 @@ def train_step(
             inputs,
             train=True,
             mutable=["batch_stats"],
+            # Dropout's masks are drawn per shard: only they depend on the mesh.
             rngs={models.DROPOUT_STREAM: jax.random.fold_in(key, -1 - shard)},
         )
         losses = cross_entropy(logits, targets, label_smoothing=label_smoothing)

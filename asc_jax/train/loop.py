@@ -1,6 +1,5 @@
 """The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
 
-import dataclasses
 import pathlib
 import sys
 import time
@@ -10,75 +9,14 @@ import numpy as np
 import tqdm
 
 from asc_jax import run
-from asc_jax.config import frontend_config
 from asc_jax.data import batches
-from asc_jax.data.pool import Pool
 from asc_jax.errors import Diverged, Stopped
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
-from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
-from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
+from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
+from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What a run consists of, on its devices: made from the config alone.
-
-    Attributes:
-      dataset: the development set.
-      splits: one per fold.
-      test: (n,) indices of labelled clips that no fold trains on.
-      mesh: of the devices.
-      pool: on the devices.
-      steps: compiled for all folds.
-      state: before the first step, on the devices.
-      steps_per_epoch: the same for all folds.
-    """
-
-    dataset: object
-    splits: tuple
-    test: np.ndarray
-    mesh: jax.sharding.Mesh
-    pool: Pool
-    steps: Steps
-    state: ClassifierState
-    steps_per_epoch: int
-
-
-def set_up(config) -> Setup:
-    """Reads the data, builds the network and compiles nothing yet.
-
-    Raises:
-      InputError: whatever is wrong with the data or the config.
-    """
-    dataset, splits, test = run.read_data(config)
-    host_pool = run.read_pool(config, dataset, dataset.scene_labels)
-    steps_per_epoch = run.n_epoch_steps(config, splits)
-    network = run.make_network(config, len(dataset.scene_labels))
-    optimizer = run.make_run_optimizer(config, config.train.epochs * steps_per_epoch)
-    mesh = parallel.make_mesh(len(splits), config.train.batch_size)
-    pool = parallel.put(host_pool, mesh, parallel.SHARED)
-    state = classifier.init_state(
-        network,
-        optimizer,
-        splits,
-        pool,
-        seed=config.seed,
-        frontend=frontend_config(config),
-        n_frames=config.data.n_frames,
-    )
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=run.make_features(config),
-        augmentation=run.make_augmentation(config),
-        label_smoothing=config.train.label_smoothing,
-    )
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
-    return Setup(dataset, splits, test, mesh, pool, steps, state, steps_per_epoch)
 
 
 def train(config, workdir: pathlib.Path) -> None:
@@ -92,9 +30,17 @@ def train(config, workdir: pathlib.Path) -> None:
       InputError: whatever is wrong with the data, the config or the folder.
       Diverged: a loss is not finite; the checkpoints are those of the epochs before.
     """
-    run.refuse_foreign_folder(workdir, config)
-    setup = set_up(config)
-    run.open_run(workdir, config)  # not before: wrong input leaves no folder behind
+    with run.hold(workdir):
+        run.refuse_foreign_folder(workdir, config)
+        dataset, splits, test = run.read_data(config)
+        run.refuse_other_splits(workdir, dataset, splits, test)
+        setup = set_up(config, dataset, splits, test)
+        # Not before: wrong input leaves no folder behind.
+        run.write_run(workdir, config, dataset, splits, test)
+        _train(config, workdir, setup)
+
+
+def _train(config, workdir: pathlib.Path, setup: Setup) -> None:
     n_epochs = config.train.epochs
     with (
         Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints,
@@ -119,6 +65,7 @@ def train(config, workdir: pathlib.Path) -> None:
                 seconds = time.perf_counter() - started
                 refuse_divergence(metrics["loss"], setup, epoch)
                 validation = validate(setup, config, state)
+                refuse_divergence(np.array(validation["validation_loss"])[:, None], setup, epoch)
                 scores = np.array(validation["validation_accuracy"], np.float32)
                 if best is not None and epoch > config.train.select_after:
                     epochs = np.full(scores.shape, epoch, np.int32)
@@ -145,37 +92,6 @@ def log_line(setup: Setup, config, epoch: int, seconds: float, metrics: dict) ->
         "loss": metrics["loss"].mean(axis=1).tolist(),
         "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
     }
-
-
-def restore(
-    setup: Setup, checkpoints: Checkpoints, *, choosing: bool
-) -> tuple[ClassifierState, BestEpoch | None, int]:
-    """The newest checkpoint, or the beginning.
-
-    Args:
-      setup: of the run.
-      checkpoints: of its folder.
-      choosing: whether each fold's best epoch is kept as well.
-
-    Returns:
-      The state, each fold's best epoch (None unless `choosing`), and the epochs done.
-    """
-    n_folds = len(setup.splits)
-    best = None
-    if choosing:
-        score = np.full(n_folds, -1, np.float32)
-        best = BestEpoch(
-            jax.tree.map(np.asarray, setup.state.params),
-            jax.tree.map(np.asarray, setup.state.batch_stats),
-            score,
-            np.zeros(n_folds, np.int32),
-        )
-        best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    done = checkpoints.latest()
-    if done is None:
-        return setup.state, best, 0
-    tree = checkpoints.restore(done, {"state": setup.state, "best": best})
-    return tree["state"], tree["best"], done
 
 
 def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar, stop: StopSignal):
@@ -211,7 +127,13 @@ def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar, sto
 
 
 def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
-    """Stops a run whose loss (F, steps) is not finite.
+    """Stops a run before a state that is no longer finite is saved.
+
+    Args:
+      losses: (F, steps) of the epoch's steps, or (F, 1) of its validation: the last step's
+        update shows only there.
+      setup: of the run.
+      epoch: from 1.
 
     Raises:
       Diverged: naming the first step and its fold.
@@ -219,9 +141,11 @@ def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
     bad = np.argwhere(~np.isfinite(losses.T))
     if len(bad):
         step, fold = bad[0]
+        if losses.shape[1] == 1:
+            step = setup.steps_per_epoch - 1
         kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
         raise Diverged(
-            f"fold {setup.splits[fold].fold}: the loss is {losses[fold, step]} at step "
+            f"fold {setup.splits[fold].fold}: the loss is not finite at step "
             f"{(epoch - 1) * setup.steps_per_epoch + step + 1} (epoch {epoch}); {kept}; lower "
             "optimizer.lr or set optimizer.clip_norm"
         )
@@ -249,25 +173,3 @@ def validate(setup: Setup, config, state: ClassifierState) -> dict:
         "validation_loss": losses,
         "validation_accuracy": scores,
     }
-
-
-def predict(
-    setup: Setup, state: ClassifierState, lists: list[np.ndarray], batch_size: int, pool=None
-) -> list[np.ndarray]:
-    """Logits of every fold on its own list of clips.
-
-    Args:
-      setup: of the run.
-      state: all folds'.
-      lists: one (n_f,) list of indices into the pool per fold.
-      batch_size: clips per step and fold.
-      pool: on the devices; the run's own by default.
-
-    Returns:
-      One (n_f, K) float32 array per fold.
-    """
-    indices = batches.padded_indices(lists, batch_size)  # (F, S, B)
-    pool = setup.pool if pool is None else pool
-    logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
-    logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
-    return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -32,7 +32,7 @@ class MetricsLog:
         """
         try:
             with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise InputError(
                 f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
@@ -54,7 +54,7 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
             continue
         try:
             lines.append(json.loads(line))
-            lines[-1]["epoch"] + 0
+            _ = [lines[-1][field] + 0 for field in ("epoch", "seconds", "clips_per_second")]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None
     return lines

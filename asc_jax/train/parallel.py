@@ -30,8 +30,9 @@ def make_mesh(n_folds: int, batch_size: int, devices: Sequence[jax.Device] = ())
       devices: to choose from; all of this process's program by default.
 
     Returns:
-      A mesh of shape (f, d): f divides F and d divides B. Devices are given to folds first,
-      which need no communication. Devices beyond f * d stay idle.
+      A mesh of shape (f, d): f divides F and d divides B. Of the meshes that use the most
+      devices it is the one with the most folds apart, which need no communication. Devices
+      beyond f * d stay idle.
     """
     devices = list(devices) or jax.devices()
     fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]

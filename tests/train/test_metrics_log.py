@@ -10,15 +10,17 @@ def test_goes_on_after_the_epochs_that_are_kept(tmp_path):
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, n_epochs_done=0)
     for epoch in (1, 2, 3):
-        log.write({"epoch": epoch, "seconds": 1.5 * epoch})
+        log.write({"epoch": epoch, "seconds": 1.5 * epoch, "clips_per_second": 9})
     again = MetricsLog(path, n_epochs_done=2)
-    again.write({"epoch": 3, "seconds": 9.0})
+    again.write({"epoch": 3, "seconds": 9.0, "clips_per_second": 9})
     assert [line["seconds"] for line in read_metrics(path)] == [1.5, 3.0, 9.0]
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text(json.dumps({"epoch": 1, "seconds": 1}) + '\n{"epoch": 2, "sec')
+    path.write_text(
+        json.dumps({"epoch": 1, "seconds": 1, "clips_per_second": 2}) + '\n{"epoch": 2, "sec'
+    )
     assert [line["epoch"] for line in read_metrics(path)] == [1]
     MetricsLog(path, n_epochs_done=2)
     assert path.read_text().endswith("}\n")
@@ -28,3 +30,10 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot be written"):
         MetricsLog(tmp_path / "run" / "metrics.jsonl", n_epochs_done=0)
+
+
+def test_a_line_that_is_no_epoch_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1}\n')
+    with pytest.raises(InputError, match=r"metrics.jsonl:1: .*delete that line"):
+        read_metrics(path)

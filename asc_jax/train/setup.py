@@ -1,0 +1,129 @@
+"""What a run consists of on its devices, for training it and for scoring it alike."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from asc_jax import run
+from asc_jax.augment import Augmentation
+from asc_jax.config import frontend_config
+from asc_jax.data import batches
+from asc_jax.data.clips import Dataset
+from asc_jax.data.folds import Split
+from asc_jax.data.pool import Pool, log_mels
+from asc_jax.train import classifier, parallel
+from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
+from asc_jax.train.optimizer import make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Everything that follows from a config and its data.
+
+    Attributes:
+      dataset: the development set.
+      splits: one per fold.
+      test: (n,) indices of labelled clips that no fold trains on.
+      mesh: of the devices.
+      pool: on the devices.
+      steps: of all folds.
+      state: before the first step, on the devices.
+      steps_per_epoch: the same for all folds.
+    """
+
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    test: np.ndarray
+    mesh: jax.sharding.Mesh
+    pool: Pool
+    steps: Steps
+    state: ClassifierState
+    steps_per_epoch: int
+
+
+def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> Setup:
+    """Decodes the data, builds the network and its first state; compiles no step yet.
+
+    Args:
+      config: checked, frozen.
+      dataset: and what follows: from `run.read_data`.
+      splits: one per fold.
+      test: indices of the test clips.
+
+    Raises:
+      InputError: bad audio files, all of them named, or a network that the clips do not fit.
+    """
+    host_pool = run.read_pool(config, dataset, dataset.scene_labels)
+    steps_per_epoch = batches.steps_per_epoch(splits, config.train.batch_size)
+    network = run.make_network(config, len(dataset.scene_labels))
+    optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
+    mesh = parallel.make_mesh(len(splits), config.train.batch_size)
+    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
+    state = classifier.init_state(network, optimizer, splits, pool, seed=config.seed, **shape)
+    steps = classifier.compile_steps(
+        mesh,
+        network,
+        optimizer,
+        features=functools.partial(log_mels, **shape),
+        augmentation=Augmentation(**config.augment),
+        label_smoothing=config.train.label_smoothing,
+    )
+    state = parallel.put(state, mesh, parallel.PER_FOLD)
+    return Setup(dataset, splits, test, mesh, pool, steps, state, steps_per_epoch)
+
+
+def restore(
+    setup: Setup, checkpoints: Checkpoints, *, choosing: bool
+) -> tuple[ClassifierState, BestEpoch | None, int]:
+    """The newest checkpoint, or the beginning.
+
+    Args:
+      setup: of the run.
+      checkpoints: of its folder.
+      choosing: whether each fold's best epoch is kept as well.
+
+    Returns:
+      The state, each fold's best epoch (None unless `choosing`), and the epochs done.
+    """
+    n_folds = len(setup.splits)
+    best = None
+    if choosing:
+        score = np.full(n_folds, -1, np.float32)
+        best = BestEpoch(
+            jax.tree.map(np.asarray, setup.state.params),
+            jax.tree.map(np.asarray, setup.state.batch_stats),
+            score,
+            np.zeros(n_folds, np.int32),
+        )
+        best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
+    done = checkpoints.latest()
+    if done is None:
+        return setup.state, best, 0
+    tree = checkpoints.restore(done, {"state": setup.state, "best": best})
+    return tree["state"], tree["best"], done
+
+
+def predict(
+    setup: Setup, state: ClassifierState, lists: list[np.ndarray], batch_size: int, pool=None
+) -> list[np.ndarray]:
+    """Logits of every fold on its own list of clips.
+
+    Args:
+      setup: of the run.
+      state: all folds'.
+      lists: one (n_f,) list of indices into the pool per fold.
+      batch_size: clips per step and fold.
+      pool: on the devices; the run's own by default.
+
+    Returns:
+      One (n_f, K) float32 array per fold.
+    """
+    indices = batches.padded_indices(lists, batch_size)  # (F, S, B)
+    pool = setup.pool if pool is None else pool
+    logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
+    logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
+    return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]
