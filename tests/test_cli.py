@@ -1,6 +1,7 @@
 """The commands in fresh processes: from audio files to a report, stops and wrong input included."""
 
 import csv
+import fcntl
 import json
 import os
 import pathlib
@@ -180,8 +181,10 @@ def test_the_report_adds_up(evaluated):
             assert accuracy["value"] == pytest.approx(np.trace(confusion) / confusion.sum())
             assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     last = metrics(workdir)[-1]["validation_accuracy"]
-    folds = [fold["class_wise_accuracy"] for fold in out_of_fold["per_fold"]]
-    assert folds == pytest.approx(last)  # what training logged and evaluation restored agree
+    folds = [fold["class_wise_accuracy"]["value"] for fold in out_of_fold["per_fold"]]
+    assert folds == pytest.approx(
+        last, abs=1e-6
+    )  # what training logged and evaluation restored agree
     assert "no clip that is scored chose a checkpoint" in out
     assert (workdir / "report.html").is_file()
 
@@ -236,6 +239,7 @@ def test_wrong_fields_and_values_are_one_line(environment, scenes, tmp_path):
     workdir = tmp_path / "run"
     for more, words in (
         ("--config.optimizer.lr=nan", ("optimizer.lr", "finite")),
+        ("--config.optimizer.lr", ("--config.optimizer.lr", "--config.FIELD=VALUE")),
         ("--config.train.epoch=3", ("train.epoch", "train.epochs")),
         ("--config.folds.n_folds=9", ("folds.n_folds=9", "at most")),
         ("--config.train.batch_size=500", ("train.batch_size=500", "training clips")),
@@ -259,6 +263,45 @@ def test_wrong_folders_are_one_line(environment, trained, scenes, tmp_path):
     assert "config.json" in refused(environment, "evaluate", f"--workdir={foreign}")
 
 
+def test_a_data_set_that_has_changed_is_refused(environment, trained, scenes, tmp_path):
+    """A row less would move clips between folds: models would score what they have seen."""
+    changed, workdir = tmp_path / "changed", tmp_path / "run"
+    shutil.copytree(scenes, changed)
+    shutil.copytree(trained, workdir)
+    rows = (changed / "meta.csv").read_text().splitlines(keepends=True)
+    (changed / "meta.csv").write_text("".join([*rows[:5], *rows[6:]]))
+    for name in (changed / "evaluation_setup").iterdir():
+        lines = name.read_text().splitlines(keepends=True)
+        gone = rows[5].split("\t")[0]
+        name.write_text("".join(line for line in lines if not line.startswith(gone)))
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"]["root"] = str(changed)
+    (workdir / "config.json").write_text(json.dumps(config))
+    line = refused(environment, "evaluate", f"--workdir={workdir}")
+    assert rows[5].split("\t")[0] in line and "restore the data set" in line
+    line = refused(environment, *train_words(changed, workdir))
+    assert "splits.json" in line
+
+
+def test_sets_that_cannot_be_scored_are_refused(environment, trained, scenes, tmp_path):
+    line = refused(environment, "evaluate", f"--workdir={trained}", f"--data={scenes}")
+    assert "was trained on" in line
+    shutil.copytree(scenes, tmp_path / "test")
+    line = refused(environment, "evaluate", f"--workdir={trained}", f"--data={tmp_path / 'test'}")
+    assert "'test' is there already" in line
+    shutil.copytree(scenes, tmp_path / "copy")
+    line = refused(environment, "evaluate", f"--workdir={trained}", f"--data={tmp_path / 'copy'}")
+    assert "among the training clips" in line
+
+
+def test_a_run_folder_takes_one_process_at_a_time(environment, scenes, tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    with (workdir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another process" in refused(environment, *train_words(scenes, workdir))
+
+
 def test_all_bad_files_are_listed_before_training(environment, scenes, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(scenes, broken)
@@ -276,7 +319,7 @@ def test_all_bad_files_are_listed_before_training(environment, scenes, tmp_path)
     assert status == 2
     for clip in (clips[0], clips[7], clips[20], clips[30], clips[40]):
         assert any(str(clip) in line for line in err.splitlines()), err
-    assert not (workdir / "checkpoints").exists()
+    assert not workdir.exists()
 
 
 def test_divergence_names_step_and_fold_and_keeps_the_last_good_state(
