@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.command(args)
     except InputError as error:
         print(error, file=sys.stderr)
+        # A save that has failed leaves orbax's threads calling what is closed: noise now.
+        sys.unraisablehook = lambda *_: None
         return 2
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -111,13 +113,16 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
 
 
 def _start_jax() -> None:
-    """Keeps compiled programs between runs, unless JAX is told otherwise."""
+    """Keeps compiled programs between runs, unless JAX is told otherwise, and orbax quiet."""
+    import logging
+
     import jax
 
     from asc_jax.data.cache import default_cache_dir
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what it logs as errors it also raises
 
 
 def data_synth(args) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from asc_jax import run
 from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.splits import refuse_other_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
@@ -45,13 +46,13 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     if not (workdir / "checkpoints").is_dir():
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     dataset, splits, test = run.read_data(config)
-    run.refuse_other_splits(workdir, dataset, splits, test)
+    refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
     state, done, epochs = _restore_chosen(workdir, config, setup)
 
-    predictions = [_predict_out_of_fold(setup, state, config)]
+    predictions = [_predict_out_of_fold(setup, state)]
     if len(setup.test):
         predictions.append(_predict_test(setup, state, config))
     for name, dataset in others.items():
@@ -133,9 +134,9 @@ def _restore_chosen(
     return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
-def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
+def _predict_out_of_fold(setup: Setup, state: ClassifierState) -> Predictions:
     held_out = [split.held_out for split in setup.splits]
-    logits = predict(setup, state, held_out, config.train.batch_size)
+    logits = predict(setup, state, held_out)
     return Predictions(
         "out_of_fold",
         "Out-of-fold" if len(setup.splits) > 1 else "Held-out part of the fold",
@@ -154,7 +155,7 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
         f"The evaluate part of published fold {config.folds.test_fold}: no fold trained on it; "
         "the ensemble of all folds scores it.",
         tuple(setup.dataset.clips[i] for i in setup.test),
-        np.stack(predict(setup, state, lists, config.train.batch_size)),
+        np.stack(predict(setup, state, lists)),
         np.array([split.fold for split in setup.splits]),
     )
 
@@ -170,7 +171,7 @@ def _predict_other(
         name.capitalize(),
         f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
         dataset.clips,
-        np.stack(predict(setup, state, lists, config.train.batch_size, pool)),
+        np.stack(predict(setup, state, lists, pool)),
         np.array([split.fold for split in setup.splits]),
     )
 

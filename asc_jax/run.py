@@ -10,7 +10,6 @@ A run folder belongs to one config. It holds
 """
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Iterator
 
@@ -22,6 +21,7 @@ from asc_jax.config import flatten, from_json, frontend_config, to_json
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
+from asc_jax.data.splits import write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.parallel import DATA
@@ -101,67 +101,7 @@ def write_run(
       InputError: the folder cannot be written.
     """
     write_whole(workdir / "config.json", to_json(config))
-    write_whole(workdir / "splits.json", json.dumps(_describe(dataset, splits, test)) + "\n")
-
-
-def _describe(dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> dict:
-    """Which clip is on which side of each fold, by its path."""
-
-    def paths(indices) -> list[str]:
-        return sorted(dataset.clips[i].path for i in indices)
-
-    return {
-        "clips": {clip.path: [clip.scene_label, clip.location] for clip in dataset.clips},
-        "test": paths(test),
-        "folds": {
-            str(split.fold): {
-                "train": paths(split.train),
-                "inner": paths(split.inner),
-                "held_out": paths(split.held_out),
-            }
-            for split in splits
-        },
-    }
-
-
-def refuse_other_splits(
-    workdir: pathlib.Path, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
-) -> None:
-    """Checks that the data set is still split as the run was trained.
-
-    A clip added, a label mended or another version of scikit-learn would move clips between
-    folds, and a model would be scored on clips that it has seen.
-
-    Raises:
-      InputError: naming the first clip that differs.
-    """
-    path = workdir / "splits.json"
-    if not path.exists():
-        return
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        differing = _first_difference(theirs, _describe(dataset, splits, test))
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
-    if differing:
-        raise InputError(
-            f"{dataset.root}: is not what {path} says the run was trained on ({differing}); "
-            "restore the data set, or train anew in another --workdir"
-        )
-
-
-def _first_difference(theirs: dict, ours: dict) -> str:
-    for clip in sorted(theirs["clips"].keys() | ours["clips"].keys()):
-        if theirs["clips"].get(clip) != ours["clips"].get(clip):
-            return f"{clip} is new, gone, or has another label or location"
-    if theirs == ours:
-        return ""
-    for fold, parts in ours["folds"].items():
-        for part, clips in parts.items():
-            moved = set(clips) ^ set(theirs["folds"].get(fold, {}).get(part, ()))
-            if moved:
-                return f"{min(moved)} is on another side of fold {fold}"
-    return "the test clips"
+    write_splits(workdir / "splits.json", dataset, splits, test)
 
 
 def read_config(workdir: pathlib.Path):

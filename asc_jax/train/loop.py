@@ -10,6 +10,7 @@ import tqdm
 
 from asc_jax import run
 from asc_jax.data import batches
+from asc_jax.data.splits import refuse_other_splits
 from asc_jax.errors import Diverged, Stopped
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train.checkpoint import Checkpoints
@@ -33,20 +34,37 @@ def train(config, workdir: pathlib.Path) -> None:
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
         dataset, splits, test = run.read_data(config)
-        run.refuse_other_splits(workdir, dataset, splits, test)
+        refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         setup = set_up(config, dataset, splits, test)
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test)
-        _train(config, workdir, setup)
+        _run_epochs(
+            setup,
+            workdir,
+            n_epochs=config.train.epochs,
+            per_call=config.train.steps_per_call,
+            keep=config.train.keep_checkpoints,
+            choosing=config.train.selection == "inner",
+            choose_after=config.train.select_after,
+        )
 
 
-def _train(config, workdir: pathlib.Path, setup: Setup) -> None:
-    n_epochs = config.train.epochs
+def _run_epochs(
+    setup: Setup,
+    workdir: pathlib.Path,
+    *,
+    n_epochs: int,
+    per_call: int,
+    keep: int,
+    choosing: bool,
+    choose_after: int,
+) -> None:
+    """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
     with (
-        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints) as checkpoints,
+        Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
         StopSignal() as stop,
     ):
-        state, best, done = restore(setup, checkpoints, choosing=config.train.selection == "inner")
+        state, best, done = restore(setup, checkpoints, choosing=choosing)
         if done >= n_epochs:
             print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
@@ -61,18 +79,18 @@ def _train(config, workdir: pathlib.Path, setup: Setup) -> None:
             for epoch in range(done + 1, n_epochs + 1):
                 bar.set_description(f"epoch {epoch}/{n_epochs}")
                 started = time.perf_counter()
-                state, metrics = run_epoch(setup, config, state, epoch, bar, stop)
+                state, metrics = run_epoch(setup, state, epoch, per_call, bar, stop)
                 seconds = time.perf_counter() - started
                 refuse_divergence(metrics["loss"], setup, epoch)
-                validation = validate(setup, config, state)
+                validation = validate(setup, state)
                 refuse_divergence(np.array(validation["validation_loss"])[:, None], setup, epoch)
                 scores = np.array(validation["validation_accuracy"], np.float32)
-                if best is not None and epoch > config.train.select_after:
+                if best is not None and epoch > choose_after:
                     epochs = np.full(scores.shape, epoch, np.int32)
                     best = setup.steps.keep_best(best, state, scores, epochs)
                 # In this order: a line without its checkpoint is dropped on restart, but a
                 # checkpoint without its line would leave a gap in the log.
-                log.write(log_line(setup, config, epoch, seconds, metrics) | validation)
+                log.write(log_line(setup, epoch, seconds, metrics) | validation)
                 checkpoints.save(epoch, {"state": state, "best": best})
                 bar.set_postfix_str(
                     f"loss {metrics['loss'].mean():.3f}, {validation['validation_list']} "
@@ -81,9 +99,9 @@ def _train(config, workdir: pathlib.Path, setup: Setup) -> None:
         checkpoints.wait()
 
 
-def log_line(setup: Setup, config, epoch: int, seconds: float, metrics: dict) -> dict:
+def log_line(setup: Setup, epoch: int, seconds: float, metrics: dict) -> dict:
     """What `metrics.jsonl` says of an epoch's training; metrics are (F, steps) each."""
-    n_clips = metrics["loss"].size * config.train.batch_size
+    n_clips = metrics["loss"].size * setup.batch_size
     return {
         "epoch": epoch,
         "step": epoch * setup.steps_per_epoch,
@@ -94,8 +112,10 @@ def log_line(setup: Setup, config, epoch: int, seconds: float, metrics: dict) ->
     }
 
 
-def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar, stop: StopSignal):
-    """All steps of an epoch.
+def run_epoch(
+    setup: Setup, state: ClassifierState, epoch: int, per_call: int, bar, stop: StopSignal
+) -> tuple[ClassifierState, dict[str, np.ndarray]]:
+    """All steps of an epoch, `per_call` steps in a dispatch.
 
     Returns:
       The state, and host metrics, (F, steps) each.
@@ -105,12 +125,11 @@ def run_epoch(setup: Setup, config, state: ClassifierState, epoch: int, bar, sto
     """
     indices = batches.epoch_indices(
         setup.splits,
-        seed=config.seed,
+        seed=setup.seed,
         epoch=epoch - 1,
         n_steps=setup.steps_per_epoch,
-        batch_size=config.train.batch_size,
+        batch_size=setup.batch_size,
     )
-    per_call = config.train.steps_per_call
     collected = []
     for first in range(0, setup.steps_per_epoch, per_call):
         clips = indices[:, first : first + per_call]
@@ -151,7 +170,7 @@ def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
         )
 
 
-def validate(setup: Setup, config, state: ClassifierState) -> dict:
+def validate(setup: Setup, state: ClassifierState) -> dict:
     """Scores every fold on its inner clips, or on its held-out clips where it has none.
 
     Returns:
@@ -159,7 +178,7 @@ def validate(setup: Setup, config, state: ClassifierState) -> dict:
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
-    logits = predict(setup, state, lists, config.train.batch_size)
+    logits = predict(setup, state, lists)
     n_classes = len(setup.dataset.scene_labels)
     targets = np.asarray(setup.pool.targets)
     losses, scores = [], []

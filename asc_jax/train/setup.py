@@ -31,6 +31,8 @@ class Setup:
       pool: on the devices.
       steps: of all folds.
       state: before the first step, on the devices.
+      seed: of the batches.
+      batch_size: clips per step and fold.
       steps_per_epoch: the same for all folds.
     """
 
@@ -41,6 +43,8 @@ class Setup:
     pool: Pool
     steps: Steps
     state: ClassifierState
+    seed: int
+    batch_size: int
     steps_per_epoch: int
 
 
@@ -57,10 +61,11 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
       InputError: bad audio files, all of them named, or a network that the clips do not fit.
     """
     host_pool = run.read_pool(config, dataset, dataset.scene_labels)
-    steps_per_epoch = batches.steps_per_epoch(splits, config.train.batch_size)
+    batch_size = config.train.batch_size
+    steps_per_epoch = batches.steps_per_epoch(splits, batch_size)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
-    mesh = parallel.make_mesh(len(splits), config.train.batch_size)
+    mesh = parallel.make_mesh(len(splits), batch_size)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(network, optimizer, splits, pool, seed=config.seed, **shape)
@@ -73,7 +78,18 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
         label_smoothing=config.train.label_smoothing,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
-    return Setup(dataset, splits, test, mesh, pool, steps, state, steps_per_epoch)
+    return Setup(
+        dataset,
+        splits,
+        test,
+        mesh,
+        pool,
+        steps,
+        state,
+        seed=config.seed,
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+    )
 
 
 def restore(
@@ -108,7 +124,7 @@ def restore(
 
 
 def predict(
-    setup: Setup, state: ClassifierState, lists: list[np.ndarray], batch_size: int, pool=None
+    setup: Setup, state: ClassifierState, lists: list[np.ndarray], pool: Pool | None = None
 ) -> list[np.ndarray]:
     """Logits of every fold on its own list of clips.
 
@@ -116,13 +132,12 @@ def predict(
       setup: of the run.
       state: all folds'.
       lists: one (n_f,) list of indices into the pool per fold.
-      batch_size: clips per step and fold.
       pool: on the devices; the run's own by default.
 
     Returns:
       One (n_f, K) float32 array per fold.
     """
-    indices = batches.padded_indices(lists, batch_size)  # (F, S, B)
+    indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
     pool = setup.pool if pool is None else pool
     logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
     logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
