@@ -30,10 +30,12 @@ format: .venv/.installed-test
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing the requirements into .venv (about 1 GB) ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 .venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing the requirements and those of the tests into .venv ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ .venv/.installed
 

@@ -35,8 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.command(args)
     except InputError as error:
         print(error, file=sys.stderr)
-        # A save that has failed leaves orbax's threads calling what is closed: noise now.
-        sys.unraisablehook = lambda *_: None
         return 2
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -122,7 +120,16 @@ def _start_jax() -> None:
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what it logs as errors it also raises
+    # What these log as errors is raised as well; a save that has failed also leaves threads
+    # that call what is closed by then.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.unraisablehook = _ignore_closed_loops
+
+
+def _ignore_closed_loops(unraisable) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
 
 
 def data_synth(args) -> None:

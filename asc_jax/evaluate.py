@@ -168,7 +168,7 @@ def _predict_other(
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     return Predictions(
         name,
-        name.capitalize(),
+        name,
         f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
         dataset.clips,
         np.stack(predict(setup, state, lists, pool)),

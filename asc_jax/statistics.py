@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 _RESAMPLES = 2000
+_FEW = 10  # locations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,8 @@ def scores_by_location(
     """Accuracy, class-wise accuracy and recalls, with intervals from a bootstrap over locations.
 
     Clips of one location succeed and fail together; resampling clips would make the
-    intervals too narrow. Locations are resampled within each class, so that every class
-    keeps its number of locations. A class with a handful of locations has a wide interval,
-    and should.
+    intervals too narrow. Locations are drawn from the whole list: within a class there may
+    be only one, which would never vary.
 
     Args:
       targets: (n,) class indices.
@@ -65,47 +65,41 @@ def scores_by_location(
     Returns:
       accuracy, class-wise accuracy, and K recalls. A class without clips has NaN.
     """
-    confusion = confusion_matrix(targets, predictions, n_classes)
-    rng = np.random.default_rng(seed)
-    resampled = np.zeros((_RESAMPLES, n_classes, n_classes))
-    n_locations = np.zeros(n_classes, int)
-    for k in range(n_classes):
-        here = targets == k
-        names, inverse = np.unique(locations[here], return_inverse=True)
-        n_locations[k] = len(names)
-        if n_locations[k]:
-            rows = np.zeros((len(names), n_classes))
-            np.add.at(rows, (inverse, predictions[here]), 1)
-            drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _RESAMPLES)
-            resampled[:, k] = drawn @ rows
+    names, place = np.unique(locations, return_inverse=True)
+    counts = np.zeros((len(names), n_classes, n_classes))
+    np.add.at(counts, (place, targets, predictions), 1)  # a confusion matrix per location
+    share = np.full(len(names), 1 / len(names))
+    drawn = np.random.default_rng(seed).multinomial(len(names), share, _RESAMPLES)
+    resampled = np.tensordot(drawn, counts, axes=1)  # (resamples, K, K)
+    confusion = counts.sum(axis=0)
     per_class = [
-        _score(value, draws, n, n - 1)
+        _score(value, draws, n)
         for value, draws, n in zip(
-            recalls(confusion), recalls(resampled).T, n_locations, strict=True
+            recalls(confusion),
+            recalls(resampled).T,
+            (counts.sum(axis=2) > 0).sum(axis=0).tolist(),
+            strict=True,
         )
     ]
-    n = int(n_locations.sum())
-    freedom = int(np.maximum(n_locations - 1, 0).sum())
     return (
-        _score(accuracy(confusion), accuracy(resampled), n, freedom),
-        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), n, freedom),
+        _score(accuracy(confusion), accuracy(resampled), len(names)),
+        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), len(names)),
         per_class,
     )
 
 
-def _score(value: float, draws: np.ndarray, n_locations: int, freedom: int) -> Score:
-    """The expanded percentile interval of the draws, widened to hold the value.
+def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
+    """The expanded percentile interval of the draws.
 
     Plain percentiles are too near each other for a few locations: n draws vary by
     sqrt((n - 1) / n) too little, and Student's t has longer tails than the normal
-    distribution. Where every location agrees the bootstrap has nothing to vary and gives a
-    point; there Wilson's interval for `n_locations` trials takes its place.
+    distribution. With fewer than `_FEW` locations the draws cannot spread enough at all;
+    there the interval is at least Wilson's for so many trials.
 
     Args:
       value: the observed share.
       draws: its bootstrap distribution.
       n_locations: locations that it rests on.
-      freedom: degrees of freedom: locations less one for each class resampled.
 
     Source: Hesterberg, "What teachers should know about the bootstrap", 2015, §4.3.
     """
@@ -114,13 +108,13 @@ def _score(value: float, draws: np.ndarray, n_locations: int, freedom: int) -> S
     if not np.isfinite(value):
         return Score(float("nan"), float("nan"), float("nan"))
     low = high = value
-    if freedom > 0:
-        # Strata of n_k locations each lack (n_k - 1) / n_k of their variance.
-        widen = np.sqrt(n_locations / freedom) * stdtrit(freedom, 0.975)
-        tail = 100 * ndtr(-widen)
+    if n_locations > 1:
+        freedom = n_locations - 1
+        tail = 100 * ndtr(-np.sqrt(n_locations / freedom) * stdtrit(freedom, 0.975))
         low, high = np.nanpercentile(draws, [tail, 100 - tail])
-    if np.isclose(low, high):
-        low, high = wilson_interval(value, n_locations)
+    if n_locations < _FEW or np.isclose(low, high):
+        least = wilson_interval(value, n_locations)
+        low, high = min(low, least[0]), max(high, least[1])
     return Score(float(value), float(min(low, value)), float(max(high, value)))
 
 

@@ -147,3 +147,20 @@ def test_locations_that_all_agree_give_no_point():
     overall, _, _ = scores_by_location(targets, np.tile([0, 1], 6), np.repeat(np.arange(6), 2), 2)
     low, high = wilson_interval(0.5, 6)
     assert (overall.low, overall.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("locations_per_class", [(1,) * 8 + (2,) * 2, (2,) * 9 + (3,)])
+def test_intervals_of_a_handful_of_locations_cover(locations_per_class):
+    """A fold of a small set: most classes have one location, which cannot vary within its class."""
+    rng = np.random.default_rng(0)
+    targets = np.repeat(np.repeat(np.arange(10), locations_per_class), 3)
+    locations = np.repeat(np.arange(sum(locations_per_class)), 3)
+    covered = []
+    for _ in range(150):
+        skill = np.repeat(rng.beta(1.5, 0.5, sum(locations_per_class)), 3)  # 0.75 in the mean
+        right = rng.random(len(targets)) < skill
+        overall, _, _ = scores_by_location(
+            targets, np.where(right, targets, (targets + 1) % 10), locations, 10
+        )
+        covered.append(overall.low <= 0.75 <= overall.high)
+    assert np.mean(covered) >= 0.9

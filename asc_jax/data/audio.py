@@ -129,8 +129,8 @@ def read_clip(
     if not fit_length and abs(len(waveform) - n_samples) > LENGTH_TOLERANCE_S * sr:
         raise InputError(
             f"{path}: lasts {len(waveform) / sr:.2f} s, not data.clip_seconds="
-            f"{n_samples / sr:g}; replace the file, or set data.fit_length=True to cut or "
-            "zero-fill every clip"
+            f"{n_samples / sr:g}; replace the file, set data.clip_seconds if all are that long, or "
+            "data.fit_length=True to cut or zero-fill every clip"
         )
     return np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
 

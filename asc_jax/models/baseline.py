@@ -42,9 +42,10 @@ class Baseline(nn.Module):
         n_frames, n_mels = log_mel.shape[1:]
         if n_mels < 20 or n_frames < 500:
             raise InputError(
-                f"model.name='baseline' pools 20 bands and 500 frames into one; it cannot take "
-                f"{n_mels} bands x {n_frames} frames: raise frontend.n_mels or data.n_frames, or "
-                "choose another model"
+                f"model.name='baseline': pools at least 20 bands and 500 frames into one, and gets "
+                f"{n_mels} bands x {n_frames} frames; raise frontend.n_mels or make clips longer "
+                "(data.clip_seconds with data.fit_length=True, data.n_frames), or choose "
+                "another model"
             )
         x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
         for width, window in ((32, (5, 5)), (64, (4, 100))):

@@ -64,7 +64,7 @@ def test_shapes(n_frames, n_mels, flat):
 
 @pytest.mark.parametrize(("n_frames", "n_mels"), [(499, 40), (500, 19)])
 def test_too_small_an_input_is_refused(n_frames, n_mels):
-    with pytest.raises(InputError, match=rf"{n_mels} bands x {n_frames} frames: raise") as refusal:
+    with pytest.raises(InputError, match=rf"{n_mels} bands x {n_frames} frames; raise") as refusal:
         variables_shapes(n_frames, n_mels)
     assert "frontend.n_mels" in str(refusal.value)
 
