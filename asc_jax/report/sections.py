@@ -248,7 +248,8 @@ def method_section(report: Mapping) -> Markup:
             paragraph(
                 "Accuracy is the share of clips whose scene is right; class-wise accuracy is the "
                 "mean of the shares within each scene. The 95 % intervals are bootstrap intervals "
-                "over recording locations, so that clips of one place count as one draw"
+                "over recording locations, so that clips of one place count as one draw; for fewer "
+                "than ten locations, or where all agree, they are at least Wilson's."
             )
         )
     epochs = ", ".join(str(epoch) for epoch in training.get("selected_epochs") or [])
