@@ -15,7 +15,7 @@ class Baseline(nn.Module):
     """The baseline network; 116,118 parameters with its moving statistics at 40 x 500 inputs.
 
     Its batch normalisation has the frequency axis for its features. That is a quirk of the
-    original (channels last data, normalised over axis 1), which the parameter count needs.
+    original (channels last data, normalised over its axis 1, mel bands), which the parameter count needs.
 
     Attributes:
       n_classes: number of classes K.
@@ -28,6 +28,8 @@ class Baseline(nn.Module):
     """
 
     kernel_scheme: ClassVar[str] = "glorot_uniform"  # what its kernel_init are, by name
+
+    loops: ClassVar[tuple] = ()  # no blocks that repeat
 
     receptive_field: ClassVar[int] = 536  # frames: 7, pooled by 5, 7 more, pooled by 100
 
@@ -47,8 +49,8 @@ class Baseline(nn.Module):
                 "(data.clip_seconds with data.fit_length=True, data.n_frames), or choose "
                 "another model"
             )
-        x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
-        for width, window in ((32, (5, 5)), (64, (4, 100))):
+        x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
+        for width, window in ((32, (5, 5)), (64, (100, 4))):
             x = nn.Conv(
                 width,
                 (7, 7),
@@ -58,7 +60,7 @@ class Baseline(nn.Module):
             )(x)
             x = nn.BatchNorm(
                 use_running_average=not train,
-                axis=1,
+                axis=2,
                 momentum=0.99,
                 epsilon=1e-3,
                 dtype=self.dtype,

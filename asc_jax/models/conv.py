@@ -10,11 +10,32 @@ are three contractions of one form, and the derivatives of each are the other tw
 them so keeps the decision in force in gradients of any order.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from asc_jax.models import winograd
+
+CHANNELS_LAST = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Products:
+    """A convolution and its gradients as matrix products; None where XLA does better."""
+
+    forward: Callable | None = None  # (lhs, rhs) -> out
+    lhs_gradient: Callable | None = None  # (out, rhs) -> lhs
+    rhs_gradient: Callable | None = None  # (lhs, out) -> rhs
+
+
+POINTWISE = Products(
+    lambda lhs, rhs: lhs @ rhs[0, 0],
+    lambda out, rhs: out @ rhs[0, 0].T,
+    lambda lhs, out: jnp.einsum("bwhc,bwhd->cd", lhs, out)[None, None],
+)
 
 
 def conv_general_dilated(
@@ -61,49 +82,52 @@ def conv_general_dilated(
         ]
         extent = [lhs.shape[axis] for axis in numbers.lhs_spec[2:]]
         padding = jax.lax.padtype_to_pads(extent, window, window_strides, padding)
+    options = {
+        "window_strides": tuple(window_strides),
+        "padding": tuple(tuple(map(int, pair)) for pair in padding),
+        "lhs_dilation": tuple(lhs_dilation or (1,) * spatial),
+        "rhs_dilation": rhs_dilation,
+        "feature_group_count": feature_group_count,
+        "batch_group_count": batch_group_count,
+        "dimension_numbers": numbers,
+    }
     convolve = functools.partial(
         jax.lax.conv_general_dilated,
-        window_strides=tuple(window_strides),
-        padding=tuple(tuple(map(int, pair)) for pair in padding),
-        lhs_dilation=tuple(lhs_dilation or (1,) * spatial),
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=numbers,
-        feature_group_count=feature_group_count,
-        batch_group_count=batch_group_count,
+        **options,
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    lhs_type, rhs_type = jax.typeof(lhs), jax.typeof(rhs)
-    forward, _, _ = _contractions(convolve, lhs_type, rhs_type)
+    on_cpu = _matrix_products(lhs, rhs, options)
+    forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), on_cpu)
     return forward(lhs, rhs)
 
 
-def _contractions(convolve: Callable, lhs_type, rhs_type) -> tuple[Callable, Callable, Callable]:
+def _contractions(
+    convolve: Callable, lhs_type, rhs_type, on_cpu: Products
+) -> tuple[Callable, Callable, Callable]:
     """The convolution and its two gradients, each differentiable by means of the others.
+
+    Args:
+      convolve: (lhs, rhs) -> out.
+      lhs_type: of lhs.
+      rhs_type: of rhs.
+      on_cpu: what takes XLA's place there.
 
     Returns:
       forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
     """
 
-    @jax.custom_vjp
-    def forward(lhs, rhs):
-        return _map_over_folds(convolve)(lhs, rhs)
+    def transpose_lhs(out, rhs):
+        (lhs,) = jax.linear_transpose(lambda lhs: convolve(lhs, rhs), lhs_type)(out)
+        return lhs
 
-    @jax.custom_vjp
-    def lhs_gradient(out, rhs):
-        def transpose(out, rhs):
-            (lhs,) = jax.linear_transpose(lambda lhs: convolve(lhs, rhs), lhs_type)(out)
-            return lhs
+    def transpose_rhs(lhs, out):
+        (rhs,) = jax.linear_transpose(lambda rhs: convolve(lhs, rhs), rhs_type)(out)
+        return rhs
 
-        return _map_over_folds(transpose)(out, rhs)
-
-    @jax.custom_vjp
-    def rhs_gradient(lhs, out):
-        def transpose(lhs, out):
-            (rhs,) = jax.linear_transpose(lambda rhs: convolve(lhs, rhs), rhs_type)(out)
-            return rhs
-
-        return _map_over_folds(transpose)(lhs, out)
+    forward = jax.custom_vjp(_lower(convolve, on_cpu.forward))
+    lhs_gradient = jax.custom_vjp(_lower(transpose_lhs, on_cpu.lhs_gradient))
+    rhs_gradient = jax.custom_vjp(_lower(transpose_rhs, on_cpu.rhs_gradient))
 
     def save_both(contract):
         return lambda a, b: (contract(a, b), (a, b))
@@ -121,6 +145,45 @@ def _contractions(convolve: Callable, lhs_type, rhs_type) -> tuple[Callable, Cal
         lambda saved, ct: (lhs_gradient(saved[1], ct), forward(saved[0], ct)),
     )
     return forward, lhs_gradient, rhs_gradient
+
+
+def _lower(contract: Callable, products: Callable | None) -> Callable:
+    """A contraction by matrix products on a CPU where there are some, else by XLA."""
+    if products is None:
+        return _map_over_folds(contract)
+
+    def in_float32(a, b):
+        dtype = jax.eval_shape(contract, a, b).dtype
+        return products(a.astype(jnp.float32), b.astype(jnp.float32)).astype(dtype)
+
+    # They need no help to map over folds.
+    return lambda a, b: jax.lax.platform_dependent(a, b, cpu=in_float32, default=contract)
+
+
+def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
+    """The contractions that are faster on a CPU as matrix products, or in a loop there.
+
+    Which ones was measured: docs/performance.md.
+    """
+    plain = {
+        "window_strides": (1, 1),
+        "lhs_dilation": (1, 1),
+        "rhs_dilation": (1, 1),
+        "feature_group_count": 1,
+        "batch_group_count": 1,
+        "dimension_numbers": CHANNELS_LAST,
+    }
+    if any(options[name] != value for name, value in plain.items()):
+        return Products()
+    if lhs.dtype not in (jnp.float32, jnp.bfloat16):
+        return Products()
+    geometry = rhs.shape[:2], options["padding"]
+    if geometry == ((1, 1), ((0, 0), (0, 0))):
+        return POINTWISE
+    if geometry == ((3, 3), ((1, 1), (1, 1))) and lhs.shape[1] >= winograd.TILE:
+        if lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32:
+            return Products(winograd.forward, winograd.lhs_gradient, winograd.rhs_gradient)
+    return Products()
 
 
 def _map_over_folds(contract: Callable) -> Callable:

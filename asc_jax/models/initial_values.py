@@ -6,12 +6,15 @@ for the deeper networks; drawing them with numpy takes a second, and gives the s
 on every platform.
 """
 
+import functools
 import math
 import zlib
 
 import flax.linen as nn
 import jax
 import numpy as np
+
+from asc_jax.models import depth
 
 
 def initial_variables(
@@ -31,11 +34,7 @@ def initial_variables(
     Returns:
       The variable collections ("params", "batch_stats"), float32 numpy arrays.
     """
-    shapes = jax.eval_shape(
-        lambda key, x: network.init(key, x, train=False),
-        jax.random.key(0),
-        jax.ShapeDtypeStruct(input_shape, np.float32),
-    )
+    shapes = depth.unstack(_shapes(network, input_shape), network.loops)
 
     def draw(path, leaf) -> np.ndarray:
         kind = path[-1].key
@@ -46,7 +45,17 @@ def initial_variables(
         name = zlib.crc32(jax.tree_util.keystr(path).encode())
         return _kernel(network.kernel_scheme, leaf.shape, np.random.default_rng([seed, fold, name]))
 
-    return jax.tree_util.tree_map_with_path(draw, shapes)
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
+    return depth.stack(variables, network.loops)
+
+
+@functools.lru_cache(maxsize=8)  # folds share it: tracing a deep network takes seconds
+def _shapes(network: nn.Module, input_shape: tuple[int, ...]):
+    return jax.eval_shape(
+        lambda key, x: network.init(key, x, train=False),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct(input_shape, np.float32),
+    )
 
 
 def _kernel(scheme: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from asc_jax.models import max_pool
+
 # Kernel and stride of the first convolution and of the pooling after it; report, Table 1.
-STEM, POOL = (5, 2), (3, 2)
+STEM, POOL = (5, 2), (max_pool.WINDOW, max_pool.STRIDE)
 
 
 def _block_shape(block: str, stride: int) -> tuple[tuple[int, int], ...]:

@@ -1,14 +1,18 @@
 """ResNet-rev and SE-ResNet-rev: the report's residual networks on log-mel spectrograms."""
 
 import functools
+import itertools
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from asc_jax.models.batch_norm import BatchNorm
 from asc_jax.models.conv import conv_general_dilated
-from asc_jax.models.receptive_field import POOL, STEM, kernels_within, receptive_field
+from asc_jax.models.depth import Run, repeat
+from asc_jax.models.max_pool import max_pool
+from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
 
 BLOCKS = ("basic", "bottleneck")
@@ -40,6 +44,8 @@ class ResNet(nn.Module):
       max_receptive_field: frames; 3x3 convolutions that would exceed it become 1x1; 0 for
         no limit. Source: Koutini et al., arXiv:1907.01803.
       head: pooling over the last map, "average", "max" or the sum of both.
+      scan: compile equal neighbouring blocks once, as a loop over their stacked variables
+        (see `asc_jax.models.depth`), instead of each for itself.
       dtype: of the computation; parameters and statistics are float32.
       axis_name: mesh axis that the batch is sharded over, for batch normalisation.
 
@@ -58,6 +64,7 @@ class ResNet(nn.Module):
     se_ratio: int = 0
     max_receptive_field: int = 0
     head: str = "average"
+    scan: bool = True
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
 
@@ -72,44 +79,65 @@ class ResNet(nn.Module):
     def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
         """(B, N, M) standardised log-mels -> (B, K) logits, float32."""
         norm = functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=0.9,
             dtype=self.dtype,
             axis_name=self.axis_name if train else None,
         )
+        x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
+        x = same_conv(self.width, *STEM, self.dtype, name="stem")(x)
+        if self.order == "post_activation":
+            x = nn.relu(norm(name="stem_norm")(x))
+        x = max_pool(x)
+        for run in self.runs():
+            block = functools.partial(ResidualBlock, **run.attributes, norm=norm, dtype=self.dtype)
+            if run in self.loops:
+                x = repeat(block(name=run.name), x, len(run.names))
+            else:
+                for name in run.names:
+                    x = block(name=name)(x)
+        if self.order == "pre_activation":
+            x = nn.relu(norm(name="last_norm")(x))
+        return Dense(self.n_classes, name="classifier")(self.pool(x.astype(jnp.float32)))
+
+    def runs(self) -> list[Run]:
+        """The residual blocks in order, equal neighbours together."""
         kernels = iter(
             kernels_within(
                 self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block
             )
         )
-        x = jnp.swapaxes(log_mel, 1, 2)[..., None].astype(self.dtype)  # (B, H=M, W=N, 1)
-        x = same_conv(self.width, *STEM, self.dtype, name="stem")(x)
-        if self.order == "post_activation":
-            x = nn.relu(norm(name="stem_norm")(x))
-        x = max_pool(x)
+        blocks, before = [], self.width
         for stage, (n_blocks, stride) in enumerate(
             zip(self.stage_sizes, self.stage_strides, strict=True), start=1
         ):
+            channels = self.width * 2 ** (stage - 1)
+            after = channels if self.block == "basic" else 4 * channels
             for block in range(1, n_blocks + 1):
-                x = ResidualBlock(
-                    channels=self.width * 2 ** (stage - 1),
-                    stride=stride if block == 1 else 1,
-                    kernels=next(kernels),
-                    block=self.block,
-                    order=self.order,
-                    shortcut=self.shortcut,
-                    se_ratio=self.se_ratio,
-                    norm=norm,
-                    dtype=self.dtype,
-                    name=f"stage{stage}_block{block}",
-                )(x)
-        if self.order == "pre_activation":
-            x = nn.relu(norm(name="last_norm")(x))
-        return Dense(self.n_classes, name="classifier")(self.pool(x.astype(jnp.float32)))
+                attributes = {
+                    "channels": channels,
+                    "stride": stride if block == 1 else 1,
+                    "kernels": next(kernels),
+                    "block": self.block,
+                    "order": self.order,
+                    "shortcut": self.shortcut,
+                    "se_ratio": self.se_ratio,
+                }
+                blocks.append((f"stage{stage}_block{block}", attributes, before))
+                before = after
+        alike = itertools.groupby(blocks, key=lambda block: block[1:])
+        return [
+            Run(tuple(name for name, *_ in group), attributes) for (attributes, _), group in alike
+        ]
+
+    @property
+    def loops(self) -> list[Run]:
+        """The runs that compile once."""
+        return [run for run in self.runs() if self.scan and run.pays]
 
     def pool(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, C)."""
+        """(B, W, H, C) -> (B, C)."""
         average, highest = jnp.mean(x, axis=(1, 2)), jnp.max(x, axis=(1, 2))
         return {"average": average, "max": highest, "average_max": average + highest}[self.head]
 
@@ -138,7 +166,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', C')."""
+        """(B, W, H, C) -> (B, W', H', C')."""
         basic = self.block == "basic"
         widths = (
             (self.channels,) * 2 if basic else (self.channels, self.channels, 4 * self.channels)
@@ -182,10 +210,3 @@ def same_conv(width: int, kernel: int, stride: int, dtype, name: str) -> nn.Modu
     return Conv(
         width, (kernel, kernel), (stride, stride), padding=kernel // 2, dtype=dtype, name=name
     )
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), C). Source: report Table 1."""
-    kernel, stride = POOL
-    pad = (kernel // 2, kernel // 2)
-    return nn.max_pool(x, (kernel, kernel), (stride, stride), padding=(pad, pad))

@@ -24,7 +24,7 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """(B, W, H, C) -> (B, W, H, C)."""
         channels = x.shape[-1]
         dense = functools.partial(
             nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.he_normal()

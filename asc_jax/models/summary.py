@@ -73,6 +73,8 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
             layers.append(_layer(module, args[0].shape, result.shape))
         return result
 
+    if network.loops:  # every block for itself
+        network = network.clone(scan=False)
     with nn.intercept_methods(record):
         variables = jax.eval_shape(
             lambda key, x: network.init(key, x, train=False),
