@@ -83,9 +83,9 @@ def test_training_moves_the_statistics_as_keras_does():
         )
     )
     _, state = step(x)
-    (conv,) = state["intermediates"]["Conv_0"]["__call__"]  # (B, H, W, C)
+    (conv,) = state["intermediates"]["Conv_0"]["__call__"]  # (B, W, H, C)
     old, new = variables["batch_stats"]["BatchNorm_0"], state["batch_stats"]["BatchNorm_0"]
-    mean, var = np.mean(conv, axis=(0, 2, 3)), np.var(conv, axis=(0, 2, 3))
+    mean, var = np.mean(conv, axis=(0, 1, 3)), np.var(conv, axis=(0, 1, 3))
     np.testing.assert_allclose(new["mean"], 0.99 * old["mean"] + 0.01 * mean, atol=1e-5)
     np.testing.assert_allclose(new["var"], 0.99 * old["var"] + 0.01 * var, atol=1e-5)
 
@@ -103,7 +103,7 @@ def test_logits_equal_a_pytorch_twin():
     y = torch.tensor(x).transpose(1, 2)[:, None]  # (B, 1, M, N)
     for i, window in enumerate(((5, 5), (4, 100))):
         conv, norm, stats = p[f"Conv_{i}"], p[f"BatchNorm_{i}"], s[f"BatchNorm_{i}"]
-        y = F.conv2d(y, conv["kernel"].permute(3, 2, 0, 1), conv["bias"], padding="same")
+        y = F.conv2d(y, conv["kernel"].permute(3, 2, 1, 0), conv["bias"], padding="same")
         by_frequency = y.transpose(1, 2)  # torch normalises axis 1
         y = F.batch_norm(
             by_frequency, stats["mean"], stats["var"], norm["scale"], norm["bias"], eps=1e-3

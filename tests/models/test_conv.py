@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from asc_jax.models import winograd
 from asc_jax.models.conv import conv_general_dilated
 
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
@@ -105,6 +106,60 @@ def test_equals_lax_with_first_and_second_gradients(case):
     assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs), dtype)
 
 
+@st.composite
+def products(draw):
+    """Shapes and dtype of a convolution that matrix products take over on a CPU."""
+    kernel = draw(st.sampled_from([3, 3, 3, 1]))
+    # Rows: few, the most that stay whole, and several blocks of them.
+    extent = draw(st.integers(4, 9)), draw(st.sampled_from([1, 2, 3, 5, 6, 7, 11]))
+    channels = draw(st.sampled_from([1, 3])), draw(st.sampled_from([1, 2]))
+    return (
+        (2, *extent, channels[0]),
+        (kernel, kernel, *channels),
+        draw(st.sampled_from([jnp.float32, jnp.bfloat16])),
+    )
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(case=products())
+def test_matrix_products_equal_lax_with_first_and_second_gradients(case):
+    lhs_shape, rhs_shape, dtype = case
+    lhs, rhs = normal(0, *lhs_shape, dtype=dtype), normal(1, *rhs_shape, dtype=dtype)
+    options = {**PLAIN, "padding": [(rhs_shape[0] // 2,) * 2] * 2}
+
+    @functools.partial(jit, static_argnums=0)
+    def everything(conv, lhs, rhs):
+        conv = functools.partial(conv, **options)
+        return conv(lhs, rhs), gradients(conv, lhs, rhs)
+
+    assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs), dtype)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 6, 7, 10])
+def test_winograd_equals_lax_in_float64(n_rows):
+    """Without rounding in the way: the method itself, and that it is transposed rightly."""
+    with jax.enable_x64(True):
+        lhs, rhs = (np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate(
+            [(2, 9, n_rows, 3), (3, 3, 3, 2)]
+        ))  # fmt: skip
+        options = {**PLAIN, "padding": [(1, 1), (1, 1)]}
+        out, transpose = jax.vjp(functools.partial(reference, **options), lhs, rhs)
+        cotangent = np.random.default_rng(2).standard_normal(out.shape)
+        lhs_gradient, rhs_gradient = transpose(cotangent)
+        for ours, expected in (
+            (winograd.forward(lhs, rhs), out),
+            (winograd.lhs_gradient(cotangent, rhs), lhs_gradient),
+            (winograd.rhs_gradient(lhs, cotangent), rhs_gradient),
+        ):
+            assert ours.dtype == jnp.float64
+            np.testing.assert_allclose(ours, expected, atol=1e-11)
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "SAME_LOWER"])
 def test_padding_by_name(padding):
     options = {**AWKWARD, "padding": padding}
@@ -153,9 +208,10 @@ def test_vmap_equals_lax_with_gradients(where):
 
 
 @pytest.mark.parametrize("where", [where for where in MAPS if "both" in where])
-def test_no_grouped_convolution_on_a_cpu(where):
+@pytest.mark.parametrize(("options", "has_convolutions"), [(AWKWARD, True), (PLAIN, False)])
+def test_no_grouped_convolution_on_a_cpu(where, options, has_convolutions):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
-    conv = mapped(conv_general_dilated, PLAIN, in_axes)
+    conv = mapped(conv_general_dilated, options, in_axes)
     text = (
         jax.jit(functools.partial(gradients, conv))
         .lower(
@@ -164,7 +220,7 @@ def test_no_grouped_convolution_on_a_cpu(where):
         )
         .as_text()
     )
-    assert "feature_group_count = 1 " in text
+    assert ("stablehlo.convolution" in text) == has_convolutions
     assert "feature_group_count = " not in text.replace("feature_group_count = 1 ", "")
     assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")
 

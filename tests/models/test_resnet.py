@@ -10,6 +10,7 @@ import pytest
 
 from asc_jax import models
 from asc_jax.errors import InputError
+from asc_jax.models import depth
 from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.resnet import ResNet, max_pool
 from asc_jax.models.summary import summarise
@@ -53,12 +54,12 @@ def test_map_sizes_follow_the_report():
     layers = {
         layer.name: layer.output for layer in summarise(REPORT["ResNet(50)-rev"], 500, 40).layers
     }
-    assert layers["stem"] == (20, 250, 32)
-    assert jax.eval_shape(max_pool, jnp.zeros((1, *layers["stem"]))).shape == (1, 10, 125, 32)
-    assert layers["stage1_block3/conv2"] == (10, 125, 32)
-    assert layers["stage2_block4/conv2"] == (5, 63, 64)
-    assert layers["stage3_block6/conv2"] == (3, 32, 128)
-    assert layers["stage4_block3/conv2"] == (2, 16, 256)
+    assert layers["stem"] == (250, 20, 32)  # time, frequency, channels
+    assert jax.eval_shape(max_pool, jnp.zeros((1, *layers["stem"]))).shape == (1, 125, 10, 32)
+    assert layers["stage1_block3/conv2"] == (125, 10, 32)
+    assert layers["stage2_block4/conv2"] == (63, 5, 64)
+    assert layers["stage3_block6/conv2"] == (32, 3, 128)
+    assert layers["stage4_block3/conv2"] == (16, 2, 256)
     assert layers["classifier"] == (10,)
 
 
@@ -184,11 +185,12 @@ def measured_receptive_field(network: ResNet, n_frames: int) -> int:
             mutable="intermediates",
             capture_intermediates=lambda module, _: module.name == last,
         )
-        (last_map,) = state["intermediates"][last]["__call__"]  # (B, H, W, C)
-        return jnp.sum(last_map[:, :, last_map.shape[2] // 2])
+        (last_map,) = state["intermediates"][last]["__call__"]  # (B, W, H, C)
+        return jnp.sum(last_map[:, last_map.shape[1] // 2])
 
-    gradient = jit(jax.grad(central))(x)
-    (frames,) = np.nonzero(np.abs(gradient).sum(axis=(0, 2)))
+    gradient = np.abs(jit(jax.grad(central))(x)).sum(axis=(0, 2))
+    # Winograd's products reach a tile further, where they cancel but for rounding.
+    (frames,) = np.nonzero(gradient > 1e-5 * gradient.max())
     assert frames[0] > 0
     assert frames[-1] < n_frames - 1  # all of it lies inside the clip
     return frames[-1] - frames[0] + 1
@@ -299,7 +301,7 @@ def torch_twin(network: ResNet, variables: dict):
     for (_, *path), leaf in jax.tree_util.tree_leaves_with_path(variables):
         *module, name = (key.key for key in path)
         if name == "kernel":
-            leaf = np.transpose(leaf, (3, 2, 0, 1) if leaf.ndim == 4 else (1, 0))
+            leaf = np.transpose(leaf, (3, 2, 1, 0) if leaf.ndim == 4 else (1, 0))
         state[".".join([*module, names.get(name, name)])] = torch.tensor(np.array(leaf))
     missing, unexpected = twin.load_state_dict(state, strict=False)
     assert not unexpected
@@ -333,13 +335,14 @@ def random_variables(network: ResNet) -> dict:
 def test_logits_equal_a_pytorch_twin(name):
     torch = pytest.importorskip("torch")
     network = REPORT[name]
-    variables = random_variables(network)
+    variables = random_variables(network.clone(scan=False))
     x = normal(1, 61, 40, seed=2)
     with torch.no_grad():
         twin = torch_twin(network, variables)(torch.tensor(x)).numpy()
     assert 0.1 < twin.std() < 10
     # Layer by layer: compiling a deep network whole takes longer.
-    ours = network.apply(variables, x, train=False)
+    assert network.loops
+    ours = network.apply(depth.stack(variables, network.loops), x, train=False)
     np.testing.assert_allclose(ours, twin, atol=1e-4)
 
 

@@ -13,6 +13,7 @@ class Small(nn.Module):
     """One layer of each kind that the summary knows."""
 
     receptive_field: ClassVar[int] = 5
+    loops: ClassVar[tuple] = ()
 
     @nn.compact
     def __call__(self, x, *, train: bool):
