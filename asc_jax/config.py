@@ -20,6 +20,7 @@ from asc_jax.models import resnet
 from asc_jax.train import optimizer
 
 SELECTIONS = ("last", "inner")
+PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
 # A rule returns what a value must be, or None if it is.
 Rule = Callable[[object], str | None]
@@ -114,6 +115,7 @@ RULES: Mapping[str, Rule] = {
     "optimizer.clip_norm": _number(0),
     "train.epochs": _integer(1),
     "train.batch_size": _integer(1),
+    "train.precision": _choice(PRECISIONS),
     "train.label_smoothing": _number(0, 0.99),
     "train.selection": _choice(SELECTIONS),
     "train.select_after": _integer(0),

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Iterator
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 
 from asc_jax import models
@@ -167,7 +168,8 @@ def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.P
 
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
-    return models.build(config.model, n_classes, axis_name=axis_name)
+    dtype = jnp.dtype(config.train.precision)
+    return models.build(config.model, n_classes, axis_name=axis_name, dtype=dtype)
 
 
 def input_shape(config) -> tuple[int, int]:

@@ -15,7 +15,8 @@ class Baseline(nn.Module):
     """The baseline network; 116,118 parameters with its moving statistics at 40 x 500 inputs.
 
     Its batch normalisation has the frequency axis for its features. That is a quirk of the
-    original (channels last data, normalised over its axis 1, mel bands), which the parameter count needs.
+    original, whose data have mel bands on the normalised axis 1 and channels last; the
+    parameter count needs it.
 
     Attributes:
       n_classes: number of classes K.

@@ -180,9 +180,11 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
     geometry = rhs.shape[:2], options["padding"]
     if geometry == ((1, 1), ((0, 0), (0, 0))):
         return POINTWISE
-    if geometry == ((3, 3), ((1, 1), (1, 1))) and lhs.shape[1] >= winograd.TILE:
-        if lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32:
-            return Products(winograd.forward, winograd.lhs_gradient, winograd.rhs_gradient)
+    # Many rows of few channels are slower as products; the networks have such maps in their
+    # first stage only, which is no loop.
+    few_rows = lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32
+    if geometry == ((3, 3), ((1, 1), (1, 1))) and lhs.shape[1] >= winograd.TILE and few_rows:
+        return Products(winograd.forward, winograd.lhs_gradient, winograd.rhs_gradient)
     return Products()
 
 

@@ -37,9 +37,7 @@ def everything(module, variables, x):
     """Output, statistics, and the gradients of a loss that is not linear."""
 
     def loss(params, x):
-        y, updated = module.apply(
-            {**variables, "params": params}, x, mutable=["batch_stats"]
-        )
+        y, updated = module.apply({**variables, "params": params}, x, mutable=["batch_stats"])
         weights = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape) / y.size
         return jnp.mean(jnp.sin(y.astype(jnp.float32)) * weights), (y, updated)
 

@@ -1,6 +1,7 @@
 """Runs of equal blocks as loops against the same blocks one by one, and against plain flax."""
 
 import functools
+import itertools
 
 import flax.linen as nn
 import jax
@@ -62,7 +63,7 @@ def test_blocks_of_other_kernels_or_shapes_are_runs_of_their_own():
     assert sum(names, ()) == tuple(
         [f"stage1_block{i}" for i in (1, 2, 3)] + [f"stage2_block{i}" for i in range(1, 9)]
     )
-    for run, following in zip(runs, runs[1:], strict=False):
+    for run, following in itertools.pairwise(runs):
         assert run.attributes != following.attributes or run.names[-1].endswith("_block1")
     bottleneck = ResNet(n_classes=3, stage_sizes=(5,), stage_strides=(1,), block="bottleneck")
     # The first block takes fewer channels than it gives.

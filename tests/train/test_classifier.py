@@ -146,7 +146,7 @@ def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits, small_mode
 
 def test_golden_first_loss(small_pool, small_splits, small_model):
     state, losses, _ = trained(small_pool, small_splits, small_model, n_steps=1, devices=1)
-    golden = [1.380485, 1.243032, 1.520727, 1.233188]
+    golden = [1.343098, 1.008546, 1.337536, 1.320067]
     np.testing.assert_allclose(losses[:, 0], golden, rtol=1e-4)
     stem = state.params["stem"]["kernel"]
     assert not np.allclose(stem[0], stem[1])  # folds start from values of their own

@@ -1,0 +1,53 @@
+"""`python -m benchmarks` lists the benchmarks; `python -m benchmarks NAME` runs one."""
+
+import argparse
+import importlib
+import os
+import pathlib
+
+# By name: the question that it answers. The module has the same name.
+BENCHMARKS = {
+    "step": "How long does a training step of four folds take, against PyTorch and plain flax?",
+    "conv": "How long do a 3x3 convolution of four folds and its gradients take?",
+    "cold_start": "How long is it from process start to the end of the first training step?",
+    "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
+    "frontend": "How many clips a second are decoded and turned into log-mels?",
+    "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
+}
+
+
+def main() -> None:
+    """Runs the command line."""
+    # JAX would take most of a GPU's memory at once and leave PyTorch too little.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = parser.add_subparsers(dest="name", metavar="NAME")
+    for name, question in BENCHMARKS.items():
+        one = names.add_parser(name, help=question, description=question)
+        one.add_argument("--out", type=pathlib.Path, help="JSON file to write")
+        one.add_argument("--quick", action="store_true", help="tiny shapes, one round: a test")
+        add_options(name, one)
+    args = parser.parse_args()
+    if args.name is None:
+        for name, question in BENCHMARKS.items():
+            print(f"{name}: {question}")
+        return
+    from benchmarks import record
+
+    result = importlib.import_module(f"benchmarks.{args.name}").run(args)
+    print(record.table(result["rows"]))
+    print(record.write(args.name, result, args.out))
+
+
+def add_options(name: str, parser: argparse.ArgumentParser) -> None:
+    """The options of one benchmark; here, so that listing and --help import nothing."""
+    if name in ("step", "conv", "epoch"):
+        parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    if name in ("step", "cold_start", "epoch"):
+        parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
+    if name == "epoch":
+        parser.add_argument("--clips", type=int, default=0, help="in the pool; 0 for 8,640")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""From files to log-mels, and from waveforms to log-mels: asc_jax, librosa, PyTorch."""
+
+import functools
+import itertools
+import pathlib
+import tempfile
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+
+from asc_jax.data.audio import read_clips
+from asc_jax.frontend import FrontendConfig, log_mel, mel_filterbank
+from benchmarks import measure
+
+CONFIG = FrontendConfig()
+BATCH = 16  # clips per call, as the pool is made
+SECONDS = 10
+N_FILES = 60
+ROUNDS = 3
+
+
+def run(args) -> dict:
+    """Measures both; see `benchmarks.__main__` for the arguments."""
+    n_files, seconds = (4, 1) if args.quick else (N_FILES, SECONDS)
+    rounds = 1 if args.quick else ROUNDS
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_clips(pathlib.Path(folder), n_files, seconds)
+        rows = from_files(paths, seconds, rounds)
+    rows += from_waveforms(BATCH, seconds, rounds)
+    return {"rows": rows, "clip seconds": seconds, "files": n_files, "rounds": rounds}
+
+
+def write_clips(folder: pathlib.Path, n_files: int, seconds: int) -> list[pathlib.Path]:
+    """Noise as 48 kHz stereo files of 24 bits, the form of DCASE 2018's clips."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}.wav" for i in range(n_files)]
+    for path in paths:
+        samples = 0.1 * rng.standard_normal((seconds * CONFIG.sr, 2), np.float32)
+        soundfile.write(path, samples, CONFIG.sr, subtype="PCM_24")
+    return paths
+
+
+def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dict]:
+    """Rows for decoding and log-mels together."""
+    compute = jax.jit(functools.partial(log_mel, cfg=CONFIG))
+    n_samples = seconds * CONFIG.sr
+
+    def ours():
+        return batched(compute, read_clips(paths, sr=CONFIG.sr, channels=2, n_samples=n_samples))
+
+    calls, absent = {"asc_jax": ours}, {}
+    librosa_log_mel = _librosa()
+    if librosa_log_mel is None:
+        absent["librosa"] = measure.NOT_INSTALLED
+    else:
+        import librosa
+
+        calls["librosa"] = lambda: [
+            librosa_log_mel(librosa.load(path, sr=CONFIG.sr, mono=True)[0]) for path in paths
+        ]
+    return rows("files to log-mels", calls, absent, len(paths), rounds)
+
+
+def from_waveforms(n_clips: int, seconds: int, rounds: int) -> list[dict]:
+    """Rows for log-mels alone, of one batch of waveforms in memory."""
+    shape = (n_clips, seconds * CONFIG.sr)
+    waveforms = 0.1 * np.random.default_rng(0).standard_normal(shape, np.float32)
+    compute = jax.jit(functools.partial(log_mel, cfg=CONFIG))
+    on_device = jax.device_put(waveforms)
+    calls = {"asc_jax": lambda: jax.block_until_ready(compute(on_device))}
+    absent = {}
+    librosa_log_mel = _librosa()
+    if librosa_log_mel is None:
+        absent["librosa"] = measure.NOT_INSTALLED
+    else:
+        calls["librosa"] = lambda: [librosa_log_mel(waveform) for waveform in waveforms]
+    torch_resnet = measure.peer("torch_resnet", needs="torch")  # its devices and threads
+    if torch_resnet is None:
+        absent["PyTorch"] = measure.NOT_INSTALLED
+    elif (device := torch_resnet.device(jax.default_backend())) is None:
+        absent["PyTorch"] = "no such device"
+    else:
+        calls["PyTorch"] = _torch(waveforms, device)
+    return rows("waveforms to log-mels", calls, absent, n_clips, rounds)
+
+
+def rows(task: str, calls: dict, absent: dict, n_clips: int, rounds: int) -> list[dict]:
+    """A row per way to do a task, each with how far its log-mels are from the first one's."""
+    reference = np.stack([np.asarray(clip) for clip in calls["asc_jax"]()])
+    times = measure.alternate(calls, rounds)
+    seconds = measure.medians(times)
+    measured = [
+        {
+            "task": task,
+            "way": way,
+            "clips/s": n_clips / seconds[way],
+            "this s / asc_jax s": seconds[way] / seconds["asc_jax"],
+            "largest difference": float(
+                max(
+                    np.abs(_host(clip) - expected).max()
+                    for clip, expected in zip(call(), reference, strict=True)
+                )
+            ),
+            "seconds": times[way],
+        }
+        for way, call in calls.items()
+    ]
+    missing = [{"task": task, "way": way, "clips/s": reason} for way, reason in absent.items()]
+    return measured + missing
+
+
+def _host(clip) -> np.ndarray:
+    """An array, or a tensor of PyTorch's on any device."""
+    return np.asarray(clip.cpu() if hasattr(clip, "cpu") else clip)
+
+
+def batched(compute, waveforms: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The log-mels of a stream of clips, a batch at a time, as the pool is made."""
+    waveforms, log_mels = iter(waveforms), []
+    while batch := list(itertools.islice(waveforms, BATCH)):
+        log_mels.extend(np.asarray(compute(np.stack(batch))))
+    return log_mels
+
+
+def _librosa():
+    """waveform (T,) -> (N, M) with librosa, or None where it is not installed."""
+    try:
+        import librosa
+    except ImportError:
+        return None
+
+    def compute(waveform):
+        mel = librosa.feature.melspectrogram(
+            y=waveform,
+            sr=CONFIG.sr,
+            n_fft=CONFIG.n_fft,
+            win_length=CONFIG.win_length,
+            hop_length=CONFIG.hop_length,
+            window=CONFIG.window,
+            center=CONFIG.center,
+            pad_mode=CONFIG.pad_mode,
+            power=CONFIG.power,
+            n_mels=CONFIG.n_mels,
+            fmin=CONFIG.fmin,
+            fmax=CONFIG.highest,
+            htk=CONFIG.htk,
+            norm=CONFIG.norm,
+        )
+        return np.log(mel.T + CONFIG.log_floor)
+
+    return compute
+
+
+def _torch(waveforms: np.ndarray, device: str):
+    """A function that computes all log-mels (B, N, M) with PyTorch."""
+    import torch
+
+    samples = torch.tensor(waveforms, device=device)
+    filters = torch.tensor(mel_filterbank(CONFIG), device=device)
+    window = torch.hamming_window(CONFIG.win_length, device=device)  # periodic, 0.54
+
+    def compute():
+        spectrum = torch.stft(
+            samples,
+            CONFIG.n_fft,
+            CONFIG.hop_length,
+            CONFIG.win_length,
+            window,
+            center=CONFIG.center,
+            pad_mode=CONFIG.pad_mode,
+            return_complex=True,
+        )
+        out = torch.log(spectrum.abs().transpose(1, 2) @ filters + CONFIG.log_floor)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return out
+
+    return compute

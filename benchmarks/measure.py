@@ -1,0 +1,121 @@
+"""Times, and what they are held against: the processor, its limit, its memory."""
+
+import functools
+import importlib
+import importlib.util
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+
+NOT_INSTALLED = "not installed"
+
+
+def alternate(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Times calls in turn, so that what else the machine does strikes all of them alike.
+
+    Args:
+      calls: by name; each blocks until its work is done.
+      rounds: timed calls of each, after one that is not timed.
+
+    Returns:
+      Seconds of every timed call, by name.
+    """
+    for call in calls.values():
+        call()
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
+    """The median of every name's times."""
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def ratio(seconds: float | str, other: float | str) -> float | str:
+    """How many times `other` is as long; its reason if it was not measured."""
+    return other / seconds if isinstance(other, float) else other
+
+
+def milliseconds(seconds: float | str) -> float | str:
+    """Of a time, or its reason if it was not measured."""
+    return 1e3 * seconds if isinstance(seconds, float) else seconds
+
+
+def peer(module: str, needs: str) -> ModuleType | None:
+    """A module of this package that needs a library, or None where that is not installed."""
+    if importlib.util.find_spec(needs) is None:
+        return None
+    return importlib.import_module(f"benchmarks.{module}")
+
+
+@functools.cache
+def matmul_limit(dtype: str = "float32", quick: bool = False) -> float:
+    """The best FLOP/s that a square matrix product reaches here.
+
+    Args:
+      dtype: of the matrices, "float32" or "bfloat16". JAX multiplies float32 at its default
+        precision, which on a GPU is TF32: as in the networks. On a CPU it is always float32.
+      quick: small matrices only.
+
+    Returns:
+      FLOP/s.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    sizes = (256,) if quick else (512, 1024, 2048) if on_cpu else (512, 1024, 2048, 8192)
+    multiply = jax.jit(jnp.matmul)
+    best = 0.0
+    for size in sizes:
+        a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+        a = a.astype(jnp.float32 if on_cpu else dtype)
+        # A product may take microseconds: several in a row outlast the dispatch.
+        repeats = max(1, round(4e9 * (1 if on_cpu else 100) / (2 * size**3)))
+
+        def several(a=a, repeats=repeats):
+            out = [multiply(a, a) for _ in range(repeats)]
+            jax.block_until_ready(out[-1])
+
+        seconds = min(alternate({"matmul": several}, 1 if quick else 5)["matmul"])
+        best = max(best, 2 * size**3 * repeats / seconds)
+    return best
+
+
+def peak_memory() -> dict[str, float]:
+    """The most memory in use so far, GiB, labelled by whose it is."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if jax.default_backend() != "cpu" and "peak_bytes_in_use" in stats:
+        return {"device peak GiB": stats["peak_bytes_in_use"] / 2**30}
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return {"process peak GiB": used * unit / 2**30}
+
+
+def device() -> dict[str, str | int]:
+    """What the times were taken on."""
+    backend = jax.default_backend()
+    if backend == "cpu":
+        return {"platform": "cpu", "kind": _processor(), "cores": os.cpu_count()}
+    return {"platform": backend, "kind": jax.devices()[0].device_kind, "count": jax.device_count()}
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

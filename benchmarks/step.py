@@ -1,0 +1,77 @@
+"""A training step of four folds: asc_jax, PyTorch, plain flax."""
+
+import dataclasses
+
+import jax
+
+from benchmarks import measure, plain_flax, training
+
+NETWORKS = {"ResNet(50)-rev": training.RESNET50, "SE-ResNet(152)-rev": training.SE_RESNET152}
+PLAIN_FLAX = ("ResNet(50)-rev", "tiny")  # the deep one takes XLA minutes to compile
+ROUNDS = 5
+
+
+def run(args) -> dict:
+    """Measures every network; see `benchmarks.__main__` for the arguments."""
+    networks = {"tiny": training.TINY} if args.quick else NETWORKS
+    size = training.QUICK if args.quick else training.Size(batch=args.batch)
+    rounds = 1 if args.quick else ROUNDS
+    limit = measure.matmul_limit(args.dtype, args.quick)
+    rows = []
+    for name, model in networks.items():
+        rows += measure_network(name, model, size, args.dtype, rounds, limit)
+    return {"rows": rows, "size": dataclasses.asdict(size), "dtype": args.dtype,
+            "matmul limit FLOP/s": limit, "rounds": rounds}  # fmt: skip
+
+
+def measure_network(name, model, size, dtype: str, rounds: int, limit: float) -> list[dict]:
+    """A row per way to do the step of all folds.
+
+    Args:
+      name: of the network.
+      model: its config.
+      size: of the step.
+      dtype: of the network's computation.
+      rounds: timed steps of each way.
+      limit: FLOP/s of a matrix product.
+    """
+    together = training.prepare(model, size, dtype=dtype)
+    calls = {"asc_jax": training.stepper(together)}
+    calls["asc_jax"]()
+    memory = measure.peak_memory()  # before the others add theirs
+    one_fold = dataclasses.replace(size, folds=1)
+    calls["one fold"] = training.stepper(training.prepare(model, one_fold, dtype=dtype))
+    compiling = {"asc_jax": training.compile_seconds(together)}
+    absent = {}
+
+    torch_resnet = measure.peer("torch_resnet", needs="torch")
+    if torch_resnet is None:
+        absent["PyTorch"] = measure.NOT_INSTALLED
+    elif (device := torch_resnet.device(jax.default_backend())) is None:
+        absent["PyTorch"] = "no such device"
+    else:
+        calls["PyTorch"] = torch_resnet.torch_step(model, size, dtype, device)
+    if name in PLAIN_FLAX:
+        plain = plain_flax.stepper(model, size, dtype)
+        calls["plain flax"], compiling["plain flax"] = plain
+
+    times = measure.alternate(calls, rounds)
+    medians = measure.medians(times) | absent
+    rows = []
+    for way in ("asc_jax", "PyTorch", "plain flax"):
+        if way not in medians:
+            continue
+        seconds = medians[way]
+        row = {"network": name, "way": way, "ms": measure.milliseconds(seconds)}
+        if way in absent:
+            rows.append(row)
+            continue
+        row["PyTorch / this"] = measure.ratio(seconds, medians["PyTorch"])
+        if way == "asc_jax":
+            row["one fold ms"] = measure.milliseconds(medians["one fold"])
+            row["this / folds x one"] = seconds / (size.folds * medians["one fold"])
+        row["GFLOP/s"] = together.flops / seconds / 1e9
+        row["of matmul limit"] = together.flops / seconds / limit
+        row["compile s"] = compiling.get(way)
+        rows.append(row | (memory if way == "asc_jax" else {}) | {"seconds": times[way]})
+    return rows

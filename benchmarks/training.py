@@ -1,0 +1,181 @@
+"""A training step to measure: asc_jax's own, on a synthetic pool."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asc_jax import models
+from asc_jax.augment import Augmentation
+from asc_jax.data import batches
+from asc_jax.data.folds import Split
+from asc_jax.data.pool import Pool, log_mels
+from asc_jax.frontend import FrontendConfig
+from asc_jax.models.summary import summarise
+from asc_jax.train import classifier, parallel
+from asc_jax.train.optimizer import make_optimizer
+
+N_CLASSES = 10
+LEARNING_RATE = 1e-3
+
+RESNET50 = {"name": "resnet", "stage_sizes": (3, 4, 6, 3), "se_ratio": 0}
+SE_RESNET50 = RESNET50 | {"se_ratio": 16}
+SE_RESNET152 = RESNET50 | {"stage_sizes": (3, 8, 36, 3), "se_ratio": 16}
+TINY = {"name": "resnet", "stage_sizes": (1, 1), "stage_strides": (1, 2), "width": 8, "se_ratio": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much a training step has to do.
+
+    Attributes:
+      folds: F.
+      batch: clips per step and fold B.
+      n_frames: frames of a clip N.
+      n_mels: mel bands M.
+    """
+
+    folds: int = 4
+    batch: int = 16
+    n_frames: int = 500
+    n_mels: int = 40
+
+
+QUICK = Size(folds=2, batch=4, n_frames=40, n_mels=16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A compiled training step and its arguments.
+
+    Attributes:
+      train: (state, pool, clips (F, 1, B, 2)) -> state, metrics (F, 1). Consumes the state.
+      state: of all folds, on the devices.
+      pool: on the devices.
+      clips: (F, steps, B, 2), indices of an epoch's batches.
+      flops: floating-point operations of one step, all folds.
+      seconds: that the phases of the preparation took, by name.
+    """
+
+    train: Callable
+    state: classifier.ClassifierState
+    pool: Pool
+    clips: np.ndarray
+    flops: float
+    seconds: Mapping[str, float]
+
+
+def prepare(model: Mapping, size: Size, *, dtype: str = "float32", n_clips: int = 256) -> Prepared:
+    """Builds and compiles the training step of a network.
+
+    Args:
+      model: its config.
+      size: of the step.
+      dtype: of the network's computation.
+      n_clips: clips of the pool; every fold trains on the share of the other folds.
+
+    Returns:
+      All that the step needs.
+    """
+    seconds, clock = {}, _stopwatch()
+    network = build(model, dtype)
+    optimizer = make_optimizer(
+        name="adam", lr=LEARNING_RATE, schedule="constant", n_steps=1, weight_decay=0, clip_norm=0
+    )
+    splits = make_splits(size.folds, n_clips)
+    mesh = parallel.make_mesh(size.folds, size.batch)
+    pool = parallel.put(make_pool(size, n_clips), mesh, parallel.SHARED)
+    features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
+    state = classifier.init_state(network, optimizer, splits, pool, seed=0, **features)
+    state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
+    clips = batches.epoch_indices(
+        splits,
+        seed=0,
+        epoch=0,
+        n_steps=batches.steps_per_epoch(splits, size.batch),
+        batch_size=size.batch,
+    )
+    seconds["initial state"] = clock()
+
+    steps = classifier.compile_steps(
+        mesh,
+        network,
+        optimizer,
+        features=functools.partial(log_mels, **features),
+        augmentation=Augmentation(),
+        label_smoothing=0.0,
+    )
+    lowered = steps.train.trace(state, pool, clips[:, :1]).lower()
+    seconds["trace and lower"] = clock()
+    train = lowered.compile()
+    seconds["compile or load"] = clock()
+    flops = step_flops(model, size)
+    return Prepared(train, state, pool, clips, flops, seconds)
+
+
+def stepper(prepared: Prepared) -> Callable[[], None]:
+    """A function that does the next training step; it takes the state, so make only one."""
+    state, clips = prepared.state, prepared.clips[:, :1]
+
+    def step():
+        nonlocal state
+        state, metrics = prepared.train(state, prepared.pool, clips)
+        jax.block_until_ready((state, metrics))
+
+    return step
+
+
+def compile_seconds(prepared: Prepared) -> float:
+    """Tracing, lowering and compiling the step."""
+    return prepared.seconds["trace and lower"] + prepared.seconds["compile or load"]
+
+
+def build(model: Mapping, dtype: str = "float32"):
+    """The network of a config, as training makes it."""
+    # Out of JSON, tuples come as lists, which a module cannot hash.
+    model = {key: tuple(v) if isinstance(v, list) else v for key, v in model.items()}
+    return models.build(model, N_CLASSES, axis_name=parallel.DATA, dtype=jnp.dtype(dtype))
+
+
+def step_flops(model: Mapping, size: Size) -> float:
+    """Of a training step: forward, gradient by input, gradient by kernel, two per MAC."""
+    macs = summarise(build(model), size.n_frames, size.n_mels).macs
+    return 3.0 * 2 * macs * size.folds * size.batch
+
+
+def make_splits(n_folds: int, n_clips: int) -> tuple[Split, ...]:
+    """Every fold holds out another share of the clips; a single fold holds out a quarter."""
+    none = np.zeros(0, np.int32)
+    clips = np.arange(n_clips, dtype=np.int32)
+    held_out = [clips[fold :: max(n_folds, 4)] for fold in range(n_folds)]
+    return tuple(
+        Split(fold, np.setdiff1d(clips, out), none, out) for fold, out in enumerate(held_out, 1)
+    )
+
+
+def make_pool(size: Size, n_clips: int) -> Pool:
+    """Noise in the shape of log-mels, on the host."""
+    rng = np.random.default_rng(0)
+    shape = (n_clips, size.n_frames, size.n_mels)
+    return Pool(
+        values=rng.integers(-30_000, 30_000, shape, dtype=np.int16),
+        scale=np.full(n_clips, 1e-4, np.float32),
+        offset=np.zeros(n_clips, np.float32),
+        targets=rng.integers(0, N_CLASSES, n_clips, dtype=np.int32),
+    )
+
+
+def _stopwatch() -> Callable[[], float]:
+    """A function that gives the seconds since its last call."""
+    last = time.perf_counter()
+
+    def lap() -> float:
+        nonlocal last
+        before, last = last, time.perf_counter()
+        return last - before
+
+    return lap
