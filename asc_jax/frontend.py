@@ -129,21 +129,32 @@ def stft(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
 
 
 def _frames(waveform: jax.Array, n_frames: int, length: int, hop: int) -> jax.Array:
-    """(..., T) -> (..., N, length): overlapping frames out of whole hops.
+    """(..., T) -> (..., N, length): overlapping frames.
 
-    Slices and one concatenation instead of a gather: both directions of it are plain
-    copies on every platform.
+    A gather on a CPU; elsewhere slices of whole hops, of which both directions are plain
+    copies. XLA's CPU code for the latter takes five times as long: docs/performance.md.
     """
-    hops_per_frame = -(-length // hop)
-    n_hops = n_frames - 1 + hops_per_frame
-    surplus = n_hops * hop - waveform.shape[-1]
-    ends = [(0, 0)] * (waveform.ndim - 1) + [(0, max(surplus, 0))]
-    hops = jnp.pad(waveform, ends)[..., : n_hops * hop]
-    hops = hops.reshape(*waveform.shape[:-1], n_hops, hop)
-    frames = jnp.concatenate(
-        [hops[..., i : i + n_frames, :] for i in range(hops_per_frame)], axis=-1
-    )
-    return frames[..., :length]
+
+    def by_gather(waveform):
+        starts = hop * jnp.arange(n_frames)
+        frame = lambda row, start: jax.lax.dynamic_slice(row, (start,), (length,))
+        frames = jax.vmap(jax.vmap(frame, (None, 0)), (0, None))
+        rows = waveform.reshape(-1, waveform.shape[-1])
+        return frames(rows, starts).reshape(*waveform.shape[:-1], n_frames, length)
+
+    def by_hops(waveform):
+        hops_per_frame = -(-length // hop)
+        n_hops = n_frames - 1 + hops_per_frame
+        surplus = n_hops * hop - waveform.shape[-1]
+        ends = [(0, 0)] * (waveform.ndim - 1) + [(0, max(surplus, 0))]
+        hops = jnp.pad(waveform, ends)[..., : n_hops * hop]
+        hops = hops.reshape(*waveform.shape[:-1], n_hops, hop)
+        frames = jnp.concatenate(
+            [hops[..., i : i + n_frames, :] for i in range(hops_per_frame)], axis=-1
+        )
+        return frames[..., :length]
+
+    return jax.lax.platform_dependent(waveform, cpu=by_gather, default=by_hops)
 
 
 def _window(cfg: FrontendConfig) -> np.ndarray:
@@ -213,7 +224,10 @@ def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     if cfg.power != 2:
         # The gradient of x ** 0.5 at 0 is infinite; digital silence has many zeros.
         silent = power == 0
-        power = jnp.where(silent, 0, jnp.where(silent, 1, power) ** (cfg.power / 2))
+        power = jnp.where(silent, 1, power)
+        # A square root is many times faster than a power.
+        power = jnp.sqrt(power) if cfg.power == 1 else power ** (cfg.power / 2)
+        power = jnp.where(silent, 0, power)
     # float32 products may otherwise run as TF32 on a GPU, as bfloat16 on a TPU.
     mel = jnp.matmul(power, mel_filterbank(cfg), precision="highest")
     return jnp.log(mel + cfg.log_floor)

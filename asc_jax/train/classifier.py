@@ -22,6 +22,7 @@ from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.initial_values import initial_variables
 from asc_jax.train.losses import cross_entropy
+from asc_jax.train.optimizer import zero_state
 from asc_jax.train.parallel import (
     DATA,
     PER_EXAMPLE,
@@ -107,7 +108,7 @@ def init_state(
                 step=np.zeros((), np.int32),
                 params=variables["params"],
                 batch_stats=variables["batch_stats"],
-                opt_state=optimizer.init(variables["params"]),
+                opt_state=zero_state(optimizer, variables["params"]),
                 key_data=jax.random.key_data(key),
                 band_mean=mean,
                 band_std=std,
