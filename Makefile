@@ -39,12 +39,12 @@ format: .venv/.installed-test
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ .venv/.installed
 
-# New pins. CUDA packages are left to the extras that ask for them.
+# New pins, names and versions only. CUDA packages are left to the extras that ask for them.
 constraints: .venv/.installed
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --upgrade \
-	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url --quiet \
-	    | grep -vE '^(nvidia|cuda|triton)' > constraints.txt
+	    --python-version 3.11 --no-header --no-annotate --quiet \
+	    | grep -vE '^(nvidia|cuda|triton|--)' > constraints.txt
 
 clean:
 	rm -rf build runs/demo .venv

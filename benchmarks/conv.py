@@ -91,13 +91,12 @@ def measure_one(name: str, shape, batch: int, dtype: str, limit: float, *, quick
         "unrolled, default options": _blocking(jax.jit(unrolled), apart),
     }
     absent = {}
-    torch_conv = measure.peer("torch_conv", needs="torch")
-    if torch_conv is None:
-        absent["PyTorch"] = measure.NOT_INSTALLED
-    elif (device := torch_conv.device(jax.default_backend())) is None:
-        absent["PyTorch"] = "no such device"
+    peer = measure.torch_peer("torch_conv")
+    if isinstance(peer, str):
+        absent["PyTorch"] = peer
     else:
-        calls["PyTorch"] = torch_conv.contraction(name, host, dtype, device)
+        module, device = peer
+        calls["PyTorch"] = module.contraction(name, host, dtype, device)
 
     times = measure.alternate(calls, 1 if quick else ROUNDS)
     slow = {"grouped": _blocking(grouped, *arrays)}

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import pathlib
 import tempfile
 from collections.abc import Iterable
@@ -77,12 +78,11 @@ def from_waveforms(n_clips: int, seconds: int, rounds: int) -> list[dict]:
         absent["librosa"] = measure.NOT_INSTALLED
     else:
         calls["librosa"] = lambda: [librosa_log_mel(waveform) for waveform in waveforms]
-    torch_resnet = measure.peer("torch_resnet", needs="torch")  # its devices and threads
-    if torch_resnet is None:
-        absent["PyTorch"] = measure.NOT_INSTALLED
-    elif (device := torch_resnet.device(jax.default_backend())) is None:
-        absent["PyTorch"] = "no such device"
+    peer = measure.torch_peer("torch_resnet")
+    if isinstance(peer, str):
+        absent["PyTorch"] = peer
     else:
+        _, device = peer
         calls["PyTorch"] = _torch(waveforms, device)
     return rows("waveforms to log-mels", calls, absent, n_clips, rounds)
 
@@ -158,6 +158,7 @@ def _torch(waveforms: np.ndarray, device: str):
     """A function that computes all log-mels (B, N, M) with PyTorch."""
     import torch
 
+    torch.set_num_threads(os.cpu_count() or 1)
     samples = torch.tensor(waveforms, device=device)
     filters = torch.tensor(mel_filterbank(CONFIG), device=device)
     window = torch.hamming_window(CONFIG.win_length, device=device)  # periodic, 0.54

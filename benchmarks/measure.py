@@ -55,11 +55,16 @@ def milliseconds(seconds: float | str) -> float | str:
     return 1e3 * seconds if isinstance(seconds, float) else seconds
 
 
-def peer(module: str, needs: str) -> ModuleType | None:
-    """A module of this package that needs a library, or None where that is not installed."""
-    if importlib.util.find_spec(needs) is None:
-        return None
-    return importlib.import_module(f"benchmarks.{module}")
+def torch_peer(module: str) -> tuple[ModuleType, str] | str:
+    """A module of this package that needs PyTorch, and PyTorch's device; or why there is none."""
+    if importlib.util.find_spec("torch") is None:
+        return NOT_INSTALLED
+    from benchmarks import torch_resnet
+
+    device = torch_resnet.device(jax.default_backend())
+    if device is None:
+        return "no such device"
+    return importlib.import_module(f"benchmarks.{module}"), device
 
 
 @functools.cache

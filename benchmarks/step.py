@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import jax
-
 from benchmarks import measure, plain_flax, training
 
 NETWORKS = {"ResNet(50)-rev": training.RESNET50, "SE-ResNet(152)-rev": training.SE_RESNET152}
@@ -44,13 +42,12 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
     compiling = {"asc_jax": training.compile_seconds(together)}
     absent = {}
 
-    torch_resnet = measure.peer("torch_resnet", needs="torch")
-    if torch_resnet is None:
-        absent["PyTorch"] = measure.NOT_INSTALLED
-    elif (device := torch_resnet.device(jax.default_backend())) is None:
-        absent["PyTorch"] = "no such device"
+    peer = measure.torch_peer("torch_resnet")
+    if isinstance(peer, str):
+        absent["PyTorch"] = peer
     else:
-        calls["PyTorch"] = torch_resnet.torch_step(model, size, dtype, device)
+        module, device = peer
+        calls["PyTorch"] = module.torch_step(model, size, dtype, device)
     if name in PLAIN_FLAX:
         plain = plain_flax.stepper(model, size, dtype)
         calls["plain flax"], compiling["plain flax"] = plain

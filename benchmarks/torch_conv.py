@@ -1,15 +1,12 @@
 """A 3x3 convolution and its gradients in PyTorch, folds one after the other."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_input, conv2d_weight
-
-from benchmarks.torch_resnet import device
-
-__all__ = ["contraction", "device"]
 
 CONTRACTIONS = {
     "forward": lambda x, kernel, dy: conv2d(x, kernel, padding=1),
@@ -29,6 +26,7 @@ def contraction(
       dtype: of the computation.
       device: "cpu", in PyTorch's own layout, or "cuda", channels last.
     """
+    torch.set_num_threads(os.cpu_count() or 1)
     layout = torch.channels_last if device == "cuda" else torch.contiguous_format
     torch.backends.cudnn.benchmark = True
     x, kernel, dy = arrays

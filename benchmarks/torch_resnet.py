@@ -4,14 +4,12 @@ Only post-activation basic blocks. Modules have asc_jax's names.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from benchmarks import training
-
-torch.set_num_threads(os.cpu_count() or 1)
 
 
 class SqueezeExcite(nn.Module):
@@ -53,7 +51,14 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """ResNet-rev; arguments as the attributes of `asc_jax.models.resnet.ResNet`."""
 
-    def __init__(self, stage_sizes, stage_strides=(1, 2, 2, 2), width: int = 32, se_ratio: int = 0):
+    def __init__(
+        self,
+        n_classes: int,
+        stage_sizes: Sequence[int],
+        stage_strides: Sequence[int] = (1, 2, 2, 2),
+        width: int = 32,
+        se_ratio: int = 0,
+    ):
         super().__init__()
         self.stem = nn.Conv2d(1, width, 5, 2, padding=2, bias=False)
         self.stem_norm = nn.BatchNorm2d(width)
@@ -64,7 +69,7 @@ class ResNet(nn.Module):
                 stride = stage_strides[stage] if block == 0 else 1
                 self.blocks.append(f"stage{stage + 1}_block{block + 1}")
                 self.add_module(self.blocks[-1], Block(before, channels, stride, se_ratio))
-        self.classifier = nn.Linear(channels, training.N_CLASSES)
+        self.classifier = nn.Linear(channels, n_classes)
 
     def forward(self, log_mel):
         """(B, N, M) -> (B, K) logits."""
@@ -93,8 +98,9 @@ def torch_step(model: Mapping, size: training.Size, dtype: str, device: str) -> 
       dtype: "bfloat16" for automatic mixed precision.
       device: "cpu" or "cuda".
     """
+    torch.set_num_threads(os.cpu_count() or 1)
     attributes = {key: value for key, value in model.items() if key != "name"}
-    networks = [ResNet(**attributes).to(device) for _ in range(size.folds)]
+    networks = [ResNet(training.N_CLASSES, **attributes).to(device) for _ in range(size.folds)]
     on_gpu = device == "cuda"
     if on_gpu:
         torch.set_float32_matmul_precision("high")  # TF32, as JAX multiplies there

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -26,6 +28,7 @@ SHARED = pathlib.Path(__file__).parents[2] / "shared"
 def _present(name: str) -> pathlib.Path:
     folder = SHARED / name
     if not folder.is_dir():
+        # Real recordings have licences of their own and stay out of the project.
         pytest.skip(f"{name} is not beside the checkout (looked in ../shared)")
     return folder
 
@@ -59,3 +62,26 @@ def scenes(tmp_path_factory) -> pathlib.Path:
 def cache_home(tmp_path_factory, monkeypatch):
     """Caches of the tests stay out of the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def mount_disk(tmp_path):
+    """Mounts small file systems: (size) -> folder, and a function that gives it another size."""
+    folder = tmp_path / "disk"
+    mount = lambda options: ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    mounted = []
+
+    def make(size: str):
+        folder.mkdir()
+        if (
+            shutil.which("mount") is None
+            or subprocess.run(mount(f"size={size}"), capture_output=True).returncode
+        ):
+            # A disk that is really full has no stand-in, and mounting one takes root.
+            pytest.skip("mounting a small file system takes rights that this user lacks")
+        mounted.append(folder)
+        return folder, lambda size: subprocess.run(mount(f"remount,size={size}"), check=True)
+
+    yield make
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)

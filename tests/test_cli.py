@@ -323,27 +323,14 @@ def test_all_bad_files_are_listed_before_training(environment, scenes, tmp_path)
     assert not workdir.exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 200 kB, and a way to make it larger."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    grow = ["mount", "-o", "remount,size=50m", str(folder)]
-    yield folder, lambda: subprocess.run(grow, check=True)
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_is_one_line_and_the_run_goes_on(environment, trained, scenes, small_disk):
-    disk, grow = small_disk
+def test_a_full_disk_is_one_line_and_the_run_goes_on(environment, trained, scenes, mount_disk):
+    disk, resize = mount_disk("200k")
     workdir = disk / "run"
     status, _, err = asc_jax(environment, *train_words(scenes, workdir))
     assert status == 2, err
     (line,) = [line for line in err.splitlines() if "no space left" in line]
     assert line.startswith(str(workdir)) and "run the same command to go on" in line
-    grow()
+    resize("50m")
     status, _, err = asc_jax(environment, *train_words(scenes, workdir))
     assert status == 0, err
     assert final_leaves(workdir) == final_leaves(trained)

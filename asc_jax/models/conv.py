@@ -50,6 +50,7 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision=None,
     preferred_element_type=None,
+    in_loop: bool = False,
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`, fast under a `vmap` that maps the kernel too.
 
@@ -68,6 +69,8 @@ def conv_general_dilated(
       batch_group_count: groups of the batch.
       precision: of the products.
       preferred_element_type: of the accumulator.
+      in_loop: the call stands in a loop over depth, where XLA's convolutions are many times
+        slower on a CPU: matrix products wherever they can be.
 
     Returns:
       The output, e.g. (B, H', W', C_out).
@@ -97,7 +100,7 @@ def conv_general_dilated(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    on_cpu = _matrix_products(lhs, rhs, options)
+    on_cpu = _matrix_products(lhs, rhs, options, in_loop)
     forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), on_cpu)
     return forward(lhs, rhs)
 
@@ -160,8 +163,8 @@ def _lower(contract: Callable, products: Callable | None) -> Callable:
     return lambda a, b: jax.lax.platform_dependent(a, b, cpu=in_float32, default=contract)
 
 
-def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
-    """The contractions that are faster on a CPU as matrix products, or in a loop there.
+def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, in_loop: bool) -> Products:
+    """The contractions that are faster on a CPU as matrix products.
 
     Which ones was measured: docs/performance.md.
     """
@@ -180,10 +183,9 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
     geometry = rhs.shape[:2], options["padding"]
     if geometry == ((1, 1), ((0, 0), (0, 0))):
         return POINTWISE
-    # Many rows of few channels are slower as products; the networks have such maps in their
-    # first stage only, which is no loop.
-    few_rows = lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32
-    if geometry == ((3, 3), ((1, 1), (1, 1))) and lhs.shape[1] >= winograd.TILE and few_rows:
+    # Many rows of few channels are slower as products, but not in a loop.
+    pays = in_loop or lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32
+    if geometry == ((3, 3), ((1, 1), (1, 1))) and pays:
         return Products(winograd.forward, winograd.lhs_gradient, winograd.rhs_gradient)
     return Products()
 

@@ -23,7 +23,6 @@ HEADS = ("average", "max", "average_max")
 Conv = functools.partial(
     nn.Conv,
     use_bias=False,  # batch normalisation follows and has one
-    conv_general_dilated=conv_general_dilated,
     kernel_init=nn.initializers.he_normal(),
 )
 Dense = functools.partial(nn.Dense, kernel_init=nn.initializers.he_normal())
@@ -93,7 +92,7 @@ class ResNet(nn.Module):
         for run in self.runs():
             block = functools.partial(ResidualBlock, **run.attributes, norm=norm, dtype=self.dtype)
             if run in self.loops:
-                x = repeat(block(name=run.name), x, len(run.names))
+                x = repeat(block(in_loop=True, name=run.name), x, len(run.names))
             else:
                 for name in run.names:
                     x = block(name=name)(x)
@@ -149,7 +148,8 @@ class ResidualBlock(nn.Module):
       channels: of the block's 3x3 convolutions.
       stride: of its first 3x3 convolution.
       kernels: sizes of its convolutions, (3, 3) or (1, 3, 1) unless limited.
-      block: and all that follow: see `ResNet`.
+      in_loop: whether it is one of several in a loop.
+      block: and all others: see `ResNet`.
 
     Source: report Fig. 2(b) and 2(c).
     """
@@ -163,6 +163,7 @@ class ResidualBlock(nn.Module):
     se_ratio: int
     norm: type[nn.Module]
     dtype: jnp.dtype
+    in_loop: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -177,7 +178,9 @@ class ResidualBlock(nn.Module):
         for i, (width, kernel, stride) in enumerate(
             zip(widths, self.kernels, strides, strict=True), start=1
         ):
-            conv = same_conv(width, kernel, stride, self.dtype, name=f"conv{i}")
+            conv = same_conv(
+                width, kernel, stride, self.dtype, in_loop=self.in_loop, name=f"conv{i}"
+            )
             norm = self.norm(name=f"norm{i}")
             if pre:
                 y = nn.relu(norm(y))
@@ -205,8 +208,16 @@ class ResidualBlock(nn.Module):
         return self.norm(name="projection_norm")(x) if normalise else x
 
 
-def same_conv(width: int, kernel: int, stride: int, dtype, name: str) -> nn.Module:
+def same_conv(
+    width: int, kernel: int, stride: int, dtype, *, name: str, in_loop: bool = False
+) -> nn.Module:
     """A square convolution, zero-padded alike on both sides (as PyTorch does it)."""
     return Conv(
-        width, (kernel, kernel), (stride, stride), padding=kernel // 2, dtype=dtype, name=name
+        width,
+        (kernel, kernel),
+        (stride, stride),
+        padding=kernel // 2,
+        dtype=dtype,
+        conv_general_dilated=functools.partial(conv_general_dilated, in_loop=in_loop),
+        name=name,
     )

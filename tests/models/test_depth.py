@@ -55,6 +55,24 @@ def test_a_loop_equals_its_blocks():
     assert_close(gradients(network, stacked, x), expected)
 
 
+def test_a_loop_over_large_maps_holds_no_convolution():
+    """XLA's convolutions are many times slower in a loop on a CPU: none may be left there."""
+    network = ResNet(n_classes=3, stage_sizes=(5,), stage_strides=(1,), width=4)
+    assert [len(run.names) for run in network.loops] == [5]
+    variables = initial_variables(network, (2, 33, 48), seed=0, fold=0)  # maps of 12 rows
+    x = jnp.zeros((2, 33, 48))
+    text = jax.jit(lambda v, x: gradients_text(network, v, x)).lower(variables, x).as_text()
+    assert text.count("stablehlo.convolution") == 2  # the stem's, and its gradient by the kernel
+
+
+def gradients_text(network: ResNet, variables: dict, x):
+    def loss(params):
+        variables_now = {**variables, "params": params}
+        return network.apply(variables_now, x, train=True, mutable=["batch_stats"])[0].sum()
+
+    return jax.grad(loss)(variables["params"])
+
+
 def test_blocks_of_other_kernels_or_shapes_are_runs_of_their_own():
     runs = ResNet(
         n_classes=3, stage_sizes=(3, 8), stage_strides=(1, 2), max_receptive_field=60
@@ -79,7 +97,8 @@ def test_every_fast_path_equals_plain_flax(monkeypatch):
     (loss, updated), grads = gradients(fast, depth.stack(variables, fast.loops), x)
 
     monkeypatch.setattr(resnet, "BatchNorm", nn.BatchNorm)
-    monkeypatch.setattr(resnet, "Conv", functools.partial(nn.Conv, use_bias=False))
+    plain_conv = lambda *args, in_loop, **options: jax.lax.conv_general_dilated(*args, **options)
+    monkeypatch.setattr(resnet, "conv_general_dilated", plain_conv)
     monkeypatch.setattr(
         resnet, "max_pool", lambda x: nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
     )

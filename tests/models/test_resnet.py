@@ -235,67 +235,13 @@ def test_a_limit_beyond_the_field_changes_nothing():
 
 
 def torch_twin(network: ResNet, variables: dict):
-    """The same network in PyTorch, written anew, with the same weights.
-
-    Its modules have the names of the flax modules; only post-activation basic blocks.
-    """
+    """The network in PyTorch with the same weights; modules have the same names."""
     torch = pytest.importorskip("torch")
+    from benchmarks.torch_resnet import ResNet as TorchResNet
+
     torch.set_num_threads(1)
-    nn = torch.nn
-
-    class SqueezeExcite(nn.Module):
-        def __init__(self, channels, ratio):
-            super().__init__()
-            self.Dense_0 = nn.Linear(channels, channels // ratio)
-            self.Dense_1 = nn.Linear(channels // ratio, channels)
-
-        def forward(self, x):
-            gate = torch.sigmoid(self.Dense_1(torch.relu(self.Dense_0(x.mean((2, 3))))))
-            return x * gate[:, :, None, None]
-
-    class Block(nn.Module):
-        def __init__(self, before, channels, stride, se_ratio):
-            super().__init__()
-            self.conv1 = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
-            self.norm1 = nn.BatchNorm2d(channels)
-            self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-            self.norm2 = nn.BatchNorm2d(channels)
-            self.squeeze_excite = SqueezeExcite(channels, se_ratio) if se_ratio else nn.Identity()
-            self.projects = stride != 1 or before != channels
-            if self.projects:
-                self.projection = nn.Conv2d(before, channels, 1, stride, bias=False)
-                self.projection_norm = nn.BatchNorm2d(channels)
-
-        def forward(self, x):
-            y = torch.relu(self.norm1(self.conv1(x)))
-            y = self.squeeze_excite(self.norm2(self.conv2(y)))
-            return torch.relu(
-                y + (self.projection_norm(self.projection(x)) if self.projects else x)
-            )
-
-    class Twin(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = nn.Conv2d(1, network.width, 5, 2, padding=2, bias=False)
-            self.stem_norm = nn.BatchNorm2d(network.width)
-            self.blocks, channels = [], network.width
-            for stage, n_blocks in enumerate(network.stage_sizes):
-                for block in range(n_blocks):
-                    before, channels = channels, network.width * 2**stage
-                    stride = network.stage_strides[stage] if block == 0 else 1
-                    self.blocks.append(f"stage{stage + 1}_block{block + 1}")
-                    module = Block(before, channels, stride, network.se_ratio)
-                    self.add_module(self.blocks[-1], module)
-            self.classifier = nn.Linear(channels, network.n_classes)
-
-        def forward(self, log_mel):  # (B, N, M)
-            x = torch.relu(self.stem_norm(self.stem(log_mel.transpose(1, 2)[:, None])))
-            x = nn.functional.max_pool2d(x, 3, 2, padding=1)
-            for name in self.blocks:
-                x = getattr(self, name)(x)
-            return self.classifier(x.mean((2, 3)))
-
-    twin = Twin().eval()
+    attributes = ("n_classes", "stage_sizes", "stage_strides", "width", "se_ratio")
+    twin = TorchResNet(**{name: getattr(network, name) for name in attributes}).eval()
     names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     state = {}
     for (_, *path), leaf in jax.tree_util.tree_leaves_with_path(variables):
