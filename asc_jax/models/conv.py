@@ -1,7 +1,7 @@
 """The one convolution that every network here uses, made for a fold axis on the kernel.
 
 `vmap` over folds gives every fold its own kernel. XLA then has one grouped convolution to
-do, which on a CPU costs up to twice what the separate convolutions do. This one has the
+do, which on a CPU costs about twice what the separate convolutions do. This one has the
 meaning of `jax.lax.conv_general_dilated` and decides itself what a fold axis becomes:
 see `_map_over_folds`.
 
