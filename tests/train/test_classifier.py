@@ -27,13 +27,29 @@ EVERYTHING = Augmentation(
 FEATURES = functools.partial(log_mels, frontend=FrontendConfig(n_mels=16), n_frames=0)
 
 
-def trained(pool, splits, model, *, n_steps, devices, augmentation=EVERYTHING, per_call=1, lr=1e-2):
+# Adam divides a gradient by its own size: where the gradient is 0 but for rounding it would walk
+# on the rounding. Two ways of computing one trajectory are compared with a linear optimizer.
+LINEAR = "sgd"
+
+
+def trained(
+    pool,
+    splits,
+    model,
+    *,
+    n_steps,
+    devices,
+    augmentation=EVERYTHING,
+    per_call=1,
+    lr=1e-2,
+    name="adam",
+):
     """The state after some steps, the losses (F, steps) and the compiled steps."""
     n_devices = jax.devices()[:devices]
     mesh = parallel.make_mesh(len(splits), 8, n_devices)
     network = models.build(model, 3, axis_name=parallel.DATA)
     optimizer = make_optimizer(
-        name="adam", lr=lr, schedule="cosine", n_steps=100, weight_decay=0.01, clip_norm=1.0
+        name=name, lr=lr, schedule="cosine", n_steps=100, weight_decay=0.01, clip_norm=1.0
     )
     state = classifier.init_state(
         network, optimizer, splits, pool, seed=7, frontend=FrontendConfig(n_mels=16), n_frames=0
@@ -65,24 +81,33 @@ def test_a_fold_in_the_program_equals_that_fold_alone(
     small_pool, small_splits, small_model, augmentation
 ):
     train = functools.partial(
-        trained, small_pool, model=small_model, n_steps=4, devices=1, augmentation=augmentation
+        trained,
+        small_pool,
+        model=small_model,
+        n_steps=4,
+        devices=1,
+        augmentation=augmentation,
+        name=LINEAR,
     )
     together, losses, _ = train(splits=small_splits)
     alone, alone_losses, _ = train(splits=small_splits[2:3])
     np.testing.assert_allclose(losses[2:3], alone_losses, rtol=1e-5)
     third = jax.tree.map(lambda leaf: leaf[2:3], together)
-    assert_close(third.params, alone.params, rtol=1e-3, atol=1e-5)
+    assert_close(third.params, alone.params, rtol=1e-4, atol=1e-6)
     assert_close(third.batch_stats, alone.batch_stats, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(third.key_data, alone.key_data)
 
 
 @pytest.mark.parametrize("devices", [2, 8])
 def test_sharded_equals_unsharded(small_pool, small_splits, small_model, devices):
-    train = functools.partial(trained, small_pool, small_splits, small_model, n_steps=3)
+    train = functools.partial(
+        trained, small_pool, small_splits, small_model, n_steps=3, name=LINEAR
+    )
     one, one_losses, _ = train(devices=1)
     many, many_losses, (_, _, mesh) = train(devices=devices)
     assert mesh.devices.size == devices
     np.testing.assert_allclose(one_losses, many_losses, rtol=1e-5)
+    # Sums over two shards round differently, and a ReLU near 0 may then fall to its other side.
     assert_close(one.params, many.params, rtol=2e-3, atol=2e-5)
     assert_close(one.batch_stats, many.batch_stats, rtol=1e-3, atol=1e-5)
 
@@ -96,11 +121,13 @@ def test_data_shards_alone_equal_unsharded(small_pool, small_splits, small_model
 
 
 def test_several_steps_per_call_equal_single_steps(small_pool, small_splits, small_model):
-    train = functools.partial(trained, small_pool, small_splits, small_model, n_steps=4, devices=1)
+    train = functools.partial(
+        trained, small_pool, small_splits, small_model, n_steps=4, devices=1, name=LINEAR
+    )
     single, single_losses, _ = train()
     scanned, scanned_losses, _ = train(per_call=4)
     np.testing.assert_allclose(single_losses, scanned_losses, rtol=1e-5)
-    assert_close(single.params, scanned.params, rtol=1e-3, atol=1e-5)
+    assert_close(single.params, scanned.params, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits, small_model):
