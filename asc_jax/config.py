@@ -1,135 +1,18 @@
 """Configs: loading a file, overriding its fields, and refusing values that no run can have."""
 
 import ast
-import dataclasses
 import difflib
 import importlib.util
 import json
-import math
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import ml_collections
 
-from asc_jax import ensemble, models
-from asc_jax.data import folds, pool
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_filterbank
-from asc_jax.models import resnet
-from asc_jax.train import optimizer
-
-SELECTIONS = ("last", "inner")
-PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
-
-# A rule returns what a value must be, or None if it is.
-Rule = Callable[[object], str | None]
-
-
-def _number(low: float, high: float = math.inf) -> Rule:
-    def rule(value):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if fits and math.isfinite(value) and low <= value <= high:
-            return None
-        return f"a number of at least {low:g}" + (f", at most {high:g}" if high < math.inf else "")
-
-    return rule
-
-
-def _positive(value) -> str | None:
-    return None if _number(0)(value) is None and value > 0 else "a finite number above 0"
-
-
-def _integer(low: int, high: float = math.inf) -> Rule:
-    def rule(value):
-        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        most = f", at most {high}" if high < math.inf else ""
-        return None if fits else f"a whole number of at least {low}{most}"
-
-    return rule
-
-
-def _integers(value) -> str | None:
-    fits = isinstance(value, tuple) and value and all(_integer(1)(v) is None for v in value)
-    return None if fits else "a tuple of whole numbers of at least 1"
-
-
-def _choice(choices: Sequence[str]) -> Rule:
-    return lambda value: None if value in tuple(choices) else "one of " + ", ".join(choices)
-
-
-def _text(value) -> str | None:
-    return None if isinstance(value, str) else "text"
-
-
-def _flag(value) -> str | None:
-    return None if isinstance(value, bool) else "True or False"
-
-
-MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
-    "resnet": {
-        "stage_sizes": _integers,
-        "stage_strides": _integers,
-        "width": _integer(1),
-        "block": _choice(resnet.BLOCKS),
-        "order": _choice(resnet.ORDERS),
-        "shortcut": _choice(resnet.SHORTCUTS),
-        "se_ratio": _integer(0),
-        "max_receptive_field": _integer(0),
-        "head": _choice(resnet.HEADS),
-    },
-    "baseline": {"dropout_rate": _number(0, 0.99)},
-}
-
-RULES: Mapping[str, Rule] = {
-    "title": _text,
-    "seed": _integer(0, 2**32 - 1),  # JAX drops what is above
-    "data.root": _text,
-    "data.leaderboard_root": _text,
-    "data.evaluation_root": _text,
-    "data.clip_seconds": _positive,
-    "data.n_frames": _integer(0),
-    "data.channels": _integer(0),
-    "data.fit_length": _flag,
-    "data.pool": _choice(pool.KINDS),
-    "data.cache_dir": _text,
-    "data.workers": _integer(0),
-    # Ranges and choices of these are FrontendConfig's own.
-    **{
-        f"frontend.{field.name}": {int: _integer(0), float: _number(0), str: _text, bool: _flag}[
-            field.type
-        ]
-        for field in dataclasses.fields(FrontendConfig)
-    },
-    "frontend.sr": _integer(1000, 768_000),
-    "folds.kind": _choice(folds.KINDS),
-    "folds.n_folds": _integer(1),
-    "folds.seed": _integer(0),
-    "folds.test_fold": _integer(0),
-    "folds.inner_fraction": _number(0, 0.5),
-    "model.name": _choice(models.NETWORKS),
-    "optimizer.name": _choice(optimizer.OPTIMIZERS),
-    "optimizer.lr": _positive,
-    "optimizer.schedule": _choice(optimizer.SCHEDULES),
-    "optimizer.weight_decay": _number(0),
-    "optimizer.clip_norm": _number(0),
-    "train.epochs": _integer(1),
-    "train.batch_size": _integer(1),
-    "train.precision": _choice(PRECISIONS),
-    "train.label_smoothing": _number(0, 0.99),
-    "train.selection": _choice(SELECTIONS),
-    "train.select_after": _integer(0),
-    "train.steps_per_call": _integer(1),
-    "train.keep_checkpoints": _integer(1),
-    "augment.mixup_alpha": _number(0),
-    "augment.time_roll": _number(0, 1),
-    "augment.time_masks": _integer(0),
-    "augment.time_mask_frames": _integer(0),
-    "augment.mel_masks": _integer(0),
-    "augment.mel_mask_bands": _integer(0),
-    "ensemble.rule": _choice(ensemble.RULES),
-    "ensemble.decision": _choice(ensemble.DECISIONS),
-}
+from asc_jax.rules import MODEL_RULES, RULES
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:

@@ -10,8 +10,6 @@ import pytest
 
 from asc_jax import models
 from asc_jax.config import (
-    MODEL_RULES,
-    RULES,
     check_config,
     flatten,
     from_json,
@@ -21,6 +19,7 @@ from asc_jax.config import (
 )
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.rules import MODEL_RULES, RULES
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # `default` has every field but a network's; it is there to be built upon.
