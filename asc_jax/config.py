@@ -6,21 +6,108 @@ import importlib.util
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_filterbank
-from asc_jax.rules import MODEL_RULES, RULES
+from asc_jax.rules import MODEL_RULES, RULES, Rule
+
+# What refuses a config of one kind: of (config, source). A classifier's is `check_config`.
+Check = Callable[[Mapping, str], None]
+
+# Fields that name a folder.
+_FOLDERS = ("data.root", "data.leaderboard_root", "data.evaluation_root")
 
 
-def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
+def check_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a classifier's config that no run can have.
+
+    Args:
+      config: nested mappings.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field, its value and what it must be.
+    """
+    flat = flatten(config)
+    if "model.name" not in flat:
+        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
+    if expected := RULES["model.name"](flat["model.name"]):
+        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
+    model_rules = MODEL_RULES[flat["model.name"]]
+    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
+    check_fields(flat, rules, source)
+    _check_together(flat, source)
+    _check_frontend(config, source)
+
+
+def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
+    """Refuses a field too many or too few, or an impossible value, in a config of any kind.
+
+    Args:
+      flat: from `flatten`.
+      rules: one per field that the config must have.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field, its value and what it must be.
+    """
+    for field, value in flat.items():
+        if field not in rules:
+            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
+        if expected := rules[field](value):
+            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
+    for field in rules:
+        if field not in flat:
+            raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
+
+
+def _check_frontend(config: Mapping, source: str) -> None:
+    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
+    frontend = frontend_config(config)
+    seconds = config["data"]["clip_seconds"]
+    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
+        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
+    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
+    if empty:
+        raise InputError(
+            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
+            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
+        )
+
+
+def _check_together(flat: Mapping, source: str) -> None:
+    """What one field demands of another."""
+    if flat["model.name"] == "resnet":
+        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
+        if len(sizes) != len(strides):
+            raise InputError(
+                f"{source}: model.stage_strides={strides!r}: must be as long as "
+                f"model.stage_sizes={sizes!r}"
+            )
+    if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
+        raise InputError(
+            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
+            "folds.inner_fraction (0.3, say), or train.selection='last'"
+        )
+    if flat["train.select_after"] >= flat["train.epochs"]:
+        raise InputError(
+            f"{source}: train.select_after={flat['train.select_after']}: must be below "
+            f"train.epochs={flat['train.epochs']}"
+        )
+
+
+def load_config(
+    path: str, overrides: Sequence[str] = (), *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
     """A config file's `get_config()`, with fields overridden, checked.
 
     Args:
       path: the file.
       overrides: "--config.FIELD=VALUE" each.
+      check: of the kind of config that is wanted.
 
     Returns:
       The config, frozen.
@@ -43,7 +130,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
             raise InputError(f"{override}: has no value; write {override}=VALUE")
         with config.ignore_type():  # the rules below say it better
             config.update_from_flattened_dict({field: _parse(text, fields[field])})
-    check_config(config, path)
+    check(config, path)
     return ml_collections.FrozenConfigDict(config)
 
 
@@ -99,70 +186,6 @@ def _near(field: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 
-def check_config(config: Mapping, source: str = "config") -> None:
-    """Refuses a config with a field too many or too few, or with an impossible value.
-
-    Args:
-      config: nested mappings.
-      source: where it came from, for the message.
-
-    Raises:
-      InputError: naming the field, its value and what it must be.
-    """
-    flat = flatten(config)
-    if "model.name" not in flat:
-        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
-    if expected := RULES["model.name"](flat["model.name"]):
-        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
-    model_rules = MODEL_RULES[flat["model.name"]]
-    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
-    for field, value in flat.items():
-        if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
-        if expected := rules[field](value):
-            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
-    for field in rules:
-        if field not in flat:
-            raise InputError(f"{source}: {field} is missing; start from configs/default.py")
-    _check_together(flat, source)
-    _check_frontend(config, source)
-
-
-def _check_frontend(config: Mapping, source: str) -> None:
-    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
-    frontend = frontend_config(config)
-    seconds = config["data"]["clip_seconds"]
-    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
-    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
-    if empty:
-        raise InputError(
-            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
-            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
-        )
-
-
-def _check_together(flat: Mapping, source: str) -> None:
-    """What one field demands of another."""
-    if flat["model.name"] == "resnet":
-        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
-        if len(sizes) != len(strides):
-            raise InputError(
-                f"{source}: model.stage_strides={strides!r}: must be as long as "
-                f"model.stage_sizes={sizes!r}"
-            )
-    if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        raise InputError(
-            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
-            "folds.inner_fraction (0.3, say), or train.selection='last'"
-        )
-    if flat["train.select_after"] >= flat["train.epochs"]:
-        raise InputError(
-            f"{source}: train.select_after={flat['train.select_after']}: must be below "
-            f"train.epochs={flat['train.epochs']}"
-        )
-
-
 def frontend_config(config: Mapping) -> FrontendConfig:
     """The config's `frontend` group as the frontend takes it."""
     return FrontendConfig(**config["frontend"])
@@ -185,14 +208,24 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
     Paths are absolute: a run folder outlives the folder in which its command was typed.
     """
     fields = ml_collections.ConfigDict(config).to_dict()
-    for name in ("root", "leaderboard_root", "evaluation_root"):
-        if fields["data"][name]:
-            fields["data"][name] = str(pathlib.Path(fields["data"][name]).expanduser().absolute())
+    for group, name in (field.split(".") for field in _FOLDERS):
+        if folder := fields.get(group, {}).get(name):
+            fields[group][name] = str(pathlib.Path(folder).expanduser().absolute())
     return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
 
-def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
+def from_json(
+    text: str, source: str, *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
     """The inverse of `to_json`, checked.
+
+    Args:
+      text: the JSON.
+      source: where it came from, for a message.
+      check: of the kind of config that is wanted.
+
+    Returns:
+      The config, frozen.
 
     Raises:
       InputError: the text is no config.
@@ -204,7 +237,7 @@ def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
     if not isinstance(values, dict):
         raise InputError(f"{source}: not a config in JSON; restore or delete it")
     config = ml_collections.ConfigDict(values)
-    check_config(config, source)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 
