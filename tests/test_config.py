@@ -8,11 +8,10 @@ import sys
 import ml_collections
 import pytest
 
-from asc_jax import models
+from asc_jax import models, rules
 from asc_jax.config import (
-    MODEL_RULES,
-    RULES,
     check_config,
+    check_fields,
     flatten,
     from_json,
     frontend_config,
@@ -21,6 +20,7 @@ from asc_jax.config import (
 )
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.rules import MODEL_RULES, RULES
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # `default` has every field but a network's; it is there to be built upon.
@@ -112,9 +112,9 @@ def test_json_and_back(path):
 
 
 def test_every_rule_is_of_a_field_and_every_field_has_a_rule():
-    for name, rules in MODEL_RULES.items():
+    for name, of_network in MODEL_RULES.items():
         attributes = {field.name for field in dataclasses.fields(models.NETWORKS[name])}
-        assert set(rules) <= attributes
+        assert set(of_network) <= attributes
     assert set(MODEL_RULES) == set(models.NETWORKS)
     default = flatten(load()).keys()
     assert {field for field in default if not field.startswith("model.")} == (
@@ -195,6 +195,30 @@ def test_a_field_of_another_network():
     assert "model.block: no such field; model has name, dropout_rate" in refusal(
         "model.name=baseline"
     )
+
+
+def test_a_config_of_another_kind_has_its_own_rules(tmp_path):
+    def check(config, source):
+        check_fields(
+            flatten(config), {"data.root": rules.text, "gan.steps": rules.integer(1)}, source
+        )
+
+    body = (
+        "import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict("
+        "{'data': {'root': 'here'}, 'gan': {'steps': 3}})\n"
+    )
+    path = write(tmp_path, body)
+    config = load_config(path, ["--config.gan.steps=5"], check=check)
+    assert config.gan.steps == 5
+    text = to_json(config)
+    assert json.loads(text)["data"]["root"] == str(pathlib.Path("here").absolute())
+    assert from_json(text, "config.json", check=check).gan.steps == 5
+    with pytest.raises(InputError, match=r"gan\.steps=0: must be a whole number of at least 1"):
+        load_config(path, ["--config.gan.steps=0"], check=check)
+    with pytest.raises(InputError, match=r"gan\.step: no such field; did you mean gan\.steps"):
+        load_config(path, ["--config.gan.step=1"], check=check)
+    with pytest.raises(InputError, match=r"model\.name is missing"):
+        load_config(path)
 
 
 def test_an_override_without_a_value():

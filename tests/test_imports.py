@@ -24,6 +24,7 @@ RANKS = {
     "data.pool": 3,
     "predictions": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
+    "rules": 5,
     "config": 5,
     "run": 6,
     "train.setup": 7,
