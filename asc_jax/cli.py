@@ -81,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     train = add("train", train_command, "train the fold models of a config, or go on with them")
     _add_config(train)
     _add_workdir(train)
+    gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
+    _add_config(gan)
+    _add_workdir(gan)
     summary = add("summary", summary_command, "layers, parameters, MACs and receptive field")
     _add_config(summary)
     evaluate = add("evaluate", evaluate_command, "score a run; write its report and submissions")
@@ -157,6 +160,16 @@ def train_command(args) -> None:
     config = load_config(args.config, args.overrides)
     _start_jax()
     from asc_jax.train.loop import train
+
+    train(config, args.workdir)
+
+
+def gan_command(args) -> None:
+    from asc_jax.config import check_gan_config, load_config
+
+    config = load_config(args.config, args.overrides, check=check_gan_config)
+    _start_jax()
+    from asc_jax.train.gan_loop import train
 
     train(config, args.workdir)
 

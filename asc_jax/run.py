@@ -7,6 +7,9 @@ A run folder belongs to one config. It holds
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
+
+or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
+and listen.html.
 """
 
 import contextlib
@@ -15,10 +18,11 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from asc_jax import models
-from asc_jax.config import flatten, from_json, frontend_config, to_json
+from asc_jax.config import Check, check_config, flatten, from_json, frontend_config, to_json
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
@@ -39,6 +43,8 @@ _FREE_FIELDS = {
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",
+    # Of a GAN: the classifier may have moved, and synthesis comes after training.
+    "gan.classifier",
 }
 
 
@@ -75,14 +81,22 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
                 workdir.rmdir()
 
 
-def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
+def refuse_foreign_folder(
+    workdir: pathlib.Path, config, *, check: Check = check_config
+) -> None:
     """Checks that a run folder is free, or belongs to the config.
+
+    Args:
+      workdir: the run folder.
+      config: checked.
+      check: of configs of its kind.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
     """
     if (workdir / "config.json").exists():
-        theirs, ours = flatten(read_config(workdir)), flatten(config)
+        theirs = flatten(read_config(workdir, check=check))
+        ours = flatten(config)
         for field in sorted(theirs.keys() | ours.keys()):
             if field not in _FREE_FIELDS and theirs.get(field) != ours.get(field):
                 raise InputError(
@@ -105,11 +119,24 @@ def write_run(
     write_splits(workdir / "splits.json", dataset, splits, test)
 
 
-def read_config(workdir: pathlib.Path):
+def with_data(config, data):
+    """A run's config with the places of another config's `data` group, where it names any."""
+    config = ml_collections.ConfigDict(config)
+    config.data.root = data.root or config.data.root
+    config.data.cache_dir = data.cache_dir or config.data.cache_dir
+    config.data.workers = data.workers or config.data.workers
+    return ml_collections.FrozenConfigDict(config)
+
+
+def read_config(workdir: pathlib.Path, *, check: Check = check_config):
     """A run folder's config.
 
+    Args:
+      workdir: the run folder.
+      check: of the kind of config that is wanted.
+
     Raises:
-      InputError: the folder is no run.
+      InputError: the folder is no run of that kind.
     """
     path = workdir / "config.json"
     if not path.is_file():
@@ -118,7 +145,7 @@ def read_config(workdir: pathlib.Path):
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it") from None
-    return from_json(text, str(path))
+    return from_json(text, str(path), check=check)
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
