@@ -21,6 +21,10 @@ RANKS = {
     "models": 2,
     "ensemble": 2,
     "statistics": 2,
+    "bandwidth": 2,
+    "gan_metrics": 2,
+    "screen": 2,
+    "segments": 2,
     "data.pool": 3,
     "predictions": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
