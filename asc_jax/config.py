@@ -138,17 +138,37 @@ def load_config(
         near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
         hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
         raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    config = _get_config(file)
+    return override(_get_config(file), overrides, path, check=check)
+
+
+def override(
+    config: Mapping, overrides: Sequence[str], source: str, *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
+    """A config with fields overridden, checked.
+
+    Args:
+      config: of any kind.
+      overrides: "--config.FIELD=VALUE" each.
+      source: where the config came from, for a message.
+      check: of the kind of config that it is.
+
+    Returns:
+      The config, frozen.
+
+    Raises:
+      InputError: a field does not exist, or a value cannot be.
+    """
+    config = ml_collections.ConfigDict(config)
     fields = flatten(config)
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
         if field not in fields:
-            raise InputError(f"{path}: {field}: no such field{_near(field, fields)}")
+            raise InputError(f"{source}: {field}: no such field{_near(field, fields)}")
         if not equals:
             raise InputError(f"{override}: has no value; write {override}=VALUE")
         with config.ignore_type():  # the rules below say it better
             config.update_from_flattened_dict({field: _parse(text, fields[field])})
-    check(config, path)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 

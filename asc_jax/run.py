@@ -14,7 +14,7 @@ and listen.html.
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from asc_jax.train.parallel import DATA
 
 # Fields that a run may change on the way: they say where things are, or act only on scoring.
 # A data set that has moved is still the same one: splits.json says so.
-_FREE_FIELDS = {
+FREE_FIELDS = {
     "title",
     "data.root",
     "data.leaderboard_root",
@@ -43,7 +43,6 @@ _FREE_FIELDS = {
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",
-    # Of a GAN: the classifier may have moved, and synthesis comes after training.
     "gan.classifier",
 }
 
@@ -82,7 +81,11 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def refuse_foreign_folder(
-    workdir: pathlib.Path, config, *, check: Check = check_config
+    workdir: pathlib.Path,
+    config,
+    *,
+    check: Check = check_config,
+    free: Collection[str] = FREE_FIELDS,
 ) -> None:
     """Checks that a run folder is free, or belongs to the config.
 
@@ -90,6 +93,7 @@ def refuse_foreign_folder(
       workdir: the run folder.
       config: checked.
       check: of configs of its kind.
+      free: fields that may differ.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
@@ -98,7 +102,7 @@ def refuse_foreign_folder(
         theirs = flatten(read_config(workdir, check=check))
         ours = flatten(config)
         for field in sorted(theirs.keys() | ours.keys()):
-            if field not in _FREE_FIELDS and theirs.get(field) != ours.get(field):
+            if field not in free and theirs.get(field) != ours.get(field):
                 raise InputError(
                     f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
                     f"{ours.get(field)!r} now); use another --workdir"

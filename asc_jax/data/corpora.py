@@ -103,15 +103,15 @@ def make_corpora(
             field="gan.unseen_fraction",
         )
         train = np.setdiff1d(split.train, unseen)
-        for group in groups:
-            corpora.append(
-                Corpus(
-                    split.fold,
-                    group,
-                    train[np.isin(labels[train], group)],
-                    unseen[np.isin(labels[unseen], group)],
-                )
+        corpora += [
+            Corpus(
+                split.fold,
+                group,
+                train[np.isin(labels[train], group)],
+                unseen[np.isin(labels[unseen], group)],
             )
+            for group in groups
+        ]
     smallest = min(corpora, key=lambda corpus: len(corpus.train))
     if len(smallest.train) < batch_size:
         raise InputError(
@@ -121,9 +121,7 @@ def make_corpora(
     return tuple(corpora)
 
 
-def write_corpora(
-    path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]
-) -> None:
+def write_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:
     """Writes which clips each GAN learns from, or checks that it is what was written before.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 
 from asc_jax import gan_metrics, run, screen
-from asc_jax.config import check_gan_config, to_json
+from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import write_corpora
 from asc_jax.errors import Stopped
 from asc_jax.files import write_whole
@@ -44,7 +44,10 @@ def train(config, workdir: pathlib.Path) -> None:
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
     """
     with run.hold(workdir):
-        run.refuse_foreign_folder(workdir, config, check=check_gan_config)
+        later = {field for field in flatten(config) if field.startswith("synthesis.")}
+        run.refuse_foreign_folder(
+            workdir, config, check=check_gan_config, free=run.FREE_FIELDS | later
+        )
         setup = set_up_gan(config)
         # Not before: wrong input leaves no folder behind.
         write_whole(workdir / "config.json", to_json(config))
@@ -107,9 +110,7 @@ def _run_epochs(
                 epochs = np.full(distances.shape, epoch, np.int32)
                 best = setup.steps.keep_best(best, state.generator, distances, epochs)
                 log.write(log_line(setup, epoch, seconds, metrics) | seen)
-                checkpoints.save(
-                    epoch, {"state": state, "best": best, "suspicion": suspicion}
-                )
+                checkpoints.save(epoch, {"state": state, "best": best, "suspicion": suspicion})
                 bar.set_postfix_str(
                     f"wasserstein {np.mean(metrics['wasserstein'][-1]):.3g}, "
                     f"frechet distance {np.mean(distances):.3g}"
@@ -193,7 +194,7 @@ def embed_real(setup: GanSetup, n_clips: int) -> list[RealClips]:
         chosen = [getattr(corpus, part)[:n_clips] for corpus in setup.corpora]
         longest = max(map(len, chosen))
         rows = np.stack([np.resize(indices, longest) for indices in chosen])
-        _, embeddings = setup.recognise(real_clips(setup, rows))
+        _, embeddings = setup.recognise(setup.folds, real_clips(setup, rows))
         parts[part] = [e[: len(indices)] for e, indices in zip(embeddings, chosen, strict=True)]
     return [RealClips(*pair) for pair in zip(parts["train"], parts["unseen"], strict=True)]
 
@@ -211,11 +212,9 @@ def look(
     key_data = np.asarray(jax.random.key_data(jax.random.key(seed)))
     labels = clip_labels(setup, n_clips)
     waveforms = np.asarray(
-        setup.steps.generate(
-            state.generator, setup.source, np.stack([key_data] * n_gans), labels
-        )
+        setup.steps.generate(state.generator, setup.source, np.stack([key_data] * n_gans), labels)
     )
-    logits, embeddings = setup.recognise(waveforms)
+    logits, embeddings = setup.recognise(setup.folds, waveforms)
     rows = []
     for gan in range(n_gans):
         made, others = embeddings[gan], real[gan]

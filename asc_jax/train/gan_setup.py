@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,25 @@ _CLIPS_PER_CALL = 16  # clips per GAN in one call of the classifier
 
 
 @dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A finished classifier run.
+
+    Attributes:
+      workdir: its run folder.
+      config: its config.
+      dataset: its development set.
+      splits: of its folds.
+      state: of all folds, at their chosen epochs, on the devices.
+    """
+
+    workdir: pathlib.Path
+    config: object
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    state: ClassifierState
+
+
+@dataclasses.dataclass(frozen=True)
 class GanSetup:
     """Everything that follows from a GAN config, its classifier and their data.
 
@@ -50,8 +69,9 @@ class GanSetup:
       networks: that the GANs have in common.
       steps: of all GANs.
       state: before the first step, on the devices.
-      recognise: (waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K) and embeddings
-        (G, n, D) of the classifier of each GAN's fold, as host arrays.
+      recognise: (fold of each GAN, waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K)
+        and embeddings (G, n, D) of the classifier of these folds, as host arrays.
+      classifier: that the clips are for.
       n_segments: that make a clip.
       clip_samples: length of a clip at the GAN's rate.
       clip_sr: the classifier's sampling rate, Hz.
@@ -66,9 +86,15 @@ class GanSetup:
     steps: GanSteps
     state: WaveGanState
     recognise: Callable
+    classifier: Classifier
     n_segments: int
     clip_samples: int
     clip_sr: int
+
+    @property
+    def folds(self) -> list[int]:
+        """The fold that each GAN serves."""
+        return [corpus.fold for corpus in self.corpora]
 
 
 def set_up_gan(config) -> GanSetup:
@@ -127,10 +153,36 @@ def set_up_gan(config) -> GanSetup:
             mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
         ),
         state=parallel.put(state, mesh, parallel.PER_FOLD),
-        recognise=make_recogniser(classifier, corpora, mesh, sr=sr),
+        recognise=make_recogniser(classifier, mesh, sr=sr),
+        classifier=classifier,
         n_segments=segments,
         clip_samples=clip_samples,
         clip_sr=classifier.config.frontend.sr,
+    )
+
+
+def one_by_one(setup: GanSetup, config) -> GanSetup:
+    """The same run with functions of one GAN at a time, and of clips at the classifier's rate.
+
+    Screening takes many tries for one scene and few for another: in one program all would
+    take as many as the hardest.
+
+    Args:
+      setup: of the run.
+      config: the run's.
+    """
+    mesh = parallel.make_mesh(1, 1)
+    return dataclasses.replace(
+        setup,
+        mesh=mesh,
+        steps=compile_steps(
+            mesh,
+            setup.networks,
+            n_segments=setup.n_segments,
+            n_samples=setup.clip_samples,
+            how=config.synthesis.merge,
+        ),
+        recognise=make_recogniser(setup.classifier, mesh, sr=setup.clip_sr),
     )
 
 
@@ -154,25 +206,6 @@ def make_networks(config, *, n_classes: int) -> Networks:
         LOSSES[gan.loss],
         config.train.batch_size,
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Classifier:
-    """A finished classifier run.
-
-    Attributes:
-      workdir: its run folder.
-      config: its config.
-      dataset: its development set.
-      splits: of its folds.
-      state: of all folds, at their chosen epochs, on the devices.
-    """
-
-    workdir: pathlib.Path
-    config: object
-    dataset: Dataset
-    splits: tuple[Split, ...]
-    state: ClassifierState
 
 
 def open_classifier(workdir: str, data) -> Classifier:
@@ -201,24 +234,15 @@ def open_classifier(workdir: str, data) -> Classifier:
     return Classifier(workdir, config, dataset, splits, state)
 
 
-def make_recogniser(
-    classifier: Classifier, corpora: tuple[Corpus, ...], mesh, *, sr: int
-) -> Callable:
+def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
     """Builds `GanSetup.recognise`.
 
     Args:
       classifier: the run.
-      corpora: one per GAN; each GAN meets the classifier of its own fold.
       mesh: of the GANs.
       sr: of the waveforms, Hz.
     """
     config = classifier.config
-    folds = np.array([split.fold for split in classifier.splits])
-    rows = np.array([int(np.flatnonzero(folds == corpus.fold)[0]) for corpus in corpora])
-    # Without the optimizer's state, which nothing here needs.
-    state = classifier.state.replace(opt_state=())
-    states = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
-    states = parallel.put(states, mesh, parallel.PER_FOLD)
     network = run.make_network(config, len(classifier.dataset.scene_labels))
     step = functools.partial(
         recognise_step,
@@ -233,14 +257,23 @@ def make_recogniser(
         in_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
         out_specs=parallel.PER_FOLD,
     )
+    numbers = [split.fold for split in classifier.splits]
 
-    def recognise(waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @functools.lru_cache(maxsize=1)  # it stays the same from look to look
+    def states(folds: tuple[int, ...]) -> ClassifierState:
+        rows = np.array([numbers.index(fold) for fold in folds])
+        # Without the optimizer's state, which nothing here needs.
+        state = classifier.state.replace(opt_state=())
+        state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
+        return parallel.put(state, mesh, parallel.PER_FOLD)
+
+    def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_clips = waveforms.shape[1]
         answers = []
         for first in range(0, n_clips, _CLIPS_PER_CALL):
             # Whole calls only, so that one program serves: the last one repeats a clip.
             place = np.minimum(np.arange(first, first + _CLIPS_PER_CALL), n_clips - 1)
-            answers.append(jax.device_get(compiled(states, waveforms[:, place])))
+            answers.append(jax.device_get(compiled(states(tuple(folds)), waveforms[:, place])))
         logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
         return logits[:, :n_clips], embeddings[:, :n_clips]
 

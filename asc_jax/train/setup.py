@@ -125,14 +125,21 @@ def restore(
     return tree["state"], tree["best"], done
 
 
-def refuse_untrained(workdir: pathlib.Path) -> None:
+def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
     """Refuses a run without a checkpoint, before any data is decoded for it.
+
+    Args:
+      workdir: the run folder.
+      command: that makes one.
 
     Raises:
       InputError: no epoch is finished.
     """
-    if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+    folder = workdir / "checkpoints"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InputError(
+            f"{workdir}: no epoch is finished; run asc-jax {command} with this --workdir"
+        )
 
 
 def restore_chosen(

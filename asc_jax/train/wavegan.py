@@ -208,9 +208,7 @@ def discriminator_step(
     """One update of a discriminator; arguments as `iteration`, and the update's key."""
     loss, n_samples = networks.loss, networks.generator.n_samples
     examples = _examples(networks.batch_size)
-    real, labels = real_windows(
-        jax.random.fold_in(key, _REAL), pool, source, examples, n_samples
-    )
+    real, labels = real_windows(jax.random.fold_in(key, _REAL), pool, source, examples, n_samples)
     generated = _generate(state.generator, key, examples, labels, networks.generator)
     mix_keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, _MIX), examples)
     mix = jax.vmap(jax.random.uniform)(mix_keys)
@@ -233,9 +231,7 @@ def discriminator_step(
         return metrics["discriminator_loss"], metrics
 
     grads, metrics = jax.grad(mean_loss, has_aux=True)(state.discriminator)
-    params, opt_state = _update(
-        loss, grads, state.discriminator_opt_state, state.discriminator
-    )
+    params, opt_state = _update(loss, grads, state.discriminator_opt_state, state.discriminator)
     if loss.clip:
         params = jax.tree.map(lambda leaf: jnp.clip(leaf, -loss.clip, loss.clip), params)
     return state.replace(discriminator=params, discriminator_opt_state=opt_state), metrics
@@ -257,9 +253,7 @@ def generator_step(
         return jax.lax.pmean(networks.loss.generator(scores), DATA)
 
     value, grads = jax.value_and_grad(mean_loss)(state.generator)
-    params, opt_state = _update(
-        networks.loss, grads, state.generator_opt_state, state.generator
-    )
+    params, opt_state = _update(networks.loss, grads, state.generator_opt_state, state.generator)
     return state.replace(generator=params, generator_opt_state=opt_state), value
 
 
