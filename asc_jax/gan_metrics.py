@@ -153,7 +153,7 @@ def collapse(
       diversity_ratio: their diversity over that of real clips.
       finite: whether all samples and losses are finite.
       min_level_db: below it they are silent. Quiet recordings of the TUT sets have -50.
-      min_flatness: below it they are single tones, which have 1e-9 or less. The median of
+      min_flatness: below it they are single tones, which have 1e-8 or less. The median of
         real recordings is 5e-4 or more in each class of ESC-10 and of the TUT samples.
       min_diversity_ratio: below it they are all alike.
 
