@@ -181,9 +181,11 @@ def gan_command(args) -> None:
 
     config = load_config(args.config, args.overrides, check=check_gan_config)
     _start_jax()
+    from asc_jax.report.gan_page import write_gan_page
     from asc_jax.train.gan_loop import train
 
     train(config, args.workdir)
+    print(write_gan_page(args.workdir), file=sys.stderr)
 
 
 def synthesize_command(args) -> None:

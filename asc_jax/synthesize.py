@@ -18,7 +18,7 @@ import tqdm
 
 from asc_jax import run, screen
 from asc_jax.config import check_gan_config, override, to_json
-from asc_jax.data.audio import read_clip
+from asc_jax.data.audio import read_clip, write_wav
 from asc_jax.data.manifest import Manifest
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -128,7 +128,7 @@ def _fill_scene(
     for line in lines:  # a wav file that has been deleted is made again
         if not (manifest.folder / line["path"]).exists():
             waveforms, _ = source.batch(label, line["batch"])
-            manifest.write_wav(line["path"], waveforms[line["row"]], source.setup.clip_sr)
+            write_wav(manifest.folder / line["path"], waveforms[line["row"]], source.setup.clip_sr)
     bar.update(min(len(lines), wanted))
     n_kept = len(lines)
     done = {(line["batch"], line["row"]) for line in lines}
@@ -142,7 +142,7 @@ def _fill_scene(
             if n_kept == wanted or (batch, int(row)) in done:
                 continue
             path = f"audio/{label}-fold{fold}-{n_kept:05d}.wav"
-            manifest.write_wav(path, waveforms[row], source.setup.clip_sr)
+            write_wav(manifest.folder / path, waveforms[row], source.setup.clip_sr)
             manifest.append(
                 {
                     "path": path,

@@ -4,15 +4,13 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from asc_jax.errors import InputError
 
 NAME = "manifest.jsonl"
 
 
 class Manifest:
-    """Appends clips to a folder, each whole or not at all.
+    """The lines of a folder of synthetic clips; each is added when its wav file is there.
 
     Attributes:
       folder: of the clips.
@@ -58,27 +56,6 @@ class Manifest:
                     f"the GAN's best is now {checkpoint}; use another --out, or restore the GAN's "
                     "run folder"
                 )
-
-    def write_wav(self, path: str, waveform: np.ndarray, sr: int) -> None:
-        """Writes a clip's file, 24-bit, beside its place, and renames it into it.
-
-        Raises:
-          InputError: it cannot be written.
-        """
-        import soundfile
-
-        file = self.folder / path
-        partial = file.with_name(f".{file.name}.partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(partial, waveform, sr, subtype="PCM_24", format="WAV")
-            partial.replace(file)
-        except (OSError, soundfile.LibsndfileError) as error:
-            partial.unlink(missing_ok=True)
-            raise InputError(
-                f"{file}: cannot be written ({error}); free some space and run the same command "
-                "to go on"
-            ) from None
 
     def append(self, line: dict) -> None:
         """Adds a clip whose file is there.

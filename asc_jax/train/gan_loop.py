@@ -11,6 +11,7 @@ import tqdm
 
 from asc_jax import gan_metrics, run, screen
 from asc_jax.config import check_gan_config, flatten, to_json
+from asc_jax.data.audio import write_wav
 from asc_jax.data.corpora import write_corpora
 from asc_jax.errors import Stopped
 from asc_jax.files import write_whole
@@ -23,6 +24,8 @@ from asc_jax.train.wavegan import BestGenerator, WaveGanState
 
 # Looks in a row that must find a GAN collapsed before it is stopped: early ones often do.
 _PATIENCE = 3
+
+N_SAMPLES = 4  # clips of each kind and GAN that are kept to look at and listen to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,8 @@ def _run_epochs(
         real = embed_real(setup, n_clips)
         if not done:
             # Untrained generators: what every later distance is to be read against.
-            untrained = look(setup, state, real, seed=seed, n_clips=n_clips)
+            untrained, _ = look(setup, state, real, seed=seed, n_clips=n_clips)
+            write_samples(workdir, setup, "real", first_real_clips(setup))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
         with tqdm.tqdm(
             total=n_epochs * steps_per_epoch,
@@ -100,7 +104,8 @@ def _run_epochs(
                 started, was_running = time.perf_counter(), np.asarray(state.running)
                 state, metrics = run_epoch(setup, state, epoch, steps_per_epoch, bar, stop)
                 seconds = time.perf_counter() - started
-                seen = look(setup, state, real, seed=seed, n_clips=n_clips)
+                seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
+                write_samples(workdir, setup, "generated", waveforms)
                 state, suspicion, messages = stop_collapsed(
                     setup, state, was_running, seen, suspicion
                 )
@@ -201,12 +206,13 @@ def embed_real(setup: GanSetup, n_clips: int) -> list[RealClips]:
 
 def look(
     setup: GanSetup, state: WaveGanState, real: list[RealClips], *, seed: int, n_clips: int
-) -> dict[str, list]:
+) -> tuple[dict[str, list], np.ndarray]:
     """Measures what every GAN generates now, from the same latent vectors at each look.
 
     Returns:
       Figures of the GANs, one per GAN each: see `asc_jax.gan_metrics`; "class_score" is the
-      mean probability that the fold's classifier gives to the scene.
+      mean probability that the fold's classifier gives to the scene. And the clips themselves,
+      (G, n, T) at the GAN's rate.
     """
     n_gans = len(setup.corpora)
     key_data = np.asarray(jax.random.key_data(jax.random.key(seed)))
@@ -222,14 +228,41 @@ def look(
             {
                 "frechet_distance": gan_metrics.frechet_distance(made, others.unseen),
                 "class_score": float(np.mean(screen.probability(logits[gan], labels[gan]))),
-                "memorisation": gan_metrics.memorisation_ratio(made, others.train, others.unseen),
-                "diversity": gan_metrics.diversity_ratio(made, others.train),
+                "memorisation_ratio": gan_metrics.memorisation_ratio(
+                    made, others.train, others.unseen
+                ),
+                "diversity_ratio": gan_metrics.diversity_ratio(made, others.train),
                 "level_db": float(np.median(gan_metrics.level_db(waveforms[gan]))),
-                "flatness": float(np.median(gan_metrics.spectral_flatness(waveforms[gan]))),
+                "spectral_flatness": float(
+                    np.median(gan_metrics.spectral_flatness(waveforms[gan]))
+                ),
                 "running": bool(state.running[gan]),
             }
         )
-    return {name: [_number(row[name]) for row in rows] for name in rows[0]}
+    return {name: [_number(row[name]) for row in rows] for name in rows[0]}, waveforms
+
+
+def first_real_clips(setup: GanSetup) -> np.ndarray:
+    """(G, N_SAMPLES, T): of what each GAN trains on, to listen to."""
+    return real_clips(setup, np.stack([np.resize(c.train, N_SAMPLES) for c in setup.corpora]))
+
+
+def write_samples(workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: np.ndarray) -> None:
+    """Writes a few clips of each GAN to `samples/`, as `tram-fold1-real-0.wav`.
+
+    Args:
+      workdir: the run folder.
+      setup: of the run.
+      kind: "real" or "generated".
+      waveforms: (G, n, T) at the GAN's rate.
+
+    Raises:
+      InputError: they cannot be written.
+    """
+    for corpus, clips in zip(setup.corpora, waveforms, strict=True):
+        for i, clip in enumerate(clips[:N_SAMPLES]):
+            path = workdir / "samples" / f"{corpus.name}-{kind}-{i}.wav"
+            write_wav(path, np.clip(np.nan_to_num(clip), -1, 1), setup.sr)
 
 
 def clip_labels(setup: GanSetup, n_clips: int) -> np.ndarray:
@@ -263,8 +296,8 @@ def stop_collapsed(
     for gan, corpus in enumerate(setup.corpora):
         reason = gan_metrics.collapse(
             level_db=_or_nan(seen["level_db"][gan]),
-            spectral_flatness=_or_nan(seen["flatness"][gan]),
-            diversity_ratio=_or_nan(seen["diversity"][gan]),
+            spectral_flatness=_or_nan(seen["spectral_flatness"][gan]),
+            diversity_ratio=_or_nan(seen["diversity_ratio"][gan]),
             # A step that was not finite has stopped the GAN by itself, before it did harm.
             finite=bool(running[gan]),
         )

@@ -74,7 +74,8 @@ class GanSetup:
       classifier: that the clips are for.
       n_segments: that make a clip.
       clip_samples: length of a clip at the GAN's rate.
-      clip_sr: the classifier's sampling rate, Hz.
+      sr: the GAN's sampling rate, Hz.
+      clip_sr: the classifier's.
     """
 
     dataset: Dataset
@@ -89,6 +90,7 @@ class GanSetup:
     classifier: Classifier
     n_segments: int
     clip_samples: int
+    sr: int
     clip_sr: int
 
     @property
@@ -157,6 +159,7 @@ def set_up_gan(config) -> GanSetup:
         classifier=classifier,
         n_segments=segments,
         clip_samples=clip_samples,
+        sr=sr,
         clip_sr=classifier.config.frontend.sr,
     )
 

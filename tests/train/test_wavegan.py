@@ -122,9 +122,7 @@ def test_no_other_clip_reaches_a_gan(tones):
     networks = make_networks()
     _, expected, _, _ = trained(tones, networks, n_steps=2, corpora=CORPORA[:1])
     scale = np.where(np.arange(3 * N_CLIPS) < N_CLIPS, tones.scale, np.nan).astype(np.float32)
-    _, found, _, _ = trained(
-        tones.replace(scale=scale), networks, n_steps=2, corpora=CORPORA[:1]
-    )
+    _, found, _, _ = trained(tones.replace(scale=scale), networks, n_steps=2, corpora=CORPORA[:1])
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
 
@@ -147,9 +145,7 @@ def test_a_gan_that_is_not_finite_stops_and_the_other_goes_on(tones):
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_every_loss_trains(tones, loss):
-    state, metrics, _, _ = trained(
-        tones, make_networks(loss=loss), n_steps=2, corpora=CORPORA[:1]
-    )
+    state, metrics, _, _ = trained(tones, make_networks(loss=loss), n_steps=2, corpora=CORPORA[:1])
     assert state.running.all()
     assert all(np.isfinite(values).all() for values in metrics.values())
     if LOSSES[loss].clip:
@@ -171,8 +167,9 @@ def test_class_conditional_gans_take_labels(tones):
 
 def test_windows_are_slices_of_the_corpus_at_full_scale(tones):
     source = jax.tree.map(lambda leaf: leaf[1], wavegan.make_sources(CORPORA, tones))
+    pool, source = jax.tree.map(jax.numpy.asarray, (tones, source))
     windows, labels = wavegan.real_windows(
-        jax.random.key(0), tones, source, np.arange(64), n_samples=64
+        jax.random.key(0), pool, source, np.arange(64), n_samples=64
     )
     assert windows.shape == (64, 64, 1)
     np.testing.assert_array_equal(labels, 1)
