@@ -166,6 +166,7 @@ GAN_RULES: Mapping[str, Rule] = {
     "gan.phase_shuffle": integer(0),
     "gan.shuffle": choice(phase_shuffle.SHARINGS),
     "gan.loss": choice(gan_losses.LOSSES),
+    "gan.lr": number(0),
     "train.epochs": integer(1),
     "train.steps_per_epoch": integer(1),
     "train.batch_size": integer(1),

@@ -33,6 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
     gan.phase_shuffle = 2  # frames; report Table 3
     gan.shuffle = "per_batch"  # WaveGAN's; or "per_example"
     gan.loss = "wgan_gp"  # report silent; WaveGAN's; or "dcgan", "lsgan", "wgan"
+    gan.lr = 0.0  # learning rate of both networks; 0 for the loss's own: 1e-4 for wgan_gp
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 200  # report silent; WaveGAN's users train 200,000 steps

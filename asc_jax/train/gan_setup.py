@@ -208,6 +208,7 @@ def make_networks(config, *, n_classes: int) -> Networks:
         Discriminator(phase_shuffle=gan.phase_shuffle, shuffle=gan.shuffle, **shared),
         LOSSES[gan.loss],
         config.train.batch_size,
+        gan.lr,
     )
 
 

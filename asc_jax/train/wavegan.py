@@ -20,7 +20,6 @@ from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.wavegan import Discriminator, Generator, initial_params
 from asc_jax.segments import merge
 from asc_jax.train.gan_losses import GanLoss, gradient_penalty
-from asc_jax.train.optimizer import zero_state
 from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, map_folds
 
 # What the random numbers of an iteration are for.
@@ -83,12 +82,19 @@ class Networks:
       discriminator: its module.
       loss: one of `asc_jax.train.gan_losses.LOSSES`.
       batch_size: examples per update and GAN B.
+      lr: learning rate of both networks; 0 for the loss's own.
     """
 
     generator: Generator
     discriminator: Discriminator
     loss: GanLoss
     batch_size: int
+    lr: float = 0.0
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Of either network."""
+        return self.loss.optimizer(self.lr or self.loss.learning_rate)
 
 
 def make_sources(corpora: Sequence[Corpus], pool: Pool) -> Source:
@@ -108,9 +114,18 @@ def make_sources(corpora: Sequence[Corpus], pool: Pool) -> Source:
 
 
 def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
-    """The state of all GANs before training: every leaf has a leading axis, host arrays."""
+    """The state of all GANs before training.
+
+    Args:
+      networks: of every GAN.
+      n_gans: number of GANs G.
+      seed: the run's; GANs draw different initial values from it.
+
+    Returns:
+      The stacked state: every leaf (G, ...), host arrays.
+    """
     states = []
-    optimizer = networks.loss.optimizer()
+    optimizer = networks.optimizer
     for gan in range(n_gans):
         generator = initial_params(networks.generator, seed=seed, gan=gan)
         discriminator = initial_params(networks.discriminator, seed=seed, gan=gan)
@@ -120,8 +135,8 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
                 running=np.ones((), bool),
                 generator=generator,
                 discriminator=discriminator,
-                generator_opt_state=zero_state(optimizer, generator),
-                discriminator_opt_state=zero_state(optimizer, discriminator),
+                generator_opt_state=optimizer.init(generator),
+                discriminator_opt_state=optimizer.init(discriminator),
                 key_data=jax.random.key_data(jax.random.fold_in(jax.random.key(seed), gan)),
             )
         )
@@ -231,7 +246,9 @@ def discriminator_step(
         return metrics["discriminator_loss"], metrics
 
     grads, metrics = jax.grad(mean_loss, has_aux=True)(state.discriminator)
-    params, opt_state = _update(loss, grads, state.discriminator_opt_state, state.discriminator)
+    params, opt_state = _update(
+        networks.optimizer, grads, state.discriminator_opt_state, state.discriminator
+    )
     if loss.clip:
         params = jax.tree.map(lambda leaf: jnp.clip(leaf, -loss.clip, loss.clip), params)
     return state.replace(discriminator=params, discriminator_opt_state=opt_state), metrics
@@ -253,14 +270,16 @@ def generator_step(
         return jax.lax.pmean(networks.loss.generator(scores), DATA)
 
     value, grads = jax.value_and_grad(mean_loss)(state.generator)
-    params, opt_state = _update(networks.loss, grads, state.generator_opt_state, state.generator)
+    params, opt_state = _update(
+        networks.optimizer, grads, state.generator_opt_state, state.generator
+    )
     return state.replace(generator=params, generator_opt_state=opt_state), value
 
 
 def _update(
-    loss: GanLoss, grads: dict, opt_state: optax.OptState, params: dict
+    optimizer: optax.GradientTransformation, grads: dict, opt_state: optax.OptState, params: dict
 ) -> tuple[dict, optax.OptState]:
-    updates, opt_state = loss.optimizer().update(grads, opt_state, params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
 
