@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import ml_collections
 
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig, mel_filterbank
+from asc_jax.frontend import FrontendConfig, mel_edges, mel_filterbank
 from asc_jax.models.wavegan import map_sizes
 from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 
@@ -20,7 +20,13 @@ from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 Check = Callable[[Mapping, str], None]
 
 # Fields that name a folder.
-_FOLDERS = ("data.root", "data.leaderboard_root", "data.evaluation_root", "gan.classifier")
+_FOLDERS = (
+    "data.root",
+    "data.leaderboard_root",
+    "data.evaluation_root",
+    "gan.classifier",
+    "synthetic.root",
+)
 
 
 def check_config(config: Mapping, source: str = "config") -> None:
@@ -94,6 +100,12 @@ def _check_frontend(config: Mapping, source: str) -> None:
             f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
             f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
         )
+    mask_above = config["synthetic"]["mask_above"]
+    if 0 < mask_above <= mel_edges(frontend)[0]:
+        raise InputError(
+            f"{source}: synthetic.mask_above={mask_above:g}: masks every band; raise it, or set "
+            "it to 0 for none"
+        )
 
 
 def _check_together(flat: Mapping, source: str) -> None:
@@ -104,6 +116,12 @@ def _check_together(flat: Mapping, source: str) -> None:
             raise InputError(
                 f"{source}: model.stage_strides={strides!r}: must be as long as "
                 f"model.stage_sizes={sizes!r}"
+            )
+    for field in ("synthetic.share", "synthetic.per_class"):
+        if flat[field] and not flat["synthetic.root"]:
+            raise InputError(
+                f"{source}: {field}={flat[field]:g}: needs synthetic clips; set synthetic.root to "
+                f"their folder, or {field}=0"
             )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
         raise InputError(

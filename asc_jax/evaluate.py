@@ -16,6 +16,7 @@ import numpy as np
 from asc_jax import run
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.splits import refuse_other_splits
+from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
@@ -67,7 +68,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
-        **_describe_run(workdir, config, setup, done, epochs),
+        **_describe_run(workdir, config, setup, state, done, epochs),
         "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
         "unlabelled": unlabelled,
     }
@@ -150,7 +151,12 @@ def _predict_other(
 
 
 def _describe_run(
-    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path,
+    config,
+    setup: Setup,
+    state: ClassifierState,
+    done: int,
+    epochs: list[int],
 ) -> dict:
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
@@ -169,14 +175,14 @@ def _describe_run(
             "receptive_field": summary.receptive_field,
             "input": list(summary.input),
         },
-        "training": _describe_training(workdir, config, setup, done, epochs),
+        "training": _describe_training(workdir, config, state, done, epochs),
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, state: ClassifierState, done: int, epochs: list[int]
 ) -> dict:
     metrics = read_metrics(workdir / "metrics.jsonl")
     if config.train.selection == "inner":
@@ -186,10 +192,14 @@ def _describe_training(
     note += "; no clip that is scored chose a checkpoint."
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
+    if config.synthetic.root:
+        _, counts = read_record(workdir / run.SYNTHETIC)
+        listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
+        note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
     return {
-        "n_folds": len(setup.splits),
+        "n_folds": len(state.step),
         "epochs": done,
-        "steps": done * setup.steps_per_epoch,
+        "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
         "seconds": sum(line["seconds"] for line in metrics) or None,
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))

@@ -118,6 +118,10 @@ RULES: Mapping[str, Rule] = {
         for field in dataclasses.fields(FrontendConfig)
     },
     "frontend.sr": integer(1000, 768_000),
+    "synthetic.root": text,
+    "synthetic.share": number(0, 0.99),
+    "synthetic.per_class": integer(0),
+    "synthetic.mask_above": number(0),
     "folds.kind": choice(folds.KINDS),
     "folds.n_folds": integer(1),
     "folds.seed": integer(0),

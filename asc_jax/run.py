@@ -4,6 +4,7 @@ A run folder belongs to one config. It holds
 
     config.json      the resolved config
     splits.json      which clip is on which side of each fold
+    synthetic.json   which synthetic clips it trains with, if any
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
@@ -27,12 +28,14 @@ from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.splits import write_splits
+from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.parallel import DATA
 
 # Fields that a run may change on the way: they say where things are, or act only on scoring.
-# A data set that has moved is still the same one: splits.json says so.
+# A data set that has moved is still the same one: splits.json says so, and synthetic.json of
+# synthetic clips.
 FREE_FIELDS = {
     "title",
     "data.root",
@@ -40,11 +43,15 @@ FREE_FIELDS = {
     "data.evaluation_root",
     "data.cache_dir",
     "data.workers",
+    "synthetic.root",
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
 }
+
+# A run folder's record of its synthetic clips.
+SYNTHETIC = "synthetic.json"
 
 
 @contextlib.contextmanager
@@ -99,10 +106,10 @@ def refuse_foreign_folder(
       InputError: the folder holds something else, or belongs to another config.
     """
     if (workdir / "config.json").exists():
-        theirs = flatten(read_config(workdir, check=check))
-        ours = flatten(config)
+        theirs = _fixed_fields(read_config(workdir, check=check), free)
+        ours = _fixed_fields(config, free)
         for field in sorted(theirs.keys() | ours.keys()):
-            if field not in free and theirs.get(field) != ours.get(field):
+            if theirs.get(field) != ours.get(field):
                 raise InputError(
                     f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
                     f"{ours.get(field)!r} now); use another --workdir"
@@ -111,16 +118,31 @@ def refuse_foreign_folder(
         raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
 
 
+def _fixed_fields(config, free: Collection[str]) -> dict[str, object]:
+    """What a run may not change on the way."""
+    fields = {name: value for name, value in flatten(config).items() if name not in free}
+    if fields.get("synthetic.root"):
+        fields["synthetic.root"] = "a folder"  # which may move, but neither come nor go
+    return fields
+
+
 def write_run(
-    workdir: pathlib.Path, config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
+    workdir: pathlib.Path,
+    config,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    synthetic: Synthetic | None,
 ) -> None:
-    """Writes a run's `config.json` and `splits.json`.
+    """Writes a run's `config.json`, `splits.json` and, with synthetic clips, `synthetic.json`.
 
     Raises:
       InputError: the folder cannot be written.
     """
     write_whole(workdir / "config.json", to_json(config))
     write_splits(workdir / "splits.json", dataset, splits, test)
+    if synthetic is not None:
+        write_record(workdir / SYNTHETIC, synthetic)
 
 
 def with_data(config, data):
@@ -181,8 +203,25 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     return dataset, splits, test
 
 
-def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.Pool:
-    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`."""
+def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synthetic | None:
+    """The config's synthetic clips, or None if it names none.
+
+    Raises:
+      InputError: as `asc_jax.data.synthetic.read_manifest`.
+    """
+    if not config.synthetic.root:
+        return None
+    group = config.synthetic
+    return read_manifest(group.root, dataset, splits, per_class=group.per_class)
+
+
+def read_pool(
+    config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
+) -> pool.Pool:
+    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`.
+
+    `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
+    """
     return pool.load_pool(
         dataset,
         scene_labels,
@@ -190,7 +229,7 @@ def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.P
         frontend=frontend_config(config),
         clip_seconds=config.data.clip_seconds,
         n_frames=config.data.n_frames,
-        channels=config.data.channels,
+        channels=config.data.channels if channels is None else channels,
         fit_length=config.data.fit_length,
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,

@@ -20,6 +20,7 @@ from asc_jax import run, screen
 from asc_jax.config import check_gan_config, override, to_json
 from asc_jax.data.audio import read_clip, write_wav
 from asc_jax.data.manifest import Manifest
+from asc_jax.data.splits import write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.frontend import resample
@@ -84,6 +85,10 @@ def synthesize(
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             _, best, _, _ = restore(setup, checkpoints)
         write_whole(out / "config.json", to_json(config))
+        # By which a training run sees that no clip of its held-out parts has come in.
+        write_splits(
+            out / "splits.json", setup.dataset, setup.classifier.splits, setup.classifier.test
+        )
         yields = list(_fill(out, one_by_one(setup, config), best, config))
     short = [y for y in yields if y.kept < y.wanted]
     if short:

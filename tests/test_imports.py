@@ -33,10 +33,13 @@ RANKS = {
     "run": 6,
     "train.setup": 7,
     "train.loop": 8,
+    "train.gan_setup": 8,
+    "train.gan_loop": 9,
     "evaluate": 9,
+    "synthesize": 10,
     "report": 9,
-    "cli": 10,
-    "__main__": 11,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

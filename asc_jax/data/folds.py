@@ -28,12 +28,15 @@ class Split:
       train: (n,) int32 indices into `Dataset.clips`.
       inner: training clips set aside to choose the epoch on; empty if none are.
       held_out: clips that the model never sees.
+      synthetic: (m,) int32 indices into the pool, of clips generated from `train`'s, to train
+        on as well; empty if there are none.
     """
 
     fold: int
     train: np.ndarray
     inner: np.ndarray
     held_out: np.ndarray
+    synthetic: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], np.int32))
 
 
 def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray:

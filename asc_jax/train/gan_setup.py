@@ -46,6 +46,7 @@ class Classifier:
       config: its config.
       dataset: its development set.
       splits: of its folds.
+      test: (n,) indices of labelled clips that no fold trains on.
       state: of all folds, at their chosen epochs, on the devices.
     """
 
@@ -53,6 +54,7 @@ class Classifier:
     config: object
     dataset: Dataset
     splits: tuple[Split, ...]
+    test: np.ndarray
     state: ClassifierState
 
 
@@ -235,7 +237,7 @@ def open_classifier(workdir: str, data) -> Classifier:
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     state, _, _ = restore_chosen(workdir, config, setup)
-    return Classifier(workdir, config, dataset, splits, state)
+    return Classifier(workdir, config, dataset, splits, test, state)
 
 
 def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:

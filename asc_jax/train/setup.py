@@ -13,7 +13,8 @@ from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, log_mels
+from asc_jax.data.pool import Pool, join, log_mels
+from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
@@ -35,6 +36,7 @@ class Setup:
       state: before the first step, on the devices.
       seed: of the batches.
       batch_size: clips per step and fold.
+      share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       steps_per_epoch: the same for all folds.
     """
 
@@ -47,10 +49,17 @@ class Setup:
     state: ClassifierState
     seed: int
     batch_size: int
+    share: float
     steps_per_epoch: int
 
 
-def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> Setup:
+def set_up(
+    config,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    synthetic: Synthetic | None = None,
+) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
     Args:
@@ -58,19 +67,32 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
       dataset: and what follows: from `run.read_data`.
       splits: one per fold.
       test: indices of the test clips.
+      synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
 
     Raises:
       InputError: bad audio files, all of them named, or a network that the clips do not fit.
     """
     host_pool = run.read_pool(config, dataset, dataset.scene_labels)
-    batch_size = config.train.batch_size
-    steps_per_epoch = batches.steps_per_epoch(splits, batch_size)
+    if synthetic is not None:
+        splits = add_to_splits(splits, synthetic, len(dataset.clips))
+        generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
+        host_pool = join(host_pool, generated)
+    batch_size, share = config.train.batch_size, config.synthetic.share
+    steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
     mesh = parallel.make_mesh(len(splits), batch_size)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
-    state = classifier.init_state(network, optimizer, splits, pool, seed=config.seed, **shape)
+    state = classifier.init_state(
+        network,
+        optimizer,
+        splits,
+        pool,
+        seed=config.seed,
+        mask_above=config.synthetic.mask_above,
+        **shape,
+    )
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -90,6 +112,7 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
         state,
         seed=config.seed,
         batch_size=batch_size,
+        share=share,
         steps_per_epoch=steps_per_epoch,
     )
 
