@@ -205,7 +205,7 @@ def iteration(
         update_key = jax.random.fold_in(key, update)
         return discriminator_step(state, update_key, pool, source, networks=networks)
 
-    after, all_metrics = jax.lax.scan(update_discriminator, state, jnp.arange(n_updates))
+    after, all_metrics = jax.lax.scan(update_discriminator, state, jnp.arange(n_updates), unroll=n_updates)
     metrics = jax.tree.map(lambda metric: metric[-1], all_metrics)
     after, generator_loss = generator_step(
         after, jax.random.fold_in(key, n_updates), pool, source, networks=networks
