@@ -1,143 +1,149 @@
 """Configs: loading a file, overriding its fields, and refusing values that no run can have."""
 
 import ast
-import dataclasses
 import difflib
 import importlib.util
 import json
-import math
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
-from asc_jax import ensemble, models
-from asc_jax.data import folds, pool
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig, mel_filterbank
-from asc_jax.models import resnet
-from asc_jax.train import optimizer
+from asc_jax.frontend import FrontendConfig, mel_edges, mel_filterbank
+from asc_jax.models.wavegan import map_sizes
+from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 
-SELECTIONS = ("last", "inner")
-PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
+# What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
+# GAN's `check_gan_config`.
+Check = Callable[[Mapping, str], None]
 
-# A rule returns what a value must be, or None if it is.
-Rule = Callable[[object], str | None]
-
-
-def _number(low: float, high: float = math.inf) -> Rule:
-    def rule(value):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if fits and math.isfinite(value) and low <= value <= high:
-            return None
-        return f"a number of at least {low:g}" + (f", at most {high:g}" if high < math.inf else "")
-
-    return rule
+# Fields that name a folder.
+_FOLDERS = (
+    "data.root",
+    "data.leaderboard_root",
+    "data.evaluation_root",
+    "gan.classifier",
+    "synthetic.root",
+)
 
 
-def _positive(value) -> str | None:
-    return None if _number(0)(value) is None and value > 0 else "a finite number above 0"
+def check_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a classifier's config that no run can have.
+
+    Args:
+      config: nested mappings.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field, its value and what it must be.
+    """
+    flat = flatten(config)
+    if "gan.loss" in flat:
+        raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
+    if "model.name" not in flat:
+        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
+    if expected := RULES["model.name"](flat["model.name"]):
+        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
+    model_rules = MODEL_RULES[flat["model.name"]]
+    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
+    check_fields(flat, rules, source)
+    _check_together(flat, source)
+    _check_frontend(config, source)
 
 
-def _integer(low: int, high: float = math.inf) -> Rule:
-    def rule(value):
-        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        most = f", at most {high}" if high < math.inf else ""
-        return None if fits else f"a whole number of at least {low}{most}"
-
-    return rule
-
-
-def _integers(value) -> str | None:
-    fits = isinstance(value, tuple) and value and all(_integer(1)(v) is None for v in value)
-    return None if fits else "a tuple of whole numbers of at least 1"
-
-
-def _choice(choices: Sequence[str]) -> Rule:
-    return lambda value: None if value in tuple(choices) else "one of " + ", ".join(choices)
+def check_gan_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a GAN's config that no run can have; as `check_config`."""
+    flat = flatten(config)
+    if "gan.loss" not in flat:
+        raise InputError(f"{source}: is no config of a GAN; start from configs/wavegan.py")
+    check_fields(flat, GAN_RULES, source)
+    if flat["synthesis.margin_low"] >= flat["synthesis.margin_high"]:
+        raise InputError(
+            f"{source}: synthesis.margin_low={flat['synthesis.margin_low']:g}: must be below "
+            f"synthesis.margin_high={flat['synthesis.margin_high']:g}"
+        )
+    map_sizes(flat["gan.n_samples"], flat["gan.dim"])
 
 
-def _text(value) -> str | None:
-    return None if isinstance(value, str) else "text"
+def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
+    """Refuses a field too many or too few, or an impossible value, in a config of any kind.
+
+    Args:
+      flat: from `flatten`.
+      rules: one per field that the config must have.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field, its value and what it must be.
+    """
+    for field, value in flat.items():
+        if field not in rules:
+            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
+        if expected := rules[field](value):
+            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
+    for field in rules:
+        if field not in flat:
+            raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
 
 
-def _flag(value) -> str | None:
-    return None if isinstance(value, bool) else "True or False"
+def _check_frontend(config: Mapping, source: str) -> None:
+    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
+    frontend = frontend_config(config)
+    seconds = config["data"]["clip_seconds"]
+    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
+        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
+    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
+    if empty:
+        raise InputError(
+            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
+            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
+        )
+    mask_above = config["synthetic"]["mask_above"]
+    if 0 < mask_above <= mel_edges(frontend)[0]:
+        raise InputError(
+            f"{source}: synthetic.mask_above={mask_above:g}: masks every band; raise it, or set "
+            "it to 0 for none"
+        )
 
 
-MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
-    "resnet": {
-        "stage_sizes": _integers,
-        "stage_strides": _integers,
-        "width": _integer(1),
-        "block": _choice(resnet.BLOCKS),
-        "order": _choice(resnet.ORDERS),
-        "shortcut": _choice(resnet.SHORTCUTS),
-        "se_ratio": _integer(0),
-        "max_receptive_field": _integer(0),
-        "head": _choice(resnet.HEADS),
-    },
-    "baseline": {"dropout_rate": _number(0, 0.99)},
-}
-
-RULES: Mapping[str, Rule] = {
-    "title": _text,
-    "seed": _integer(0, 2**32 - 1),  # JAX drops what is above
-    "data.root": _text,
-    "data.leaderboard_root": _text,
-    "data.evaluation_root": _text,
-    "data.clip_seconds": _positive,
-    "data.n_frames": _integer(0),
-    "data.channels": _integer(0),
-    "data.fit_length": _flag,
-    "data.pool": _choice(pool.KINDS),
-    "data.cache_dir": _text,
-    "data.workers": _integer(0),
-    # Ranges and choices of these are FrontendConfig's own.
-    **{
-        f"frontend.{field.name}": {int: _integer(0), float: _number(0), str: _text, bool: _flag}[
-            field.type
-        ]
-        for field in dataclasses.fields(FrontendConfig)
-    },
-    "frontend.sr": _integer(1000, 768_000),
-    "folds.kind": _choice(folds.KINDS),
-    "folds.n_folds": _integer(1),
-    "folds.seed": _integer(0),
-    "folds.test_fold": _integer(0),
-    "folds.inner_fraction": _number(0, 0.5),
-    "model.name": _choice(models.NETWORKS),
-    "optimizer.name": _choice(optimizer.OPTIMIZERS),
-    "optimizer.lr": _positive,
-    "optimizer.schedule": _choice(optimizer.SCHEDULES),
-    "optimizer.weight_decay": _number(0),
-    "optimizer.clip_norm": _number(0),
-    "train.epochs": _integer(1),
-    "train.batch_size": _integer(1),
-    "train.precision": _choice(PRECISIONS),
-    "train.label_smoothing": _number(0, 0.99),
-    "train.selection": _choice(SELECTIONS),
-    "train.select_after": _integer(0),
-    "train.steps_per_call": _integer(1),
-    "train.keep_checkpoints": _integer(1),
-    "augment.mixup_alpha": _number(0),
-    "augment.time_roll": _number(0, 1),
-    "augment.time_masks": _integer(0),
-    "augment.time_mask_frames": _integer(0),
-    "augment.mel_masks": _integer(0),
-    "augment.mel_mask_bands": _integer(0),
-    "ensemble.rule": _choice(ensemble.RULES),
-    "ensemble.decision": _choice(ensemble.DECISIONS),
-}
+def _check_together(flat: Mapping, source: str) -> None:
+    """What one field demands of another."""
+    if flat["model.name"] == "resnet":
+        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
+        if len(sizes) != len(strides):
+            raise InputError(
+                f"{source}: model.stage_strides={strides!r}: must be as long as "
+                f"model.stage_sizes={sizes!r}"
+            )
+    for field in ("synthetic.share", "synthetic.per_class"):
+        if flat[field] and not flat["synthetic.root"]:
+            raise InputError(
+                f"{source}: {field}={flat[field]:g}: needs synthetic clips; set synthetic.root to "
+                f"their folder, or {field}=0"
+            )
+    if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
+        raise InputError(
+            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
+            "folds.inner_fraction (0.3, say), or train.selection='last'"
+        )
+    if flat["train.select_after"] >= flat["train.epochs"]:
+        raise InputError(
+            f"{source}: train.select_after={flat['train.select_after']}: must be below "
+            f"train.epochs={flat['train.epochs']}"
+        )
 
 
-def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
+def load_config(
+    path: str, overrides: Sequence[str] = (), *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
     """A config file's `get_config()`, with fields overridden, checked.
 
     Args:
       path: the file.
       overrides: "--config.FIELD=VALUE" each.
+      check: of the kind of config that is wanted.
 
     Returns:
       The config, frozen.
@@ -150,17 +156,37 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
         near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
         hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
         raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    config = _get_config(file)
+    return override(_get_config(file), overrides, path, check=check)
+
+
+def override(
+    config: Mapping, overrides: Sequence[str], source: str, *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
+    """A config with fields overridden, checked.
+
+    Args:
+      config: of any kind.
+      overrides: "--config.FIELD=VALUE" each.
+      source: where the config came from, for a message.
+      check: of the kind of config that it is.
+
+    Returns:
+      The config, frozen.
+
+    Raises:
+      InputError: a field does not exist, or a value cannot be.
+    """
+    config = ml_collections.ConfigDict(config)
     fields = flatten(config)
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
         if field not in fields:
-            raise InputError(f"{path}: {field}: no such field{_near(field, fields)}")
+            raise InputError(f"{source}: {field}: no such field{_near(field, fields)}")
         if not equals:
             raise InputError(f"{override}: has no value; write {override}=VALUE")
         with config.ignore_type():  # the rules below say it better
             config.update_from_flattened_dict({field: _parse(text, fields[field])})
-    check_config(config, path)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 
@@ -216,70 +242,6 @@ def _near(field: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 
-def check_config(config: Mapping, source: str = "config") -> None:
-    """Refuses a config with a field too many or too few, or with an impossible value.
-
-    Args:
-      config: nested mappings.
-      source: where it came from, for the message.
-
-    Raises:
-      InputError: naming the field, its value and what it must be.
-    """
-    flat = flatten(config)
-    if "model.name" not in flat:
-        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
-    if expected := RULES["model.name"](flat["model.name"]):
-        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
-    model_rules = MODEL_RULES[flat["model.name"]]
-    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
-    for field, value in flat.items():
-        if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
-        if expected := rules[field](value):
-            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
-    for field in rules:
-        if field not in flat:
-            raise InputError(f"{source}: {field} is missing; start from configs/default.py")
-    _check_together(flat, source)
-    _check_frontend(config, source)
-
-
-def _check_frontend(config: Mapping, source: str) -> None:
-    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
-    frontend = frontend_config(config)
-    seconds = config["data"]["clip_seconds"]
-    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
-    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
-    if empty:
-        raise InputError(
-            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
-            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
-        )
-
-
-def _check_together(flat: Mapping, source: str) -> None:
-    """What one field demands of another."""
-    if flat["model.name"] == "resnet":
-        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
-        if len(sizes) != len(strides):
-            raise InputError(
-                f"{source}: model.stage_strides={strides!r}: must be as long as "
-                f"model.stage_sizes={sizes!r}"
-            )
-    if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        raise InputError(
-            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
-            "folds.inner_fraction (0.3, say), or train.selection='last'"
-        )
-    if flat["train.select_after"] >= flat["train.epochs"]:
-        raise InputError(
-            f"{source}: train.select_after={flat['train.select_after']}: must be below "
-            f"train.epochs={flat['train.epochs']}"
-        )
-
-
 def frontend_config(config: Mapping) -> FrontendConfig:
     """The config's `frontend` group as the frontend takes it."""
     return FrontendConfig(**config["frontend"])
@@ -302,14 +264,24 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
     Paths are absolute: a run folder outlives the folder in which its command was typed.
     """
     fields = ml_collections.ConfigDict(config).to_dict()
-    for name in ("root", "leaderboard_root", "evaluation_root"):
-        if fields["data"][name]:
-            fields["data"][name] = str(pathlib.Path(fields["data"][name]).expanduser().absolute())
+    for group, name in (field.split(".") for field in _FOLDERS):
+        if folder := fields.get(group, {}).get(name):
+            fields[group][name] = str(pathlib.Path(folder).expanduser().absolute())
     return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
 
-def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
+def from_json(
+    text: str, source: str, *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
     """The inverse of `to_json`, checked.
+
+    Args:
+      text: the JSON.
+      source: where it came from, for a message.
+      check: of the kind of config that is wanted.
+
+    Returns:
+      The config, frozen.
 
     Raises:
       InputError: the text is no config.
@@ -321,7 +293,7 @@ def from_json(text: str, source: str) -> ml_collections.FrozenConfigDict:
     if not isinstance(values, dict):
         raise InputError(f"{source}: not a config in JSON; restore or delete it")
     config = ml_collections.ConfigDict(values)
-    check_config(config, source)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 

@@ -16,15 +16,15 @@ import numpy as np
 from asc_jax import run
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.splits import refuse_other_splits
+from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
 from asc_jax.train import parallel
-from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import read_metrics
-from asc_jax.train.setup import Setup, predict, restore, set_up
+from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
 
 
 def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
@@ -43,14 +43,13 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     """
     config = run.read_config(workdir)
     others = _other_datasets(config, roots)
-    if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+    refuse_untrained(workdir)
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
-    state, done, epochs = _restore_chosen(workdir, config, setup)
+    state, done, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state)]
     if len(setup.test):
@@ -69,7 +68,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
-        **_describe_run(workdir, config, setup, done, epochs),
+        **_describe_run(workdir, config, setup, state, done, epochs),
         "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
         "unlabelled": unlabelled,
     }
@@ -107,31 +106,6 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
                 "training clips; leave such clips out of the set to be scored (or give them "
                 "another identifier in meta.csv if it is not the same place)"
             )
-
-
-def _restore_chosen(
-    workdir: pathlib.Path, config, setup: Setup
-) -> tuple[ClassifierState, int, list[int]]:
-    """The state to score.
-
-    Returns:
-      The state with the variables of each fold's chosen epoch, the epochs done, and the
-      chosen epoch of each fold.
-    """
-    choosing = config.train.selection == "inner"
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
-    if not done:
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
-    if not choosing:
-        return state, done, [done] * len(setup.splits)
-    epochs = np.asarray(best.epoch).tolist()
-    if min(epochs) == 0:
-        raise InputError(
-            f"{workdir}: epoch {done} is not beyond train.select_after="
-            f"{config.train.select_after}; train on before evaluating"
-        )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
 def _predict_out_of_fold(setup: Setup, state: ClassifierState) -> Predictions:
@@ -177,7 +151,12 @@ def _predict_other(
 
 
 def _describe_run(
-    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path,
+    config,
+    setup: Setup,
+    state: ClassifierState,
+    done: int,
+    epochs: list[int],
 ) -> dict:
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
@@ -196,14 +175,14 @@ def _describe_run(
             "receptive_field": summary.receptive_field,
             "input": list(summary.input),
         },
-        "training": _describe_training(workdir, config, setup, done, epochs),
+        "training": _describe_training(workdir, config, state, done, epochs),
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, setup: Setup, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, state: ClassifierState, done: int, epochs: list[int]
 ) -> dict:
     metrics = read_metrics(workdir / "metrics.jsonl")
     if config.train.selection == "inner":
@@ -213,10 +192,14 @@ def _describe_training(
     note += "; no clip that is scored chose a checkpoint."
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
+    if config.synthetic.root:
+        _, counts = read_record(workdir / run.SYNTHETIC)
+        listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
+        note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
     return {
-        "n_folds": len(setup.splits),
+        "n_folds": len(state.step),
         "epochs": done,
-        "steps": done * setup.steps_per_epoch,
+        "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
         "seconds": sum(line["seconds"] for line in metrics) or None,
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))

@@ -179,14 +179,19 @@ def mel_filterbank(cfg: FrontendConfig) -> np.ndarray:
     Source: librosa.filters.mel (transposed).
     """
     frequencies = np.arange(1 + cfg.n_fft // 2) * (cfg.sr / cfg.n_fft)
-    lowest, highest = hz_to_mel(np.array([cfg.fmin, cfg.highest]), htk=cfg.htk)
-    edges = mel_to_hz(np.linspace(lowest, highest, cfg.n_mels + 2), htk=cfg.htk)
+    edges = mel_edges(cfg)
     rising = (frequencies[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
     falling = (edges[None, 2:] - frequencies[:, None]) / np.diff(edges)[None, 1:]
     filters = np.maximum(0, np.minimum(rising, falling))
     if cfg.norm == "slaney":
         filters = filters * (2 / (edges[2:] - edges[:-2]))
     return filters.astype(np.float32)
+
+
+def mel_edges(cfg: FrontendConfig) -> np.ndarray:
+    """(M + 2,) Hz, float64: band m rises from edge m, peaks at m + 1 and ends at m + 2."""
+    lowest, highest = hz_to_mel(np.array([cfg.fmin, cfg.highest]), htk=cfg.htk)
+    return mel_to_hz(np.linspace(lowest, highest, cfg.n_mels + 2), htk=cfg.htk)
 
 
 def hz_to_mel(frequency: np.ndarray, *, htk: bool) -> np.ndarray:

@@ -4,42 +4,54 @@ A run folder belongs to one config. It holds
 
     config.json      the resolved config
     splits.json      which clip is on which side of each fold
+    synthetic.json   which synthetic clips it trains with, if any
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
+
+or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
+and listen.html.
 """
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from asc_jax import models
-from asc_jax.config import flatten, from_json, frontend_config, to_json
+from asc_jax.config import Check, check_config, flatten, from_json, frontend_config, to_json
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.splits import write_splits
+from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.parallel import DATA
 
 # Fields that a run may change on the way: they say where things are, or act only on scoring.
-# A data set that has moved is still the same one: splits.json says so.
-_FREE_FIELDS = {
+# A data set that has moved is still the same one: splits.json says so, and synthetic.json of
+# synthetic clips.
+FREE_FIELDS = {
     "title",
     "data.root",
     "data.leaderboard_root",
     "data.evaluation_root",
     "data.cache_dir",
     "data.workers",
+    "synthetic.root",
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",
+    "gan.classifier",
 }
+
+# A run folder's record of its synthetic clips.
+SYNTHETIC = "synthetic.json"
 
 
 @contextlib.contextmanager
@@ -75,16 +87,29 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
                 workdir.rmdir()
 
 
-def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
+def refuse_foreign_folder(
+    workdir: pathlib.Path,
+    config,
+    *,
+    check: Check = check_config,
+    free: Collection[str] = FREE_FIELDS,
+) -> None:
     """Checks that a run folder is free, or belongs to the config.
+
+    Args:
+      workdir: the run folder.
+      config: checked.
+      check: of configs of its kind.
+      free: fields that may differ.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
     """
     if (workdir / "config.json").exists():
-        theirs, ours = flatten(read_config(workdir)), flatten(config)
+        theirs = _fixed_fields(read_config(workdir, check=check), free)
+        ours = _fixed_fields(config, free)
         for field in sorted(theirs.keys() | ours.keys()):
-            if field not in _FREE_FIELDS and theirs.get(field) != ours.get(field):
+            if theirs.get(field) != ours.get(field):
                 raise InputError(
                     f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
                     f"{ours.get(field)!r} now); use another --workdir"
@@ -93,23 +118,51 @@ def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
         raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
 
 
+def _fixed_fields(config, free: Collection[str]) -> dict[str, object]:
+    """What a run may not change on the way."""
+    fields = {name: value for name, value in flatten(config).items() if name not in free}
+    if fields.get("synthetic.root"):
+        fields["synthetic.root"] = "a folder"  # which may move, but neither come nor go
+    return fields
+
+
 def write_run(
-    workdir: pathlib.Path, config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
+    workdir: pathlib.Path,
+    config,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    synthetic: Synthetic | None,
 ) -> None:
-    """Writes a run's `config.json` and `splits.json`.
+    """Writes a run's `config.json`, `splits.json` and, with synthetic clips, `synthetic.json`.
 
     Raises:
       InputError: the folder cannot be written.
     """
     write_whole(workdir / "config.json", to_json(config))
     write_splits(workdir / "splits.json", dataset, splits, test)
+    if synthetic is not None:
+        write_record(workdir / SYNTHETIC, synthetic)
 
 
-def read_config(workdir: pathlib.Path):
+def with_data(config, data):
+    """A run's config with the places of another config's `data` group, where it names any."""
+    config = ml_collections.ConfigDict(config)
+    config.data.root = data.root or config.data.root
+    config.data.cache_dir = data.cache_dir or config.data.cache_dir
+    config.data.workers = data.workers or config.data.workers
+    return ml_collections.FrozenConfigDict(config)
+
+
+def read_config(workdir: pathlib.Path, *, check: Check = check_config):
     """A run folder's config.
 
+    Args:
+      workdir: the run folder.
+      check: of the kind of config that is wanted.
+
     Raises:
-      InputError: the folder is no run.
+      InputError: the folder is no run of that kind.
     """
     path = workdir / "config.json"
     if not path.is_file():
@@ -118,7 +171,7 @@ def read_config(workdir: pathlib.Path):
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it") from None
-    return from_json(text, str(path))
+    return from_json(text, str(path), check=check)
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
@@ -150,8 +203,25 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     return dataset, splits, test
 
 
-def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.Pool:
-    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`."""
+def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synthetic | None:
+    """The config's synthetic clips, or None if it names none.
+
+    Raises:
+      InputError: as `asc_jax.data.synthetic.read_manifest`.
+    """
+    if not config.synthetic.root:
+        return None
+    group = config.synthetic
+    return read_manifest(group.root, dataset, splits, per_class=group.per_class)
+
+
+def read_pool(
+    config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
+) -> pool.Pool:
+    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`.
+
+    `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
+    """
     return pool.load_pool(
         dataset,
         scene_labels,
@@ -159,7 +229,7 @@ def read_pool(config, dataset: Dataset, scene_labels: tuple[str, ...]) -> pool.P
         frontend=frontend_config(config),
         clip_seconds=config.data.clip_seconds,
         n_frames=config.data.n_frames,
-        channels=config.data.channels,
+        channels=config.data.channels if channels is None else channels,
         fit_length=config.data.fit_length,
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,

@@ -46,6 +46,13 @@ def get_config() -> ml_collections.ConfigDict:
     folds.test_fold = 0  # published fold whose evaluate part tests the ensemble; 0 for none
     folds.inner_fraction = 0.0  # of the training locations, to choose the epoch on
 
+    config.synthetic = synthetic = ml_collections.ConfigDict()  # clips that a GAN has generated
+    synthetic.root = ""  # folder of manifest.jsonl and audio/; "" for none
+    synthetic.share = 0.0  # of a fold's training examples; 0 for each clip once in a pass
+    synthetic.per_class = 0  # clips per class and fold at most, the manifest's first; 0 for all
+    # Hz; mel bands from there on are 0 in every clip, generated or not, trained on or scored.
+    synthetic.mask_above = 0.0  # 0 for no mask
+
     config.model = ml_collections.ConfigDict()  # each row's own
 
     config.optimizer = optimizer = ml_collections.ConfigDict()

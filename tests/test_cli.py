@@ -119,6 +119,7 @@ def test_training_logs_every_epoch_and_fold(trained):
     assert all(line["validation_list"] == "held_out" for line in lines)
     config = json.loads((trained / "config.json").read_text())
     assert config["train"]["epochs"] == 4
+    assert not (trained / "synthetic.json").exists()
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(environment, trained, scenes, tmp_path):

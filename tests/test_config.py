@@ -1,6 +1,7 @@
 """Config files: all of them build, none changes another, and a mistake is one line."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import sys
@@ -8,11 +9,11 @@ import sys
 import ml_collections
 import pytest
 
-from asc_jax import models
+from asc_jax import models, rules
 from asc_jax.config import (
-    MODEL_RULES,
-    RULES,
     check_config,
+    check_fields,
+    check_gan_config,
     flatten,
     from_json,
     frontend_config,
@@ -21,11 +22,15 @@ from asc_jax.config import (
 )
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.rules import MODEL_RULES, RULES
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # `default` has every field but a network's; it is there to be built upon.
-PATHS = sorted(p for p in CONFIGS.rglob("*.py") if p.stem not in ("__init__", "default"))
-NAMES = [path.stem for path in PATHS]
+GANS = sorted(CONFIGS.rglob("wavegan*.py"))
+PATHS = sorted(
+    p for p in CONFIGS.rglob("*.py") if p.stem not in ("__init__", "default") and p not in GANS
+)
+NAMES = [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in PATHS]
 RESNET, BASELINE = str(CONFIGS / "resnet50.py"), str(CONFIGS / "baseline.py")
 
 
@@ -60,7 +65,9 @@ def test_every_config_builds(path):
 
 def test_the_reports_rows_are_there():
     rows = {"baseline", "resnet50", "resnet152", "se_resnet152", "se_resnet152_mel80"}
-    assert rows | {"demo", "esc10"} <= set(NAMES)
+    rows |= {"se_resnet152_aug"}
+    ablations = {"ablations/aug_band_limit", "ablations/aug_mask"}
+    assert rows | ablations | {"demo", "esc10"} <= set(NAMES)
 
 
 def test_the_reports_rows_are_what_it_prints():
@@ -68,11 +75,31 @@ def test_the_reports_rows_are_what_it_prints():
     assert sizes["resnet50"].model.stage_sizes == (3, 4, 6, 3)
     assert sizes["se_resnet152_mel80"].model.stage_sizes == (3, 8, 36, 3)
     assert sizes["se_resnet152_mel80"].frontend.n_mels == 80
+    assert [name for name, config in sizes.items() if config.synthetic.root] == ["se_resnet152_aug"]
     for config in sizes.values():
         assert config.folds.n_folds == 4
         assert not any(config.augment.values())
         assert not (config.optimizer.weight_decay or config.optimizer.clip_norm)
         assert not config.train.label_smoothing
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("aug_band_limit", {"frontend.fmax": 8000.0}),
+        ("aug_mask", {"synthetic.mask_above": 8000.0}),
+    ],
+)
+def test_an_ablation_changes_one_field(name, changed):
+    row, ablation = (
+        flatten(load(str(CONFIGS / path)))
+        for path in ("se_resnet152_aug.py", f"ablations/{name}.py")
+    )
+    differing = {field: value for field, value in ablation.items() if row[field] != value}
+    assert differing.pop("title").startswith(row["title"] + ", ")
+    assert differing == changed
+    control = load(str(CONFIGS / f"ablations/{name}.py"), **{"synthetic.root": ""})
+    assert control.synthetic.root == ""
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
@@ -86,7 +113,7 @@ def test_no_config_changes_another(path):
 @pytest.mark.parametrize("name", NAMES)
 def test_get_config_twice_gives_two_configs(name):
     load_config(str(CONFIGS / f"{name}.py"))  # makes `configs` importable
-    module = __import__(f"configs.{name}", fromlist=["get_config"])
+    module = importlib.import_module(f"configs.{name.replace('/', '.')}")
     first, second = module.get_config(), module.get_config()
     assert flatten(first) == flatten(second)
     for group in first.values():
@@ -100,7 +127,8 @@ def test_get_config_twice_gives_two_configs(name):
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
 def test_json_and_back(path):
-    config = load_config(str(path))
+    # config.json holds whole paths.
+    config = load_config(str(path), ["--config.synthetic.root=/generated"])
     text = to_json(config)
     again = from_json(text, "config.json")
     assert again == config
@@ -112,9 +140,9 @@ def test_json_and_back(path):
 
 
 def test_every_rule_is_of_a_field_and_every_field_has_a_rule():
-    for name, rules in MODEL_RULES.items():
+    for name, of_network in MODEL_RULES.items():
         attributes = {field.name for field in dataclasses.fields(models.NETWORKS[name])}
-        assert set(rules) <= attributes
+        assert set(of_network) <= attributes
     assert set(MODEL_RULES) == set(models.NETWORKS)
     default = flatten(load()).keys()
     assert {field for field in default if not field.startswith("model.")} == (
@@ -197,6 +225,30 @@ def test_a_field_of_another_network():
     )
 
 
+def test_a_config_of_another_kind_has_its_own_rules(tmp_path):
+    def check(config, source):
+        check_fields(
+            flatten(config), {"data.root": rules.text, "gan.steps": rules.integer(1)}, source
+        )
+
+    body = (
+        "import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict("
+        "{'data': {'root': 'here'}, 'gan': {'steps': 3}})\n"
+    )
+    path = write(tmp_path, body)
+    config = load_config(path, ["--config.gan.steps=5"], check=check)
+    assert config.gan.steps == 5
+    text = to_json(config)
+    assert json.loads(text)["data"]["root"] == str(pathlib.Path("here").absolute())
+    assert from_json(text, "config.json", check=check).gan.steps == 5
+    with pytest.raises(InputError, match=r"gan\.steps=0: must be a whole number of at least 1"):
+        load_config(path, ["--config.gan.steps=0"], check=check)
+    with pytest.raises(InputError, match=r"gan\.step: no such field; did you mean gan\.steps"):
+        load_config(path, ["--config.gan.step=1"], check=check)
+    with pytest.raises(InputError, match=r"model\.name is missing"):
+        load_config(path)
+
+
 def test_an_override_without_a_value():
     assert "--config.train.epochs: has no value; write" in refusal("train.epochs")
 
@@ -232,6 +284,10 @@ def test_an_override_without_a_value():
         ("data.channels=-1", "a whole number of at least 0"),
         ("data.fit_length=maybe", "True or False"),
         ("data.pool=disk", "one of log_mel, waveform"),
+        ("synthetic.share=1", "at most 0.99"),
+        ("synthetic.share=-0.1", "a number of at least 0"),
+        ("synthetic.per_class=0.5", "a whole number of at least 0"),
+        ("synthetic.mask_above=-1", "a number of at least 0"),
         ("folds.kind=random", "one of location, published"),
         ("folds.n_folds=0", "a whole number of at least 1"),
         ("folds.inner_fraction=0.9", "at most 0.5"),
@@ -264,6 +320,8 @@ def test_an_impossible_value(override, mend):
         ("model.stage_sizes=(1,2)", "must be as long as model.stage_sizes=(1, 2)"),
         ("train.selection=inner", "set folds.inner_fraction (0.3, say)"),
         ("train.select_after=60", "must be below train.epochs=60"),
+        ("synthetic.share=0.2", "synthetic.share=0.2: needs synthetic clips; set synthetic.root"),
+        ("synthetic.per_class=5", "synthetic.per_class=5: needs synthetic clips"),
     ],
 )
 def test_values_that_do_not_go_together(override, expected):
@@ -355,3 +413,39 @@ def test_a_config_json_that_was_edited(change, expected):
 
 def test_flatten_makes_lists_tuples():
     assert flatten({"a": {"b": {"c": [1, 2]}}, "d": 3}) == {"a.b.c": (1, 2), "d": 3}
+
+
+@pytest.mark.parametrize("path", GANS, ids=[path.stem for path in GANS])
+def test_every_config_of_a_gan_builds(path):
+    config = load_config(str(path), check=check_gan_config)
+    assert config.title
+    assert from_json(to_json(config), "config.json", check=check_gan_config) == config
+
+
+def gan_refusal(*overrides: str, path=str(CONFIGS / "wavegan.py")) -> str:
+    with pytest.raises(InputError) as refused:
+        overrides = [f"--config.{override}" for override in overrides]
+        load_config(path, overrides, check=check_gan_config)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("gan.loss=wgan-gp", "gan.loss='wgan-gp': must be one of wgan_gp, dcgan"),
+        ("gan.n_samples=30000", "gan.n_samples=30000: must be a power of 2"),
+        ("gan.scene=('tram',)", "did you mean gan.scenes?"),
+        ("gan.scenes=tram", "gan.scenes='tram': must be a tuple of texts"),
+        ("synthesis.rules=('argmin',)", "must be a tuple of some of argmax, confidence"),
+        ("synthesis.margin_low=20", "must be below synthesis.margin_high=10"),
+        ("train.watch_clips=1", "a whole number of at least 2"),
+    ],
+)
+def test_a_gan_that_cannot_be_is_refused(override, said):
+    assert said in gan_refusal(override)
+
+
+def test_the_two_kinds_of_config_are_told_apart():
+    assert "start from configs/wavegan.py" in gan_refusal(path=RESNET)
+    assert "asc-jax gan" in refusal(path=str(GANS[0]))

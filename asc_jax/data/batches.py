@@ -1,26 +1,52 @@
 """Which clips make up each batch: a stream of indices per fold, a function of the seed alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from asc_jax.data.folds import Split
 
-# Streams of one fold that must not repeat each other.
+# Streams of one fold that must not repeat each other, and what each adds for its shuffles of
+# the synthetic clips.
 BATCH_STREAM, PARTNER_STREAM = 0, 1
+_SYNTHETIC = 2
 
 
-def steps_per_epoch(splits: Sequence[Split], batch_size: int) -> int:
-    """Steps in which the largest fold sees each of its clips once."""
-    return -(-max(len(split.train) for split in splits) // batch_size)
+def pass_sizes(split: Split, share: float) -> tuple[int, int]:
+    """Real and synthetic clips in a pass of a fold's stream.
+
+    Args:
+      split: the fold.
+      share: of the pass that is to be synthetic, below 1, to the nearest whole clip; 0.0 for
+        each synthetic clip once.
+    """
+    n = len(split.train)
+    if not share or not len(split.synthetic):
+        return n, len(split.synthetic)
+    return n, max(1, round(n * share / (1 - share)))
+
+
+def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0) -> int:
+    """Steps in which every fold does at least one pass (see `pass_sizes`), the longest just one.
+
+    Synthetic clips thus make an epoch longer: each real training clip still comes up in it.
+    """
+    return -(-max(sum(pass_sizes(split, share)) for split in splits) // batch_size)
 
 
 def epoch_indices(
-    splits: Sequence[Split], *, seed: int, epoch: int, n_steps: int, batch_size: int
+    splits: Sequence[Split],
+    *,
+    seed: int,
+    epoch: int,
+    n_steps: int,
+    batch_size: int,
+    share: float = 0.0,
 ) -> np.ndarray:
     """The clips of one epoch's batches, and each one's mixup partner.
 
-    A fold's stream is its training clips shuffled anew in every pass, pass after pass. It
+    A fold's stream is its training clips shuffled anew in every pass, pass after pass; its
+    synthetic clips, themselves an endless sequence of shuffled passes, are shuffled in. It
     does not depend on the other folds, nor on how many epochs were run in one go.
 
     Args:
@@ -29,6 +55,7 @@ def epoch_indices(
       epoch: from 0.
       n_steps: steps of an epoch.
       batch_size: clips per step and fold B.
+      share: of the entries that are synthetic; see `pass_sizes`.
 
     Returns:
       (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner.
@@ -36,7 +63,7 @@ def epoch_indices(
     per_epoch = n_steps * batch_size
     streams = [
         [
-            _stream(split, seed, stream, epoch * per_epoch, per_epoch)
+            _stream(split, seed, stream, epoch * per_epoch, per_epoch, share)
             for stream in (BATCH_STREAM, PARTNER_STREAM)
         ]
         for split in splits
@@ -45,12 +72,37 @@ def epoch_indices(
     return np.moveaxis(indices.reshape(len(splits), 2, n_steps, batch_size), 1, -1)
 
 
-def _stream(split: Split, seed: int, stream: int, start: int, length: int) -> np.ndarray:
-    """Entries start to start + length of an endless sequence of shuffled passes."""
-    n = len(split.train)
+def _stream(
+    split: Split, seed: int, stream: int, start: int, length: int, share: float
+) -> np.ndarray:
+    """Entries start to start + length of a fold's stream."""
+    n_real, n_synthetic = pass_sizes(split, share)
+
+    def synthetic_pass(_) -> np.ndarray:
+        return split.synthetic
+
+    def mixed_pass(number: int) -> np.ndarray:
+        if not n_synthetic:
+            return split.train
+        key = (seed, split.fold, stream + _SYNTHETIC)
+        first = number * n_synthetic
+        drawn = _shuffled(synthetic_pass, key, len(split.synthetic), first, n_synthetic)
+        return np.concatenate([split.train, drawn])
+
+    return _shuffled(mixed_pass, (seed, split.fold, stream), n_real + n_synthetic, start, length)
+
+
+def _shuffled(
+    clips_of_pass: Callable[[int], np.ndarray],
+    key: tuple[int, ...],
+    n: int,
+    start: int,
+    length: int,
+) -> np.ndarray:
+    """Entries start to start + length of an endless sequence of passes, each n clips shuffled."""
     first, last = start // n, (start + length - 1) // n
     passes = [
-        np.random.default_rng([seed, split.fold, stream, number]).permutation(split.train)
+        np.random.default_rng([*key, number]).permutation(clips_of_pass(number))
         for number in range(first, last + 1)
     ]
     return np.concatenate(passes)[start - first * n :][:length]

@@ -39,6 +39,11 @@ class Pool:
     targets: jax.Array
 
 
+def join(first: Pool, second: Pool) -> Pool:
+    """One pool of two, as host arrays; the first one's clips keep their indices."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), first, second)
+
+
 def take(pool: Pool, indices: jax.Array) -> jax.Array:
     """(B,) indices -> (B, N, M) log-mels or (B, T) waveforms, float32."""
     trailing = (1,) * (pool.values.ndim - 1)

@@ -19,7 +19,7 @@ from asc_jax import models
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
-from asc_jax.frontend import FrontendConfig
+from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.initial_values import initial_variables
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import zero_state
@@ -44,7 +44,8 @@ class ClassifierState:
       opt_state: the optimizer's.
       key_data: (2,) uint32, the fold's random key.
       band_mean: (M,) float32, subtracted from the log-mels.
-      band_std: (M,) float32, by which they are then divided.
+      band_std: (M,) float32, by which they are then divided; infinite where a band is masked,
+        so that it is 0 in every clip that this state trains on or answers for.
     """
 
     step: jax.Array
@@ -79,17 +80,21 @@ def init_state(
     seed: int,
     frontend: FrontendConfig,
     n_frames: int,
+    mask_above: float = 0.0,
 ) -> ClassifierState:
     """The state of all folds before training.
 
     Args:
       network: from `asc_jax.models.build`.
       optimizer: its transformation.
-      splits: the folds; each is standardised by its own training clips.
+      splits: the folds; each is standardised by its own training clips, the recorded ones
+        alone: what is scored is recorded, and generated clips, which hold nothing in the upper
+        bands, would move those bands' mean and widen them.
       pool: the data.
       seed: the run's; folds draw different initial values from it.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
+      mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
 
     Returns:
       The stacked state: every leaf (F, ...), host arrays.
@@ -98,6 +103,7 @@ def init_state(
     one_clip = jax.eval_shape(
         functools.partial(log_mels, frontend=frontend, n_frames=n_frames), pool, np.zeros(1, int)
     )
+    masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
     for split in splits:
         variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
@@ -111,7 +117,7 @@ def init_state(
                 opt_state=zero_state(optimizer, variables["params"]),
                 key_data=jax.random.key_data(key),
                 band_mean=mean,
-                band_std=std,
+                band_std=np.where(masked, np.float32(np.inf), std),
             )
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)

@@ -11,6 +11,7 @@ import tqdm
 from asc_jax import run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
+from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.errors import Diverged, Stopped
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train.checkpoint import Checkpoints
@@ -35,9 +36,12 @@ def train(config, workdir: pathlib.Path) -> None:
         run.refuse_foreign_folder(workdir, config)
         dataset, splits, test = run.read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
-        setup = set_up(config, dataset, splits, test)
+        synthetic = run.read_synthetic(config, dataset, splits)
+        if synthetic is not None:
+            refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
+        setup = set_up(config, dataset, splits, test, synthetic)
         # Not before: wrong input leaves no folder behind.
-        run.write_run(workdir, config, dataset, splits, test)
+        run.write_run(workdir, config, dataset, splits, test, synthetic)
         _run_epochs(
             setup,
             workdir,
@@ -129,6 +133,7 @@ def run_epoch(
         epoch=epoch - 1,
         n_steps=setup.steps_per_epoch,
         batch_size=setup.batch_size,
+        share=setup.share,
     )
     collected = []
     for first in range(0, setup.steps_per_epoch, per_call):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -12,7 +13,9 @@ from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, log_mels
+from asc_jax.data.pool import Pool, join, log_mels
+from asc_jax.data.synthetic import Synthetic, add_to_splits
+from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
@@ -33,6 +36,7 @@ class Setup:
       state: before the first step, on the devices.
       seed: of the batches.
       batch_size: clips per step and fold.
+      share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       steps_per_epoch: the same for all folds.
     """
 
@@ -45,10 +49,17 @@ class Setup:
     state: ClassifierState
     seed: int
     batch_size: int
+    share: float
     steps_per_epoch: int
 
 
-def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> Setup:
+def set_up(
+    config,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    synthetic: Synthetic | None = None,
+) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
     Args:
@@ -56,19 +67,32 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
       dataset: and what follows: from `run.read_data`.
       splits: one per fold.
       test: indices of the test clips.
+      synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
 
     Raises:
       InputError: bad audio files, all of them named, or a network that the clips do not fit.
     """
     host_pool = run.read_pool(config, dataset, dataset.scene_labels)
-    batch_size = config.train.batch_size
-    steps_per_epoch = batches.steps_per_epoch(splits, batch_size)
+    if synthetic is not None:
+        splits = add_to_splits(splits, synthetic, len(dataset.clips))
+        generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
+        host_pool = join(host_pool, generated)
+    batch_size, share = config.train.batch_size, config.synthetic.share
+    steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
     mesh = parallel.make_mesh(len(splits), batch_size)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
-    state = classifier.init_state(network, optimizer, splits, pool, seed=config.seed, **shape)
+    state = classifier.init_state(
+        network,
+        optimizer,
+        splits,
+        pool,
+        seed=config.seed,
+        mask_above=config.synthetic.mask_above,
+        **shape,
+    )
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -88,6 +112,7 @@ def set_up(config, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
         state,
         seed=config.seed,
         batch_size=batch_size,
+        share=share,
         steps_per_epoch=steps_per_epoch,
     )
 
@@ -121,6 +146,56 @@ def restore(
         return setup.state, best, 0
     tree = checkpoints.restore(done, {"state": setup.state, "best": best})
     return tree["state"], tree["best"], done
+
+
+def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
+    """Refuses a run without a checkpoint, before any data is decoded for it.
+
+    Args:
+      workdir: the run folder.
+      command: that makes one.
+
+    Raises:
+      InputError: no epoch is finished.
+    """
+    folder = workdir / "checkpoints"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InputError(
+            f"{workdir}: no epoch is finished; run asc-jax {command} with this --workdir"
+        )
+
+
+def restore_chosen(
+    workdir: pathlib.Path, config, setup: Setup
+) -> tuple[ClassifierState, int, list[int]]:
+    """The state to score.
+
+    Args:
+      workdir: the run folder.
+      config: the run's.
+      setup: of the run.
+
+    Returns:
+      The state with the variables of each fold's chosen epoch, the epochs done, and the
+      chosen epoch of each fold.
+
+    Raises:
+      InputError: no epoch that could be scored is finished.
+    """
+    choosing = config.train.selection == "inner"
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, best, done = restore(setup, checkpoints, choosing=choosing)
+    if not done:
+        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+    if not choosing:
+        return state, done, [done] * len(setup.splits)
+    epochs = np.asarray(best.epoch).tolist()
+    if min(epochs) == 0:
+        raise InputError(
+            f"{workdir}: epoch {done} is not beyond train.select_after="
+            f"{config.train.select_after}; train on before evaluating"
+        )
+    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
 def predict(

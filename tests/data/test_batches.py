@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data import Split
-from asc_jax.data.batches import epoch_indices, padded_indices, steps_per_epoch
+from asc_jax.data.batches import epoch_indices, padded_indices, pass_sizes, steps_per_epoch
 
 NONE = np.array([], np.int32)
 
@@ -108,3 +108,95 @@ def test_padded_indices_always_hold_a_batch(n_clips):
     padded = padded_indices([np.arange(n_clips)], 3)
     assert padded.shape == (1, max(1, -(-n_clips // 3)), 3)
     assert (padded >= 0).sum() == n_clips
+
+
+def with_synthetic(fold: int, n_real: int, n_synthetic: int) -> Split:
+    """Fold f's real clips count from 1000 f, its synthetic ones from 1000 f + 500."""
+    real = 1000 * fold + np.arange(n_real, dtype=np.int32)
+    return Split(fold, real, NONE, NONE, 1000 * fold + 500 + np.arange(n_synthetic, dtype=np.int32))
+
+
+AUGMENTED = (with_synthetic(1, 40, 15), with_synthetic(2, 37, 4), with_synthetic(3, 30, 30))
+
+
+def is_synthetic(entries: np.ndarray) -> np.ndarray:
+    return entries % 1000 >= 500
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7])
+def test_a_fold_draws_its_own_synthetic_clips_and_all_of_them(share):
+    drawn = epoch_indices(AUGMENTED, seed=0, epoch=0, n_steps=60, batch_size=4, share=share)
+    for f, one in enumerate(AUGMENTED):
+        for stream in (0, 1):
+            entries = set(drawn[f, ..., stream].ravel().tolist())
+            assert entries == {*one.train.tolist(), *one.synthetic.tolist()}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
+def test_the_share_is_kept_in_every_epoch_by_clips_and_by_partners(share):
+    n_steps = steps_per_epoch(AUGMENTED, 8, share)
+    for epoch in range(4):
+        drawn = epoch_indices(
+            AUGMENTED, seed=3, epoch=epoch, n_steps=n_steps, batch_size=8, share=share
+        )
+        shares = is_synthetic(drawn).mean(axis=(1, 2))  # (F, 2)
+        np.testing.assert_allclose(shares, share, atol=0.08)  # of 45 to 200 entries
+    # To half a clip where an epoch is a fold's whole passes.
+    one = AUGMENTED[:1]
+    length = sum(pass_sizes(one[0], share))
+    whole = epoch_indices(one, seed=3, epoch=5, n_steps=length, batch_size=1, share=share)
+    assert abs(is_synthetic(whole[..., 0]).sum() - share * length) <= 0.5
+
+
+def test_no_share_is_one_pass_over_real_and_synthetic_clips():
+    one = AUGMENTED[:1]
+    assert steps_per_epoch(one, 11) == 5
+    for epoch in range(3):
+        drawn = epoch_indices(one, seed=1, epoch=epoch, n_steps=5, batch_size=11)
+        for stream in (0, 1):
+            np.testing.assert_array_equal(
+                np.sort(drawn[0, ..., stream].ravel()),
+                np.concatenate([one[0].train, one[0].synthetic]),
+            )
+
+
+def test_an_epoch_holds_every_real_clip_whatever_the_share():
+    for share in (0.0, 0.3, 0.9):
+        n_steps = steps_per_epoch(AUGMENTED, 8, share)
+        drawn = epoch_indices(
+            AUGMENTED, seed=0, epoch=0, n_steps=n_steps, batch_size=8, share=share
+        )
+        for f, one in enumerate(AUGMENTED):
+            assert np.isin(one.train, drawn[f, ..., 0]).all()
+    assert steps_per_epoch(AUGMENTED, 8, 0.5) == 10  # 40 and 40 of fold 1
+    assert steps_per_epoch(AUGMENTED, 8, 0.0) == 8  # 30 and 30 of fold 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_synthetic_clips_come_up_equally_often(share):
+    for one in AUGMENTED:
+        length = sum(pass_sizes(one, share))
+        drawn = epoch_indices((one,), seed=2, epoch=0, n_steps=7, batch_size=length, share=share)
+        counts = (drawn[..., 0].ravel()[:, None] == one.synthetic).sum(axis=0)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_streams_with_synthetic_clips_depend_on_seed_and_fold_alone():
+    draw = lambda splits, **kwargs: epoch_indices(
+        splits, **{"seed": 0, "epoch": 0, "n_steps": 6, "batch_size": 8, "share": 0.3, **kwargs}
+    )
+    whole = draw(AUGMENTED)
+    np.testing.assert_array_equal(whole, draw(AUGMENTED))
+    np.testing.assert_array_equal(draw(AUGMENTED[1:2])[0], whole[1])
+    epochs = [draw(AUGMENTED, epoch=epoch) for epoch in range(3)]
+    np.testing.assert_array_equal(np.concatenate(epochs, axis=1), draw(AUGMENTED, n_steps=18))
+    assert (draw(AUGMENTED, seed=1) != whole).any()
+    clip, partner = is_synthetic(draw(AUGMENTED, n_steps=200))[0].reshape(-1, 2).T
+    assert abs(np.mean(clip & partner) - 0.3**2) < 0.03  # drawn independently
+
+
+def test_without_synthetic_clips_the_stream_is_what_it_was():
+    rng = np.random.default_rng([5, 2, 0, 1])  # seed, fold, stream, pass
+    one = SPLITS[1]
+    drawn = epoch_indices((one,), seed=5, epoch=1, n_steps=13, batch_size=1, share=0.3)
+    np.testing.assert_array_equal(drawn[0, :, 0, 0], rng.permutation(one.train))

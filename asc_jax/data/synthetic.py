@@ -1,0 +1,245 @@
+"""Synthetic clips: the folder that a generator has filled, and what a run keeps of it.
+
+    ROOT/manifest.jsonl   an object per clip: path, scene_label, fold, and how it was made
+    ROOT/audio/*.wav      what `path` points to
+    ROOT/splits.json      as in a run folder: what each fold's generator was trained on; may lack
+
+A clip belongs to the fold whose training clips its generator saw: for any other fold it could
+carry what that fold holds out. Nothing here opens an audio file or imports JAX.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from asc_jax.data.clips import Clip, Dataset
+from asc_jax.data.folds import Split
+from asc_jax.errors import InputError
+from asc_jax.files import write_whole
+
+# What training needs of a manifest's line; whatever else stands there is for a reader.
+_FIELDS = {"path": str, "scene_label": str, "fold": int}
+
+
+@dataclasses.dataclass(frozen=True)
+class Synthetic:
+    """Synthetic clips as their manifest describes them.
+
+    Attributes:
+      dataset: the clips, in the manifest's order. Their location is that of nothing recorded:
+        "synthetic-fold1" for all that came from fold 1's generator, which has mixed that
+        fold's training locations.
+      folds: (n,) int32: the fold, from 1, that may train on each clip.
+      digest: of the manifest, hexadecimal.
+    """
+
+    dataset: Dataset
+    folds: np.ndarray
+    digest: str
+
+    @property
+    def clips_per_fold(self) -> dict[int, int]:
+        """The number of clips by fold."""
+        numbers, counts = np.unique(self.folds, return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def read_manifest(
+    root: str | pathlib.Path, dataset: Dataset, splits: Sequence[Split], *, per_class: int = 0
+) -> Synthetic:
+    """Reads a folder of synthetic clips.
+
+    Args:
+      root: the folder that holds `manifest.jsonl`.
+      dataset: the development set that they are to be trained with.
+      splits: its folds.
+      per_class: most clips per class and fold, the first of the manifest; 0 for all.
+
+    Returns:
+      The clips. A last line without its end, which an interrupted writer leaves, does not
+      count. Audio files are checked for existence, not opened.
+
+    Raises:
+      InputError: there is no manifest, a line of it cannot be used, a file is not there, a
+        fold has no clip, or a generator was trained on other clips than its fold is.
+    """
+    root = pathlib.Path(root)
+    manifest = root / "manifest.jsonl"
+    lines, digest = _read_lines(manifest)
+    folds = [split.fold for split in splits]
+    clips, clip_folds = [], []
+    seen: dict[pathlib.PurePosixPath, int] = {}  # a/b.wav and ./a//b.wav are one file
+    for number, line in enumerate(lines, start=1):
+        where = f"{manifest}: line {number}"
+        entry = _parse(line, where)
+        path = _path_below(entry["path"], where)
+        if path in seen:
+            raise InputError(
+                f"{where}: {path} is listed twice, first in line {seen[path]}; delete one of them"
+            )
+        seen[path] = number
+        if entry["scene_label"] not in dataset.scene_labels:
+            raise InputError(
+                f"{where}: scene_label {entry['scene_label']!r} is not one of the classes "
+                f"{', '.join(dataset.scene_labels)}; generate clips of these"
+            )
+        if entry["fold"] not in folds:
+            raise InputError(
+                f"{where}: fold {entry['fold']}: the run has only folds "
+                f"{', '.join(map(str, folds))}; generate clips for these"
+            )
+        location = f"synthetic-fold{entry['fold']}"
+        clips.append(Clip(str(path), entry["scene_label"], location))
+        clip_folds.append(entry["fold"])
+    _refuse_missing(root, clips)
+    for fold in folds:
+        if fold not in clip_folds:
+            raise InputError(
+                f"{manifest}: has no clip for fold {fold}, which would train without; generate "
+                f"clips for all folds {', '.join(map(str, folds))}"
+            )
+    _refuse_other_training(root / "splits.json", dataset, splits)
+    kept = _first_of_each(clips, per_class)
+    clips, clip_folds = [clips[i] for i in kept], [clip_folds[i] for i in kept]
+    described = Dataset(root, tuple(clips), dataset.scene_labels, {})
+    return Synthetic(described, np.array(clip_folds, np.int32), digest)
+
+
+def _read_lines(manifest: pathlib.Path) -> tuple[list[str], str]:
+    """The finished lines of a manifest, and their digest."""
+    try:
+        finished, end, _ = manifest.read_bytes().rpartition(b"\n")
+        lines = finished.decode("utf-8").split("\n") if end else []
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{manifest}: not found; synthetic.root must be a folder of generated clips, with "
+            "their manifest.jsonl and audio/ (or '' for none)"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{manifest}: {error.strerror}; make it readable") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{manifest}: not UTF-8 text; generate the clips again") from None
+    if not lines:
+        raise InputError(f"{manifest}: lists no clip; generate some")
+    return lines, hashlib.sha256(finished + end).hexdigest()
+
+
+def _parse(line: str, where: str) -> dict:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error}); mend or delete the line") from None
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: not a JSON object; mend or delete the line")
+    for field, kind in _FIELDS.items():
+        if field not in entry:
+            raise InputError(f"{where}: has no {field}; every line needs {', '.join(_FIELDS)}")
+        if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
+            wanted = "text" if kind is str else "a whole number"
+            raise InputError(f"{where}: {field}={entry[field]!r}: must be {wanted}")
+    return entry
+
+
+def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
+    """A manifest's path, which must name something below its folder."""
+    pure = pathlib.PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.name:
+        raise InputError(f"{where}: path={path!r}: must name a file below the manifest's folder")
+    return pure
+
+
+def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
+    missing = [clip.path for clip in clips if not (root / clip.path).is_file()]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{root}: {len(missing)} of {len(clips)} files that manifest.jsonl lists are not "
+            f"there ({shown}); generate them again, or delete their lines"
+        )
+
+
+def _refuse_other_training(path: pathlib.Path, dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Where it is written down, a generator must have seen its fold's training clips only.
+
+    With folds of another seed, its clips would carry what this run's folds hold out.
+    """
+    if not path.exists():
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        saw = {split.fold: set(theirs[str(split.fold)]["train"]) for split in splits}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: cannot be read; restore it from the generator's run") from None
+    for split in splits:
+        unknown = saw[split.fold] - {dataset.clips[i].path for i in split.train}
+        if unknown:
+            raise InputError(
+                f"{path}: fold {split.fold}'s generator was trained on {min(unknown)}, which is no "
+                "training clip of that fold here; use clips generated for the same data.root and "
+                "folds.*"
+            )
+
+
+def _first_of_each(clips: Sequence[Clip], per_class: int) -> list[int]:
+    """Places of the first `per_class` clips of each class and fold, or of all clips."""
+    counts: collections.Counter = collections.Counter()
+    kept = []
+    for i, clip in enumerate(clips):
+        group = clip.scene_label, clip.location  # one location to a fold
+        counts[group] += 1
+        if not per_class or counts[group] <= per_class:
+            kept.append(i)
+    return kept
+
+
+def add_to_splits(splits: Sequence[Split], synthetic: Synthetic, n_clips: int) -> tuple[Split, ...]:
+    """The splits with each fold's synthetic clips, which stand in the pool behind `n_clips`."""
+    return tuple(
+        dataclasses.replace(
+            split,
+            synthetic=(n_clips + np.flatnonzero(synthetic.folds == split.fold)).astype(np.int32),
+        )
+        for split in splits
+    )
+
+
+def write_record(path: pathlib.Path, synthetic: Synthetic) -> None:
+    """Writes which synthetic clips a run trains with: the manifest's digest, clips per fold.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    record = {"manifest_sha256": synthetic.digest, "clips_per_fold": synthetic.clips_per_fold}
+    write_whole(path, json.dumps(record) + "\n")
+
+
+def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
+    """What `write_record` wrote: the digest, and the number of clips by fold.
+
+    Raises:
+      InputError: the file is not there or not whole.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        counts = {int(fold): int(count) for fold, count in record["clips_per_fold"].items()}
+        return record["manifest_sha256"], counts
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+
+
+def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
+    """Checks that a run goes on with the synthetic clips that it began with, if it has begun.
+
+    Raises:
+      InputError: the manifest is another one.
+    """
+    if path.exists() and read_record(path)[0] != synthetic.digest:
+        raise InputError(
+            f"{synthetic.dataset.root / 'manifest.jsonl'}: is not the one that {path} says the "
+            "run was trained with; restore it, or train anew in another --workdir"
+        )

@@ -1,0 +1,188 @@
+"""Which values the fields of a config may have, and the rules to say so with."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from asc_jax import ensemble, models, screen, segments
+from asc_jax.data import folds, pool
+from asc_jax.frontend import FrontendConfig
+from asc_jax.models import phase_shuffle, resnet, wavegan
+from asc_jax.train import gan_losses, optimizer
+
+SELECTIONS = ("last", "inner")
+HIGH_BANDS = ("none", "splice")
+PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
+
+# A rule returns what a value must be, or None if it is.
+Rule = Callable[[object], str | None]
+
+
+def number(low: float, high: float = math.inf) -> Rule:
+    """A finite number from `low` to `high`."""
+
+    def rule(value):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if fits and math.isfinite(value) and low <= value <= high:
+            return None
+        return f"a number of at least {low:g}" + (f", at most {high:g}" if high < math.inf else "")
+
+    return rule
+
+
+def positive(value) -> str | None:
+    """A finite number above 0."""
+    return None if number(0)(value) is None and value > 0 else "a finite number above 0"
+
+
+def integer(low: int, high: float = math.inf) -> Rule:
+    """A whole number from `low` to `high`."""
+
+    def rule(value):
+        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        most = f", at most {high}" if high < math.inf else ""
+        return None if fits else f"a whole number of at least {low}{most}"
+
+    return rule
+
+
+def integers(value) -> str | None:
+    """A tuple of whole numbers of at least 1."""
+    fits = isinstance(value, tuple) and value and all(integer(1)(v) is None for v in value)
+    return None if fits else "a tuple of whole numbers of at least 1"
+
+
+def texts(value) -> str | None:
+    """A tuple of texts, maybe empty."""
+    fits = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    return None if fits else "a tuple of texts, () for none"
+
+
+def choices(known: Sequence[str]) -> Rule:
+    """A tuple of some of these, maybe empty."""
+    return lambda value: (
+        None
+        if texts(value) is None and set(value) <= set(known)
+        else "a tuple of some of " + ", ".join(known)
+    )
+
+
+def choice(choices: Sequence[str]) -> Rule:
+    """One of these."""
+    return lambda value: None if value in tuple(choices) else "one of " + ", ".join(choices)
+
+
+def text(value) -> str | None:
+    """Any text."""
+    return None if isinstance(value, str) else "text"
+
+
+def flag(value) -> str | None:
+    """True or False."""
+    return None if isinstance(value, bool) else "True or False"
+
+
+MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "resnet": {
+        "stage_sizes": integers,
+        "stage_strides": integers,
+        "width": integer(1),
+        "block": choice(resnet.BLOCKS),
+        "order": choice(resnet.ORDERS),
+        "shortcut": choice(resnet.SHORTCUTS),
+        "se_ratio": integer(0),
+        "max_receptive_field": integer(0),
+        "head": choice(resnet.HEADS),
+    },
+    "baseline": {"dropout_rate": number(0, 0.99)},
+}
+
+RULES: Mapping[str, Rule] = {
+    "title": text,
+    "seed": integer(0, 2**32 - 1),  # JAX drops what is above
+    "data.root": text,
+    "data.leaderboard_root": text,
+    "data.evaluation_root": text,
+    "data.clip_seconds": positive,
+    "data.n_frames": integer(0),
+    "data.channels": integer(0),
+    "data.fit_length": flag,
+    "data.pool": choice(pool.KINDS),
+    "data.cache_dir": text,
+    "data.workers": integer(0),
+    # Ranges and choices of these are FrontendConfig's own.
+    **{
+        f"frontend.{field.name}": {int: integer(0), float: number(0), str: text, bool: flag}[
+            field.type
+        ]
+        for field in dataclasses.fields(FrontendConfig)
+    },
+    "frontend.sr": integer(1000, 768_000),
+    "synthetic.root": text,
+    "synthetic.share": number(0, 0.99),
+    "synthetic.per_class": integer(0),
+    "synthetic.mask_above": number(0),
+    "folds.kind": choice(folds.KINDS),
+    "folds.n_folds": integer(1),
+    "folds.seed": integer(0),
+    "folds.test_fold": integer(0),
+    "folds.inner_fraction": number(0, 0.5),
+    "model.name": choice(models.NETWORKS),
+    "optimizer.name": choice(optimizer.OPTIMIZERS),
+    "optimizer.lr": positive,
+    "optimizer.schedule": choice(optimizer.SCHEDULES),
+    "optimizer.weight_decay": number(0),
+    "optimizer.clip_norm": number(0),
+    "train.epochs": integer(1),
+    "train.batch_size": integer(1),
+    "train.precision": choice(PRECISIONS),
+    "train.label_smoothing": number(0, 0.99),
+    "train.selection": choice(SELECTIONS),
+    "train.select_after": integer(0),
+    "train.steps_per_call": integer(1),
+    "train.keep_checkpoints": integer(1),
+    "augment.mixup_alpha": number(0),
+    "augment.time_roll": number(0, 1),
+    "augment.time_masks": integer(0),
+    "augment.time_mask_frames": integer(0),
+    "augment.mel_masks": integer(0),
+    "augment.mel_mask_bands": integer(0),
+    "ensemble.rule": choice(ensemble.RULES),
+    "ensemble.decision": choice(ensemble.DECISIONS),
+}
+
+GAN_RULES: Mapping[str, Rule] = {
+    "title": text,
+    "seed": integer(0, 2**32 - 1),
+    "data.root": text,
+    "data.cache_dir": text,
+    "data.workers": integer(0),
+    "gan.classifier": text,
+    "gan.fold": integer(0),
+    "gan.scenes": texts,
+    "gan.conditional": flag,
+    "gan.unseen_fraction": number(0.01, 0.5),
+    "gan.sr": integer(1000, 192_000),
+    "gan.dim": integer(1),
+    "gan.n_samples": integer(64),
+    "gan.n_latent": integer(1),
+    "gan.upsample": choice(wavegan.UPSAMPLINGS),
+    "gan.phase_shuffle": integer(0),
+    "gan.shuffle": choice(phase_shuffle.SHARINGS),
+    "gan.loss": choice(gan_losses.LOSSES),
+    "gan.lr": number(0),
+    "train.epochs": integer(1),
+    "train.steps_per_epoch": integer(1),
+    "train.batch_size": integer(1),
+    "train.precision": choice(PRECISIONS),
+    "train.watch_clips": integer(2),
+    "train.keep_checkpoints": integer(1),
+    "synthesis.n_clips": integer(1),
+    "synthesis.merge": choice(segments.MERGES),
+    "synthesis.rules": choices(tuple(screen.RULES)),
+    "synthesis.threshold": number(0, 1),
+    "synthesis.margin_low": number(-math.inf),
+    "synthesis.margin_high": number(-math.inf),
+    "synthesis.most_tries": positive,
+    "synthesis.high_band": choice(HIGH_BANDS),
+}

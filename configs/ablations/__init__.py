@@ -1,0 +1,1 @@
+"""Configs that each ask one question, as a few fields changed of another config."""

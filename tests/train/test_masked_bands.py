@@ -1,0 +1,111 @@
+"""Bands that are masked: which they are, and that nothing in them reaches a logit or a loss."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from asc_jax import models
+from asc_jax.augment import Augmentation
+from asc_jax.data import batches
+from asc_jax.data.pool import log_mels
+from asc_jax.frontend import FrontendConfig, mel_edges
+from asc_jax.train import classifier, parallel
+
+FRONTEND = FrontendConfig(n_mels=16)
+MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
+CLIPS = np.arange(8, dtype=np.int32)[None]
+
+
+def init(pool, splits, model, mask_above):
+    network = models.build(model, 3, axis_name=parallel.DATA)
+    optimizer = optax.sgd(0.1)
+    state = classifier.init_state(
+        network,
+        optimizer,
+        splits,
+        pool,
+        seed=0,
+        frontend=FRONTEND,
+        n_frames=0,
+        mask_above=mask_above,
+    )
+    return network, optimizer, state
+
+
+def logits_and_losses(pool, splits, model, mask_above=8000.0):
+    """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
+    network, optimizer, state = init(pool, splits, model, mask_above)
+    mesh = parallel.make_mesh(len(splits), 8, jax.devices()[:1])
+    steps = classifier.compile_steps(
+        mesh,
+        network,
+        optimizer,
+        features=functools.partial(log_mels, frontend=FRONTEND, n_frames=0),
+        augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
+        label_smoothing=0.0,
+    )
+    state = parallel.put(state, mesh, parallel.PER_FOLD)
+    pool = parallel.put(pool, mesh, parallel.SHARED)
+    logits = np.asarray(steps.evaluate(state, pool, CLIPS))
+    losses = []
+    indices = batches.epoch_indices(splits, seed=0, epoch=0, n_steps=3, batch_size=8)
+    for i in range(3):
+        state, metrics = steps.train(state, pool, indices[:, i : i + 1])
+        losses.append(np.asarray(metrics["loss"]))
+    return logits, np.concatenate(losses, axis=1)
+
+
+def altered(pool, bands: np.ndarray):
+    """The pool with noise of the widest range in some bands."""
+    values = np.array(pool.values)
+    noise = np.random.default_rng(3).integers(-32_767, 32_768, values.shape).astype(np.int16)
+    values[..., bands] = noise[..., bands]
+    return dataclasses.replace(pool, values=values)
+
+
+def test_masked_bands_have_no_influence(small_pool, small_splits, small_model):
+    run = functools.partial(logits_and_losses, splits=small_splits[:1], model=small_model)
+    logits, losses = run(small_pool)
+    assert np.isfinite(logits).all() and np.isfinite(losses).all()
+    for ours, theirs in zip((logits, losses), run(altered(small_pool, MASKED)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    other = np.flatnonzero(~MASKED)[-1:]
+    assert (run(altered(small_pool, other))[0] != logits).any()
+    assert (run(small_pool, mask_above=0.0)[0] != logits).any()
+
+
+def test_masked_bands_are_zero_and_the_others_as_without(small_pool, small_splits, small_model):
+    _, _, masked = init(small_pool, small_splits, small_model, 8000.0)
+    _, _, whole = init(small_pool, small_splits, small_model, 0.0)
+    log_mel = np.random.default_rng(0).normal(-10, 30, (24, 16)).astype(np.float32)
+    fold = lambda state: jax.tree.map(lambda leaf: leaf[0], state)
+    standardised = np.asarray(fold(masked).standardise(log_mel))
+    assert (standardised[:, MASKED] == 0).all()
+    np.testing.assert_array_equal(
+        standardised[:, ~MASKED], np.asarray(fold(whole).standardise(log_mel))[:, ~MASKED]
+    )
+    assert np.isfinite(whole.band_std).all()
+    assert masked.band_std.dtype == whole.band_std.dtype == np.float32
+
+
+@pytest.mark.parametrize(("n_mels", "n_masked"), [(40, 9), (80, 20)])
+def test_bands_that_begin_above_the_generated_sound(n_mels, n_masked):
+    edges = mel_edges(FrontendConfig(n_mels=n_mels))
+    assert edges.shape == (n_mels + 2,)
+    assert (edges[:-2] >= 8000).sum() == n_masked
+
+
+def test_standardisation_knows_recorded_clips_only(small_pool, small_splits, small_model):
+    """Clips of another kind behind the recorded ones change neither mean nor deviation."""
+    pool = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf[:10]]), small_pool)
+    pool.values[40:] = -32_767
+    generated = np.arange(40, 50, dtype=np.int32)
+    splits = [dataclasses.replace(split, synthetic=generated) for split in small_splits]
+    _, _, with_synthetic = init(pool, splits, small_model, 0.0)
+    _, _, without = init(small_pool, small_splits, small_model, 0.0)
+    np.testing.assert_array_equal(with_synthetic.band_mean, without.band_mean)
+    np.testing.assert_array_equal(with_synthetic.band_std, without.band_std)
