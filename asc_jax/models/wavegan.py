@@ -80,7 +80,7 @@ class Generator(nn.Module):
         convolution, which cannot imprint the stride on the waveform but cost four times
         the products.
       n_classes: K, for waveforms of a given class; 0 for unconditional ones.
-      dtype: of the computation; parameters and waveforms are float32.
+      dtype: of the computation; parameters, the last layer and waveforms are float32.
 
     Raises:
       InputError: no such sizes or upsampling.
@@ -105,12 +105,13 @@ class Generator(nn.Module):
             z = jnp.concatenate([z, embed(label)], axis=-1)
         x = dense(n_frames * channels, dtype=self.dtype, name="dense")(z)
         x = x.reshape(-1, n_frames, channels)
-        widths = [channels for _, channels in longer_maps] + [1]
-        for layer, width in enumerate(widths, start=1):
-            x = self._upsampled_conv(nn.relu(x), width, name=f"upconv{layer}")
-        return jnp.tanh(x.astype(jnp.float32))
+        for layer, (_, width) in enumerate(longer_maps, start=1):
+            x = self._upsampled_conv(nn.relu(x), width, self.dtype, name=f"upconv{layer}")
+        # A waveform rounded to bfloat16 has the noise of 8 bits.
+        x = self._upsampled_conv(nn.relu(x), 1, jnp.float32, name=f"upconv{len(longer_maps) + 1}")
+        return jnp.tanh(x)
 
-    def _upsampled_conv(self, x: jax.Array, width: int, name: str) -> jax.Array:
+    def _upsampled_conv(self, x: jax.Array, width: int, dtype: jnp.dtype, name: str) -> jax.Array:
         """(B, T, C) -> (B, 4 T, width)."""
         if self.upsample == "transposed":
             options = {"input_dilation": STRIDE, "padding": TRANSPOSED_PADDING}
@@ -121,7 +122,7 @@ class Generator(nn.Module):
             raise InputError(
                 f"gan.upsample={self.upsample!r}: must be one of {', '.join(UPSAMPLINGS)}"
             )
-        return conv(width, dtype=self.dtype, name=name, **options)(x)
+        return conv(width, dtype=dtype, name=name, **options)(x)
 
     def input_shapes(self) -> tuple[jax.ShapeDtypeStruct, ...]:
         """Of the arguments, for one example."""
@@ -142,7 +143,7 @@ class Discriminator(nn.Module):
       phase_shuffle: the largest shift, in frames; 0 for none.
       shuffle: "per_batch" or "per_example"; see `asc_jax.models.phase_shuffle`.
       n_classes: K, for waveforms of a given class; 0 for unconditional ones.
-      dtype: of the computation; parameters and scores are float32.
+      dtype: of the computation; parameters, the last layer and scores are float32.
 
     Raises:
       InputError: no such sizes or shuffle.
