@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = [
         word
         for word in overrides
-        if not (hasattr(args, "config") and word.startswith("--config.") and "=" in word)
+        if not (hasattr(args, "takes_overrides") and word.startswith("--config.") and "=" in word)
     ]
     if wrong:
-        hint = "; write --config.FIELD=VALUE" if hasattr(args, "config") else ""
+        hint = "; write --config.FIELD=VALUE" if hasattr(args, "takes_overrides") else ""
         print(f"asc-jax: {' '.join(wrong)}: not understood{hint}", file=sys.stderr)
         return 2
     args.overrides = overrides
@@ -81,6 +81,20 @@ def build_parser() -> argparse.ArgumentParser:
     train = add("train", train_command, "train the fold models of a config, or go on with them")
     _add_config(train)
     _add_workdir(train)
+    gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
+    _add_config(gan)
+    _add_workdir(gan)
+    synthesize = add("synthesize", synthesize_command, "write screened clips of trained WaveGANs")
+    _add_workdir(synthesize)
+    synthesize.add_argument(
+        "--classifier",
+        metavar="FOLDER",
+        help="the classifier's run folder, if it is not where the GAN's config says",
+    )
+    synthesize.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="FOLDER", help="where to write them"
+    )
+    synthesize.set_defaults(takes_overrides=True)
     summary = add("summary", summary_command, "layers, parameters, MACs and receptive field")
     _add_config(summary)
     evaluate = add("evaluate", evaluate_command, "score a run; write its report and submissions")
@@ -102,6 +116,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a config file; --config.FIELD=VALUE overrides its fields",
     )
+    parser.set_defaults(takes_overrides=True)
 
 
 def _add_workdir(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +174,31 @@ def train_command(args) -> None:
     from asc_jax.train.loop import train
 
     train(config, args.workdir)
+
+
+def gan_command(args) -> None:
+    from asc_jax.config import check_gan_config, load_config
+
+    config = load_config(args.config, args.overrides, check=check_gan_config)
+    _start_jax()
+    from asc_jax.report.gan_page import write_gan_page
+    from asc_jax.train.gan_loop import train
+
+    train(config, args.workdir)
+    print(write_gan_page(args.workdir), file=sys.stderr)
+
+
+def synthesize_command(args) -> None:
+    _start_jax()
+    from asc_jax.synthesize import synthesize
+
+    overrides = list(args.overrides)
+    if args.classifier:
+        overrides.append(f"--config.gan.classifier={args.classifier}")
+    for scene in synthesize(args.workdir, args.out, overrides):
+        share = scene.kept / scene.tried if scene.tried else 1
+        print(f"{scene.name}: {scene.kept} clips, {share:.0%} of those generated")
+    print(args.out / "manifest.jsonl")
 
 
 def summary_command(args) -> None:

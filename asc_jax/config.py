@@ -12,13 +12,21 @@ import ml_collections
 
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_edges, mel_filterbank
-from asc_jax.rules import MODEL_RULES, RULES, Rule
+from asc_jax.models.wavegan import map_sizes
+from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 
-# What refuses a config of one kind: of (config, source). A classifier's is `check_config`.
+# What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
+# GAN's `check_gan_config`.
 Check = Callable[[Mapping, str], None]
 
 # Fields that name a folder.
-_FOLDERS = ("data.root", "data.leaderboard_root", "data.evaluation_root", "synthetic.root")
+_FOLDERS = (
+    "data.root",
+    "data.leaderboard_root",
+    "data.evaluation_root",
+    "gan.classifier",
+    "synthetic.root",
+)
 
 
 def check_config(config: Mapping, source: str = "config") -> None:
@@ -32,6 +40,8 @@ def check_config(config: Mapping, source: str = "config") -> None:
       InputError: naming the field, its value and what it must be.
     """
     flat = flatten(config)
+    if "gan.loss" in flat:
+        raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
     if "model.name" not in flat:
         raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
     if expected := RULES["model.name"](flat["model.name"]):
@@ -41,6 +51,20 @@ def check_config(config: Mapping, source: str = "config") -> None:
     check_fields(flat, rules, source)
     _check_together(flat, source)
     _check_frontend(config, source)
+
+
+def check_gan_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a GAN's config that no run can have; as `check_config`."""
+    flat = flatten(config)
+    if "gan.loss" not in flat:
+        raise InputError(f"{source}: is no config of a GAN; start from configs/wavegan.py")
+    check_fields(flat, GAN_RULES, source)
+    if flat["synthesis.margin_low"] >= flat["synthesis.margin_high"]:
+        raise InputError(
+            f"{source}: synthesis.margin_low={flat['synthesis.margin_low']:g}: must be below "
+            f"synthesis.margin_high={flat['synthesis.margin_high']:g}"
+        )
+    map_sizes(flat["gan.n_samples"], flat["gan.dim"])
 
 
 def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
@@ -132,17 +156,37 @@ def load_config(
         near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
         hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
         raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    config = _get_config(file)
+    return override(_get_config(file), overrides, path, check=check)
+
+
+def override(
+    config: Mapping, overrides: Sequence[str], source: str, *, check: Check = check_config
+) -> ml_collections.FrozenConfigDict:
+    """A config with fields overridden, checked.
+
+    Args:
+      config: of any kind.
+      overrides: "--config.FIELD=VALUE" each.
+      source: where the config came from, for a message.
+      check: of the kind of config that it is.
+
+    Returns:
+      The config, frozen.
+
+    Raises:
+      InputError: a field does not exist, or a value cannot be.
+    """
+    config = ml_collections.ConfigDict(config)
     fields = flatten(config)
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
         if field not in fields:
-            raise InputError(f"{path}: {field}: no such field{_near(field, fields)}")
+            raise InputError(f"{source}: {field}: no such field{_near(field, fields)}")
         if not equals:
             raise InputError(f"{override}: has no value; write {override}=VALUE")
         with config.ignore_type():  # the rules below say it better
             config.update_from_flattened_dict({field: _parse(text, fields[field])})
-    check(config, path)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 

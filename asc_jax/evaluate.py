@@ -22,10 +22,9 @@ from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
 from asc_jax.train import parallel
-from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import read_metrics
-from asc_jax.train.setup import Setup, predict, restore, set_up
+from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
 
 
 def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
@@ -44,14 +43,13 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     """
     config = run.read_config(workdir)
     others = _other_datasets(config, roots)
-    if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+    refuse_untrained(workdir)
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
-    state, done, epochs = _restore_chosen(workdir, config, setup)
+    state, done, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state)]
     if len(setup.test):
@@ -108,31 +106,6 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
                 "training clips; leave such clips out of the set to be scored (or give them "
                 "another identifier in meta.csv if it is not the same place)"
             )
-
-
-def _restore_chosen(
-    workdir: pathlib.Path, config, setup: Setup
-) -> tuple[ClassifierState, int, list[int]]:
-    """The state to score.
-
-    Returns:
-      The state with the variables of each fold's chosen epoch, the epochs done, and the
-      chosen epoch of each fold.
-    """
-    choosing = config.train.selection == "inner"
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
-    if not done:
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
-    if not choosing:
-        return state, done, [done] * len(setup.splits)
-    epochs = np.asarray(best.epoch).tolist()
-    if min(epochs) == 0:
-        raise InputError(
-            f"{workdir}: epoch {done} is not beyond train.select_after="
-            f"{config.train.select_after}; train on before evaluating"
-        )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
 def _predict_out_of_fold(setup: Setup, state: ClassifierState) -> Predictions:

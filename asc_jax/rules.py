@@ -1,16 +1,17 @@
-"""Which values the fields of a classifier's config may have, and the rules to say so with."""
+"""Which values the fields of a config may have, and the rules to say so with."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from asc_jax import ensemble, models
+from asc_jax import ensemble, models, screen, segments
 from asc_jax.data import folds, pool
 from asc_jax.frontend import FrontendConfig
-from asc_jax.models import resnet
-from asc_jax.train import optimizer
+from asc_jax.models import phase_shuffle, resnet, wavegan
+from asc_jax.train import gan_losses, optimizer
 
 SELECTIONS = ("last", "inner")
+HIGH_BANDS = ("none", "splice")
 PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
 # A rule returns what a value must be, or None if it is.
@@ -49,6 +50,21 @@ def integers(value) -> str | None:
     """A tuple of whole numbers of at least 1."""
     fits = isinstance(value, tuple) and value and all(integer(1)(v) is None for v in value)
     return None if fits else "a tuple of whole numbers of at least 1"
+
+
+def texts(value) -> str | None:
+    """A tuple of texts, maybe empty."""
+    fits = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    return None if fits else "a tuple of texts, () for none"
+
+
+def choices(known: Sequence[str]) -> Rule:
+    """A tuple of some of these, maybe empty."""
+    return lambda value: (
+        None
+        if texts(value) is None and set(value) <= set(known)
+        else "a tuple of some of " + ", ".join(known)
+    )
 
 
 def choice(choices: Sequence[str]) -> Rule:
@@ -133,4 +149,40 @@ RULES: Mapping[str, Rule] = {
     "augment.mel_mask_bands": integer(0),
     "ensemble.rule": choice(ensemble.RULES),
     "ensemble.decision": choice(ensemble.DECISIONS),
+}
+
+GAN_RULES: Mapping[str, Rule] = {
+    "title": text,
+    "seed": integer(0, 2**32 - 1),
+    "data.root": text,
+    "data.cache_dir": text,
+    "data.workers": integer(0),
+    "gan.classifier": text,
+    "gan.fold": integer(0),
+    "gan.scenes": texts,
+    "gan.conditional": flag,
+    "gan.unseen_fraction": number(0.01, 0.5),
+    "gan.sr": integer(1000, 192_000),
+    "gan.dim": integer(1),
+    "gan.n_samples": integer(64),
+    "gan.n_latent": integer(1),
+    "gan.upsample": choice(wavegan.UPSAMPLINGS),
+    "gan.phase_shuffle": integer(0),
+    "gan.shuffle": choice(phase_shuffle.SHARINGS),
+    "gan.loss": choice(gan_losses.LOSSES),
+    "gan.lr": number(0),
+    "train.epochs": integer(1),
+    "train.steps_per_epoch": integer(1),
+    "train.batch_size": integer(1),
+    "train.precision": choice(PRECISIONS),
+    "train.watch_clips": integer(2),
+    "train.keep_checkpoints": integer(1),
+    "synthesis.n_clips": integer(1),
+    "synthesis.merge": choice(segments.MERGES),
+    "synthesis.rules": choices(tuple(screen.RULES)),
+    "synthesis.threshold": number(0, 1),
+    "synthesis.margin_low": number(-math.inf),
+    "synthesis.margin_high": number(-math.inf),
+    "synthesis.most_tries": positive,
+    "synthesis.high_band": choice(HIGH_BANDS),
 }

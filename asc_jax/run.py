@@ -8,18 +8,22 @@ A run folder belongs to one config. It holds
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
+
+or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
+and listen.html.
 """
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from asc_jax import models
-from asc_jax.config import flatten, from_json, frontend_config, to_json
+from asc_jax.config import Check, check_config, flatten, from_json, frontend_config, to_json
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
@@ -32,7 +36,7 @@ from asc_jax.train.parallel import DATA
 # Fields that a run may change on the way: they say where things are, or act only on scoring.
 # A data set that has moved is still the same one: splits.json says so, and synthetic.json of
 # synthetic clips.
-_FREE_FIELDS = {
+FREE_FIELDS = {
     "title",
     "data.root",
     "data.leaderboard_root",
@@ -43,6 +47,7 @@ _FREE_FIELDS = {
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",
+    "gan.classifier",
 }
 
 # A run folder's record of its synthetic clips.
@@ -82,14 +87,27 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
                 workdir.rmdir()
 
 
-def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
+def refuse_foreign_folder(
+    workdir: pathlib.Path,
+    config,
+    *,
+    check: Check = check_config,
+    free: Collection[str] = FREE_FIELDS,
+) -> None:
     """Checks that a run folder is free, or belongs to the config.
+
+    Args:
+      workdir: the run folder.
+      config: checked.
+      check: of configs of its kind.
+      free: fields that may differ.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
     """
     if (workdir / "config.json").exists():
-        theirs, ours = _fixed_fields(read_config(workdir)), _fixed_fields(config)
+        theirs = _fixed_fields(read_config(workdir, check=check), free)
+        ours = _fixed_fields(config, free)
         for field in sorted(theirs.keys() | ours.keys()):
             if theirs.get(field) != ours.get(field):
                 raise InputError(
@@ -100,11 +118,12 @@ def refuse_foreign_folder(workdir: pathlib.Path, config) -> None:
         raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
 
 
-def _fixed_fields(config) -> dict[str, object]:
+def _fixed_fields(config, free: Collection[str]) -> dict[str, object]:
     """What a run may not change on the way."""
-    fields = {name: value for name, value in flatten(config).items() if name not in _FREE_FIELDS}
-    # Synthetic clips may move, but neither come nor go.
-    return fields | {"synthetic.root": "a folder" if config.synthetic.root else ""}
+    fields = {name: value for name, value in flatten(config).items() if name not in free}
+    if fields.get("synthetic.root"):
+        fields["synthetic.root"] = "a folder"  # which may move, but neither come nor go
+    return fields
 
 
 def write_run(
@@ -126,11 +145,24 @@ def write_run(
         write_record(workdir / SYNTHETIC, synthetic)
 
 
-def read_config(workdir: pathlib.Path):
+def with_data(config, data):
+    """A run's config with the places of another config's `data` group, where it names any."""
+    config = ml_collections.ConfigDict(config)
+    config.data.root = data.root or config.data.root
+    config.data.cache_dir = data.cache_dir or config.data.cache_dir
+    config.data.workers = data.workers or config.data.workers
+    return ml_collections.FrozenConfigDict(config)
+
+
+def read_config(workdir: pathlib.Path, *, check: Check = check_config):
     """A run folder's config.
 
+    Args:
+      workdir: the run folder.
+      check: of the kind of config that is wanted.
+
     Raises:
-      InputError: the folder is no run.
+      InputError: the folder is no run of that kind.
     """
     path = workdir / "config.json"
     if not path.is_file():
@@ -139,7 +171,7 @@ def read_config(workdir: pathlib.Path):
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it") from None
-    return from_json(text, str(path))
+    return from_json(text, str(path), check=check)
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:

@@ -21,6 +21,10 @@ RANKS = {
     "models": 2,
     "ensemble": 2,
     "statistics": 2,
+    "bandwidth": 2,
+    "gan_metrics": 2,
+    "screen": 2,
+    "segments": 2,
     "data.pool": 3,
     "predictions": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
@@ -29,10 +33,13 @@ RANKS = {
     "run": 6,
     "train.setup": 7,
     "train.loop": 8,
+    "train.gan_setup": 8,
+    "train.gan_loop": 9,
     "evaluate": 9,
+    "synthesize": 10,
     "report": 9,
-    "cli": 10,
-    "__main__": 11,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

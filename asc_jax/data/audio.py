@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 
 T = TypeVar("T")
 
@@ -203,3 +204,23 @@ def map_files(
             bar.update()
     if bad:
         raise InputError("\n".join(bad))
+
+
+def write_wav(path: pathlib.Path, waveform: np.ndarray, sr: int) -> None:
+    """Writes a mono WAV of 24 bits beside its place and renames it into it, folder included.
+
+    Args:
+      path: the file.
+      waveform: (T,) float in [-1, 1].
+      sr: Hz.
+
+    Raises:
+      InputError: it cannot be written; what stood there is untouched.
+    """
+    import io
+
+    import soundfile
+
+    content = io.BytesIO()
+    soundfile.write(content, waveform, sr, subtype="PCM_24", format="WAV")
+    write_whole(path, content.getvalue())

@@ -150,7 +150,7 @@ def make_splits(
     for fold, train, held_out in pairs:
         inner = np.array([], np.int32)
         if inner_fraction:
-            inner = _inner_part(dataset.clips, train, inner_fraction, seed + fold)
+            inner = inner_part(dataset.clips, train, inner_fraction, seed + fold)
         splits.append(Split(fold, np.setdiff1d(train, inner), inner, held_out))
     for split in splits:
         refuse_leak(dataset.clips, split, test)
@@ -183,8 +183,28 @@ def _listing(folds) -> str:
     return "folds " + ", ".join(map(str, folds)) if folds else "no fold"
 
 
-def _inner_part(clips: Sequence[Clip], train: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Some of the location folds of a training part: as near to the fraction as can be."""
+def inner_part(
+    clips: Sequence[Clip],
+    train: np.ndarray,
+    fraction: float,
+    seed: int,
+    field: str = "folds.inner_fraction",
+) -> np.ndarray:
+    """Whole locations of a training part, classes balanced: as near to a share as can be.
+
+    Args:
+      clips: of the data set.
+      train: (n,) indices of the training part.
+      fraction: the share, above 0.
+      seed: of the choice.
+      field: of the config, that says the share.
+
+    Returns:
+      (m,) indices, some of `train`.
+
+    Raises:
+      InputError: a class has too few locations for that share.
+    """
     clips = [clips[i] for i in train]
     label, n_locations = _fewest_locations(clips)
     shares = [
@@ -195,7 +215,7 @@ def _inner_part(clips: Sequence[Clip], train: np.ndarray, fraction: float, seed:
     off, parts, taken = min(shares, default=(fraction, 0, 0))
     if off >= fraction / 2:
         raise InputError(
-            f"folds.inner_fraction={fraction:g}: of scene_label {label!r} a fold trains on only "
+            f"{field}={fraction:g}: of scene_label {label!r} a fold trains on only "
             f"{n_locations} locations, too few to set that share aside; use more, or 0"
         )
     return train[location_folds(clips, parts, seed) <= taken]

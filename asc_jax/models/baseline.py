@@ -72,5 +72,6 @@ class Baseline(nn.Module):
         dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         x = nn.relu(dense(100)(x))
+        self.sow("intermediates", "embedding", x)  # kept only where it is asked for
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
         return dense(self.n_classes)(x)

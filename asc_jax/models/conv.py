@@ -100,6 +100,8 @@ def conv_general_dilated(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
+    if _is_transposed(options) and preferred_element_type is None:
+        return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
     on_cpu = _matrix_products(lhs, rhs, options, in_loop)
     forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), on_cpu)
     return forward(lhs, rhs)
@@ -148,6 +150,42 @@ def _contractions(
         lambda saved, ct: (lhs_gradient(saved[1], ct), forward(saved[0], ct)),
     )
     return forward, lhs_gradient, rhs_gradient
+
+
+def _is_transposed(options: dict) -> bool:
+    """Whether only the input is dilated: the transpose of a strided convolution."""
+    plain = options["feature_group_count"] == options["batch_group_count"] == 1
+    steps = (*options["window_strides"], *options["rhs_dilation"])
+    return plain and max(options["lhs_dilation"]) > 1 and max(steps) == 1
+
+
+def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precision) -> jax.Array:
+    """A convolution of a dilated input, written as the transpose of a strided convolution.
+
+    On a CPU, XLA takes the gradient by the kernel of the one 10 to 300 times slower than
+    that of the other (measured: 25 taps, stride 4, 64 to 1024 channels).
+    """
+    numbers, strides = options["dimension_numbers"], options["lhs_dilation"]
+    taps = [rhs.shape[axis] for axis in numbers.rhs_spec[2:]]
+    before = [k - 1 - pair[0] for k, pair in zip(taps, options["padding"], strict=True)]
+    after = [
+        (lhs.shape[n_axis] - 1) * stride + k - out_type.shape[t_axis] - pad
+        for n_axis, t_axis, stride, k, pad in zip(
+            numbers.lhs_spec[2:], numbers.out_spec[2:], strides, taps, before, strict=True
+        )
+    ]
+    strided = functools.partial(
+        jax.lax.conv_general_dilated,
+        window_strides=strides,
+        padding=list(zip(before, after, strict=True)),
+        dimension_numbers=jax.lax.ConvDimensionNumbers(
+            numbers.out_spec, numbers.rhs_spec, numbers.lhs_spec
+        ),
+        precision=precision,
+    )
+    kernel = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])
+    _, lhs_gradient, _ = _contractions(strided, out_type, jax.typeof(kernel), Products())
+    return lhs_gradient(lhs, kernel)
 
 
 def _lower(contract: Callable, products: Callable | None) -> Callable:

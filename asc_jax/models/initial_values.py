@@ -35,18 +35,36 @@ def initial_variables(
       The variable collections ("params", "batch_stats"), float32 numpy arrays.
     """
     shapes = depth.unstack(_shapes(network, input_shape), network.loops)
+    variables = draw(shapes, network.kernel_scheme, seed=seed, stream=fold)
+    return depth.stack(variables, network.loops)
 
-    def draw(path, leaf) -> np.ndarray:
+
+def draw(shapes, scheme: str, *, seed: int, stream: int):
+    """Initial values of the given shapes.
+
+    Args:
+      shapes: a tree of what has a shape, with flax's names of parameters on its leaves.
+      scheme: of the kernels: "he_normal" or "glorot_uniform".
+      seed: the run's.
+      stream: the number of the fold or GAN: each has values of its own.
+
+    Returns:
+      The same tree of float32 numpy arrays. A leaf depends on its own path and shape alone.
+    """
+
+    def draw_leaf(path, leaf) -> np.ndarray:
         kind = path[-1].key
         if kind in ("scale", "var"):
             return np.ones(leaf.shape, np.float32)
         if kind in ("bias", "mean"):
             return np.zeros(leaf.shape, np.float32)
         name = zlib.crc32(jax.tree_util.keystr(path).encode())
-        return _kernel(network.kernel_scheme, leaf.shape, np.random.default_rng([seed, fold, name]))
+        rng = np.random.default_rng([seed, stream, name])
+        if kind == "embedding":  # beside latent vectors, and as they are
+            return rng.uniform(-1, 1, leaf.shape).astype(np.float32)
+        return _kernel(scheme, leaf.shape, rng)
 
-    variables = jax.tree_util.tree_map_with_path(draw, shapes)
-    return depth.stack(variables, network.loops)
+    return jax.tree_util.tree_map_with_path(draw_leaf, shapes)
 
 
 @functools.lru_cache(maxsize=8)  # folds share it: tracing a deep network takes seconds

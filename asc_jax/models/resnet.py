@@ -98,7 +98,9 @@ class ResNet(nn.Module):
                     x = block(name=name)(x)
         if self.order == "pre_activation":
             x = nn.relu(norm(name="last_norm")(x))
-        return Dense(self.n_classes, name="classifier")(self.pool(x.astype(jnp.float32)))
+        embedding = self.pool(x.astype(jnp.float32))
+        self.sow("intermediates", "embedding", embedding)  # kept only where it is asked for
+        return Dense(self.n_classes, name="classifier")(embedding)
 
     def runs(self) -> list[Run]:
         """The residual blocks in order, equal neighbours together."""

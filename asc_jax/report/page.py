@@ -17,12 +17,13 @@ from asc_jax.report.tables import Markup, bar, interval, percent, text
 from asc_jax.train.metrics_log import read_metrics
 
 # The policy makes sure of what the page promises: no request leaves it, no script runs.
-HEAD = """<!DOCTYPE html>
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+HEAD = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+ content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">

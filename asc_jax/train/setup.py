@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, join, log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
+from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
@@ -144,6 +146,56 @@ def restore(
         return setup.state, best, 0
     tree = checkpoints.restore(done, {"state": setup.state, "best": best})
     return tree["state"], tree["best"], done
+
+
+def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
+    """Refuses a run without a checkpoint, before any data is decoded for it.
+
+    Args:
+      workdir: the run folder.
+      command: that makes one.
+
+    Raises:
+      InputError: no epoch is finished.
+    """
+    folder = workdir / "checkpoints"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InputError(
+            f"{workdir}: no epoch is finished; run asc-jax {command} with this --workdir"
+        )
+
+
+def restore_chosen(
+    workdir: pathlib.Path, config, setup: Setup
+) -> tuple[ClassifierState, int, list[int]]:
+    """The state to score.
+
+    Args:
+      workdir: the run folder.
+      config: the run's.
+      setup: of the run.
+
+    Returns:
+      The state with the variables of each fold's chosen epoch, the epochs done, and the
+      chosen epoch of each fold.
+
+    Raises:
+      InputError: no epoch that could be scored is finished.
+    """
+    choosing = config.train.selection == "inner"
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, best, done = restore(setup, checkpoints, choosing=choosing)
+    if not done:
+        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+    if not choosing:
+        return state, done, [done] * len(setup.splits)
+    epochs = np.asarray(best.epoch).tolist()
+    if min(epochs) == 0:
+        raise InputError(
+            f"{workdir}: epoch {done} is not beyond train.select_after="
+            f"{config.train.select_after}; train on before evaluating"
+        )
+    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
 
 
 def predict(

@@ -27,6 +27,13 @@ AWKWARD = {
     "rhs_dilation": (1, 2),
     "dimension_numbers": LAYOUTS[2],
 }
+# A transposed convolution, as a generator has it: only the input is dilated.
+TRANSPOSED = {
+    "window_strides": (1,),
+    "padding": [(14, 13)],
+    "lhs_dilation": (4,),
+    "dimension_numbers": LAYOUTS[1],
+}
 PLAIN = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": LAYOUTS[2]}
 
 
@@ -109,6 +116,28 @@ def convolutions(draw):
 @given(case=convolutions())
 def test_equals_lax_with_first_and_second_gradients(case):
     assert_equals_lax(*case)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ((25,), TRANSPOSED),
+        ((3,), {**TRANSPOSED, "padding": [(4, 1)]}),  # beyond the kernel: zeros at the edges
+        ((5,), {**TRANSPOSED, "padding": [(0, -1)], "lhs_dilation": (2,)}),
+        (
+            (3, 4),
+            {
+                "window_strides": (1, 1),
+                "padding": [(1, 2), (0, 3)],
+                "lhs_dilation": (2, 1),
+                "dimension_numbers": LAYOUTS[2],
+            },
+        ),
+    ],
+)
+def test_transposed_convolution_equals_lax_with_first_and_second_gradients(kernel, options):
+    lhs = (2, *(6, 5)[: len(kernel)], 3)
+    assert_equals_lax(lhs, (*kernel, 3, 2), jnp.float32, options)
 
 
 @st.composite
@@ -229,15 +258,25 @@ def gradient_penalty(conv, kernels, x):
         first, second = kernels
         return jnp.sum(conv(jnp.tanh(conv(x, first)), second))
 
-    norms = jnp.sqrt(jnp.sum(jnp.square(jax.grad(critic)(x)), axis=(1, 2, 3)))
+    slopes = jax.grad(critic)(x)
+    norms = jnp.sqrt(jnp.sum(jnp.square(slopes), axis=range(1, x.ndim)))
     return jnp.mean(jnp.square(norms - 1))
 
 
-def test_gradient_penalty_by_the_kernels():
-    kernels, x = (normal(0, 2, 3, 3, 2, 2), normal(1, 2, 3, 3, 2, 1)), normal(2, 2, 3, 6, 5, 2)
+STRIDED = {"window_strides": (4,), "padding": "SAME", "dimension_numbers": LAYOUTS[1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent"),
+    [(PLAIN, (3, 3), (6, 5)), (STRIDED, (25,), (64,)), (TRANSPOSED, (25,), (3,))],
+    ids=["plain", "strided", "transposed"],
+)
+def test_gradient_penalty_by_the_kernels(options, kernel, extent):
+    kernels = normal(0, 2, *kernel, 2, 2), normal(1, 2, *kernel, 2, 1)
+    x = normal(2, 2, 3, *extent, 2)
 
     def by_kernels(conv):
-        penalty = functools.partial(gradient_penalty, functools.partial(conv, **PLAIN))
+        penalty = functools.partial(gradient_penalty, functools.partial(conv, **options))
         return jit(jax.vmap(jax.value_and_grad(penalty)))(kernels, x)
 
     assert_close(by_kernels(conv_general_dilated), by_kernels(reference))
@@ -261,10 +300,15 @@ def test_gradient_descent_inside_scan():
     assert_close(descend(conv_general_dilated), descend(reference))
 
 
-def test_sharded_batch_equals_the_whole_batch():
-    kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 2, 8, 6, 5, 2)  # (F, ...), (F, B, ...)
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent"),
+    [(PLAIN, (3, 3), (6, 5)), (TRANSPOSED, (25,), (3,))],
+    ids=["plain", "transposed"],
+)
+def test_sharded_batch_equals_the_whole_batch(options, kernel, extent):
+    kernel, x = normal(0, 2, *kernel, 2, 2), normal(1, 2, 8, *extent, 2)  # (F, ...), (F, B, ...)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
-    conv = functools.partial(conv_general_dilated, **PLAIN)
+    conv = functools.partial(conv_general_dilated, **options)
 
     def loss(kernel, x):
         return jnp.mean(jnp.square(jnp.tanh(conv(conv(x, kernel), kernel)) - 1))

@@ -1,0 +1,148 @@
+"""What each GAN learns from: the training clips of one fold, of one scene or of all."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from asc_jax.data.clips import Dataset
+from asc_jax.data.folds import Split, inner_part
+from asc_jax.errors import InputError
+from asc_jax.files import write_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """The real clips of one GAN.
+
+    Attributes:
+      fold: whose training clips they are, from 1; the generated clips may serve no other.
+      scene_labels: of the clips: one scene, or all of a class-conditional GAN's.
+      train: (n,) int32 indices into `Dataset.clips`: what the GAN learns from.
+      unseen: (m,) int32: training clips of the fold at other locations, with which
+        generated clips are compared. The GAN does not see them.
+    """
+
+    fold: int
+    scene_labels: tuple[str, ...]
+    train: np.ndarray
+    unseen: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """For logs and files: "tram-fold1", or "all-fold1" for several scenes."""
+        scene = self.scene_labels[0] if len(self.scene_labels) == 1 else "all"
+        return f"{scene}-fold{self.fold}"
+
+
+def make_corpora(
+    dataset: Dataset,
+    splits: Sequence[Split],
+    *,
+    fold: int,
+    scenes: Sequence[str] = (),
+    conditional: bool = False,
+    unseen_fraction: float,
+    batch_size: int,
+    seed: int,
+) -> tuple[Corpus, ...]:
+    """The corpora of a run: one per fold and scene, or per fold for conditional GANs.
+
+    Only training clips of a fold enter its corpora; inner and held-out clips and those of
+    the test part never do.
+
+    Args:
+      dataset: a labelled data set.
+      splits: of the classifier that the generated clips are for.
+      fold: which of its folds, from 1; 0 for all.
+      scenes: which scenes; () for all.
+      conditional: one GAN for all scenes of a fold.
+      unseen_fraction: share of a fold's training locations that its GANs do not see.
+      batch_size: clips per update; a corpus must hold as many.
+      seed: of the choice of unseen locations.
+
+    Returns:
+      The corpora, fold by fold, scenes in alphabetical order.
+
+    Raises:
+      InputError: no such fold or scene, a scene without a training clip, fewer training
+        clips than a batch, or too few locations to leave some unseen.
+    """
+    numbers = [split.fold for split in splits]
+    if fold and fold not in numbers:
+        raise InputError(
+            f"gan.fold={fold}: the classifier has folds {', '.join(map(str, numbers))}; name one "
+            "of these, or 0 for all"
+        )
+    for scene in scenes:
+        if scene not in dataset.scene_labels:
+            raise InputError(
+                f"gan.scenes: {scene!r} is none of the classifier's scenes "
+                f"({', '.join(dataset.scene_labels)}); correct it"
+            )
+    chosen = tuple(sorted(set(scenes or dataset.scene_labels)))
+    groups = [chosen] if conditional else [(scene,) for scene in chosen]
+    labels = np.array([clip.scene_label for clip in dataset.clips])
+    corpora = []
+    for split in splits:
+        if fold and split.fold != fold:
+            continue
+        for scene in chosen:
+            if not (labels[split.train] == scene).any():
+                raise InputError(
+                    f"gan.scenes: fold {split.fold} trains on no clip of {scene!r}; leave that "
+                    "scene out"
+                )
+        unseen = inner_part(
+            dataset.clips,
+            split.train,
+            unseen_fraction,
+            seed + split.fold,
+            field="gan.unseen_fraction",
+        )
+        train = np.setdiff1d(split.train, unseen)
+        corpora += [
+            Corpus(
+                split.fold,
+                group,
+                train[np.isin(labels[train], group)],
+                unseen[np.isin(labels[unseen], group)],
+            )
+            for group in groups
+        ]
+    smallest = min(corpora, key=lambda corpus: len(corpus.train))
+    if len(smallest.train) < batch_size:
+        raise InputError(
+            f"train.batch_size={batch_size}: the GAN {smallest.name} has only "
+            f"{len(smallest.train)} training clips; use at most that"
+        )
+    return tuple(corpora)
+
+
+def write_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:
+    """Writes which clips each GAN learns from, or checks that it is what was written before.
+
+    Args:
+      path: the file.
+      dataset: that the corpora index.
+      corpora: of a run.
+
+    Raises:
+      InputError: the file says something else, or cannot be written.
+    """
+    text = json.dumps([_describe(dataset, corpus) for corpus in corpora], indent=1) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"{path}: the GANs of this run were trained on other clips than the classifier's "
+            "folds now give; restore the data set and the classifier, or use another --workdir"
+        )
+    write_whole(path, text)
+
+
+def _describe(dataset: Dataset, corpus: Corpus) -> dict:
+    paths = {
+        part: [dataset.clips[i].path for i in getattr(corpus, part)] for part in ("train", "unseen")
+    }
+    return {"fold": corpus.fold, "scene_labels": corpus.scene_labels} | paths

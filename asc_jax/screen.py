@@ -1,0 +1,230 @@
+"""Which generated clips are kept as training data: rules on what the fold's classifier says.
+
+A rule is a pure function from logits (n, K) and intended labels (n,) to a mask (n,); rules
+compose with `&`. A clip whose logits hold NaN passes none of them. NumPy arrays give NumPy
+arrays, with nothing to compile; JAX arrays give JAX arrays, inside `jit` too.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import jax
+import numpy as np
+
+from asc_jax.errors import InputError
+
+Array: TypeAlias = np.ndarray | jax.Array
+
+
+def argmax(logits: Array, labels: Array) -> Array:
+    """Whether the classifier takes each clip for what it was meant to be.
+
+    Args:
+      logits: (n, K) of the classifier of the fold that the GAN was trained on.
+      labels: (n,) int, the class that each clip was generated for.
+
+    Returns:
+      (n,) bool.
+
+    Source: report §1 ("chosen as an augment data if it is correctly classified").
+    """
+    # The argmax of a row with NaN is the place of the NaN, which may be the label's.
+    xp = logits.__array_namespace__()
+    return (xp.argmax(logits, axis=-1) == labels) & ~xp.any(xp.isnan(logits), axis=-1)
+
+
+def confidence(logits: Array, labels: Array, threshold: float) -> Array:
+    """Whether the softmax probability of each clip's label is at least `threshold`.
+
+    Args:
+      logits: (n, K).
+      labels: (n,) int.
+      threshold: 0 to 1.
+
+    Returns:
+      (n,) bool.
+    """
+    return probability(logits, labels) >= threshold
+
+
+def margin_band(logits: Array, labels: Array, low: float, high: float) -> Array:
+    """Whether each clip's margin lies in a band.
+
+    Below it a clip is hardly its class; above it the classifier learns nothing from it.
+
+    Args:
+      logits: (n, K).
+      labels: (n,) int.
+      low: least margin, in logits, itself allowed.
+      high: largest margin, itself allowed; `math.inf` for none.
+
+    Returns:
+      (n,) bool.
+
+    Source: Mun et al., DCASE 2017, who keep samples by their distance from the hyperplane
+    of an SVM; the margin of a network's logits is our counterpart.
+    """
+    distance = margin(logits, labels)
+    return (distance >= low) & (distance <= high)
+
+
+def probability(logits: Array, labels: Array) -> Array:
+    """(n,): the softmax probability of each clip's label."""
+    xp = logits.__array_namespace__()
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, as it should be
+        odds = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
+    return _of_label(odds, labels) / xp.sum(odds, axis=-1)
+
+
+def margin(logits: Array, labels: Array) -> Array:
+    """(n,): the label's logit minus the largest other; negative where another class wins."""
+    xp = logits.__array_namespace__()
+    is_label = xp.arange(logits.shape[-1]) == labels[:, None]
+    others = xp.max(xp.where(is_label, -math.inf, logits), axis=-1)
+    with np.errstate(invalid="ignore"):
+        return _of_label(logits, labels) - others
+
+
+def _of_label(values: Array, labels: Array) -> Array:
+    """(n, K) and (n,) -> (n,): the value in the label's column."""
+    xp = values.__array_namespace__()
+    return xp.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
+
+
+RULES = {
+    "argmax": lambda logits, labels, cfg: argmax(logits, labels),
+    "confidence": lambda logits, labels, cfg: confidence(logits, labels, cfg.threshold),
+    "margin_band": lambda logits, labels, cfg: margin_band(
+        logits, labels, cfg.margin_low, cfg.margin_high
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Screening:
+    """What a generated clip must fulfil to be kept. Hashable: a static argument of `jit`.
+
+    Attributes:
+      rules: names of `RULES`; all must hold. None keeps everything.
+      threshold: least probability of the label, for "confidence".
+      margin_low: least margin, in logits, for "margin_band".
+      margin_high: largest margin, in logits, for "margin_band".
+
+    Raises:
+      InputError: a rule that does not exist, or bounds that no clip can meet.
+    """
+
+    rules: tuple[str, ...] = ("argmax",)
+    threshold: float = 0.5
+    margin_low: float = 0.0
+    margin_high: float = 10.0
+
+    def __post_init__(self):
+        if isinstance(self.rules, str):
+            raise InputError(f"screen.rules={self.rules!r}: write ({self.rules!r},), a tuple")
+        for rule in self.rules:
+            if rule not in RULES:
+                raise InputError(f"screen.rules: {rule!r} must be one of {', '.join(RULES)}")
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"screen.threshold={self.threshold}: must be a number from 0 to 1")
+        if not -math.inf <= self.margin_low < self.margin_high:
+            raise InputError(
+                f"screen.margin_low={self.margin_low}, margin_high={self.margin_high}: must "
+                "satisfy margin_low < margin_high"
+            )
+
+
+def passes(logits: Array, labels: Array, cfg: Screening) -> Array:
+    """Whether all of the rules hold.
+
+    Args:
+      logits: (n, K).
+      labels: (n,) int.
+      cfg: the rules and their bounds.
+
+    Returns:
+      (n,) bool.
+    """
+    keep = logits.__array_namespace__().ones(len(labels), bool)
+    for rule in cfg.rules:
+        keep = keep & RULES[rule](logits, labels, cfg)
+    return keep
+
+
+def class_quota(keep: Array, labels: Array, quota: int | Sequence[int]) -> Array:
+    """Of the kept clips, the first `quota` of each class.
+
+    Args:
+      keep: (n,) bool.
+      labels: (n,) int.
+      quota: clips of each class; one number, or one per class as `apportion` gives. To go on
+        in a later batch, take off what the earlier ones have filled.
+
+    Returns:
+      (n,) bool.
+    """
+    xp = keep.__array_namespace__()
+    order = xp.argsort(labels, stable=True)
+    by_class, kept = labels[order], keep[order]
+    before = xp.cumsum(kept) - kept  # kept clips ahead of each, in all classes
+    of_class = before - before[xp.searchsorted(by_class, by_class)]
+    quota = xp.asarray(quota)
+    within = kept & (of_class < (quota[by_class] if quota.ndim else quota))
+    return within[xp.argsort(order)]
+
+
+def scores(logits: Array, labels: Array) -> dict[str, Array]:
+    """What the rules go by, for the manifest: each clip's `probability` and `margin`, (n,)."""
+    return {"probability": probability(logits, labels), "margin": margin(logits, labels)}
+
+
+def reasons(
+    logits: Array,
+    labels: Array,
+    cfg: Screening,
+    quota: int | Sequence[int] | None = None,
+) -> list[str]:
+    """Why each clip is refused, for the manifest and the report.
+
+    Args:
+      logits: (n, K).
+      labels: (n,) int.
+      cfg: the rules and their bounds.
+      quota: as for `class_quota`; None for no limit.
+
+    Returns:
+      n names: the first rule of `cfg.rules` that refuses the clip, "quota" where all hold but
+      its class is full, "" for a clip that is kept.
+    """
+    found = np.full(len(labels), "", dtype=object)
+    for rule in cfg.rules:
+        refused = ~np.asarray(RULES[rule](logits, labels, cfg))
+        found[refused & (found == "")] = rule
+    if quota is not None:
+        kept = found == ""
+        found[kept & ~np.asarray(class_quota(kept, labels, quota))] = "quota"
+    return found.tolist()
+
+
+def apportion(target: int, n_classes: int) -> tuple[int, ...]:
+    """A number of clips, shared among the classes as evenly as whole numbers can be.
+
+    Args:
+      target: clips in all; the report's 1,728 are 20 % of its 8,640.
+      n_classes: K.
+
+    Returns:
+      K numbers that sum to `target`; the first `target % K` classes have one more.
+
+    Raises:
+      InputError: a target below 0, or no class.
+    """
+    if target < 0 or n_classes < 1:
+        raise InputError(
+            f"{target} clips for {n_classes} classes: the target must be at least 0, the classes "
+            "at least 1"
+        )
+    least, more = divmod(target, n_classes)
+    return (least + 1,) * more + (least,) * (n_classes - more)

@@ -1,0 +1,242 @@
+"""From trained generators to screened wav files, each of which can be made again bit for bit.
+
+Clips come in batches: batch `b` of a GAN is a function of the run's seed, the GAN's number
+and `b` alone. What is kept is written as it comes, wav file first, then its line in
+`manifest.jsonl`; a stop at any moment loses at most a batch, and the same command goes on.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+import tqdm
+
+from asc_jax import run, screen
+from asc_jax.config import check_gan_config, override, to_json
+from asc_jax.data.audio import read_clip, write_wav
+from asc_jax.data.manifest import Manifest
+from asc_jax.data.splits import write_splits
+from asc_jax.errors import InputError
+from asc_jax.files import write_whole
+from asc_jax.frontend import resample
+from asc_jax.screen import Screening, apportion
+from asc_jax.train import parallel
+from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.gan_loop import restore
+from asc_jax.train.gan_setup import GanSetup, one_by_one, set_up_gan
+from asc_jax.train.setup import refuse_untrained
+from asc_jax.train.wavegan import BestGenerator
+
+BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
+
+_STREAM = 1  # of latent vectors: the looks during training have another
+
+
+# Fields that another call for the same folder may change: more clips, more tries.
+_FREE_FIELDS = run.FREE_FIELDS | {"synthesis.n_clips", "synthesis.most_tries"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Yield:
+    """How many clips one GAN gave of one scene.
+
+    Attributes:
+      name: "tram-fold1": the scene and the fold.
+      wanted: clips.
+      kept: clips, those of earlier calls included.
+      tried: clips generated, as many as it takes to come to the last one kept.
+    """
+
+    name: str
+    wanted: int
+    kept: int
+    tried: int
+
+
+def synthesize(
+    workdir: pathlib.Path, out: pathlib.Path, overrides: Sequence[str] = ()
+) -> list[Yield]:
+    """Writes screened clips of every GAN of a run, from its best generators.
+
+    Args:
+      workdir: the GAN's run folder.
+      out: the folder of the clips; made if need be. Clips of an earlier call are completed,
+        not made again.
+      overrides: "--config.FIELD=VALUE" each, of the run's config.
+
+    Returns:
+      What each GAN gave of each scene.
+
+    Raises:
+      InputError: no trained GAN, a folder that holds other clips, or a scene whose clips the
+        screening refuses too often; what was kept before stays.
+    """
+    config = run.read_config(workdir, check=check_gan_config)
+    config = override(config, overrides, str(workdir / "config.json"), check=check_gan_config)
+    refuse_untrained(workdir, "gan")
+    with run.hold(out):
+        run.refuse_foreign_folder(out, config, check=check_gan_config, free=_FREE_FIELDS)
+        setup = set_up_gan(config)
+        with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+            _, best, _, _ = restore(setup, checkpoints)
+        write_whole(out / "config.json", to_json(config))
+        # By which a training run sees that no clip of its held-out parts has come in.
+        write_splits(
+            out / "splits.json", setup.dataset, setup.classifier.splits, setup.classifier.test
+        )
+        yields = list(_fill(out, one_by_one(setup, config), best, config))
+    short = [y for y in yields if y.kept < y.wanted]
+    if short:
+        raise InputError(
+            "\n".join(
+                f"{out}: {y.name}: {y.kept} of {y.wanted} clips passed the screening in {y.tried} "
+                "tries; train that GAN longer, loosen synthesis.rules, or raise "
+                f"synthesis.most_tries (now {config.synthesis.most_tries:g} per clip)"
+                for y in short
+            )
+        )
+    return yields
+
+
+def _fill(out: pathlib.Path, setup: GanSetup, best: BestGenerator, config) -> Iterator[Yield]:
+    """Brings each scene of each GAN to its number of clips."""
+    manifest = Manifest(out)
+    screening = Screening(
+        config.synthesis.rules,
+        config.synthesis.threshold,
+        config.synthesis.margin_low,
+        config.synthesis.margin_high,
+    )
+    scenes = sorted({label for corpus in setup.corpora for label in corpus.scene_labels})
+    quotas = dict(zip(scenes, apportion(config.synthesis.n_clips, len(scenes)), strict=True))
+    with tqdm.tqdm(
+        total=config.synthesis.n_clips * len(set(setup.folds)), unit="clip", dynamic_ncols=True
+    ) as bar:
+        for gan, corpus in enumerate(setup.corpora):
+            source = Generated(setup, best, gan, config)
+            for label in corpus.scene_labels:
+                yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
+
+
+def _fill_scene(
+    source: "Generated", label: str, wanted: int, screening: Screening, manifest: Manifest, bar
+) -> Yield:
+    """Keeps clips, batch after batch, until there are enough or too many were refused."""
+    fold = source.corpus.fold
+    lines = manifest.lines(label, fold)
+    manifest.refuse_other_checkpoint(lines, source.checkpoint)
+    for line in lines:  # a wav file that has been deleted is made again
+        if not (manifest.folder / line["path"]).exists():
+            waveforms, _ = source.batch(label, line["batch"])
+            write_wav(manifest.folder / line["path"], waveforms[line["row"]], source.setup.clip_sr)
+    bar.update(min(len(lines), wanted))
+    n_kept = len(lines)
+    done = {(line["batch"], line["row"]) for line in lines}
+    batch = max((line["batch"] for line in lines), default=0)
+    n_most = math.ceil(source.most_tries * wanted / BATCH)
+    while n_kept < wanted and batch < n_most:
+        waveforms, logits = source.batch(label, batch)
+        labels = np.full(BATCH, source.setup.dataset.scene_labels.index(label))
+        scores = {name: np.asarray(v) for name, v in screen.scores(logits, labels).items()}
+        for row in np.flatnonzero(np.asarray(screen.passes(logits, labels, screening))):
+            if n_kept == wanted or (batch, int(row)) in done:
+                continue
+            path = f"audio/{label}-fold{fold}-{n_kept:05d}.wav"
+            write_wav(manifest.folder / path, waveforms[row], source.setup.clip_sr)
+            manifest.append(
+                {
+                    "path": path,
+                    "scene_label": label,
+                    "fold": fold,
+                    "seed": source.seed,
+                    "batch": batch,
+                    "row": int(row),
+                    "checkpoint": source.checkpoint,
+                    **{name: round(float(values[row]), 6) for name, values in scores.items()},
+                    "reason": "+".join(screening.rules) or "all",
+                }
+            )
+            n_kept += 1
+            bar.update()
+        batch += 1
+    last = manifest.lines(label, fold)[-1:] if n_kept >= wanted else ()
+    tried = last[0]["batch"] * BATCH + last[0]["row"] + 1 if last else batch * BATCH
+    return Yield(f"{label}-fold{fold}", wanted, n_kept, tried)
+
+
+class Generated:
+    """What one GAN generates, batch by batch.
+
+    Attributes:
+      setup: of one GAN at a time.
+      corpus: of the GAN.
+      seed: of the run.
+      checkpoint: a digest of the generator's parameters.
+      most_tries: clips per clip wanted.
+    """
+
+    def __init__(self, setup: GanSetup, best: BestGenerator, gan: int, config):
+        """Takes one GAN's best generator; raises InputError if it never was any good."""
+        self.setup, self.corpus = setup, setup.corpora[gan]
+        self.seed, self.most_tries = config.seed, config.synthesis.most_tries
+        self._gan, self._sr, self._high_band = gan, config.gan.sr, config.synthesis.high_band
+        if not np.asarray(best.epoch)[gan]:
+            raise InputError(
+                f"{self.corpus.name}: no epoch of this GAN gave anything that could be measured; "
+                "train it again with another seed, or leave its scene out (gan.scenes)"
+            )
+        one = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[gan : gan + 1], tree)
+        params = one(best.params)
+        self.checkpoint = digest(params)
+        put = functools.partial(parallel.put, mesh=setup.mesh, spec=parallel.PER_FOLD)
+        self._params, self._source = put(params), put(one(setup.source))
+
+    def batch(self, label: str, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The clips of a batch, (BATCH, T) at the classifier's rate, and their logits."""
+        k = self.setup.dataset.scene_labels.index(label)
+        key = jax.random.key(self.seed)
+        for value in (_STREAM, self._gan, k, number):
+            key = jax.random.fold_in(key, value)
+        labels = np.full((1, BATCH), k, np.int32)
+        key_data = np.asarray(jax.random.key_data(key))[None]
+        clips = self.setup.steps.generate(self._params, self._source, key_data, labels)[0]
+        clips = np.asarray(resample(clips, self._sr, self.setup.clip_sr))
+        if self._high_band == "splice":
+            clips = clips + self._high_bands(label, number)
+        clips = np.clip(clips, -1, 1)
+        logits, _ = self.setup.recognise([self.corpus.fold], clips[None])
+        return clips, logits[0]
+
+    def _high_bands(self, label: str, number: int) -> np.ndarray:
+        """What real training clips of the scene hold above the GAN's band, (BATCH, T)."""
+        data, clip_sr = self.setup.classifier.config.data, self.setup.clip_sr
+        dataset = self.setup.dataset
+        own = [i for i in self.corpus.train if dataset.clips[i].scene_label == label]
+        chosen = np.random.default_rng([self.seed, self._gan, number]).choice(own, BATCH)
+        real = np.stack(
+            [
+                read_clip(
+                    dataset.audio_path(dataset.clips[i]),
+                    sr=clip_sr,
+                    channels=data.channels,
+                    n_samples=round(data.clip_seconds * clip_sr),
+                    fit_length=data.fit_length,
+                )
+                for i in chosen
+            ]
+        )
+        low = resample(resample(real, clip_sr, self._sr), self._sr, clip_sr)
+        return real - np.asarray(low)[:, : real.shape[1]]
+
+
+def digest(params: dict) -> str:
+    """16 hexadecimal digits that name a generator's parameters."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        found.update(np.ascontiguousarray(leaf))
+    return found.hexdigest()[:16]

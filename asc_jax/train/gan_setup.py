@@ -1,0 +1,323 @@
+"""What a GAN run consists of on its devices, for training it and for synthesis alike."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asc_jax import run
+from asc_jax.config import frontend_config
+from asc_jax.data.clips import Dataset
+from asc_jax.data.corpora import Corpus, make_corpora
+from asc_jax.data.folds import Split
+from asc_jax.data.pool import Pool, load_pool, take
+from asc_jax.data.splits import refuse_other_splits
+from asc_jax.errors import InputError
+from asc_jax.frontend import FrontendConfig, log_mel, resample
+from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.segments import n_segments
+from asc_jax.train import parallel
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.gan_losses import LOSSES
+from asc_jax.train.setup import refuse_untrained, restore_chosen, set_up
+from asc_jax.train.wavegan import (
+    GanSteps,
+    Networks,
+    Source,
+    WaveGanState,
+    compile_steps,
+    init_state,
+    make_sources,
+)
+
+_CLIPS_PER_CALL = 16  # clips per GAN in one call of the classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A finished classifier run.
+
+    Attributes:
+      workdir: its run folder.
+      config: its config.
+      dataset: its development set.
+      splits: of its folds.
+      test: (n,) indices of labelled clips that no fold trains on.
+      state: of all folds, at their chosen epochs, on the devices.
+    """
+
+    workdir: pathlib.Path
+    config: object
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    test: np.ndarray
+    state: ClassifierState
+
+
+@dataclasses.dataclass(frozen=True)
+class GanSetup:
+    """Everything that follows from a GAN config, its classifier and their data.
+
+    Attributes:
+      dataset: the classifier's development set.
+      corpora: one per GAN, in the order of the state's leading axis.
+      mesh: of the devices.
+      pool: waveforms at the GAN's rate, on the devices.
+      source: of all GANs, on the devices.
+      networks: that the GANs have in common.
+      steps: of all GANs.
+      state: before the first step, on the devices.
+      recognise: (fold of each GAN, waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K)
+        and embeddings (G, n, D) of the classifier of these folds, as host arrays.
+      classifier: that the clips are for.
+      n_segments: that make a clip.
+      clip_samples: length of a clip at the GAN's rate.
+      sr: the GAN's sampling rate, Hz.
+      clip_sr: the classifier's.
+    """
+
+    dataset: Dataset
+    corpora: tuple[Corpus, ...]
+    mesh: jax.sharding.Mesh
+    pool: Pool
+    source: Source
+    networks: Networks
+    steps: GanSteps
+    state: WaveGanState
+    recognise: Callable
+    classifier: Classifier
+    n_segments: int
+    clip_samples: int
+    sr: int
+    clip_sr: int
+
+    @property
+    def folds(self) -> list[int]:
+        """The fold that each GAN serves."""
+        return [corpus.fold for corpus in self.corpora]
+
+
+def set_up_gan(config) -> GanSetup:
+    """Opens the classifier, decodes its data at the GAN's rate, builds the first state.
+
+    Args:
+      config: of a GAN; checked, frozen.
+
+    Raises:
+      InputError: no classifier, or one that does not fit; see `make_corpora` too.
+    """
+    classifier = open_classifier(config.gan.classifier, config.data)
+    corpora = make_corpora(
+        classifier.dataset,
+        classifier.splits,
+        fold=config.gan.fold,
+        scenes=config.gan.scenes,
+        conditional=config.gan.conditional,
+        unseen_fraction=config.gan.unseen_fraction,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+    )
+    sr = config.gan.sr
+    clip_samples = round(classifier.config.data.clip_seconds * sr)
+    if clip_samples < config.gan.n_samples:
+        raise InputError(
+            f"gan.n_samples={config.gan.n_samples}: longer than the clips, which have "
+            f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
+        )
+    data = classifier.config.data
+    host_pool = load_pool(
+        classifier.dataset,
+        classifier.dataset.scene_labels,
+        kind="waveform",
+        frontend=FrontendConfig(sr=sr),
+        clip_seconds=data.clip_seconds,
+        n_frames=0,
+        channels=data.channels,
+        fit_length=data.fit_length,
+        cache_dir=config.data.cache_dir,
+        workers=config.data.workers,
+    )
+    networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
+    mesh = parallel.make_mesh(len(corpora), config.train.batch_size)
+    segments = n_segments(clip_samples, config.gan.n_samples)
+    source = make_sources(corpora, host_pool)
+    state = init_state(networks, len(corpora), seed=config.seed)
+    return GanSetup(
+        dataset=classifier.dataset,
+        corpora=corpora,
+        mesh=mesh,
+        pool=parallel.put(host_pool, mesh, parallel.SHARED),
+        source=parallel.put(source, mesh, parallel.PER_FOLD),
+        networks=networks,
+        steps=compile_steps(
+            mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
+        ),
+        state=parallel.put(state, mesh, parallel.PER_FOLD),
+        recognise=make_recogniser(classifier, mesh, sr=sr),
+        classifier=classifier,
+        n_segments=segments,
+        clip_samples=clip_samples,
+        sr=sr,
+        clip_sr=classifier.config.frontend.sr,
+    )
+
+
+def one_by_one(setup: GanSetup, config) -> GanSetup:
+    """The same run with functions of one GAN at a time, and of clips at the classifier's rate.
+
+    Screening takes many tries for one scene and few for another: in one program all would
+    take as many as the hardest.
+
+    Args:
+      setup: of the run.
+      config: the run's.
+    """
+    mesh = parallel.make_mesh(1, 1)
+    return dataclasses.replace(
+        setup,
+        mesh=mesh,
+        steps=compile_steps(
+            mesh,
+            setup.networks,
+            n_segments=setup.n_segments,
+            n_samples=setup.clip_samples,
+            how=config.synthesis.merge,
+        ),
+        recognise=make_recogniser(setup.classifier, mesh, sr=setup.clip_sr),
+    )
+
+
+def make_networks(config, *, n_classes: int) -> Networks:
+    """The generator, the discriminator and the loss that a config names.
+
+    Args:
+      config: of a GAN.
+      n_classes: K of a class-conditional GAN.
+    """
+    gan = config.gan
+    shared = {
+        "dim": gan.dim,
+        "n_samples": gan.n_samples,
+        "n_classes": n_classes if gan.conditional else 0,
+        "dtype": jnp.dtype(config.train.precision),
+    }
+    return Networks(
+        Generator(n_latent=gan.n_latent, upsample=gan.upsample, **shared),
+        Discriminator(phase_shuffle=gan.phase_shuffle, shuffle=gan.shuffle, **shared),
+        LOSSES[gan.loss],
+        config.train.batch_size,
+        gan.lr,
+    )
+
+
+def open_classifier(workdir: str, data) -> Classifier:
+    """Opens the classifier run whose folds the generated clips are for.
+
+    Args:
+      workdir: its run folder.
+      data: the GAN config's `data` group: `root` if the data set has moved, `cache_dir`
+        and `workers`.
+
+    Raises:
+      InputError: no folder is named, it holds no finished epoch, or its data has changed.
+    """
+    if not workdir:
+        raise InputError(
+            "gan.classifier: not set; add --config.gan.classifier=RUN, a folder that asc-jax "
+            "train has made: its folds are what the clips are generated for"
+        )
+    workdir = pathlib.Path(workdir)
+    config = run.with_data(run.read_config(workdir), data)
+    refuse_untrained(workdir)
+    dataset, splits, test = run.read_data(config)
+    refuse_other_splits(workdir / "splits.json", dataset, splits, test)
+    setup = set_up(config, dataset, splits, test)
+    state, _, _ = restore_chosen(workdir, config, setup)
+    return Classifier(workdir, config, dataset, splits, test, state)
+
+
+def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
+    """Builds `GanSetup.recognise`.
+
+    Args:
+      classifier: the run.
+      mesh: of the GANs.
+      sr: of the waveforms, Hz.
+    """
+    config = classifier.config
+    network = run.make_network(config, len(classifier.dataset.scene_labels))
+    step = functools.partial(
+        recognise_step,
+        network=network,
+        frontend=frontend_config(config),
+        sr=sr,
+        n_frames=config.data.n_frames,
+    )
+    compiled = parallel.map_folds(
+        step,
+        mesh,
+        in_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
+        out_specs=parallel.PER_FOLD,
+    )
+    numbers = [split.fold for split in classifier.splits]
+
+    @functools.lru_cache(maxsize=1)  # it stays the same from look to look
+    def states(folds: tuple[int, ...]) -> ClassifierState:
+        rows = np.array([numbers.index(fold) for fold in folds])
+        # Without the optimizer's state, which nothing here needs.
+        state = classifier.state.replace(opt_state=())
+        state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
+        return parallel.put(state, mesh, parallel.PER_FOLD)
+
+    def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n_clips = waveforms.shape[1]
+        answers = []
+        for first in range(0, n_clips, _CLIPS_PER_CALL):
+            # Whole calls only, so that one program serves: the last one repeats a clip.
+            place = np.minimum(np.arange(first, first + _CLIPS_PER_CALL), n_clips - 1)
+            answers.append(jax.device_get(compiled(states(tuple(folds)), waveforms[:, place])))
+        logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
+        return logits[:, :n_clips], embeddings[:, :n_clips]
+
+    return recognise
+
+
+def recognise_step(
+    state: ClassifierState,
+    waveforms: jax.Array,
+    *,
+    network,
+    frontend: FrontendConfig,
+    sr: int,
+    n_frames: int,
+) -> tuple[jax.Array, jax.Array]:
+    """What one fold's classifier makes of waveforms of another rate.
+
+    Args:
+      state: the fold's.
+      waveforms: (n, T) float32 at `sr`.
+      network: the classifier's.
+      frontend: the classifier's.
+      sr: Hz.
+      n_frames: log-mel frames kept, from the first; 0 for all.
+
+    Returns:
+      (n, K) float32 logits and (n, D) float32 embeddings, the input of the last layer.
+    """
+    log_mels = log_mel(resample(waveforms, sr, frontend.sr), frontend)[:, : n_frames or None]
+    logits, kept = network.apply(
+        {"params": state.params, "batch_stats": state.batch_stats},
+        state.standardise(log_mels),
+        train=False,
+        mutable=["intermediates"],
+    )
+    return logits, kept["intermediates"]["embedding"][0]
+
+
+def real_clips(setup: GanSetup, indices: np.ndarray) -> np.ndarray:
+    """(G, n) indices into the pool -> (G, n, T) waveforms at the GAN's rate, on the host."""
+    return np.stack([np.asarray(take(setup.pool, row)) for row in indices])

@@ -1,0 +1,399 @@
+"""Training WaveGAN: the state and the steps of one GAN.
+
+`iteration` knows one GAN and its share of the batch; `compile_steps` maps it over GANs and
+devices with the same mapping as the classifier's folds.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asc_jax.data.corpora import Corpus
+from asc_jax.data.pool import Pool
+from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
+from asc_jax.models.wavegan import Discriminator, Generator, initial_params
+from asc_jax.segments import merge
+from asc_jax.train.gan_losses import GanLoss, gradient_penalty
+from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, map_folds
+
+# What the random numbers of an iteration are for.
+_REAL, _LATENT, _SHUFFLE, _MIX = range(4)
+
+
+@flax.struct.dataclass
+class Source:
+    """The real clips of one GAN, as indices into the pool; all GANs' with a leading axis.
+
+    Attributes:
+      clips: (n,) int32; beyond `n_clips` it repeats the first.
+      n_clips: () int32.
+      gain: () float32: takes the loudest sample of the clips to 1, as tanh's range asks.
+    """
+
+    clips: jax.Array
+    n_clips: jax.Array
+    gain: jax.Array
+
+
+@flax.struct.dataclass
+class WaveGanState:
+    """One GAN in training; all GANs' with a leading axis on every leaf.
+
+    Attributes:
+      step: () int32, updates of the generator.
+      running: () bool; once it is False no update changes the networks any more.
+      generator: its parameters.
+      discriminator: its parameters.
+      generator_opt_state: of its optimizer.
+      discriminator_opt_state: of its optimizer.
+      key_data: (2,) uint32, the GAN's random key.
+    """
+
+    step: jax.Array
+    running: jax.Array
+    generator: dict
+    discriminator: dict
+    generator_opt_state: optax.OptState
+    discriminator_opt_state: optax.OptState
+    key_data: jax.Array
+
+
+@flax.struct.dataclass
+class BestGenerator:
+    """A GAN's generator at its smallest Frechet distance."""
+
+    params: dict
+    distance: jax.Array  # () float32; inf before the first look
+    epoch: jax.Array  # () int32, from 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """What all GANs of a run have in common.
+
+    Attributes:
+      generator: its module.
+      discriminator: its module.
+      loss: one of `asc_jax.train.gan_losses.LOSSES`.
+      batch_size: examples per update and GAN B.
+      lr: learning rate of both networks; 0 for the loss's own.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    loss: GanLoss
+    batch_size: int
+    lr: float = 0.0
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Of either network."""
+        return self.loss.optimizer(self.lr or self.loss.learning_rate)
+
+
+def make_sources(corpora: Sequence[Corpus], pool: Pool) -> Source:
+    """The sources of all GANs, host arrays with a leading axis."""
+    longest = max(len(corpus.train) for corpus in corpora)
+    low, high = pool.values.min(axis=1), pool.values.max(axis=1)
+    peaks = np.maximum(np.abs(low * pool.scale + pool.offset), high * pool.scale + pool.offset)
+    sources = [
+        Source(
+            clips=np.resize(corpus.train, longest).astype(np.int32),
+            n_clips=np.int32(len(corpus.train)),
+            gain=np.float32(1 / max(peaks[corpus.train].max(), 1e-6)),
+        )
+        for corpus in corpora
+    ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *sources)
+
+
+def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
+    """The state of all GANs before training.
+
+    Args:
+      networks: of every GAN.
+      n_gans: number of GANs G.
+      seed: the run's; GANs draw different initial values from it.
+
+    Returns:
+      The stacked state: every leaf (G, ...), host arrays.
+    """
+    states = []
+    optimizer = networks.optimizer
+    for gan in range(n_gans):
+        generator = initial_params(networks.generator, seed=seed, gan=gan)
+        discriminator = initial_params(networks.discriminator, seed=seed, gan=gan)
+        states.append(
+            WaveGanState(
+                step=np.zeros((), np.int32),
+                running=np.ones((), bool),
+                generator=generator,
+                discriminator=discriminator,
+                generator_opt_state=optimizer.init(generator),
+                discriminator_opt_state=optimizer.init(discriminator),
+                key_data=jax.random.key_data(jax.random.fold_in(jax.random.key(seed), gan)),
+            )
+        )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def real_windows(
+    key: jax.Array, pool: Pool, source: Source, examples: jax.Array, n_samples: int
+) -> tuple[jax.Array, jax.Array]:
+    """A random window of a random clip for each example.
+
+    Args:
+      key: of the update.
+      pool: waveforms.
+      source: the GAN's clips.
+      examples: (b,) places in the whole batch: a window does not depend on the mesh.
+      n_samples: length of a window.
+
+    Returns:
+      (b, n_samples, 1) float32 in [-1, 1], and (b,) int32 class indices.
+    """
+
+    def window(example):
+        clip_key, start_key = jax.random.split(jax.random.fold_in(key, example))
+        clip = source.clips[jax.random.randint(clip_key, (), 0, source.n_clips)]
+        start = jax.random.randint(start_key, (), 0, pool.values.shape[1] - n_samples + 1)
+        values = jax.lax.dynamic_slice(pool.values, (clip, start), (1, n_samples))[0]
+        waveform = values.astype(jnp.float32) * pool.scale[clip] + pool.offset[clip]
+        return (waveform * source.gain)[:, None], pool.targets[clip]
+
+    return jax.vmap(window)(examples)
+
+
+def latent_vectors(key: jax.Array, examples: jax.Array, n_latent: int) -> jax.Array:
+    """(b,) places in the whole batch -> (b, Z), uniform in [-1, 1]. Source: report Table 2."""
+    draw = lambda example: jax.random.uniform(
+        jax.random.fold_in(key, example), (n_latent,), minval=-1.0
+    )
+    return jax.vmap(draw)(examples)
+
+
+def iteration(
+    state: WaveGanState, pool: Pool, source: Source, *, networks: Networks
+) -> tuple[WaveGanState, dict[str, jax.Array]]:
+    """The discriminator's updates of one GAN, then one of its generator.
+
+    A GAN whose loss is no longer finite stops running and keeps what it had before.
+
+    Args:
+      state: the GAN's.
+      pool: waveforms of all clips.
+      source: the GAN's clips.
+      networks: and loss.
+
+    Returns:
+      The next state, and over the whole batch: "wasserstein" (mean score of real windows
+      less that of generated ones), "gradient_penalty", both of the last update of the
+      discriminator, and "discriminator_loss" and "generator_loss".
+
+    Source: Gulrajani et al., arXiv:1704.00028, Algorithm 1.
+    """
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
+    n_updates = networks.loss.n_discriminator_updates
+
+    def update_discriminator(state, update):
+        update_key = jax.random.fold_in(key, update)
+        return discriminator_step(state, update_key, pool, source, networks=networks)
+
+    after, all_metrics = jax.lax.scan(update_discriminator, state, jnp.arange(n_updates))
+    metrics = jax.tree.map(lambda metric: metric[-1], all_metrics)
+    after, generator_loss = generator_step(
+        after, jax.random.fold_in(key, n_updates), pool, source, networks=networks
+    )
+    metrics["generator_loss"] = generator_loss
+    finite = jnp.isfinite(sum(metrics.values()))
+    running = state.running & finite
+    after = jax.tree.map(lambda new, old: jnp.where(running, new, old), after, state)
+    return after.replace(step=state.step + 1, running=running), metrics
+
+
+def discriminator_step(
+    state: WaveGanState, key: jax.Array, pool: Pool, source: Source, *, networks: Networks
+) -> tuple[WaveGanState, dict[str, jax.Array]]:
+    """One update of a discriminator; arguments as `iteration`, and the update's key."""
+    loss, n_samples = networks.loss, networks.generator.n_samples
+    examples = _examples(networks.batch_size)
+    real, labels = real_windows(jax.random.fold_in(key, _REAL), pool, source, examples, n_samples)
+    generated = _generate(state.generator, key, examples, labels, networks.generator)
+    mix_keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, _MIX), examples)
+    mix = jax.vmap(jax.random.uniform)(mix_keys)
+
+    def mean_loss(params):
+        params = jax.lax.pcast(params, DATA, to="varying")
+        score = functools.partial(_score, networks.discriminator, params, key, labels)
+        real_scores, generated_scores = score(real, 0), score(generated, 1)
+        value = loss.discriminator(real_scores, generated_scores)
+        penalty = jnp.zeros(())
+        if loss.penalty_weight:
+            penalty = jnp.mean(gradient_penalty(lambda x: score(x, 2), real, generated, mix))
+            value += loss.penalty_weight * penalty
+        metrics = {
+            "wasserstein": jnp.mean(real_scores) - jnp.mean(generated_scores),
+            "gradient_penalty": penalty,
+            "discriminator_loss": value,
+        }
+        metrics = jax.lax.pmean(metrics, DATA)
+        return metrics["discriminator_loss"], metrics
+
+    grads, metrics = jax.grad(mean_loss, has_aux=True)(state.discriminator)
+    params, opt_state = _update(
+        networks.optimizer, grads, state.discriminator_opt_state, state.discriminator
+    )
+    if loss.clip:
+        params = jax.tree.map(lambda leaf: jnp.clip(leaf, -loss.clip, loss.clip), params)
+    return state.replace(discriminator=params, discriminator_opt_state=opt_state), metrics
+
+
+def generator_step(
+    state: WaveGanState, key: jax.Array, pool: Pool, source: Source, *, networks: Networks
+) -> tuple[WaveGanState, jax.Array]:
+    """One update of a generator; arguments as `discriminator_step`. Returns its loss too."""
+    examples = _examples(networks.batch_size)
+    n_samples = networks.generator.n_samples
+    # Classes as often as among the real windows.
+    _, labels = real_windows(jax.random.fold_in(key, _REAL), pool, source, examples, n_samples)
+
+    def mean_loss(params):
+        params = jax.lax.pcast(params, DATA, to="varying")
+        generated = _generate(params, key, examples, labels, networks.generator)
+        scores = _score(networks.discriminator, state.discriminator, key, labels, generated, 1)
+        return jax.lax.pmean(networks.loss.generator(scores), DATA)
+
+    value, grads = jax.value_and_grad(mean_loss)(state.generator)
+    params, opt_state = _update(
+        networks.optimizer, grads, state.generator_opt_state, state.generator
+    )
+    return state.replace(generator=params, generator_opt_state=opt_state), value
+
+
+def _update(
+    optimizer: optax.GradientTransformation, grads: dict, opt_state: optax.OptState, params: dict
+) -> tuple[dict, optax.OptState]:
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def _examples(batch_size: int) -> jax.Array:
+    """This shard's places in the whole batch."""
+    n_local = batch_size // jax.lax.axis_size(DATA)
+    return jax.lax.axis_index(DATA) * n_local + jnp.arange(n_local)
+
+
+def _generate(
+    params: dict, key: jax.Array, examples: jax.Array, labels: jax.Array, generator: Generator
+) -> jax.Array:
+    """(b, n_samples, 1), each from a latent vector of its own."""
+    z = latent_vectors(jax.random.fold_in(key, _LATENT), examples, generator.n_latent)
+    return generator.apply({"params": params}, z, labels)
+
+
+def _score(
+    discriminator: Discriminator,
+    params: dict,
+    key: jax.Array,
+    labels: jax.Array,
+    x: jax.Array,
+    call: int,
+) -> jax.Array:
+    """(b, n_samples, 1) -> (b,); each call of an update shifts its phases anew."""
+    key = jax.random.fold_in(jax.random.fold_in(key, _SHUFFLE), call)
+    if discriminator.shuffle == "per_example":
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
+    rngs = {PHASE_SHUFFLE_STREAM: key}
+    return discriminator.apply({"params": params}, x, labels, rngs=rngs)[:, 0]
+
+
+def generate_clips(
+    params: dict,
+    source: Source,
+    key_data: jax.Array,
+    labels: jax.Array,
+    *,
+    generator: Generator,
+    n_segments: int,
+    n_samples: int,
+    how: str,
+) -> jax.Array:
+    """Clips of one generator, at the level of its training clips.
+
+    Args:
+      params: the generator's.
+      source: of the GAN.
+      key_data: (2,) uint32; every clip and segment draws a stream of its own from it.
+      labels: (n,) int32 class indices; without effect on an unconditional generator.
+      generator: the module.
+      n_segments: merged into a clip.
+      n_samples: length of a clip at the GAN's rate.
+      how: see `asc_jax.segments.merge`.
+
+    Returns:
+      (n, n_samples) float32.
+    """
+    n_clips = labels.shape[0]
+    key = jax.random.wrap_key_data(key_data)
+    z = latent_vectors(key, jnp.arange(n_clips * n_segments), generator.n_latent)
+    segments = generator.apply({"params": params}, z, jnp.repeat(labels, n_segments))
+    segments = segments.reshape(n_clips, n_segments, generator.n_samples)
+    clips = jax.vmap(functools.partial(merge, n_samples=n_samples, how=how))(segments)
+    return clips / source.gain
+
+
+def keep_best(best: BestGenerator, params: dict, distance, epoch) -> BestGenerator:
+    """`best`, or this epoch's generator if its distance is smaller."""
+    now = BestGenerator(params, distance, epoch)
+    return jax.tree.map(lambda new, old: jnp.where(distance < best.distance, new, old), now, best)
+
+
+@dataclasses.dataclass(frozen=True)
+class GanSteps:
+    """The compiled functions of all GANs (G).
+
+    Attributes:
+      train: (state, pool, source) -> state, metrics (G,). Consumes the state.
+      generate: (generator's params, source, key_data (G, 2), labels (G, n)) -> (G, n, T).
+      keep_best: (best, params, distance (G,), epoch (G,)) -> best. Consumes `best`.
+    """
+
+    train: Callable
+    generate: Callable
+    keep_best: Callable
+
+
+def compile_steps(
+    mesh, networks: Networks, *, n_segments: int, n_samples: int, how: str
+) -> GanSteps:
+    """Maps the steps of one GAN over GANs and devices; see `generate_clips`."""
+    return GanSteps(
+        train=map_folds(
+            functools.partial(iteration, networks=networks),
+            mesh,
+            in_specs=(PER_FOLD, SHARED, PER_FOLD),
+            out_specs=(PER_FOLD, PER_FOLD),
+            donate=(0,),
+        ),
+        generate=map_folds(
+            functools.partial(
+                generate_clips,
+                generator=networks.generator,
+                n_segments=n_segments,
+                n_samples=n_samples,
+                how=how,
+            ),
+            mesh,
+            in_specs=(PER_FOLD,) * 4,
+            out_specs=PER_FOLD,
+        ),
+        keep_best=map_folds(
+            keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)
+        ),
+    )

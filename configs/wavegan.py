@@ -1,0 +1,55 @@
+"""A WaveGAN for every scene of one fold of a trained classifier. Report §3, Tables 2 and 3.
+
+    asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
+        --workdir=runs/wavegan
+
+Hardware, time and figures on TUT Urban Acoustic Scenes 2018: not yet run.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.title = "WaveGAN, one per scene"
+    config.seed = 0  # initial values, batches, latent vectors
+
+    config.data = data = ml_collections.ConfigDict()
+    data.root = ""  # folder of the development set; "" for the classifier's
+    data.cache_dir = ""  # decoded data; "" for the user's cache folder
+    data.workers = 0  # decoding threads; 0 for one per core
+
+    config.gan = gan = ml_collections.ConfigDict()
+    gan.classifier = ""  # run folder whose folds the clips are for; must be given
+    gan.fold = 1  # whose training clips the GANs see; 0 for all folds in one program
+    gan.scenes = ()  # scene labels; () for all
+    gan.conditional = False  # one class-conditional GAN per fold; report silent: one per scene
+    gan.unseen_fraction = 0.2  # of the fold's training locations, kept to compare with
+    gan.sr = 16_000  # Hz; report §2.1
+    gan.dim = 64  # d; report silent; WaveGAN's
+    gan.n_samples = 32_768  # per segment; report Table 2
+    gan.n_latent = 200  # Z; report Table 2
+    gan.upsample = "transposed"  # report Table 2; or "nearest"
+    gan.phase_shuffle = 2  # frames; report Table 3
+    gan.shuffle = "per_batch"  # WaveGAN's; or "per_example"
+    gan.loss = "wgan_gp"  # report silent; WaveGAN's; or "dcgan", "lsgan", "wgan"
+    gan.lr = 0.0  # learning rate of both networks; 0 for the loss's own: 1e-4 for wgan_gp
+
+    config.train = train = ml_collections.ConfigDict()
+    train.epochs = 200  # report silent; WaveGAN's users train 200,000 steps
+    train.steps_per_epoch = 1000  # updates of the generator between two looks
+    train.batch_size = 64  # windows per update and GAN; WaveGAN's
+    train.precision = "float32"  # or "bfloat16"; not the default before it has been compared
+    train.watch_clips = 64  # generated per GAN at each look
+    train.keep_checkpoints = 2  # newest epochs kept on disk
+
+    config.synthesis = synthesis = ml_collections.ConfigDict()
+    synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds
+    synthesis.merge = "concatenate"  # report §3; or "crossfade"
+    synthesis.rules = ("argmax",)  # report §1; also "confidence", "margin_band"; all must hold
+    synthesis.threshold = 0.5  # least probability of the scene, for "confidence"
+    synthesis.margin_low = 0.0  # logits, for "margin_band"
+    synthesis.margin_high = 10.0  # logits
+    synthesis.most_tries = 50.0  # clips tried per clip wanted, before a scene is given up
+    synthesis.high_band = "none"  # what is above gan.sr / 2; or "splice": of a real clip
+    return config

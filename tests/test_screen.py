@@ -1,0 +1,191 @@
+"""Screening: each rule against its definition, and how masks compose."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from asc_jax import screen
+from asc_jax.errors import InputError
+from asc_jax.screen import Screening
+
+# (5, 3): sure, hardly sure, wrong, a tie that class 0 wins, broken.
+LOGITS = np.array(
+    [[9, 0, 0], [0, 0.2, 0], [3, 1, 0], [1, 1, 0], [math.nan, 0, 0]], dtype=np.float32
+)
+LABELS = np.array([0, 1, 1, 1, 0])
+
+
+@st.composite
+def screened(draw):
+    """Logits (n, K), labels (n,), as a classifier may give them."""
+    n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 5))
+    values = st.floats(-20, 20, width=32)
+    logits = draw(hnp.arrays(np.float32, (n, n_classes), elements=values))
+    labels = draw(hnp.arrays(np.int64, n, elements=st.integers(0, n_classes - 1)))
+    return logits, labels
+
+
+def test_argmax_is_the_classifiers_answer():
+    np.testing.assert_array_equal(screen.argmax(LOGITS, LABELS), [True, True, False, False, False])
+
+
+def test_probability_and_margin_of_known_logits():
+    scores = screen.scores(LOGITS, LABELS)
+    expected = [
+        math.exp(9) / (math.exp(9) + 2),
+        math.exp(0.2) / (math.exp(0.2) + 2),
+        math.e / (math.exp(3) + math.e + 1),
+        math.e / (2 * math.e + 1),
+        math.nan,
+    ]
+    np.testing.assert_allclose(scores["probability"], expected, rtol=1e-6)
+    np.testing.assert_allclose(scores["margin"], [9, 0.2, -2, 0, math.nan], rtol=1e-6)
+
+
+def test_bounds_belong_to_what_is_kept():
+    np.testing.assert_array_equal(
+        screen.margin_band(LOGITS, LABELS, -2, 9), [True, True, True, True, False]
+    )
+    np.testing.assert_array_equal(
+        screen.margin_band(LOGITS, LABELS, 0.1, 5), [False, True, False, False, False]
+    )
+    even = np.zeros((1, 2), np.float32)
+    assert screen.confidence(even, np.array([1]), 0.5).all()
+    assert not screen.confidence(even, np.array([1]), 0.501).any()
+    assert screen.confidence(LOGITS, LABELS, 0).tolist() == [True] * 4 + [False]
+
+
+def test_infinite_logits_refuse_no_sure_clip():
+    logits = np.array([[0, -np.inf, -np.inf], [np.inf, 0, 0]], np.float32)
+    keep = screen.passes(logits, np.zeros(2, int), Screening(("argmax", "confidence")))
+    assert keep.tolist() == [True, False]  # infinity over infinity is no probability
+
+
+@given(screened(), st.lists(st.sampled_from(list(screen.RULES)), unique=True))
+@settings(max_examples=40, deadline=None)
+def test_a_config_is_its_rules_together(case, rules):
+    cfg = Screening(tuple(rules), threshold=0.4, margin_low=0.5, margin_high=6)
+    keep = screen.passes(*case, cfg)
+    alone = [screen.passes(*case, dataclasses.replace(cfg, rules=(rule,))) for rule in rules]
+    np.testing.assert_array_equal(keep, np.logical_and.reduce(alone) if rules else True)
+    # Order does not matter to the mask; a kept clip has no reason, a refused one a rule's name.
+    flipped = dataclasses.replace(cfg, rules=cfg.rules[::-1])
+    np.testing.assert_array_equal(keep, screen.passes(*case, flipped))
+    reasons = screen.reasons(*case, cfg)
+    assert [reason == "" for reason in reasons] == keep.tolist()
+    assert set(reasons) <= {"", *rules}
+    for i, reason in enumerate(reasons):
+        if reason:
+            before = rules[: rules.index(reason)]
+            assert all(alone[j][i] for j in range(len(before)))
+
+
+@given(screened())
+@settings(max_examples=40, deadline=None)
+def test_rules_agree_where_they_must(case):
+    """A probability above one half, or a margin above 0, is the argmax's."""
+    right = screen.argmax(*case)
+    assert right[screen.confidence(*case, 0.5001)].all()
+    assert right[screen.margin_band(*case, 1e-6, math.inf)].all()
+    assert (screen.margin(*case)[right] >= 0).all()
+
+
+@given(st.data(), st.integers(1, 40), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_quota_takes_the_first_of_each_class(data, n, n_classes):
+    keep = data.draw(hnp.arrays(np.bool_, n))
+    labels = data.draw(hnp.arrays(np.int64, n, elements=st.integers(0, n_classes - 1)))
+    quotas = data.draw(hnp.arrays(np.int64, n_classes, elements=st.integers(-1, 6)))
+    within = screen.class_quota(keep, labels, quotas)
+    for k, quota in enumerate(quotas):
+        expected = np.flatnonzero(keep & (labels == k))[: max(quota, 0)]
+        np.testing.assert_array_equal(np.flatnonzero(within & (labels == k)), expected)
+    same = screen.class_quota(keep, labels, np.full(n_classes, 2))
+    np.testing.assert_array_equal(screen.class_quota(keep, labels, 2), same)
+
+
+def test_batches_fill_a_quota_as_one_would():
+    rng = np.random.default_rng(0)
+    keep, labels, quota = rng.random(90) < 0.7, rng.integers(0, 3, 90), np.array([5, 9, 14])
+    whole = screen.class_quota(keep, labels, quota)
+    parts, left = [], quota
+    for start in range(0, 90, 30):
+        part = slice(start, start + 30)
+        parts.append(screen.class_quota(keep[part], labels[part], left))
+        left = left - np.bincount(labels[part][parts[-1]], minlength=3)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert left.tolist() == [0, 0, 0]
+
+
+def test_reasons_name_the_first_rule_and_then_the_quota():
+    cfg = Screening(("argmax", "margin_band"), margin_low=0.5)
+    assert screen.reasons(LOGITS, LABELS, cfg) == ["", "margin_band", "argmax", "argmax", "argmax"]
+    twice = np.concatenate([LOGITS, LOGITS]), np.concatenate([LABELS, LABELS])
+    reasons = screen.reasons(*twice, cfg, quota=[1, 0, 0])
+    assert reasons[0] == "" and reasons[5] == "quota"
+    assert screen.reasons(*twice, cfg, quota=2) == screen.reasons(*twice, cfg)
+
+
+def test_all_refused_and_no_clip_at_all():
+    cfg = Screening(("confidence",), threshold=1.0)
+    assert not screen.passes(LOGITS, LABELS, cfg)[1:].any()
+    assert not screen.class_quota(np.zeros(5, bool), LABELS, 3).any()
+    none = np.empty((0, 3), np.float32), np.empty(0, int)
+    assert screen.passes(*none, Screening(tuple(screen.RULES))).shape == (0,)
+    assert screen.reasons(*none, Screening(), quota=1) == []
+
+
+def test_jax_arrays_compile_to_the_same_masks():
+    cfg = Screening(tuple(screen.RULES))
+
+    def step(logits, labels):
+        keep = screen.class_quota(screen.passes(logits, labels, cfg), labels, 1)
+        return keep, screen.class_quota(keep, labels, (1, 0, 2)), screen.scores(logits, labels)
+
+    compiled = jax.jit(step)(jnp.asarray(LOGITS), jnp.asarray(LABELS))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(compiled))
+    plain = step(LOGITS, LABELS)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(plain))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), compiled, plain)
+    reasons = screen.reasons(jnp.asarray(LOGITS), jnp.asarray(LABELS), cfg, quota=1)
+    assert reasons == screen.reasons(LOGITS, LABELS, cfg, quota=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"rules": "argmax"}, "screen.rules='argmax': write ('argmax',)"),
+        ({"rules": ("argmax", "luck")}, "'luck' must be one of argmax, confidence, margin_band"),
+        ({"threshold": 1.1}, "screen.threshold=1.1: must be a number from 0 to 1"),
+        ({"threshold": math.nan}, "screen.threshold=nan"),
+        ({"margin_low": 3.0, "margin_high": 3.0}, "must satisfy margin_low < margin_high"),
+        ({"margin_low": math.nan}, "screen.margin_low=nan"),
+    ],
+)
+def test_impossible_screenings_are_refused(fields, words):
+    with pytest.raises(InputError) as caught:
+        Screening(**fields)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(0, 100_000), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_apportioned_shares_sum_and_differ_by_at_most_one(target, n_classes):
+    shares = screen.apportion(target, n_classes)
+    assert (len(shares), sum(shares)) == (n_classes, target)
+    assert max(shares) - min(shares) <= 1
+
+
+def test_the_reports_1728_clips():
+    assert screen.apportion(1728, 10) == (173,) * 8 + (172,) * 2
+    for target, n_classes in ((-1, 10), (5, 0)):
+        with pytest.raises(InputError, match="at least"):
+            screen.apportion(target, n_classes)
