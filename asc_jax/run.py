@@ -120,10 +120,11 @@ def refuse_foreign_folder(
 
 def _fixed_fields(config, free: Collection[str]) -> dict[str, object]:
     """What a run may not change on the way."""
-    fields = {name: value for name, value in flatten(config).items() if name not in free}
-    if fields.get("synthetic.root"):
-        fields["synthetic.root"] = "a folder"  # which may move, but neither come nor go
-    return fields
+    fields = flatten(config)
+    fixed = {name: value for name, value in fields.items() if name not in free}
+    if "synthetic.root" in fields:  # its clips may move, but neither come nor go
+        fixed["synthetic.root"] = "a folder" if fields["synthetic.root"] else ""
+    return fixed
 
 
 def write_run(

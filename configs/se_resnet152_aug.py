@@ -1,7 +1,10 @@
 r"""SE-ResNet(152)-rev-aug: WaveGAN's clips as well. Report Table 4: 70.50 % (leaderboard).
 
+    asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
+        --config.gan.fold=0 --workdir=runs/wavegan
+    asc-jax synthesize --workdir=runs/wavegan --out=runs/synthetic
     asc-jax train --config=configs/se_resnet152_aug.py --config.data.root=FOLDER \
-        --config.synthetic.root=FOLDER_OF_GENERATED_CLIPS --workdir=runs/se_resnet152_aug
+        --config.synthetic.root=runs/synthetic --workdir=runs/se_resnet152_aug
 
 It asks whether clips that a GAN has learnt from a fold's own training clips help that fold; the
 answer without them is configs/se_resnet152.py. Generated clips hold nothing above 8 kHz, by which
@@ -19,7 +22,7 @@ from configs import se_resnet152
 def get_config() -> ml_collections.ConfigDict:
     config = se_resnet152.get_config()
     config.title = "SE-ResNet(152)-rev-aug"
-    # No default of "": the row must not train without, unasked. 1,728 clips in all; report §3.
+    # No default of "": the row must not train without, unasked. 1,728 of four folds: report §3.
     config.synthetic.root = "runs/synthetic"
     config.synthetic.share = 0.0  # report silent; every clip once in a pass, real or not
     return config

@@ -1,7 +1,7 @@
 r"""SE-ResNet(152)-rev-aug below 8 kHz: mel bands end where the generated clips' sound ends.
 
     asc-jax train --config=configs/ablations/aug_band_limit.py --config.data.root=FOLDER \
-        --config.synthetic.root=FOLDER_OF_GENERATED_CLIPS --workdir=runs/aug_band_limit
+        --config.synthetic.root=runs/synthetic --workdir=runs/aug_band_limit
 
 The question: do generated clips help once recordings have no wider band than they? All 40 bands
 then lie below 8 kHz, more finely than before, so the answer needs its own control, the same

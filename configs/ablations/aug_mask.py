@@ -1,7 +1,7 @@
 r"""SE-ResNet(152)-rev-aug with the bands from 8 kHz on masked, in every clip.
 
     asc-jax train --config=configs/ablations/aug_mask.py --config.data.root=FOLDER \
-        --config.synthetic.root=FOLDER_OF_GENERATED_CLIPS --workdir=runs/aug_mask
+        --config.synthetic.root=runs/synthetic --workdir=runs/aug_mask
 
 The question: do generated clips help once no band tells them from recordings? The bands below
 8 kHz stay what they are in the row, 9 of 40 are 0; aug_band_limit.py redraws all bands instead.
