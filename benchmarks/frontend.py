@@ -1,21 +1,19 @@
 """From files to log-mels, and from waveforms to log-mels: asc_jax, librosa, PyTorch."""
 
 import functools
-import itertools
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable
 
 import jax
 import numpy as np
 
-from asc_jax.data.audio import read_clips
+from asc_jax.data import audio, pool
 from asc_jax.frontend import FrontendConfig, log_mel, mel_filterbank
 from benchmarks import measure
 
 CONFIG = FrontendConfig()
-BATCH = 16  # clips per call, as the pool is made
+BATCH = 16  # waveforms in memory
 SECONDS = 10
 N_FILES = 60
 ROUNDS = 3
@@ -45,14 +43,16 @@ def write_clips(folder: pathlib.Path, n_files: int, seconds: int) -> list[pathli
 
 
 def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dict]:
-    """Rows for decoding and log-mels together."""
-    compute = jax.jit(functools.partial(log_mel, cfg=CONFIG))
-    n_samples = seconds * CONFIG.sr
-
-    def ours():
-        return batched(compute, read_clips(paths, sr=CONFIG.sr, channels=2, n_samples=n_samples))
-
-    calls, absent = {"asc_jax": ours}, {}
+    """Rows for reading and log-mels together, as the pool is made."""
+    read = pool.clip_reader(
+        kind="log_mel",
+        frontend=CONFIG,
+        n_frames=0,
+        sr=CONFIG.sr,
+        channels=2,
+        n_samples=seconds * CONFIG.sr,
+    )
+    calls, absent = {"asc_jax": lambda: list(audio.map_files(read, paths))}, {}
     librosa_log_mel = _librosa()
     if librosa_log_mel is None:
         absent["librosa"] = measure.NOT_INSTALLED
@@ -66,12 +66,16 @@ def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dic
 
 
 def from_waveforms(n_clips: int, seconds: int, rounds: int) -> list[dict]:
-    """Rows for log-mels alone, of one batch of waveforms in memory."""
+    """Rows for log-mels alone, of waveforms in memory: clip by clip, as the pool is made, or at once."""
     shape = (n_clips, seconds * CONFIG.sr)
     waveforms = 0.1 * np.random.default_rng(0).standard_normal(shape, np.float32)
     compute = jax.jit(functools.partial(log_mel, cfg=CONFIG))
     on_device = jax.device_put(waveforms)
-    calls = {"asc_jax": lambda: jax.block_until_ready(compute(on_device))}
+    one_by_one = [jax.device_put(waveform) for waveform in waveforms]
+    calls = {
+        "asc_jax": lambda: [compute(waveform).block_until_ready() for waveform in one_by_one],
+        "asc_jax, one batch": lambda: compute(on_device).block_until_ready(),
+    }
     absent = {}
     librosa_log_mel = _librosa()
     if librosa_log_mel is None:
@@ -115,14 +119,6 @@ def rows(task: str, calls: dict, absent: dict, n_clips: int, rounds: int) -> lis
 def _host(clip) -> np.ndarray:
     """An array, or a tensor of PyTorch's on any device."""
     return np.asarray(clip.cpu() if hasattr(clip, "cpu") else clip)
-
-
-def batched(compute, waveforms: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """The log-mels of a stream of clips, a batch at a time, as the pool is made."""
-    waveforms, log_mels = iter(waveforms), []
-    while batch := list(itertools.islice(waveforms, BATCH)):
-        log_mels.extend(np.asarray(compute(np.stack(batch))))
-    return log_mels
 
 
 def _librosa():

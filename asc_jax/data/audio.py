@@ -1,8 +1,7 @@
-"""Audio files to float32 mono waveforms, many at a time, with every bad file named."""
+"""Audio files to mono waveforms, many at a time, with every bad file named."""
 
 import collections
 import concurrent.futures
-import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from asc_jax.data import wav
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
@@ -23,13 +23,14 @@ _OGG_PAGE, _OGG_LAST = 65_307, 4
 
 
 def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
-    """Decodes an audio file of any format that libsndfile reads, at full resolution.
+    """Reads an audio file of any format that libsndfile reads, at full resolution.
 
     Args:
       path: the file.
 
     Returns:
-      (T, channels) float32, and its sampling rate, Hz.
+      What `mono` takes: (T, channels) float32; or, of an integer WAV, the samples as they are
+      stored (`wav.read_pcm`). And the sampling rate, Hz.
 
     Raises:
       InputError: the file is missing, empty, truncated, no audio, or holds NaN.
@@ -39,46 +40,40 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
     path = pathlib.Path(path)
     try:
         _refuse_broken(path)
-        samples, sr = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, sr = wav.read_pcm(path) or soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a name in .raw
         reason = str(getattr(error, "error_string", None) or error).strip().rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); replace the file") from None
     if len(samples) == 0:
         raise InputError(f"{path}: holds no samples; replace the file")
-    if not np.isfinite(samples).all():
+    if samples.dtype == np.float32 and not np.isfinite(samples).all():
         raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
     return samples, sr
 
 
-def read_waveform(path: str | pathlib.Path, *, sr: int, channels: int = 0) -> np.ndarray:
-    """Decodes an audio file to mono at the wanted rate.
+def mono(samples: np.ndarray) -> np.ndarray:
+    """One waveform of what `decode` returns: the mean of the channels, full scale at 1.
+
+    Only operators and methods that numpy's and JAX's arrays share, so that it runs on either
+    and inside `jax.jit`.
 
     Args:
-      path: the file; see `decode`.
-      sr: the wanted rate, Hz; a file of another rate is resampled with soxr (HQ).
-      channels: how many channels the file must have; 0 for any.
+      samples: (T, channels) float32, int16 or int32, or (T, channels, 3) uint8.
 
     Returns:
-      (T,) float32: the mean of the channels.
-
-    Raises:
-      InputError: as `decode`, or the file has another number of channels.
+      (T,) float32, equal to the mean of what libsndfile decodes.
 
     Source: report §2.1 (mono as the average of the channels).
     """
-    samples, file_sr = decode(path)
-    if channels and samples.shape[1] != channels:
-        raise InputError(
-            f"{path}: has {samples.shape[1]} channels, not data.channels={channels}; replace the "
-            "file, or set data.channels=0 to take any number"
-        )
-    # Channel by channel: numpy's mean over so short an axis takes longer than the decoding.
-    waveform = sum(samples.T[1:], start=samples[:, 0]) / np.float32(samples.shape[1])
-    if file_sr != sr:
-        import soxr
-
-        waveform = soxr.resample(waveform, file_sr, sr, quality="HQ")
-    return waveform
+    if samples.ndim == 3:  # the upper 24 bits of 32
+        low, middle, high = (samples[..., i].astype(np.int32) for i in range(3))
+        samples = low << 8 | middle << 16 | high << 24
+    if samples.dtype != np.float32:
+        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = samples.astype(np.float32) * np.float32(1 / full_scale)
+    # Channel by channel: the mean over so short an axis takes ten times as long, in numpy and
+    # in XLA.
+    return sum(samples.T[1:], start=samples.T[0]) / np.float32(samples.shape[1])
 
 
 def _refuse_broken(path: pathlib.Path) -> None:
@@ -112,52 +107,42 @@ def _refuse_broken(path: pathlib.Path) -> None:
 def read_clip(
     path: pathlib.Path, *, sr: int, channels: int, n_samples: int, fit_length: bool = False
 ) -> np.ndarray:
-    """`read_waveform`, held to a clip's length.
+    """`decode`, held to a data set's form.
 
     Args:
-      path: as for `read_waveform`.
-      sr: the wanted rate, Hz.
+      path: the file.
+      sr: the wanted rate, Hz; a file of another rate is resampled with soxr (HQ).
       channels: how many channels the file must have; 0 for any.
       n_samples: length of a clip at `sr`.
       fit_length: take clips of any length: the end is cut, or filled with zeros.
 
     Returns:
-      (n_samples,) float32.
+      What `mono` takes, of `n_samples` samples.
 
     Raises:
-      InputError: as `read_waveform`, or the length is wrong by more than a codec's padding.
+      InputError: as `decode`, or the file has another number of channels, or the length is
+        wrong by more than a codec's padding.
     """
-    waveform = read_waveform(path, sr=sr, channels=channels)
-    if not fit_length and abs(len(waveform) - n_samples) > LENGTH_TOLERANCE_S * sr:
+    samples, file_sr = decode(path)
+    if channels and samples.shape[1] != channels:
         raise InputError(
-            f"{path}: lasts {len(waveform) / sr:.2f} s, not data.clip_seconds="
+            f"{path}: has {samples.shape[1]} channels, not data.channels={channels}; replace the "
+            "file, or set data.channels=0 to take any number"
+        )
+    if file_sr != sr:
+        import soxr
+
+        samples = soxr.resample(mono(samples), file_sr, sr, quality="HQ")[:, None]
+    if not fit_length and abs(len(samples) - n_samples) > LENGTH_TOLERANCE_S * sr:
+        raise InputError(
+            f"{path}: lasts {len(samples) / sr:.2f} s, not data.clip_seconds="
             f"{n_samples / sr:g}; replace the file, set data.clip_seconds if all are that long, or "
             "data.fit_length=True to cut or zero-fill every clip"
         )
-    return np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
-
-
-def read_clips(
-    paths: Sequence[pathlib.Path],
-    *,
-    sr: int,
-    channels: int,
-    n_samples: int,
-    fit_length: bool = False,
-    workers: int = 0,
-) -> Iterator[np.ndarray]:
-    """Decodes many clips in parallel, in order; arguments as `read_clip` and `map_files`.
-
-    Yields:
-      (n_samples,) float32 per path.
-
-    Raises:
-      InputError: after the last file, with a line for every bad one.
-    """
-    read = functools.partial(
-        read_clip, sr=sr, channels=channels, n_samples=n_samples, fit_length=fit_length
-    )
-    return map_files(read, paths, workers=workers)
+    missing = max(0, n_samples - len(samples))
+    if missing:
+        samples = np.pad(samples, [(0, missing)] + [(0, 0)] * (samples.ndim - 1))
+    return samples[:n_samples]
 
 
 def map_files(
@@ -165,8 +150,8 @@ def map_files(
 ) -> Iterator[T]:
     """Reads many files in parallel, in order, with a progress bar on stderr.
 
-    Threads suffice: libsndfile and soxr release the interpreter's lock. Only a few results
-    per worker are ever in memory.
+    Threads suffice: numpy's reading, libsndfile, soxr and XLA release the interpreter's lock.
+    Only a few results per worker are ever in memory.
 
     Args:
       read: what to do with each path.

@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import flax.struct
 import jax
@@ -19,7 +18,7 @@ from asc_jax.frontend import FrontendConfig, log_mel
 
 KINDS = ("log_mel", "waveform")
 
-_FRONTEND_BATCH = 16  # clips per call of the frontend while the pool is made
+_MOMENTS_BATCH = 16  # clips per call of `band_moments`
 
 
 @flax.struct.dataclass
@@ -86,8 +85,8 @@ def band_moments(
     n_clips = len(pool.targets)
     rows = [
         # Whole batches only, so that one program serves: the last one repeats clips.
-        moments(pool, np.minimum(np.arange(first, first + _FRONTEND_BATCH), n_clips - 1))
-        for first in range(0, n_clips, _FRONTEND_BATCH)
+        moments(pool, np.minimum(np.arange(first, first + _MOMENTS_BATCH), n_clips - 1))
+        for first in range(0, n_clips, _MOMENTS_BATCH)
     ]
     mean, variance = (
         np.concatenate([np.asarray(row[i], np.float64) for row in rows])[:n_clips] for i in (0, 1)
@@ -166,12 +165,41 @@ def load_pool(
     cache_dir = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
     opened = cache.load(cache_dir, made_of)
     if opened is None:
-        clips = audio.read_clips(paths, **decoding, workers=workers)
-        if kind == "log_mel":
-            clips = _log_mels(clips, frontend, n_frames)
-        opened = cache.store(cache_dir, made_of, clips)
+        read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
+        opened = cache.store(cache_dir, made_of, audio.map_files(read, paths, workers=workers))
     values, (scale, offset) = opened
     return Pool(values, scale, offset, targets)
+
+
+def clip_reader(
+    *, kind: str, frontend: FrontendConfig, n_frames: int, **decoding
+) -> Callable[[pathlib.Path], np.ndarray]:
+    """What turns a file into its clip of the pool, before that is quantised.
+
+    It is called from `audio.map_files`' threads, one clip a call: XLA's buffers for a large
+    batch are fetched from the system anew each time, which on a CPU takes as long as the
+    log-mels themselves (docs/performance.md).
+
+    Args:
+      kind: as for `load_pool`.
+      frontend: as for `load_pool`.
+      n_frames: as for `load_pool`.
+      **decoding: as for `audio.read_clip`.
+
+    Returns:
+      path -> (N, M) log-mels or (T,) waveform, float32.
+    """
+    # Two programs: in one, XLA would decode a sample again for every frame that it is in.
+    to_mono = jax.jit(audio.mono)
+    to_log_mel = jax.jit(functools.partial(log_mel, cfg=frontend))
+
+    def read(path):
+        waveform = to_mono(audio.read_clip(path, **decoding))
+        if kind == "waveform":
+            return np.asarray(waveform)
+        return np.asarray(to_log_mel(waveform))[: n_frames or None]
+
+    return read
 
 
 def _versions() -> dict[str, str]:
@@ -184,15 +212,6 @@ def _versions() -> dict[str, str]:
         "libsndfile": soundfile.__libsndfile_version__,
         "soxr": soxr.__version__,
     }
-
-
-def _log_mels(
-    waveforms: Iterator[np.ndarray], frontend: FrontendConfig, n_frames: int
-) -> Iterator[np.ndarray]:
-    compute = jax.jit(functools.partial(log_mel, cfg=frontend))
-    while batch := list(itertools.islice(waveforms, _FRONTEND_BATCH)):
-        log_mels = np.asarray(compute(np.stack(batch)))
-        yield from log_mels[:, : n_frames or None]
 
 
 def _targets(dataset: Dataset, scene_labels: tuple[str, ...]) -> np.ndarray:

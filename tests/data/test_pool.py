@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data import read_dataset
-from asc_jax.data.audio import read_clip
+from asc_jax.data.audio import mono, read_clip
 from asc_jax.data.pool import Pool, band_moments, load_pool, log_mels, standardisation, take
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, log_mel
@@ -41,7 +41,7 @@ def waveforms(dataset) -> np.ndarray:
     """(clips, T), decoded one by one."""
     return np.stack(
         [
-            read_clip(dataset.audio_path(clip), sr=48_000, channels=2, n_samples=48_000)
+            mono(read_clip(dataset.audio_path(clip), sr=48_000, channels=2, n_samples=48_000))
             for clip in dataset.clips
         ]
     )
