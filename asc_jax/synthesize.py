@@ -17,9 +17,10 @@ import numpy as np
 import tqdm
 
 from asc_jax import run, screen
-from asc_jax.config import check_gan_config, override, to_json
-from asc_jax.data.audio import read_clip, write_wav
+from asc_jax.config import check_gan_config, flatten, frontend_config, override, to_json
+from asc_jax.data.audio import write_wav
 from asc_jax.data.manifest import Manifest
+from asc_jax.data.pool import clip_reader
 from asc_jax.data.splits import write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -78,6 +79,8 @@ def synthesize(
     """
     config = run.read_config(workdir, check=check_gan_config)
     config = override(config, overrides, str(workdir / "config.json"), check=check_gan_config)
+    later = {field for field in flatten(config) if field.startswith("synthesis.")}
+    run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=run.FREE_FIELDS | later)
     refuse_untrained(workdir, "gan")
     with run.hold(out):
         run.refuse_foreign_folder(out, config, check=check_gan_config, free=_FREE_FIELDS)
@@ -218,18 +221,16 @@ class Generated:
         dataset = self.setup.dataset
         own = [i for i in self.corpus.train if dataset.clips[i].scene_label == label]
         chosen = np.random.default_rng([self.seed, self._gan, number]).choice(own, BATCH)
-        real = np.stack(
-            [
-                read_clip(
-                    dataset.audio_path(dataset.clips[i]),
-                    sr=clip_sr,
-                    channels=data.channels,
-                    n_samples=round(data.clip_seconds * clip_sr),
-                    fit_length=data.fit_length,
-                )
-                for i in chosen
-            ]
+        read = clip_reader(
+            kind="waveform",
+            frontend=frontend_config(self.setup.classifier.config),
+            n_frames=0,
+            sr=clip_sr,
+            channels=data.channels,
+            n_samples=round(data.clip_seconds * clip_sr),
+            fit_length=data.fit_length,
         )
+        real = np.stack([read(dataset.audio_path(dataset.clips[i])) for i in chosen])
         low = resample(resample(real, clip_sr, self._sr), self._sr, clip_sr)
         return real - np.asarray(low)[:, : real.shape[1]]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from asc_jax import gan_metrics
 from asc_jax.config import check_gan_config
-from asc_jax.data.audio import decode
+from asc_jax.data.audio import decode, mono
 from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page
 from asc_jax.run import read_config
@@ -50,7 +50,7 @@ def _entry(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) ->
     for kind in ("real", "generated"):
         files[kind] = sorted((workdir / "samples").glob(f"{name}-{kind}-*.wav"))
         decoded = [decode(file) for file in files[kind]]
-        clips[kind] = np.stack([samples[:, 0] for samples, _ in decoded])
+        clips[kind] = np.stack([mono(samples) for samples, _ in decoded])
         sr = decoded[0][1]
     sheet = workdir / "figures" / f"{name}.svg"
     contact_sheet(sheet, name, clips["real"], clips["generated"], sr)

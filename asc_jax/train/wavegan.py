@@ -179,7 +179,7 @@ def latent_vectors(key: jax.Array, examples: jax.Array, n_latent: int) -> jax.Ar
 
 
 def iteration(
-    state: WaveGanState, pool: Pool, source: Source, *, networks: Networks
+    state: WaveGanState, pool: Pool, source: Source, *, networks: Networks, unroll: bool = False
 ) -> tuple[WaveGanState, dict[str, jax.Array]]:
     """The discriminator's updates of one GAN, then one of its generator.
 
@@ -190,6 +190,8 @@ def iteration(
       pool: waveforms of all clips.
       source: the GAN's clips.
       networks: and loss.
+      unroll: compile every update for itself instead of one for all: XLA's convolutions are
+        several times slower in a loop on a CPU.
 
     Returns:
       The next state, and over the whole batch: "wasserstein" (mean score of real windows
@@ -205,7 +207,9 @@ def iteration(
         update_key = jax.random.fold_in(key, update)
         return discriminator_step(state, update_key, pool, source, networks=networks)
 
-    after, all_metrics = jax.lax.scan(update_discriminator, state, jnp.arange(n_updates), unroll=n_updates)
+    after, all_metrics = jax.lax.scan(
+        update_discriminator, state, jnp.arange(n_updates), unroll=n_updates if unroll else 1
+    )
     metrics = jax.tree.map(lambda metric: metric[-1], all_metrics)
     after, generator_loss = generator_step(
         after, jax.random.fold_in(key, n_updates), pool, source, networks=networks
@@ -373,9 +377,10 @@ def compile_steps(
     mesh, networks: Networks, *, n_segments: int, n_samples: int, how: str
 ) -> GanSteps:
     """Maps the steps of one GAN over GANs and devices; see `generate_clips`."""
+    unroll = mesh.devices.flat[0].platform == "cpu"
     return GanSteps(
         train=map_folds(
-            functools.partial(iteration, networks=networks),
+            functools.partial(iteration, networks=networks, unroll=unroll),
             mesh,
             in_specs=(PER_FOLD, SHARED, PER_FOLD),
             out_specs=(PER_FOLD, PER_FOLD),

@@ -1,0 +1,275 @@
+"""From a classifier to GANs to screened clips, by the commands, and what they refuse."""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+
+from asc_jax import cli
+from asc_jax.data import read_dataset
+from asc_jax.train.metrics_log import read_metrics
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+CLASSIFIER = {
+    "data.clip_seconds": 1.0,
+    "data.n_frames": 50,
+    "frontend.n_mels": 16,
+    "model.stage_sizes": (1,),
+    "model.stage_strides": (1,),
+    "model.width": 4,
+    "folds.n_folds": 2,
+    "folds.test_fold": 0,
+    "train.batch_size": 8,
+    "train.epochs": 1,
+}
+GAN = {
+    "gan.scenes": ("bus", "tram"),
+    "gan.fold": 0,
+    "gan.unseen_fraction": 0.5,
+    "gan.dim": 1,
+    "gan.n_samples": 4096,
+    "gan.n_latent": 8,
+    "gan.loss": "lsgan",
+    "train.batch_size": 2,
+    "train.epochs": 2,
+    "train.steps_per_epoch": 3,
+    "train.watch_clips": 3,
+}
+SYNTHESIS = {"synthesis.n_clips": 5, "synthesis.rules": ()}
+
+
+def asc_jax(command: str, *flags, **fields) -> int:
+    words = [f"--config.{field}={value}" for field, value in fields.items()]
+    return cli.main([command, *map(str, flags), *words])
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was(monkeypatch):
+    """The commands in this process leave its signals and its logging alone."""
+    monkeypatch.setattr(cli, "_start_jax", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def runs(scenes, tmp_path_factory) -> pathlib.Path:
+    """A folder with the run folders of a classifier and of its GANs, and their clips."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(cli, "_start_jax", lambda: None)
+        config = f"--config={CONFIGS / 'demo.py'}"
+        fields = {"data.root": scenes} | CLASSIFIER
+        assert asc_jax("train", config, f"--workdir={folder / 'classifier'}", **fields) == 0
+        assert train_gan(folder, folder / "gan") == 0
+        assert synthesize(folder, folder / "clips") == 0
+    return folder
+
+
+def train_gan(runs, workdir, **changed) -> int:
+    fields = {"gan.classifier": runs / "classifier"} | GAN | changed
+    return asc_jax("gan", f"--config={CONFIGS / 'wavegan.py'}", f"--workdir={workdir}", **fields)
+
+
+def synthesize(runs, out, *flags, **changed) -> int:
+    return asc_jax(
+        "synthesize", f"--workdir={runs / 'gan'}", f"--out={out}", *flags, **SYNTHESIS | changed
+    )
+
+
+def manifest(folder: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def digests(folder: pathlib.Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (folder / "audio").iterdir()
+    }
+
+
+def copy(runs: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    return shutil.copytree(runs / "clips", tmp_path / "clips")
+
+
+def test_a_gan_sees_training_clips_of_its_own_fold_and_scene_alone(runs, scenes):
+    corpora = json.loads((runs / "gan" / "corpora.json").read_text())
+    folds = json.loads((runs / "classifier" / "splits.json").read_text())["folds"]
+    clips = {clip.path: clip for clip in read_dataset(scenes).clips}
+    pairs = [(corpus["fold"], corpus["scene_labels"]) for corpus in corpora]
+    assert pairs == [(1, ["bus"]), (1, ["tram"]), (2, ["bus"]), (2, ["tram"])]
+    for corpus in corpora:
+        fold = folds[str(corpus["fold"])]
+        seen = {clips[path].location for path in corpus["train"]}
+        assert {clips[path].scene_label for path in corpus["train"]} == set(corpus["scene_labels"])
+        assert set(corpus["train"]) | set(corpus["unseen"]) <= set(fold["train"])
+        assert not seen & {clips[path].location for path in fold["held_out"] + corpus["unseen"]}
+
+
+def test_the_log_has_every_figure_of_every_gan(runs):
+    untrained, *epochs = read_metrics(runs / "gan" / "metrics.jsonl")
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    for name in ("frechet_distance", "class_score", "memorisation_ratio", "diversity_ratio",
+                 "level_db", "spectral_flatness"):  # fmt: skip
+        assert len(untrained[name]) == 4
+        assert all(np.isfinite(line[name]).all() for line in epochs)
+    for name in ("wasserstein", "gradient_penalty", "discriminator_loss", "generator_loss"):
+        assert np.shape([line[name] for line in epochs]) == (2, 4)
+
+
+def test_there_is_something_to_look_at_and_to_listen_to(runs):
+    page = (runs / "gan" / "listen.html").read_text()
+    for name in ("bus-fold1", "tram-fold2"):
+        assert f"{name}-real-0.wav" in page
+        assert f"{name}-generated-3.wav" not in page  # train.watch_clips is 3
+        assert f"{name}-generated-2.wav" in page
+        assert (runs / "gan" / "figures" / f"{name}.svg").exists()
+
+
+def test_clips_have_the_classifiers_length_and_rate(runs):
+    lines = manifest(runs / "clips")
+    counts = {}
+    for line in lines:
+        waveform, sr = soundfile.read(runs / "clips" / line["path"])
+        assert (sr, waveform.shape) == (48_000, (48_000,))
+        assert np.abs(waveform).max() > 0
+        key = line["scene_label"], line["fold"]
+        counts[key] = counts.get(key, 0) + 1
+    assert counts == {("bus", 1): 3, ("tram", 1): 2, ("bus", 2): 3, ("tram", 2): 2}
+    assert len({line["path"] for line in lines}) == 10
+    assert all(0 <= line["probability"] <= 1 for line in lines)
+
+
+def test_every_file_can_be_made_again(runs, tmp_path):
+    folder = copy(runs, tmp_path)
+    before = digests(folder)
+    shutil.rmtree(folder / "audio")
+    assert synthesize(runs, folder) == 0
+    assert digests(folder) == before
+    shutil.rmtree(folder)
+    assert synthesize(runs, folder) == 0  # from nothing
+    assert digests(folder) == before
+    assert manifest(folder) == manifest(runs / "clips")
+
+
+def test_an_interrupted_synthesis_goes_on_without_duplicates(runs, tmp_path):
+    folder = copy(runs, tmp_path)
+    before, lines = digests(folder), (folder / "manifest.jsonl").read_bytes()
+    (folder / "manifest.jsonl").write_bytes(lines[: len(lines) // 2])  # within a line
+    assert synthesize(runs, folder) == 0
+    assert digests(folder) == before
+    assert (folder / "manifest.jsonl").read_bytes() == lines
+
+
+def test_more_clips_are_added_to_those_that_are_there(runs, tmp_path):
+    folder = copy(runs, tmp_path)
+    assert synthesize(runs, folder, **{"synthesis.n_clips": 8}) == 0
+    assert len(manifest(folder)) == 16
+    assert digests(runs / "clips").items() <= digests(folder).items()
+
+
+def test_a_spliced_clip_has_a_high_band(runs, tmp_path):
+    fields = {"synthesis.n_clips": 2, "synthesis.high_band": "splice"}
+    assert synthesize(runs, tmp_path / "spliced", **fields) == 0
+
+    def high_band(folder, line):
+        waveform, sr = soundfile.read(folder / line["path"])
+        spectrum = np.square(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))))
+        return spectrum[int(9000 * len(waveform) / sr) :].sum()
+
+    plain, spliced = (
+        high_band(folder, manifest(folder)[0]) for folder in (runs / "clips", tmp_path / "spliced")
+    )
+    assert spliced > 100 * plain
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"gan.classifier": ""}, "gan.classifier: not set; add --config.gan.classifier=RUN"),
+        ({"gan.classifier": "/nowhere"}, "/nowhere/config.json: not found"),
+        ({"gan.fold": 3}, "gan.fold=3: the classifier has folds 1, 2"),
+        ({"gan.scenes": ("beach",)}, "gan.scenes: 'beach' is none of the classifier's scenes"),
+        ({"train.batch_size": 64}, "train.batch_size=64: the GAN bus-fold1 has only"),
+        ({"gan.n_samples": 32768}, "gan.n_samples=32768: longer than the clips, which have 16000"),
+        ({"gan.unseen_fraction": 0.01}, "gan.unseen_fraction=0.01: of scene_label"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_gan_without_what_it_needs_is_refused(runs, tmp_path, capsys, fields, said):
+    assert train_gan(runs, tmp_path / "gan", **fields) == 2
+    assert_one_line(capsys, said)
+    assert not (tmp_path / "gan").exists()
+
+
+def assert_one_line(capsys, said: str) -> None:
+    lines = [line for line in capsys.readouterr().err.splitlines() if "decoding" not in line]
+    lines = [line for line in lines if line.strip()]  # a progress bar clears its own
+    assert said in lines[-1]
+    assert len(lines) == 1
+
+
+def test_a_target_that_screening_cannot_reach_is_said(runs, tmp_path, capsys):
+    fields = {
+        "synthesis.rules": ("confidence",),
+        "synthesis.threshold": 1.0,
+        "synthesis.most_tries": 2,
+    }
+    assert synthesize(runs, tmp_path / "clips", **fields) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "passed" in line]
+    assert len(lines) == 4
+    assert "bus-fold1: 0 of 3 clips passed the screening in 16 tries" in lines[0]
+    assert "synthesis.most_tries" in lines[0]
+
+
+def test_clips_of_another_checkpoint_are_not_mixed(runs, tmp_path, capsys):
+    folder = copy(runs, tmp_path)
+    text = (folder / "manifest.jsonl").read_text()
+    checkpoint = manifest(folder)[0]["checkpoint"]
+    (folder / "manifest.jsonl").write_text(text.replace(checkpoint, "0123456789abcdef"))
+    assert synthesize(runs, folder) == 2
+    assert f"was made by checkpoint 0123456789abcdef, the GAN's best is now {checkpoint}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_other_rules_need_another_folder(runs, tmp_path, capsys):
+    folder = copy(runs, tmp_path)
+    assert synthesize(runs, folder, **{"synthesis.rules": ("argmax",)}) == 2
+    assert "belongs to another config (synthesis.rules=" in capsys.readouterr().err
+
+
+def test_a_trained_gan_cannot_be_changed(runs, tmp_path, capsys):
+    assert synthesize(runs, tmp_path / "clips", **{"gan.fold": 1}) == 2
+    assert "belongs to another config (gan.fold=0 there, 1 now)" in capsys.readouterr().err
+    assert not (tmp_path / "clips").exists()
+
+
+def test_a_run_that_is_no_gan_is_refused(runs, tmp_path, capsys):
+    words = [f"--workdir={runs / 'classifier'}", f"--out={tmp_path / 'clips'}"]
+    assert cli.main(["synthesize", *words]) == 2
+    assert "is no config of a GAN" in capsys.readouterr().err
+
+
+def test_a_gan_run_goes_on_to_the_same_end(runs, tmp_path):
+    workdir = tmp_path / "gan"
+    assert train_gan(runs, workdir, **{"train.epochs": 2}) == 0
+    whole = read_metrics(runs / "gan" / "metrics.jsonl")
+    shutil.rmtree(workdir / "checkpoints" / "2")  # as if it had been stopped in epoch 2
+    assert train_gan(runs, workdir) == 0
+    timed = ("seconds", "clips_per_second")
+    strip = lambda line: {name: value for name, value in line.items() if name not in timed}
+    again = read_metrics(workdir / "metrics.jsonl")
+    assert [strip(line) for line in again] == [strip(line) for line in whole]
+
+
+def test_the_clips_train_a_classifier(runs, scenes, tmp_path):
+    """The whole chain: the clips of these GANs are taken by the run they are for."""
+    config = f"--config={CONFIGS / 'demo.py'}"
+    fields = {"data.root": scenes, "synthetic.root": runs / "clips"} | CLASSIFIER
+    assert asc_jax("train", config, f"--workdir={tmp_path / 'augmented'}", **fields) == 0
