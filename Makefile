@@ -4,14 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 RUN := runs/demo
+GAN := runs/demo_gan
 
 .PHONY: demo test lint format constraints clean
 
-# The main job in miniature: data, four fold models, their ensemble, the report.
+# The main job in miniature: data, four fold models, their ensemble, the report, a GAN's clips.
 demo: .venv/.installed
 	$(BIN)/asc-jax data synth $(DEMO)
 	$(BIN)/asc-jax train --config=configs/demo.py --config.data.root=$(DEMO) --workdir=$(RUN)
 	$(BIN)/asc-jax evaluate --workdir=$(RUN)
+	$(BIN)/asc-jax gan --config=configs/wavegan_demo.py --config.gan.classifier=$(RUN) \
+	    --workdir=$(GAN)
+	$(BIN)/asc-jax synthesize --workdir=$(GAN) --out=runs/demo_synthetic
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest
@@ -47,4 +51,4 @@ constraints: .venv/.installed
 	    | grep -vE '^(nvidia|cuda|triton|--)' > constraints.txt
 
 clean:
-	rm -rf build runs/demo .venv
+	rm -rf build runs/demo $(GAN) runs/demo_synthetic .venv

@@ -38,8 +38,14 @@ BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
 _STREAM = 1  # of latent vectors: the looks during training have another
 
 
-# Fields that another call for the same folder may change: more clips, more tries.
-_FREE_FIELDS = run.FREE_FIELDS | {"synthesis.n_clips", "synthesis.most_tries"}
+# Fields that another call for the same folder may change: more clips, more tries, and clips
+# of another run's GANs, of other folds or scenes.
+_FREE_FIELDS = run.FREE_FIELDS | {
+    "synthesis.n_clips",
+    "synthesis.most_tries",
+    "gan.fold",
+    "gan.scenes",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,7 @@ def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dic
 
 
 def from_waveforms(n_clips: int, seconds: int, rounds: int) -> list[dict]:
-    """Rows for log-mels alone, of waveforms in memory: clip by clip, as the pool is made, or at once."""
+    """Rows for log-mels alone, of waveforms in memory; ours clip by clip, as the pool is made."""
     shape = (n_clips, seconds * CONFIG.sr)
     waveforms = 0.1 * np.random.default_rng(0).standard_normal(shape, np.float32)
     compute = jax.jit(functools.partial(log_mel, cfg=CONFIG))
