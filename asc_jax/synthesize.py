@@ -17,8 +17,9 @@ import numpy as np
 import tqdm
 
 from asc_jax import run, screen
+from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config import check_gan_config, flatten, frontend_config, override, to_json
-from asc_jax.data.audio import write_wav
+from asc_jax.data.audio import decode, mono, write_wav
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import clip_reader
 from asc_jax.data.splits import write_splits
@@ -67,7 +68,7 @@ class Yield:
 
 def synthesize(
     workdir: pathlib.Path, out: pathlib.Path, overrides: Sequence[str] = ()
-) -> list[Yield]:
+) -> tuple[list[Yield], float]:
     """Writes screened clips of every GAN of a run, from its best generators.
 
     Args:
@@ -77,7 +78,7 @@ def synthesize(
       overrides: "--config.FIELD=VALUE" each, of the run's config.
 
     Returns:
-      What each GAN gave of each scene.
+      What each GAN gave of each scene, and `told_by_bandwidth`.
 
     Raises:
       InputError: no trained GAN, a folder that holds other clips, or a scene whose clips the
@@ -99,6 +100,7 @@ def synthesize(
             out / "splits.json", setup.dataset, setup.classifier.splits, setup.classifier.test
         )
         yields = list(_fill(out, one_by_one(setup, config), best, config))
+        separable = told_by_bandwidth(out, setup)
     short = [y for y in yields if y.kept < y.wanted]
     if short:
         raise InputError(
@@ -109,7 +111,37 @@ def synthesize(
                 for y in short
             )
         )
-    return yields
+    return yields, separable
+
+
+def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) -> float:
+    """How well the share of energy above the GAN's band alone tells its clips from real ones.
+
+    Args:
+      folder: of the generated clips.
+      setup: of the GAN's run.
+      n_clips: of each kind, at most.
+
+    Returns:
+      The area under the ROC curve: 0.5 where that share tells nothing, 1 where it tells all.
+    """
+    if setup.clip_sr <= setup.sr:
+        return 0.5  # neither kind has such a band
+    train = np.unique(np.concatenate([corpus.train for corpus in setup.corpora]))
+    dataset = setup.dataset
+    real = [dataset.audio_path(dataset.clips[i]) for i in train]
+    generated = sorted((folder / "audio").glob("*.wav"))
+
+    def shares(paths: list[pathlib.Path]) -> np.ndarray:
+        chosen = paths[:: max(1, len(paths) // n_clips)][:n_clips]
+        return np.concatenate(
+            [
+                high_band_share(mono(samples)[None], sr, setup.sr / 2)
+                for samples, sr in map(decode, chosen)
+            ]
+        )
+
+    return separability(shares(real), shares(generated)) if generated else float("nan")
 
 
 def _fill(out: pathlib.Path, setup: GanSetup, best: BestGenerator, config) -> Iterator[Yield]:

@@ -82,10 +82,11 @@ def _run_epochs(
         StopSignal() as stop,
     ):
         state, best, suspicion, done = restore(setup, checkpoints)
-        if done >= n_epochs:
-            print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
+        if done >= n_epochs or not np.asarray(state.running).any():
+            print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
             return
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done)
+        # Its first line, of epoch 0, is written anew where no epoch was finished.
+        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done or -1)
         real = embed_real(setup, n_clips)
         if not done:
             # Untrained generators: what every later distance is to be read against.
@@ -221,6 +222,7 @@ def look(
         setup.steps.generate(state.generator, setup.source, np.stack([key_data] * n_gans), labels)
     )
     logits, embeddings = setup.recognise(setup.folds, waveforms)
+    running = np.asarray(state.running)
     rows = []
     for gan in range(n_gans):
         made, others = embeddings[gan], real[gan]
@@ -236,7 +238,7 @@ def look(
                 "spectral_flatness": float(
                     np.median(gan_metrics.spectral_flatness(waveforms[gan]))
                 ),
-                "running": bool(state.running[gan]),
+                "running": bool(running[gan]),
             }
         )
     return {name: [_number(row[name]) for row in rows] for name in rows[0]}, waveforms
