@@ -33,13 +33,15 @@ RANKS = {
     "run": 6,
     "train.setup": 7,
     "train.loop": 8,
-    "train.gan_setup": 8,
-    "train.gan_loop": 9,
+    "train.recogniser": 8,
+    "train.gan_setup": 9,
+    "train.gan_look": 10,
+    "train.gan_loop": 11,
     "evaluate": 9,
-    "synthesize": 10,
+    "synthesize": 12,
     "report": 9,
-    "cli": 11,
-    "__main__": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 
 

@@ -1,6 +1,5 @@
 """The loop around WaveGAN's iterations: epochs, looks at what is generated, checkpoints."""
 
-import dataclasses
 import pathlib
 import sys
 import time
@@ -9,31 +8,26 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import gan_metrics, run, screen
+from asc_jax import run
 from asc_jax.config import check_gan_config, flatten, to_json
-from asc_jax.data.audio import write_wav
 from asc_jax.data.corpora import write_corpora
 from asc_jax.errors import Stopped
 from asc_jax.files import write_whole
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
-from asc_jax.train.gan_setup import GanSetup, real_clips, set_up_gan
+from asc_jax.train.gan_look import (
+    embed_real,
+    first_real_clips,
+    look,
+    number,
+    or_nan,
+    stop_collapsed,
+    write_samples,
+)
+from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
-
-# Looks in a row that must find a GAN collapsed before it is stopped: early ones often do.
-_PATIENCE = 3
-
-N_SAMPLES = 4  # clips of each kind and GAN that are kept to look at and listen to
-
-
-@dataclasses.dataclass(frozen=True)
-class RealClips:
-    """Of one GAN: the embeddings that generated clips are compared with."""
-
-    train: np.ndarray  # (n, D)
-    unseen: np.ndarray  # (m, D), never trained on
 
 
 def train(config, workdir: pathlib.Path) -> None:
@@ -112,7 +106,7 @@ def _run_epochs(
                 )
                 for message in messages:
                     bar.write(message, sys.stderr)
-                distances = np.array([_or_nan(d) for d in seen["frechet_distance"]], np.float32)
+                distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
                 epochs = np.full(distances.shape, epoch, np.int32)
                 best = setup.steps.keep_best(best, state.generator, distances, epochs)
                 log.write(log_line(setup, epoch, seconds, metrics) | seen)
@@ -193,132 +187,5 @@ def log_line(setup: GanSetup, epoch: int, seconds: float, metrics: dict) -> dict
     }
 
 
-def embed_real(setup: GanSetup, n_clips: int) -> list[RealClips]:
-    """The embeddings of each GAN's real clips: up to `n_clips` it trains on, and as many others."""
-    parts = {}
-    for part in ("train", "unseen"):
-        chosen = [getattr(corpus, part)[:n_clips] for corpus in setup.corpora]
-        longest = max(map(len, chosen))
-        rows = np.stack([np.resize(indices, longest) for indices in chosen])
-        _, embeddings = setup.recognise(setup.folds, real_clips(setup, rows))
-        parts[part] = [e[: len(indices)] for e, indices in zip(embeddings, chosen, strict=True)]
-    return [RealClips(*pair) for pair in zip(parts["train"], parts["unseen"], strict=True)]
-
-
-def look(
-    setup: GanSetup, state: WaveGanState, real: list[RealClips], *, seed: int, n_clips: int
-) -> tuple[dict[str, list], np.ndarray]:
-    """Measures what every GAN generates now, from the same latent vectors at each look.
-
-    Returns:
-      Figures of the GANs, one per GAN each: see `asc_jax.gan_metrics`; "class_score" is the
-      mean probability that the fold's classifier gives to the scene. And the clips themselves,
-      (G, n, T) at the GAN's rate.
-    """
-    n_gans = len(setup.corpora)
-    key_data = np.asarray(jax.random.key_data(jax.random.key(seed)))
-    labels = clip_labels(setup, n_clips)
-    waveforms = np.asarray(
-        setup.steps.generate(state.generator, setup.source, np.stack([key_data] * n_gans), labels)
-    )
-    logits, embeddings = setup.recognise(setup.folds, waveforms)
-    running = np.asarray(state.running)
-    rows = []
-    for gan in range(n_gans):
-        made, others = embeddings[gan], real[gan]
-        rows.append(
-            {
-                "frechet_distance": gan_metrics.frechet_distance(made, others.unseen),
-                "class_score": float(np.mean(screen.probability(logits[gan], labels[gan]))),
-                "memorisation_ratio": gan_metrics.memorisation_ratio(
-                    made, others.train, others.unseen
-                ),
-                "diversity_ratio": gan_metrics.diversity_ratio(made, others.train),
-                "level_db": float(np.median(gan_metrics.level_db(waveforms[gan]))),
-                "spectral_flatness": float(
-                    np.median(gan_metrics.spectral_flatness(waveforms[gan]))
-                ),
-                "running": bool(running[gan]),
-            }
-        )
-    return {name: [_number(row[name]) for row in rows] for name in rows[0]}, waveforms
-
-
-def first_real_clips(setup: GanSetup) -> np.ndarray:
-    """(G, N_SAMPLES, T): of what each GAN trains on, to listen to."""
-    return real_clips(setup, np.stack([np.resize(c.train, N_SAMPLES) for c in setup.corpora]))
-
-
-def write_samples(workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: np.ndarray) -> None:
-    """Writes a few clips of each GAN to `samples/`, as `tram-fold1-real-0.wav`.
-
-    Args:
-      workdir: the run folder.
-      setup: of the run.
-      kind: "real" or "generated".
-      waveforms: (G, n, T) at the GAN's rate.
-
-    Raises:
-      InputError: they cannot be written.
-    """
-    for corpus, clips in zip(setup.corpora, waveforms, strict=True):
-        for i, clip in enumerate(clips[:N_SAMPLES]):
-            path = workdir / "samples" / f"{corpus.name}-{kind}-{i}.wav"
-            write_wav(path, np.clip(np.nan_to_num(clip), -1, 1), setup.sr)
-
-
-def clip_labels(setup: GanSetup, n_clips: int) -> np.ndarray:
-    """(G, n) int32: the classes of `n_clips` clips of each GAN, in turn where it has several."""
-    scenes = setup.dataset.scene_labels
-    return np.stack(
-        [
-            np.resize([scenes.index(label) for label in corpus.scene_labels], n_clips)
-            for corpus in setup.corpora
-        ]
-    ).astype(np.int32)
-
-
-def stop_collapsed(
-    setup: GanSetup, state: WaveGanState, was_running: np.ndarray, seen: dict, suspicion: np.ndarray
-) -> tuple[WaveGanState, np.ndarray, list[str]]:
-    """Stops the GANs that several looks in a row found collapsed; the others go on.
-
-    Args:
-      setup: of the run.
-      state: of all GANs, after an epoch.
-      was_running: (G,) bool, before it.
-      seen: from `look`.
-      suspicion: (G,) looks in a row that found each collapsed, before this one.
-
-    Returns:
-      The state, the looks in a row after this one, and a line for each GAN that has stopped.
-    """
-    running = np.asarray(state.running).copy()
-    suspicion, messages = suspicion.copy(), []
-    for gan, corpus in enumerate(setup.corpora):
-        reason = gan_metrics.collapse(
-            level_db=_or_nan(seen["level_db"][gan]),
-            spectral_flatness=_or_nan(seen["spectral_flatness"][gan]),
-            diversity_ratio=_or_nan(seen["diversity_ratio"][gan]),
-            # A step that was not finite has stopped the GAN by itself, before it did harm.
-            finite=bool(running[gan]),
-        )
-        suspicion[gan] = suspicion[gan] + 1 if reason else 0
-        if was_running[gan] and (not running[gan] or suspicion[gan] >= _PATIENCE):
-            running[gan] = False
-            messages.append(f"{corpus.name}: stopped ({reason}); its best epoch is kept")
-    running = parallel.put(running, setup.mesh, parallel.PER_FOLD)
-    return state.replace(running=running), suspicion, messages
-
-
 def _numbers(values: np.ndarray) -> list:
-    return [_number(float(value)) for value in values]
-
-
-def _number(value):
-    """A value of JSON's: null for what is no finite number."""
-    return value if isinstance(value, bool) or np.isfinite(value) else None
-
-
-def _or_nan(value) -> float:
-    return float("nan") if value is None else value
+    return [number(float(value)) for value in values]

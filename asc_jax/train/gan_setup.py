@@ -1,61 +1,30 @@
 """What a GAN run consists of on its devices, for training it and for synthesis alike."""
 
 import dataclasses
-import functools
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax import run
-from asc_jax.config import frontend_config
 from asc_jax.data.clips import Dataset
 from asc_jax.data.corpora import Corpus, make_corpora
-from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, load_pool, take
-from asc_jax.data.splits import refuse_other_splits
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig, log_mel, resample
+from asc_jax.frontend import FrontendConfig
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.segments import n_segments
 from asc_jax.train import parallel
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.gan_losses import LOSSES
-from asc_jax.train.setup import refuse_untrained, restore_chosen, set_up
+from asc_jax.train.gan_source import Source, make_sources
+from asc_jax.train.recogniser import Classifier, make_recogniser, open_classifier
 from asc_jax.train.wavegan import (
     GanSteps,
     Networks,
-    Source,
     WaveGanState,
     compile_steps,
     init_state,
-    make_sources,
 )
-
-_CLIPS_PER_CALL = 16  # clips per GAN in one call of the classifier
-
-
-@dataclasses.dataclass(frozen=True)
-class Classifier:
-    """A finished classifier run.
-
-    Attributes:
-      workdir: its run folder.
-      config: its config.
-      dataset: its development set.
-      splits: of its folds.
-      test: (n,) indices of labelled clips that no fold trains on.
-      state: of all folds, at their chosen epochs, on the devices.
-    """
-
-    workdir: pathlib.Path
-    config: object
-    dataset: Dataset
-    splits: tuple[Split, ...]
-    test: np.ndarray
-    state: ClassifierState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,110 +181,6 @@ def make_networks(config, *, n_classes: int) -> Networks:
         config.train.batch_size,
         gan.lr,
     )
-
-
-def open_classifier(workdir: str, data) -> Classifier:
-    """Opens the classifier run whose folds the generated clips are for.
-
-    Args:
-      workdir: its run folder.
-      data: the GAN config's `data` group: `root` if the data set has moved, `cache_dir`
-        and `workers`.
-
-    Raises:
-      InputError: no folder is named, it holds no finished epoch, or its data has changed.
-    """
-    if not workdir:
-        raise InputError(
-            "gan.classifier: not set; add --config.gan.classifier=RUN, a folder that asc-jax "
-            "train has made: its folds are what the clips are generated for"
-        )
-    workdir = pathlib.Path(workdir)
-    config = run.with_data(run.read_config(workdir), data)
-    refuse_untrained(workdir)
-    dataset, splits, test = run.read_data(config)
-    refuse_other_splits(workdir / "splits.json", dataset, splits, test)
-    setup = set_up(config, dataset, splits, test)
-    state, _, _ = restore_chosen(workdir, config, setup)
-    return Classifier(workdir, config, dataset, splits, test, state)
-
-
-def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
-    """Builds `GanSetup.recognise`.
-
-    Args:
-      classifier: the run.
-      mesh: of the GANs.
-      sr: of the waveforms, Hz.
-    """
-    config = classifier.config
-    network = run.make_network(config, len(classifier.dataset.scene_labels))
-    step = functools.partial(
-        recognise_step,
-        network=network,
-        frontend=frontend_config(config),
-        sr=sr,
-        n_frames=config.data.n_frames,
-    )
-    compiled = parallel.map_folds(
-        step,
-        mesh,
-        in_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
-        out_specs=parallel.PER_FOLD,
-    )
-    numbers = [split.fold for split in classifier.splits]
-
-    @functools.lru_cache(maxsize=1)  # it stays the same from look to look
-    def states(folds: tuple[int, ...]) -> ClassifierState:
-        rows = np.array([numbers.index(fold) for fold in folds])
-        # Without the optimizer's state, which nothing here needs.
-        state = classifier.state.replace(opt_state=())
-        state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
-        return parallel.put(state, mesh, parallel.PER_FOLD)
-
-    def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n_clips = waveforms.shape[1]
-        answers = []
-        for first in range(0, n_clips, _CLIPS_PER_CALL):
-            # Whole calls only, so that one program serves: the last one repeats a clip.
-            place = np.minimum(np.arange(first, first + _CLIPS_PER_CALL), n_clips - 1)
-            answers.append(jax.device_get(compiled(states(tuple(folds)), waveforms[:, place])))
-        logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
-        return logits[:, :n_clips], embeddings[:, :n_clips]
-
-    return recognise
-
-
-def recognise_step(
-    state: ClassifierState,
-    waveforms: jax.Array,
-    *,
-    network,
-    frontend: FrontendConfig,
-    sr: int,
-    n_frames: int,
-) -> tuple[jax.Array, jax.Array]:
-    """What one fold's classifier makes of waveforms of another rate.
-
-    Args:
-      state: the fold's.
-      waveforms: (n, T) float32 at `sr`.
-      network: the classifier's.
-      frontend: the classifier's.
-      sr: Hz.
-      n_frames: log-mel frames kept, from the first; 0 for all.
-
-    Returns:
-      (n, K) float32 logits and (n, D) float32 embeddings, the input of the last layer.
-    """
-    log_mels = log_mel(resample(waveforms, sr, frontend.sr), frontend)[:, : n_frames or None]
-    logits, kept = network.apply(
-        {"params": state.params, "batch_stats": state.batch_stats},
-        state.standardise(log_mels),
-        train=False,
-        mutable=["intermediates"],
-    )
-    return logits, kept["intermediates"]["embedding"][0]
 
 
 def real_clips(setup: GanSetup, indices: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.train import parallel, wavegan
 from asc_jax.train.gan_losses import LOSSES
+from asc_jax.train.gan_source import make_sources, real_windows
 
 N_CLIPS, N_SAMPLES = 8, 400  # of each of three scenes
 CYCLES = ((16, 40), (24, 80), (8, 100))  # of a scene's two tones, per 256 samples
@@ -56,7 +57,7 @@ def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambd
     """The state after some iterations, all metrics, the compiled steps and the sources."""
     mesh = parallel.make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
     steps = wavegan.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
-    source = change(wavegan.make_sources(corpora, pool))
+    source = change(make_sources(corpora, pool))
     source = parallel.put(source, mesh, parallel.PER_FOLD)
     state = wavegan.init_state(networks, len(corpora), seed=3)
     state = parallel.put(state, mesh, parallel.PER_FOLD)
@@ -163,11 +164,9 @@ def test_class_conditional_gans_take_labels(tones):
 
 
 def test_windows_are_slices_of_the_corpus_at_full_scale(tones):
-    source = jax.tree.map(lambda leaf: leaf[1], wavegan.make_sources(CORPORA, tones))
+    source = jax.tree.map(lambda leaf: leaf[1], make_sources(CORPORA, tones))
     pool, source = jax.tree.map(jax.numpy.asarray, (tones, source))
-    windows, labels = wavegan.real_windows(
-        jax.random.key(0), pool, source, np.arange(64), n_samples=64
-    )
+    windows, labels = real_windows(jax.random.key(0), pool, source, np.arange(64), n_samples=64)
     assert windows.shape == (64, 64, 1)
     np.testing.assert_array_equal(labels, 1)
     clips = (tones.values[8:16] * 1e-5 * source.gain).astype(np.float32)
