@@ -20,6 +20,7 @@ from asc_jax import run, screen
 from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config import check_gan_config, flatten, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
+from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import clip_reader
 from asc_jax.data.splits import write_splits
@@ -92,6 +93,7 @@ def synthesize(
     with run.hold(out):
         run.refuse_foreign_folder(out, config, check=check_gan_config, free=_FREE_FIELDS)
         setup = set_up_gan(config)
+        refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             _, best, _, _ = restore(setup, checkpoints)
         write_whole(out / "config.json", to_json(config))

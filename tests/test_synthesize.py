@@ -249,6 +249,18 @@ def test_clips_of_another_checkpoint_are_not_mixed(runs, tmp_path, capsys):
     )
 
 
+def test_the_classifier_must_be_the_one_of_the_gan(runs, tmp_path, capsys):
+    """Another one's folds would hold out what these GANs have learnt from."""
+    other = shutil.copytree(runs / "gan", tmp_path / "gan")
+    corpora = json.loads((other / "corpora.json").read_text())
+    corpora[0]["train"].pop()
+    (other / "corpora.json").write_text(json.dumps(corpora))
+    words = [f"--workdir={other}", f"--out={tmp_path / 'clips'}"]
+    assert cli.main(["synthesize", *words, f"--classifier={runs / 'classifier'}"]) == 2
+    assert_one_line(capsys, "were trained on other clips or scenes")
+    assert not (tmp_path / "clips").exists()
+
+
 def test_other_rules_need_another_folder(runs, tmp_path, capsys):
     folder = copy(runs, tmp_path)
     assert synthesize(runs, folder, **{"synthesis.rules": ("argmax",)}) == 2

@@ -122,27 +122,41 @@ def make_corpora(
 
 
 def write_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:
-    """Writes which clips each GAN learns from, or checks that it is what was written before.
-
-    Args:
-      path: the file.
-      dataset: that the corpora index.
-      corpora: of a run.
+    """Writes which clips each GAN learns from.
 
     Raises:
-      InputError: the file says something else, or cannot be written.
+      InputError: the file cannot be written.
     """
-    text = json.dumps([_describe(dataset, corpus) for corpus in corpora], indent=1) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    write_whole(path, _describe(dataset, corpora))
+
+
+def refuse_other_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:
+    """Checks that GANs go on with the clips that they began with, if they have begun.
+
+    Args:
+      path: from `write_corpora`.
+      dataset: that the corpora index.
+      corpora: as the classifier's folds now give them.
+
+    Raises:
+      InputError: they were others.
+    """
+    if path.exists() and path.read_text(encoding="utf-8") != _describe(dataset, corpora):
         raise InputError(
-            f"{path}: the GANs of this run were trained on other clips than the classifier's "
-            "folds now give; restore the data set and the classifier, or use another --workdir"
+            f"{path}: the GANs of this run were trained on other clips or scenes than those of the "
+            "classifier's folds; give it the classifier that it was trained for, with its data"
         )
-    write_whole(path, text)
 
 
-def _describe(dataset: Dataset, corpus: Corpus) -> dict:
-    paths = {
-        part: [dataset.clips[i].path for i in getattr(corpus, part)] for part in ("train", "unseen")
-    }
-    return {"fold": corpus.fold, "scene_labels": corpus.scene_labels} | paths
+def _describe(dataset: Dataset, corpora: Sequence[Corpus]) -> str:
+    """The corpora in JSON, clips by their paths."""
+    described = [
+        {
+            "fold": corpus.fold,
+            "scene_labels": corpus.scene_labels,
+            "train": [dataset.clips[i].path for i in corpus.train],
+            "unseen": [dataset.clips[i].path for i in corpus.unseen],
+        }
+        for corpus in corpora
+    ]
+    return json.dumps(described, indent=1) + "\n"

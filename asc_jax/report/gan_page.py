@@ -54,26 +54,25 @@ def _entry(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) ->
         sr = decoded[0][1]
     sheet = workdir / "figures" / f"{name}.svg"
     contact_sheet(sheet, name, clips["real"], clips["generated"], sr)
-    last = epochs[-1]
-    metrics = {
-        metric: last[metric][gan]
-        for metric in (*METRICS, "class_score")
-        if metric in last and last[metric][gan] is not None
-    }
+    last = {name: values[gan] for name, values in epochs[-1].items() if isinstance(values, list)}
+    metrics = {name: last[name] for name in (*METRICS, "class_score") if name in last}
+    for name, measure in (
+        ("level_db", gan_metrics.level_db),
+        ("spectral_flatness", gan_metrics.spectral_flatness),
+    ):
+        real = float(np.median(measure(clips["real"])))
+        metrics[name] = {"real": real, "generated": last[name]}
     metrics["Fréchet distance before training"] = epochs[0]["frechet_distance"][gan]
-    metrics["smallest Fréchet distance"], epoch = min(
-        (line["frechet_distance"][gan], line["epoch"])
-        for line in epochs[1:]
-        if line["frechet_distance"][gan] is not None
-    )
-    metrics["at epoch"] = epoch
-    reason = (
-        ""
-        if last["running"][gan]
-        else gan_metrics.collapse(
-            level_db=metrics.get("level_db", float("nan")),
-            spectral_flatness=metrics.get("spectral_flatness", float("nan")),
-            diversity_ratio=metrics.get("diversity_ratio", float("nan")),
-        )
-    )
+    distances = [(line["frechet_distance"][gan], line["epoch"]) for line in epochs[1:]]
+    measured = [pair for pair in distances if pair[0] is not None]
+    if measured:
+        metrics["smallest Fréchet distance"], metrics["at epoch"] = min(measured)
+    reason = "" if last["running"] else _reason(last)
     return Entry(name, sheet, files["real"], files["generated"], metrics, reason)
+
+
+def _reason(figures: dict) -> str:
+    """Why a GAN was stopped."""
+    names = ("level_db", "spectral_flatness", "diversity_ratio")
+    found = {name: figures[name] for name in names if figures[name] is not None}
+    return gan_metrics.collapse(**found) or gan_metrics.collapse(finite=False)

@@ -10,7 +10,7 @@ import tqdm
 
 from asc_jax import run
 from asc_jax.config import check_gan_config, flatten, to_json
-from asc_jax.data.corpora import write_corpora
+from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.errors import Stopped
 from asc_jax.files import write_whole
 from asc_jax.train import parallel
@@ -46,6 +46,7 @@ def train(config, workdir: pathlib.Path) -> None:
             workdir, config, check=check_gan_config, free=run.FREE_FIELDS | later
         )
         setup = set_up_gan(config)
+        refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
         write_whole(workdir / "config.json", to_json(config))
         write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
