@@ -185,7 +185,8 @@ def gan_command(args) -> None:
     from asc_jax.train.gan_loop import train
 
     train(config, args.workdir)
-    print(write_gan_page(args.workdir), file=sys.stderr)
+    if page := write_gan_page(args.workdir):
+        print(page, file=sys.stderr)
 
 
 def synthesize_command(args) -> None:

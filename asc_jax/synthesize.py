@@ -18,26 +18,25 @@ import tqdm
 
 from asc_jax import run, screen
 from asc_jax.bandwidth import high_band_share, separability
-from asc_jax.config import check_gan_config, flatten, frontend_config, override, to_json
+from asc_jax.config import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
 from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import clip_reader
-from asc_jax.data.splits import write_splits
+from asc_jax.data.splits import refuse_other_splits, write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.frontend import resample
 from asc_jax.screen import Screening, apportion
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
-from asc_jax.train.gan_loop import restore
+from asc_jax.train.gan_loop import free_fields, restore
 from asc_jax.train.gan_setup import GanSetup, one_by_one, set_up_gan
+from asc_jax.train.gan_source import SYNTHESIS
 from asc_jax.train.setup import refuse_untrained
 from asc_jax.train.wavegan import BestGenerator
 
 BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
-
-_STREAM = 1  # of latent vectors: the looks during training have another
 
 
 # Fields that another call for the same folder may change: more clips, more tries, and clips
@@ -47,6 +46,7 @@ _FREE_FIELDS = run.FREE_FIELDS | {
     "synthesis.most_tries",
     "gan.fold",
     "gan.scenes",
+    "train.epochs",
 }
 
 
@@ -87,8 +87,7 @@ def synthesize(
     """
     config = run.read_config(workdir, check=check_gan_config)
     config = override(config, overrides, str(workdir / "config.json"), check=check_gan_config)
-    later = {field for field in flatten(config) if field.startswith("synthesis.")}
-    run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=run.FREE_FIELDS | later)
+    run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
     refuse_untrained(workdir, "gan")
     with run.hold(out):
         run.refuse_foreign_folder(out, config, check=check_gan_config, free=_FREE_FIELDS)
@@ -96,11 +95,11 @@ def synthesize(
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             _, best, _, _ = restore(setup, checkpoints)
-        write_whole(out / "config.json", to_json(config))
         # By which a training run sees that no clip of its held-out parts has come in.
-        write_splits(
-            out / "splits.json", setup.dataset, setup.classifier.splits, setup.classifier.test
-        )
+        folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
+        refuse_other_splits(out / "splits.json", *folds)
+        write_whole(out / "config.json", to_json(config))
+        write_splits(out / "splits.json", *folds)
         yields = list(_fill(out, one_by_one(setup, config), best, config))
         separable = told_by_bandwidth(out, setup)
     short = [y for y in yields if y.kept < y.wanted]
@@ -108,8 +107,9 @@ def synthesize(
         raise InputError(
             "\n".join(
                 f"{out}: {y.name}: {y.kept} of {y.wanted} clips passed the screening in {y.tried} "
-                "tries; train that GAN longer, loosen synthesis.rules, or raise "
-                f"synthesis.most_tries (now {config.synthesis.most_tries:g} per clip)"
+                "tries; raise synthesis.most_tries (now "
+                f"{config.synthesis.most_tries:g} per clip), or train that GAN longer or choose "
+                "other synthesis.rules, and use another --out"
                 for y in short
             )
         )
@@ -135,7 +135,8 @@ def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) 
     generated = sorted((folder / "audio").glob("*.wav"))
 
     def shares(paths: list[pathlib.Path]) -> np.ndarray:
-        chosen = paths[:: max(1, len(paths) // n_clips)][:n_clips]
+        places = np.linspace(0, len(paths) - 1, min(n_clips, len(paths))).round().astype(int)
+        chosen = [paths[place] for place in places]
         return np.concatenate(
             [
                 high_band_share(mono(samples)[None], sr, setup.sr / 2)
@@ -163,7 +164,10 @@ def _fill(out: pathlib.Path, setup: GanSetup, best: BestGenerator, config) -> It
         for gan, corpus in enumerate(setup.corpora):
             source = Generated(setup, best, gan, config)
             for label in corpus.scene_labels:
-                yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
+                if np.asarray(best.epoch)[gan]:
+                    yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
+                else:  # it collapsed before any look that could be kept
+                    yield Yield(f"{label}-fold{corpus.fold}", quotas[label], 0, 0)
 
 
 def _fill_scene(
@@ -172,7 +176,7 @@ def _fill_scene(
     """Keeps clips, batch after batch, until there are enough or too many were refused."""
     fold = source.corpus.fold
     lines = manifest.lines(label, fold)
-    manifest.refuse_other_checkpoint(lines, source.checkpoint)
+    manifest.refuse_other_maker(lines, source.maker)
     for line in lines:  # a wav file that has been deleted is made again
         if not (manifest.folder / line["path"]).exists():
             waveforms, _ = source.batch(label, line["batch"])
@@ -182,33 +186,34 @@ def _fill_scene(
     done = {(line["batch"], line["row"]) for line in lines}
     batch = max((line["batch"] for line in lines), default=0)
     n_most = math.ceil(source.most_tries * wanted / BATCH)
+    labels = np.full(BATCH, source.setup.dataset.scene_labels.index(label))
     while n_kept < wanted and batch < n_most:
         waveforms, logits = source.batch(label, batch)
-        labels = np.full(BATCH, source.setup.dataset.scene_labels.index(label))
-        scores = {name: np.asarray(v) for name, v in screen.scores(logits, labels).items()}
-        for row in np.flatnonzero(np.asarray(screen.passes(logits, labels, screening))):
-            if n_kept == wanted or (batch, int(row)) in done:
-                continue
-            path = f"audio/{label}-fold{fold}-{n_kept:05d}.wav"
+        scores = screen.scores(logits, labels)
+        fresh = np.array([(batch, row) not in done for row in range(BATCH)])
+        passed = np.asarray(screen.passes(logits, labels, screening)) & fresh
+        for row in np.flatnonzero(screen.class_quota(passed, labels, wanted - n_kept)):
+            # Named by what it is, not by its place in the list: no other clip ever takes it.
+            path = f"audio/{label}-fold{fold}-b{batch:05d}-r{row:02d}.wav"
             write_wav(manifest.folder / path, waveforms[row], source.setup.clip_sr)
-            manifest.append(
-                {
-                    "path": path,
-                    "scene_label": label,
-                    "fold": fold,
-                    "seed": source.seed,
-                    "batch": batch,
-                    "row": int(row),
-                    "checkpoint": source.checkpoint,
-                    **{name: round(float(values[row]), 6) for name, values in scores.items()},
-                    "reason": "+".join(screening.rules) or "all",
-                }
-            )
+            line = {
+                "path": path,
+                "scene_label": label,
+                "fold": fold,
+                "seed": source.seed,
+                "batch": batch,
+                "row": int(row),
+                **source.maker,
+                **{name: round(float(values[row]), 6) for name, values in scores.items()},
+                "reason": "+".join(screening.rules) or "all",
+            }
+            manifest.append(line)
+            lines.append(line)
             n_kept += 1
             bar.update()
         batch += 1
-    last = manifest.lines(label, fold)[-1:] if n_kept >= wanted else ()
-    tried = last[0]["batch"] * BATCH + last[0]["row"] + 1 if last else batch * BATCH
+    last = max(line["batch"] * BATCH + line["row"] for line in lines) + 1 if lines else 0
+    tried = last if n_kept >= wanted else batch * BATCH
     return Yield(f"{label}-fold{fold}", wanted, n_kept, tried)
 
 
@@ -219,23 +224,23 @@ class Generated:
       setup: of one GAN at a time.
       corpus: of the GAN.
       seed: of the run.
-      checkpoint: a digest of the generator's parameters.
+      maker: what every clip of the GAN has in common, for the manifest: a digest of the
+        generator's parameters, rate (Hz) and length (samples).
       most_tries: clips per clip wanted.
     """
 
     def __init__(self, setup: GanSetup, best: BestGenerator, gan: int, config):
-        """Takes one GAN's best generator; raises InputError if it never was any good."""
+        """Takes one GAN's best generator."""
         self.setup, self.corpus = setup, setup.corpora[gan]
         self.seed, self.most_tries = config.seed, config.synthesis.most_tries
-        self._gan, self._sr, self._high_band = gan, config.gan.sr, config.synthesis.high_band
-        if not np.asarray(best.epoch)[gan]:
-            raise InputError(
-                f"{self.corpus.name}: no epoch of this GAN gave anything that could be measured; "
-                "train it again with another seed, or leave its scene out (gan.scenes)"
-            )
+        self._sr, self._high_band = config.gan.sr, config.synthesis.high_band
         one = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[gan : gan + 1], tree)
         params = one(best.params)
-        self.checkpoint = digest(params)
+        self.maker = {
+            "checkpoint": digest(params),
+            "sr": setup.clip_sr,
+            "n_samples": round(setup.classifier.config.data.clip_seconds * setup.clip_sr),
+        }
         put = functools.partial(parallel.put, mesh=setup.mesh, spec=parallel.PER_FOLD)
         self._params, self._source = put(params), put(one(setup.source))
 
@@ -243,7 +248,7 @@ class Generated:
         """The clips of a batch, (BATCH, T) at the classifier's rate, and their logits."""
         k = self.setup.dataset.scene_labels.index(label)
         key = jax.random.key(self.seed)
-        for value in (_STREAM, self._gan, k, number):
+        for value in (SYNTHESIS, self.corpus.fold, k, number):
             key = jax.random.fold_in(key, value)
         labels = np.full((1, BATCH), k, np.int32)
         key_data = np.asarray(jax.random.key_data(key))[None]
@@ -260,7 +265,9 @@ class Generated:
         data, clip_sr = self.setup.classifier.config.data, self.setup.clip_sr
         dataset = self.setup.dataset
         own = [i for i in self.corpus.train if dataset.clips[i].scene_label == label]
-        chosen = np.random.default_rng([self.seed, self._gan, number]).choice(own, BATCH)
+        k = dataset.scene_labels.index(label)
+        rng = np.random.default_rng([self.seed, self.corpus.fold, k, number])
+        chosen = rng.choice(own, BATCH)
         read = clip_reader(
             kind="waveform",
             frontend=frontend_config(self.setup.classifier.config),

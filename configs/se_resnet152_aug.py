@@ -1,8 +1,10 @@
 r"""SE-ResNet(152)-rev-aug: WaveGAN's clips as well. Report Table 4: 70.50 % (leaderboard).
 
-    asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
-        --config.gan.fold=0 --workdir=runs/wavegan
-    asc-jax synthesize --workdir=runs/wavegan --out=runs/synthetic
+    for fold in 1 2 3 4; do
+      asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
+          --config.gan.fold=$fold --workdir=runs/wavegan$fold
+      asc-jax synthesize --workdir=runs/wavegan$fold --out=runs/synthetic
+    done
     asc-jax train --config=configs/se_resnet152_aug.py --config.data.root=FOLDER \
         --config.synthetic.root=runs/synthetic --workdir=runs/se_resnet152_aug
 

@@ -68,7 +68,7 @@ def make_corpora(
 
     Raises:
       InputError: no such fold or scene, a scene without a training clip, fewer training
-        clips than a batch, or too few locations to leave some unseen.
+        clips than a batch, or too few locations or clips to leave some unseen.
     """
     numbers = [split.fold for split in splits]
     if fold and fold not in numbers:
@@ -112,6 +112,12 @@ def make_corpora(
             )
             for group in groups
         ]
+    for corpus in corpora:
+        if len(corpus.unseen) < 2:
+            raise InputError(
+                f"gan.unseen_fraction={unseen_fraction:g}: leaves {len(corpus.unseen)} clips to "
+                f"compare the GAN {corpus.name} with, and it takes 2; raise it"
+            )
     smallest = min(corpora, key=lambda corpus: len(corpus.train))
     if len(smallest.train) < batch_size:
         raise InputError(

@@ -216,7 +216,7 @@ def inner_part(
     if off >= fraction / 2:
         raise InputError(
             f"{field}={fraction:g}: of scene_label {label!r} a fold trains on only "
-            f"{n_locations} locations, too few to set that share aside; try 0.5, or record more"
+            f"{n_locations} locations, too few to set that share aside; use a larger one"
         )
     return train[location_folds(clips, parts, seed) <= taken]
 

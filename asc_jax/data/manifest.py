@@ -5,8 +5,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 
 NAME = "manifest.jsonl"
+
+# What synthesis needs of a line to make its clip again.
+_FIELDS = ("path", "scene_label", "fold", "batch", "row", "checkpoint", "sr", "n_samples")
 
 
 class Manifest:
@@ -20,7 +24,7 @@ class Manifest:
         """Opens a folder's manifest; a last line that a stop has torn is dropped.
 
         Raises:
-          InputError: a line is no JSON.
+          InputError: a line is none of a manifest.
         """
         self.folder = folder
         self._path = folder / NAME
@@ -30,32 +34,40 @@ class Manifest:
         whole = self._path.read_bytes().rpartition(b"\n")
         for number, line in enumerate(whole[0].splitlines(), start=1):
             try:
-                self._lines.append(json.loads(line))
-            except ValueError:
+                found = json.loads(line)
+                _ = [found[field] for field in _FIELDS]
+            except (ValueError, KeyError, TypeError):
                 raise InputError(
-                    f"{self._path}:{number}: is no JSON; delete that line, its clip is made again"
+                    f"{self._path}:{number}: is no line of a manifest; delete it, and another clip "
+                    "takes the place of its own"
                 ) from None
+            self._lines.append(found)
         if whole[2]:
-            self._path.write_bytes(whole[0] + whole[1])
+            write_whole(self._path, whole[0] + whole[1])
 
     def lines(self, scene_label: str, fold: int) -> list[dict]:
         """What was written for a scene and a fold, in order."""
         wanted = (scene_label, fold)
         return [line for line in self._lines if (line["scene_label"], line["fold"]) == wanted]
 
-    def refuse_other_checkpoint(self, lines: Sequence[Mapping], checkpoint: str) -> None:
-        """Checks that clips were made by the generator that is there now.
+    def refuse_other_maker(self, lines: Sequence[Mapping], maker: Mapping) -> None:
+        """Checks that clips were made by the generator that is there now, in the same form.
+
+        Args:
+          lines: of the manifest.
+          maker: the fields that say so, as a new line would have them.
 
         Raises:
           InputError: another one made them, which is gone.
         """
         for line in lines:
-            if line["checkpoint"] != checkpoint:
-                raise InputError(
-                    f"{self._path}: {line['path']} was made by checkpoint {line['checkpoint']}, "
-                    f"the GAN's best is now {checkpoint}; use another --out, or restore the GAN's "
-                    "run folder"
-                )
+            for field, value in maker.items():
+                if line[field] != value:
+                    raise InputError(
+                        f"{self._path}: {line['path']} was made with {field} {line[field]}, the "
+                        f"GAN and its classifier now have {value}; use another --out, or restore "
+                        "the run folders"
+                    )
 
     def append(self, line: dict) -> None:
         """Adds a clip whose file is there.

@@ -196,4 +196,6 @@ def initial_params(network: Generator | Discriminator, *, seed: int, gan: int) -
       The "params" collection, float32 numpy arrays.
     """
     variables = jax.eval_shape(network.init, jax.random.key(0), *network.input_shapes())
-    return draw(variables["params"], "glorot_uniform", seed=seed, stream=gan)
+    # Layers of one name in the two networks must not start from the same draws.
+    stream = 2 * gan + isinstance(network, Discriminator)
+    return draw(variables["params"], "glorot_uniform", seed=seed, stream=stream)

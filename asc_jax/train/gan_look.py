@@ -10,6 +10,8 @@ from asc_jax import gan_metrics, screen
 from asc_jax.data.audio import write_wav
 from asc_jax.train import parallel
 from asc_jax.train.gan_setup import GanSetup, real_clips
+from asc_jax.train.gan_source import LOOK
+from asc_jax.train.recogniser import CLIPS_PER_CALL
 from asc_jax.train.wavegan import WaveGanState
 
 # Looks in a row that must find a GAN collapsed before it is stopped: early ones often do.
@@ -26,16 +28,33 @@ class RealClips:
     unseen: np.ndarray  # (m, D), never trained on
 
 
-def embed_real(setup: GanSetup, n_clips: int) -> list[RealClips]:
-    """The embeddings of each GAN's real clips: up to `n_clips` it trains on, and as many others."""
-    parts = {}
-    for part in ("train", "unseen"):
-        chosen = [getattr(corpus, part)[:n_clips] for corpus in setup.corpora]
-        longest = max(map(len, chosen))
-        rows = np.stack([np.resize(indices, longest) for indices in chosen])
-        _, embeddings = setup.recognise(setup.folds, real_clips(setup, rows))
-        parts[part] = [e[: len(indices)] for e, indices in zip(embeddings, chosen, strict=True)]
-    return [RealClips(*pair) for pair in zip(parts["train"], parts["unseen"], strict=True)]
+def embed_real(setup: GanSetup, *, seed: int, n_clips: int) -> list[RealClips]:
+    """The embeddings of each GAN's real clips: all that it trains on, and some others.
+
+    Args:
+      setup: of the run.
+      seed: of the choice of the others: a table's first clips are often of one place.
+      n_clips: of the others, at most: as many as are generated at a look.
+    """
+    train = _embed(setup, [corpus.train for corpus in setup.corpora])
+    unseen = _embed(setup, [_shuffled(corpus.unseen, seed)[:n_clips] for corpus in setup.corpora])
+    return [RealClips(*pair) for pair in zip(train, unseen, strict=True)]
+
+
+def _shuffled(indices: np.ndarray, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, LOOK]).permutation(indices)
+
+
+def _embed(setup: GanSetup, lists: list[np.ndarray]) -> list[np.ndarray]:
+    """The embeddings (n, D) of each GAN's list of real clips."""
+    longest = max(map(len, lists))
+    rows = np.stack([np.resize(indices, longest) for indices in lists])
+    embeddings = [
+        setup.recognise(setup.folds, real_clips(setup, rows[:, i : i + CLIPS_PER_CALL]))[1]
+        for i in range(0, longest, CLIPS_PER_CALL)
+    ]
+    embeddings = np.concatenate(embeddings, axis=1)
+    return [e[: len(indices)] for e, indices in zip(embeddings, lists, strict=True)]
 
 
 def look(
@@ -49,11 +68,8 @@ def look(
       (G, n, T) at the GAN's rate.
     """
     n_gans = len(setup.corpora)
-    key_data = np.asarray(jax.random.key_data(jax.random.key(seed)))
     labels = clip_labels(setup, n_clips)
-    waveforms = np.asarray(
-        setup.steps.generate(state.generator, setup.source, np.stack([key_data] * n_gans), labels)
-    )
+    waveforms = _generate(setup, state, labels, seed)
     logits, embeddings = setup.recognise(setup.folds, waveforms)
     running = np.asarray(state.running)
     rows = []
@@ -77,9 +93,26 @@ def look(
     return {name: [number(row[name]) for row in rows] for name in rows[0]}, waveforms
 
 
-def first_real_clips(setup: GanSetup) -> np.ndarray:
+def _generate(setup: GanSetup, state: WaveGanState, labels: np.ndarray, seed: int) -> np.ndarray:
+    """(G, n, T) clips of the labels (G, n), a few at a time: memory is bounded by those."""
+    n_gans, n_clips = labels.shape
+    key = jax.random.fold_in(jax.random.key(seed), LOOK)
+    parts = []
+    for first in range(0, n_clips, CLIPS_PER_CALL):
+        # Whole calls only, so that one program serves: the last one repeats a label.
+        place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
+        key_data = np.asarray(jax.random.key_data(jax.random.fold_in(key, first)))
+        keys = np.stack([key_data] * n_gans)
+        parts.append(
+            np.asarray(setup.steps.generate(state.generator, setup.source, keys, labels[:, place]))
+        )
+    return np.concatenate(parts, axis=1)[:, :n_clips]
+
+
+def some_real_clips(setup: GanSetup, *, seed: int) -> np.ndarray:
     """(G, N_SAMPLES, T): of what each GAN trains on, to listen to."""
-    return real_clips(setup, np.stack([np.resize(c.train, N_SAMPLES) for c in setup.corpora]))
+    rows = [np.resize(_shuffled(corpus.train, seed), N_SAMPLES) for corpus in setup.corpora]
+    return real_clips(setup, np.stack(rows))
 
 
 def write_samples(workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: np.ndarray) -> None:

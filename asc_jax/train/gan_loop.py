@@ -17,10 +17,10 @@ from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.gan_look import (
     embed_real,
-    first_real_clips,
     look,
     number,
     or_nan,
+    some_real_clips,
     stop_collapsed,
     write_samples,
 )
@@ -41,10 +41,7 @@ def train(config, workdir: pathlib.Path) -> None:
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
     """
     with run.hold(workdir):
-        later = {field for field in flatten(config) if field.startswith("synthesis.")}
-        run.refuse_foreign_folder(
-            workdir, config, check=check_gan_config, free=run.FREE_FIELDS | later
-        )
+        run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
         setup = set_up_gan(config)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
@@ -59,6 +56,12 @@ def train(config, workdir: pathlib.Path) -> None:
             n_clips=config.train.watch_clips,
             keep=config.train.keep_checkpoints,
         )
+
+
+def free_fields(config) -> set[str]:
+    """What a GAN's run may change on the way: how long it takes, and what comes after it."""
+    later = {field for field in flatten(config) if field.startswith("synthesis.")}
+    return run.FREE_FIELDS | later | {"train.epochs"}
 
 
 def _run_epochs(
@@ -82,11 +85,11 @@ def _run_epochs(
             return
         # Its first line, of epoch 0, is written anew where no epoch was finished.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done or -1)
-        real = embed_real(setup, n_clips)
+        real = embed_real(setup, seed=seed, n_clips=n_clips)
         if not done:
             # Untrained generators: what every later distance is to be read against.
             untrained, _ = look(setup, state, real, seed=seed, n_clips=n_clips)
-            write_samples(workdir, setup, "real", first_real_clips(setup))
+            write_samples(workdir, setup, "real", some_real_clips(setup, seed=seed))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
         with tqdm.tqdm(
             total=n_epochs * steps_per_epoch,
@@ -108,9 +111,11 @@ def _run_epochs(
                 for message in messages:
                     bar.write(message, sys.stderr)
                 distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
+                # A collapsed generator near the middle of the real clips is not the best.
+                distances[~np.asarray(state.running) | (suspicion > 0)] = np.nan
                 epochs = np.full(distances.shape, epoch, np.int32)
                 best = setup.steps.keep_best(best, state.generator, distances, epochs)
-                log.write(log_line(setup, epoch, seconds, metrics) | seen)
+                log.write(log_line(setup, epoch, seconds, metrics, was_running) | seen)
                 checkpoints.save(epoch, {"state": state, "best": best, "suspicion": suspicion})
                 bar.set_postfix_str(
                     f"wasserstein {np.mean(metrics['wasserstein'][-1]):.3g}, "
@@ -172,10 +177,12 @@ def run_epoch(
     return state, {name: np.stack([m[name] for m in host]) for name in host[0]}
 
 
-def log_line(setup: GanSetup, epoch: int, seconds: float, metrics: dict) -> dict:
+def log_line(
+    setup: GanSetup, epoch: int, seconds: float, metrics: dict, was_running: np.ndarray
+) -> dict:
     """What `metrics.jsonl` says of an epoch's training; metrics are (steps, G) each.
 
-    A GAN that has stopped has no figures: null.
+    A GAN that was stopped before has no figures: null.
     """
     n_steps, n_gans = metrics["wasserstein"].shape
     n_clips = n_steps * n_gans * setup.networks.batch_size
@@ -184,7 +191,10 @@ def log_line(setup: GanSetup, epoch: int, seconds: float, metrics: dict) -> dict
         "step": epoch * n_steps,
         "seconds": seconds,
         "clips_per_second": n_clips / seconds,
-        **{name: _numbers(values.mean(axis=0)) for name, values in metrics.items()},
+        **{
+            name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
+            for name, values in metrics.items()
+        },
     }
 
 

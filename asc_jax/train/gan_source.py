@@ -10,6 +10,9 @@ import numpy as np
 from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
 
+# The streams of a run's seed.
+TRAINING, LOOK, SYNTHESIS = range(3)
+
 
 @flax.struct.dataclass
 class Source:

@@ -19,7 +19,7 @@ from asc_jax.train import parallel
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import refuse_untrained, restore_chosen, set_up
 
-_CLIPS_PER_CALL = 16  # clips per GAN in one call
+CLIPS_PER_CALL = 16  # clips per GAN in one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +105,9 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
     def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_clips = waveforms.shape[1]
         answers = []
-        for first in range(0, n_clips, _CLIPS_PER_CALL):
+        for first in range(0, n_clips, CLIPS_PER_CALL):
             # Whole calls only, so that one program serves: the last one repeats a clip.
-            place = np.minimum(np.arange(first, first + _CLIPS_PER_CALL), n_clips - 1)
+            place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
             answers.append(jax.device_get(compiled(states(tuple(folds)), waveforms[:, place])))
         logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
         return logits[:, :n_clips], embeddings[:, :n_clips]

@@ -19,7 +19,7 @@ from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.wavegan import Discriminator, Generator, initial_params
 from asc_jax.segments import merge
 from asc_jax.train.gan_losses import GanLoss, gradient_penalty
-from asc_jax.train.gan_source import Source, latent_vectors, real_windows
+from asc_jax.train.gan_source import TRAINING, Source, latent_vectors, real_windows
 from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, map_folds
 
 # What the random numbers of an iteration are for.
@@ -94,7 +94,7 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
       The stacked state: every leaf (G, ...), host arrays.
     """
     states = []
-    optimizer = networks.optimizer
+    optimizer, key = networks.optimizer, jax.random.fold_in(jax.random.key(seed), TRAINING)
     for gan in range(n_gans):
         generator = initial_params(networks.generator, seed=seed, gan=gan)
         discriminator = initial_params(networks.discriminator, seed=seed, gan=gan)
@@ -106,7 +106,7 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
                 discriminator=discriminator,
                 generator_opt_state=optimizer.init(generator),
                 discriminator_opt_state=optimizer.init(discriminator),
-                key_data=jax.random.key_data(jax.random.fold_in(jax.random.key(seed), gan)),
+                key_data=jax.random.key_data(jax.random.fold_in(key, gan)),
             )
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
@@ -144,12 +144,15 @@ def iteration(
     after, all_metrics = jax.lax.scan(
         update_discriminator, state, jnp.arange(n_updates), unroll=n_updates if unroll else 1
     )
+    finite = jnp.isfinite(sum(jnp.sum(metric) for metric in all_metrics.values()))
     metrics = jax.tree.map(lambda metric: metric[-1], all_metrics)
     after, generator_loss = generator_step(
         after, jax.random.fold_in(key, n_updates), pool, source, networks=networks
     )
     metrics["generator_loss"] = generator_loss
-    finite = jnp.isfinite(sum(metrics.values()))
+    # A finite loss may have a gradient that is not.
+    everything = (generator_loss, after.generator, after.discriminator)
+    finite &= jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(everything)))
     running = state.running & finite
     after = jax.tree.map(lambda new, old: jnp.where(running, new, old), after, state)
     return after.replace(step=state.step + 1, running=running), metrics
@@ -245,7 +248,7 @@ def _score(
 ) -> jax.Array:
     """(b, n_samples, 1) -> (b,); each call of an update shifts its phases anew."""
     key = jax.random.fold_in(jax.random.fold_in(key, _SHUFFLE), call)
-    if discriminator.shuffle == "per_example":
+    if discriminator.shuffle == "per_example":  # only these shifts depend on the mesh
         key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
     rngs = {PHASE_SHUFFLE_STREAM: key}
     return discriminator.apply({"params": params}, x, labels, rngs=rngs)[:, 0]
