@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.gan.lr = 5e-4
     config.train.batch_size = 6
     config.train.epochs = 3
-    config.train.steps_per_epoch = 40
+    config.train.steps_per_epoch = 100
     config.train.watch_clips = 16
     config.synthesis.n_clips = 8
     config.synthesis.merge = "crossfade"
