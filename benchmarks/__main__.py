@@ -12,6 +12,7 @@ BENCHMARKS = {
     "cold_start": "How long is it from process start to the end of the first training step?",
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
     "frontend": "How many clips a second are decoded and turned into log-mels?",
+    "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 def add_options(name: str, parser: argparse.ArgumentParser) -> None:
     """The options of one benchmark; here, so that listing and --help import nothing."""
-    if name in ("step", "conv", "epoch"):
+    if name in ("step", "conv", "gan", "epoch"):
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     if name in ("step", "cold_start", "epoch"):
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")

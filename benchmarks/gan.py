@@ -1,0 +1,117 @@
+"""A full iteration of WaveGAN, five updates and one: asc_jax and PyTorch; several GANs at once."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asc_jax.data.corpora import Corpus
+from asc_jax.data.pool import Pool
+from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.train import parallel, wavegan
+from asc_jax.train.gan_losses import LOSSES
+from asc_jax.train.gan_source import make_sources
+from benchmarks import measure
+
+CLIPS, CLIP_SAMPLES = 16, 160_000  # of each GAN: 10 s at 16 kHz
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much an iteration has to do.
+
+    Attributes:
+      gans: in one program G.
+      dim: d of both networks.
+      n_samples: of a window.
+      batch: windows per update B.
+    """
+
+    gans: int
+    dim: int
+    n_samples: int
+    batch: int
+
+
+QUICK = Size(gans=2, dim=2, n_samples=256, batch=2)
+ON_CPU = Size(gans=2, dim=8, n_samples=16_384, batch=8)
+REPORTED = Size(gans=10, dim=64, n_samples=32_768, batch=64)  # report Tables 2 and 3
+ROUNDS = 3
+
+
+def run(args) -> dict:
+    """Measures one and several GANs; see `benchmarks.__main__` for the arguments."""
+    on_cpu = jax.default_backend() == "cpu"
+    size = QUICK if args.quick else ON_CPU if on_cpu else REPORTED
+    calls, compiling = {}, {}
+    calls["one GAN"], compiling["one GAN"] = stepper(size, 1, args.dtype)
+    memory = measure.peak_memory()
+    together = f"{size.gans} GANs in one program"
+    calls[together], compiling[together] = stepper(size, size.gans, args.dtype)
+    absent = {}
+    peer = measure.torch_peer("torch_wavegan")
+    if isinstance(peer, str):
+        absent["PyTorch, one GAN"] = peer
+    else:
+        module, device = peer
+        calls["PyTorch, one GAN"] = module.iteration(size.n_samples, size.dim, size.batch, device)
+    rounds = 1 if args.quick else ROUNDS
+    times = measure.alternate(calls, rounds)
+    medians = measure.medians(times)
+    rows = []
+    for way, seconds in medians.items():
+        gans = size.gans if way == together else 1
+        rows.append(
+            {
+                "way": way,
+                "ms": 1e3 * seconds,
+                "this / so many of one": seconds / (gans * medians["one GAN"]),
+                "PyTorch, as many / this": gans
+                * measure.ratio(seconds, medians["PyTorch, one GAN"])
+                if not absent
+                else absent["PyTorch, one GAN"],
+                "compile s": compiling.get(way),
+                **(memory if way == "one GAN" else {}),
+                "seconds": times[way],
+            }
+        )
+    rows += [{"way": way, "ms": reason} for way, reason in absent.items()]
+    return {"rows": rows, "size": dataclasses.asdict(size), "dtype": args.dtype, "rounds": rounds}
+
+
+def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], float]:
+    """A function that does the next iteration of several GANs, and the seconds to compile it."""
+    rng = np.random.default_rng(0)
+    n_clips = gans * CLIPS
+    host_pool = Pool(
+        values=rng.integers(-30_000, 30_000, (n_clips, CLIP_SAMPLES), dtype=np.int16),
+        scale=np.full(n_clips, 1 / 32_768, np.float32),
+        offset=np.zeros(n_clips, np.float32),
+        targets=np.zeros(n_clips, np.int32),
+    )
+    clips = np.arange(n_clips, dtype=np.int32).reshape(gans, CLIPS)
+    corpora = [Corpus(1, ("noise",), own, own[:0]) for own in clips]
+    shared = {"dim": size.dim, "n_samples": size.n_samples, "dtype": jnp.dtype(dtype)}
+    networks = wavegan.Networks(
+        Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
+    )
+    mesh = parallel.make_mesh(gans, size.batch)
+    state = parallel.put(wavegan.init_state(networks, gans, seed=0), mesh, parallel.PER_FOLD)
+    source = parallel.put(make_sources(corpora, host_pool), mesh, parallel.PER_FOLD)
+    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    steps = wavegan.compile_steps(
+        mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
+    )
+    start = time.perf_counter()
+    train = steps.train.trace(state, pool, source).lower().compile()
+    compiled = time.perf_counter() - start
+
+    def iterate():
+        nonlocal state
+        state, metrics = train(state, pool, source)
+        jax.block_until_ready(metrics)
+
+    return iterate, compiled
