@@ -13,7 +13,6 @@ from asc_jax import models, rules
 from asc_jax.config import (
     check_config,
     check_fields,
-    check_gan_config,
     flatten,
     from_json,
     frontend_config,
@@ -413,39 +412,3 @@ def test_a_config_json_that_was_edited(change, expected):
 
 def test_flatten_makes_lists_tuples():
     assert flatten({"a": {"b": {"c": [1, 2]}}, "d": 3}) == {"a.b.c": (1, 2), "d": 3}
-
-
-@pytest.mark.parametrize("path", GANS, ids=[path.stem for path in GANS])
-def test_every_config_of_a_gan_builds(path):
-    config = load_config(str(path), check=check_gan_config)
-    assert config.title
-    assert from_json(to_json(config), "config.json", check=check_gan_config) == config
-
-
-def gan_refusal(*overrides: str, path=str(CONFIGS / "wavegan.py")) -> str:
-    with pytest.raises(InputError) as refused:
-        overrides = [f"--config.{override}" for override in overrides]
-        load_config(path, overrides, check=check_gan_config)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("gan.loss=wgan-gp", "gan.loss='wgan-gp': must be one of wgan_gp, dcgan"),
-        ("gan.n_samples=30000", "gan.n_samples=30000: must be a power of 2"),
-        ("gan.scene=('tram',)", "did you mean gan.scenes?"),
-        ("gan.scenes=tram", "gan.scenes='tram': must be a tuple of texts"),
-        ("synthesis.rules=('argmin',)", "must be a tuple of some of argmax, confidence"),
-        ("synthesis.margin_low=20", "must be below synthesis.margin_high=10"),
-        ("train.watch_clips=1", "a whole number of at least 2"),
-    ],
-)
-def test_a_gan_that_cannot_be_is_refused(override, said):
-    assert said in gan_refusal(override)
-
-
-def test_the_two_kinds_of_config_are_told_apart():
-    assert "start from configs/wavegan.py" in gan_refusal(path=RESNET)
-    assert "asc-jax gan" in refusal(path=str(GANS[0]))
