@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -85,3 +86,14 @@ def mount_disk(tmp_path):
     yield make
     for place in mounted:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def process_as_it_was(monkeypatch):
+    """Commands that run in this process leave its signals and its logging alone."""
+    from asc_jax import cli
+
+    monkeypatch.setattr(cli, "_start_jax", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)

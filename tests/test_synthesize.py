@@ -4,7 +4,6 @@ import hashlib
 import json
 import pathlib
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -42,19 +41,13 @@ GAN = {
 }
 SYNTHESIS = {"synthesis.n_clips": 5, "synthesis.rules": ()}
 
+# The commands run in this process.
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
 
 def asc_jax(command: str, *flags, **fields) -> int:
     words = [f"--config.{field}={value}" for field, value in fields.items()]
     return cli.main([command, *map(str, flags), *words])
-
-
-@pytest.fixture(autouse=True)
-def process_as_it_was(monkeypatch):
-    """The commands in this process leave its signals and its logging alone."""
-    monkeypatch.setattr(cli, "_start_jax", lambda: None)
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")

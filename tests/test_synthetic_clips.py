@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -28,14 +27,8 @@ SMALL = {
 PER_CLASS = 2
 LAST = str(SMALL["train.epochs"])
 
-
-@pytest.fixture(autouse=True)
-def process_as_it_was(monkeypatch):
-    """The commands in this process leave its signals and its logging alone."""
-    monkeypatch.setattr(cli, "_start_jax", lambda: None)
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+# The commands run in this process.
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
 
 def train(scenes, generated, workdir, **changed) -> int:

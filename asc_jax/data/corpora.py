@@ -70,18 +70,7 @@ def make_corpora(
       InputError: no such fold or scene, a scene without a training clip, fewer training
         clips than a batch, or too few locations or clips to leave some unseen.
     """
-    numbers = [split.fold for split in splits]
-    if fold and fold not in numbers:
-        raise InputError(
-            f"gan.fold={fold}: the classifier has folds {', '.join(map(str, numbers))}; name one "
-            "of these, or 0 for all"
-        )
-    for scene in scenes:
-        if scene not in dataset.scene_labels:
-            raise InputError(
-                f"gan.scenes: {scene!r} is none of the classifier's scenes "
-                f"({', '.join(dataset.scene_labels)}); correct it"
-            )
+    _refuse_unknown(dataset, splits, fold, scenes)
     chosen = tuple(sorted(set(scenes or dataset.scene_labels)))
     groups = [chosen] if conditional else [(scene,) for scene in chosen]
     labels = np.array([clip.scene_label for clip in dataset.clips])
@@ -112,6 +101,30 @@ def make_corpora(
             )
             for group in groups
         ]
+    _refuse_small(corpora, unseen_fraction, batch_size)
+    return tuple(corpora)
+
+
+def _refuse_unknown(
+    dataset: Dataset, splits: Sequence[Split], fold: int, scenes: Sequence[str]
+) -> None:
+    """A fold or a scene that the classifier does not have."""
+    numbers = [split.fold for split in splits]
+    if fold and fold not in numbers:
+        raise InputError(
+            f"gan.fold={fold}: the classifier has folds {', '.join(map(str, numbers))}; name one "
+            "of these, or 0 for all"
+        )
+    for scene in scenes:
+        if scene not in dataset.scene_labels:
+            raise InputError(
+                f"gan.scenes: {scene!r} is none of the classifier's scenes "
+                f"({', '.join(dataset.scene_labels)}); correct it"
+            )
+
+
+def _refuse_small(corpora: Sequence[Corpus], unseen_fraction: float, batch_size: int) -> None:
+    """A GAN with too few clips to learn from, or to be compared with."""
     for corpus in corpora:
         if len(corpus.unseen) < 2:
             raise InputError(
@@ -124,7 +137,6 @@ def make_corpora(
             f"train.batch_size={batch_size}: the GAN {smallest.name} has only "
             f"{len(smallest.train)} training clips; use at most that"
         )
-    return tuple(corpora)
 
 
 def write_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:

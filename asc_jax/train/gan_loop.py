@@ -11,7 +11,6 @@ import tqdm
 from asc_jax import run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
-from asc_jax.errors import Stopped
 from asc_jax.files import write_whole
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
@@ -170,9 +169,7 @@ def run_epoch(
             jax.block_until_ready(collected[-1])
         collected.append(metrics)
         bar.update()
-        if stop.requested:
-            kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
-            raise Stopped(f"stopped in epoch {epoch}; {kept}; run the same command to go on")
+        stop.leave_if_requested(epoch)
     host = jax.device_get(collected)
     return state, {name: np.stack([m[name] for m in host]) for name in host[0]}
 

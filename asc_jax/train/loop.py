@@ -12,7 +12,7 @@ from asc_jax import run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.errors import Diverged, Stopped
+from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.classifier import ClassifierState
@@ -143,9 +143,7 @@ def run_epoch(
             jax.block_until_ready(collected[-1])
         collected.append(metrics)
         bar.update(clips.shape[1])
-        if stop.requested:
-            kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
-            raise Stopped(f"stopped in epoch {epoch}; {kept}; run the same command to go on")
+        stop.leave_if_requested(epoch)
     host = jax.device_get(collected)
     return state, {name: np.concatenate([m[name] for m in host], axis=1) for name in host[0]}
 

@@ -2,6 +2,8 @@
 
 import signal
 
+from asc_jax.errors import Stopped
+
 
 class StopSignal:
     """SIGTERM and SIGINT as a question that the loop asks after each step.
@@ -21,6 +23,16 @@ class StopSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._request)
         return self
+
+    def leave_if_requested(self, epoch: int) -> None:
+        """Leaves an epoch, from 1, whose work is then dropped.
+
+        Raises:
+          Stopped: a signal has come.
+        """
+        if self.requested:
+            kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
+            raise Stopped(f"stopped in epoch {epoch}; {kept}; run the same command to go on")
 
     def _request(self, *_):
         self.requested = True
