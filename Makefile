@@ -17,8 +17,9 @@ demo: .venv/.installed
 	    --workdir=$(GAN)
 	$(BIN)/asc-jax synthesize --workdir=$(GAN) --out=runs/demo_synthetic
 
+# A file of tests at a time on each core: nearly all of their time is compilation, on one core.
 test: .venv/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

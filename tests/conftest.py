@@ -19,9 +19,11 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0",
     ]
 )
-# Tests that build the same step share its compiled program, for the length of one session.
-_programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+# Tests that build the same step share its compiled program, for the length of one session;
+# the workers of pytest-xdist find the controller's folder in their environment.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
