@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.errors import InputError
+from asc_jax.platform import on_cpu
 
 # Windows of the form a - (1 - a) cos(2 pi n / length), by their a.
 WINDOWS = {"hann": 0.5, "hamming": 0.54}
@@ -135,26 +136,20 @@ def _frames(waveform: jax.Array, n_frames: int, length: int, hop: int) -> jax.Ar
     copies. XLA's CPU code for the latter takes five times as long: docs/performance.md.
     """
 
-    def by_gather(waveform):
+    leading = waveform.shape[:-1]
+    if on_cpu():
         starts = hop * jnp.arange(n_frames)
         frame = lambda row, start: jax.lax.dynamic_slice(row, (start,), (length,))
         frames = jax.vmap(jax.vmap(frame, (None, 0)), (0, None))
         rows = waveform.reshape(-1, waveform.shape[-1])
-        return frames(rows, starts).reshape(*waveform.shape[:-1], n_frames, length)
-
-    def by_hops(waveform):
-        hops_per_frame = -(-length // hop)
-        n_hops = n_frames - 1 + hops_per_frame
-        surplus = n_hops * hop - waveform.shape[-1]
-        ends = [(0, 0)] * (waveform.ndim - 1) + [(0, max(surplus, 0))]
-        hops = jnp.pad(waveform, ends)[..., : n_hops * hop]
-        hops = hops.reshape(*waveform.shape[:-1], n_hops, hop)
-        frames = jnp.concatenate(
-            [hops[..., i : i + n_frames, :] for i in range(hops_per_frame)], axis=-1
-        )
-        return frames[..., :length]
-
-    return jax.lax.platform_dependent(waveform, cpu=by_gather, default=by_hops)
+        return frames(rows, starts).reshape(*leading, n_frames, length)
+    hops_per_frame = -(-length // hop)
+    n_hops = n_frames - 1 + hops_per_frame
+    surplus = n_hops * hop - waveform.shape[-1]
+    hops = jnp.pad(waveform, [(0, 0)] * len(leading) + [(0, max(surplus, 0))])
+    hops = hops[..., : n_hops * hop].reshape(*leading, n_hops, hop)
+    frames = [hops[..., i : i + n_frames, :] for i in range(hops_per_frame)]
+    return jnp.concatenate(frames, axis=-1)[..., :length]
 
 
 def _window(cfg: FrontendConfig) -> np.ndarray:

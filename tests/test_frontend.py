@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from asc_jax import frontend
 from asc_jax.data.audio import decode, mono
 from asc_jax.errors import InputError
 from asc_jax.frontend import (
@@ -158,8 +159,10 @@ def test_log_mel_equals_librosa_for_any_length(length, pad_mode, sound):
     assert_equals_librosa(sound[:length], cfg)
 
 
+@pytest.mark.parametrize("cpu", [True, False])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_stft_equals_librosa(geometry, scene):
+def test_stft_equals_librosa(geometry, cpu, scene, monkeypatch):
+    monkeypatch.setattr(frontend, "on_cpu", lambda: cpu)  # an accelerator's code runs here too
     cfg = FrontendConfig(**GEOMETRIES[geometry])
     ours, reference = stft(scene, cfg), librosa_stft(scene, cfg)
     assert ours.shape == reference.shape

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from asc_jax.platform import on_cpu
+
 
 class BatchNorm(nn.BatchNorm):
     """`flax.linen.BatchNorm` over the last axis, with a gradient written by hand.
@@ -100,17 +102,10 @@ def channel_sums(terms: Callable, x: jax.Array, *others: jax.Array) -> tuple[jax
     """
     channels = x.shape[-1]
     rows = [y.reshape(-1, channels) for y in (x, *others)]
-    n_slices = math.gcd(len(rows[0]), 8)
-
-    def slice_by_slice(*rows):
-        parts = [jnp.split(y, n_slices) if len(y) > 1 else [y] * n_slices for y in rows]
-        each = [terms(*part) for part in zip(*parts, strict=True)]
-        return tuple(sum(term).sum(0) for term in zip(*each, strict=True))
-
-    def at_once(*rows):
-        return tuple(term.sum(0) for term in terms(*rows))
-
-    return jax.lax.platform_dependent(*rows, cpu=slice_by_slice, default=at_once)
+    n_slices = math.gcd(len(rows[0]), 8) if on_cpu() else 1
+    parts = [jnp.split(y, n_slices) if len(y) > 1 else [y] * n_slices for y in rows]
+    each = [terms(*part) for part in zip(*parts, strict=True)]
+    return tuple(sum(term).sum(0) for term in zip(*each, strict=True))
 
 
 def _moments(x):

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models import winograd
+from asc_jax.platform import on_cpu
 
 CHANNELS_LAST = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
@@ -190,15 +191,14 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
 
 def _lower(contract: Callable, products: Callable | None) -> Callable:
     """A contraction by matrix products on a CPU where there are some, else by XLA."""
-    if products is None:
+    if products is None or not on_cpu():
         return _map_over_folds(contract)
 
     def in_float32(a, b):
         dtype = jax.eval_shape(contract, a, b).dtype
         return products(a.astype(jnp.float32), b.astype(jnp.float32)).astype(dtype)
 
-    # They need no help to map over folds.
-    return lambda a, b: jax.lax.platform_dependent(a, b, cpu=in_float32, default=contract)
+    return in_float32  # needs no help to map over folds
 
 
 def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, in_loop: bool) -> Products:
@@ -244,9 +244,8 @@ def _map_over_folds(contract: Callable) -> Callable:
         if not all(in_batched):
             return _map_over_folds(together)(a, b), True  # an outer vmap may yet map both
 
-        def separately(a, b):
-            return jnp.stack([mapped(a[i], b[i]) for i in range(axis_size)])
-
-        return jax.lax.platform_dependent(a, b, cpu=separately, default=together), True
+        if not on_cpu():
+            return together(a, b), True
+        return jnp.stack([mapped(a[i], b[i]) for i in range(axis_size)]), True
 
     return mapped

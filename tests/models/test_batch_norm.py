@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from asc_jax.models import batch_norm
 from asc_jax.models.batch_norm import BatchNorm, channel_sums
 
 # Compiling is most of the time here.
@@ -101,7 +102,9 @@ def test_a_sharded_batch_has_the_statistics_and_gradients_of_the_whole():
     assert_close(jit(sharded)(params, x), jit(whole)(params, x), 1e-4)
 
 
-def test_channel_sums_are_sums():
+@pytest.mark.parametrize("cpu", [True, False])
+def test_channel_sums_are_sums(cpu, monkeypatch):
+    monkeypatch.setattr(batch_norm, "on_cpu", lambda: cpu)  # an accelerator's code runs here too
     x = np.random.default_rng(0).standard_normal((6, 4, 2, 3)).astype(np.float32)
     mean = np.float32([1, 2, 3])
     total, product = channel_sums(lambda x, mean: (x, x * mean), x, mean)

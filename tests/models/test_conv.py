@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from asc_jax.models import winograd
+from asc_jax.models import conv, winograd
 from asc_jax.models.conv import conv_general_dilated
 
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
@@ -221,16 +221,22 @@ def mapped(conv, options, in_axes):
 
 
 @pytest.mark.parametrize("where", MAPS)
-def test_vmap_equals_lax_with_gradients(where):
+def test_vmap_equals_lax_with_gradients(where, options=AWKWARD):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
     @functools.partial(jit, static_argnums=0)
     def everything(conv, lhs, rhs):
-        conv = mapped(conv, AWKWARD, in_axes)
+        conv = mapped(conv, options, in_axes)
         return conv(lhs, rhs), gradients(conv, lhs, rhs)
 
     assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs))
+
+
+@pytest.mark.parametrize("options", [AWKWARD, PLAIN])
+def test_what_an_accelerator_runs_equals_lax_with_gradients(options, monkeypatch):
+    monkeypatch.setattr(conv, "on_cpu", lambda: False)
+    test_vmap_equals_lax_with_gradients("both, then the input", options)
 
 
 @pytest.mark.parametrize("where", [where for where in MAPS if "both" in where])
