@@ -180,34 +180,6 @@ def scores(logits: Array, labels: Array) -> dict[str, Array]:
     return {"probability": probability(logits, labels), "margin": margin(logits, labels)}
 
 
-def reasons(
-    logits: Array,
-    labels: Array,
-    cfg: Screening,
-    quota: int | Sequence[int] | None = None,
-) -> list[str]:
-    """Why each clip is refused, for the manifest and the report.
-
-    Args:
-      logits: (n, K).
-      labels: (n,) int.
-      cfg: the rules and their bounds.
-      quota: as for `class_quota`; None for no limit.
-
-    Returns:
-      n names: the first rule of `cfg.rules` that refuses the clip, "quota" where all hold but
-      its class is full, "" for a clip that is kept.
-    """
-    found = np.full(len(labels), "", dtype=object)
-    for rule in cfg.rules:
-        refused = ~np.asarray(RULES[rule](logits, labels, cfg))
-        found[refused & (found == "")] = rule
-    if quota is not None:
-        kept = found == ""
-        found[kept & ~np.asarray(class_quota(kept, labels, quota))] = "quota"
-    return found.tolist()
-
-
 def apportion(target: int, n_classes: int) -> tuple[int, ...]:
     """A number of clips, shared among the classes as evenly as whole numbers can be.
 
