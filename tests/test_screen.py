@@ -137,8 +137,6 @@ def test_jax_arrays_compile_to_the_same_masks():
     plain = step(LOGITS, LABELS)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(plain))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), compiled, plain)
-    reasons = screen.reasons(jnp.asarray(LOGITS), jnp.asarray(LABELS), cfg, quota=1)
-    assert reasons == screen.reasons(LOGITS, LABELS, cfg, quota=1)
 
 
 @pytest.mark.parametrize(
