@@ -10,13 +10,16 @@ from collections.abc import Callable
 import numpy as np
 
 from asc_jax.calibration import log_loss
-from asc_jax.statistics import class_wise_accuracy, confusion_matrix
+from asc_jax.errors import InputError
 
 RULES = ("mean_logits", "mean_probabilities")
 _ROUNDS = 50
+_GROUPS = 5
 
 
-def blend(logits: np.ndarray, weights: np.ndarray | None = None, rule: str = "mean_logits"):
+def blend(
+    logits: np.ndarray, weights: np.ndarray | None = None, rule: str = "mean_logits"
+) -> np.ndarray:
     """The runs' weighted mean.
 
     Args:
@@ -109,23 +112,25 @@ def select_greedily(
 
     Source: Caruana et al., "Ensemble selection from libraries of models", 2004.
     """
-    counts = np.zeros(len(logits), int)
-    best = (-np.inf, -np.inf)
-    kept = counts
-    for _ in range(_ROUNDS):
-        trials = counts + np.eye(len(logits), dtype=int)
-        scores = [_merit(blend(logits, t / t.sum(), rule), targets) for t in trials]
-        first = max(range(len(trials)), key=lambda run: scores[run])
-        counts = trials[first]
-        if scores[first] > best:
-            best, kept = scores[first], counts
+    from scipy.special import log_softmax, softmax
+
+    averaged = logits.astype(float) if rule == "mean_logits" else softmax(logits, axis=-1)
+    clips, n_clips = np.arange(len(targets)), np.bincount(targets)
+    clip_weight = 1 / n_clips[targets] / np.count_nonzero(n_clips)
+    total, counts = np.zeros(logits.shape[1:]), np.zeros(len(logits), int)
+    best, kept = (-np.inf, -np.inf), counts
+    for size in range(1, _ROUNDS + 1):
+        mixed = (total + averaged) / size  # (R, n, K): with each run added
+        log_probabilities = log_softmax(mixed, axis=-1) if rule == "mean_logits" else np.log(mixed)
+        accuracies = (mixed.argmax(axis=-1) == targets) @ clip_weight
+        likelihoods = log_probabilities[:, clips, targets].mean(axis=1)
+        # Rounded, so that sums in another order are no progress.
+        merits = list(zip(accuracies.round(9), likelihoods.round(9), strict=True))
+        added = max(range(len(logits)), key=merits.__getitem__)
+        total, counts = total + averaged[added], counts + (np.arange(len(logits)) == added)
+        if merits[added] > best:
+            best, kept = merits[added], counts
     return kept / kept.sum()
-
-
-def _merit(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Class-wise accuracy, then the log loss, to be as large as can be."""
-    confusion = confusion_matrix(targets, logits.argmax(axis=-1), logits.shape[-1])
-    return float(class_wise_accuracy(confusion)), -round(log_loss(logits, targets), 9)
 
 
 FITS = {"equal": equal, "log_loss": fit_weights, "greedy": select_greedily}
@@ -134,27 +139,38 @@ FITS = {"equal": equal, "log_loss": fit_weights, "greedy": select_greedily}
 def cross_fit(
     logits: np.ndarray,
     targets: np.ndarray,
-    groups: np.ndarray,
+    locations: np.ndarray,
     fit: Callable[..., np.ndarray],
     rule: str = "mean_logits",
 ) -> np.ndarray:
     """Blends out-of-fold logits so that they can be scored themselves.
 
-    The clips of a group are blended by weights that were fitted on the other groups' clips.
+    The locations are dealt into five groups; the clips of each are blended by weights that
+    were fitted on the other four. (The fold models behind those had seen them, as in all
+    stacking: this keeps the few weights honest, not every trace out.)
 
     Args:
       logits: (R, n, K) out of fold.
       targets: (n,) class indices.
-      groups: (n,) at least two, such as one run's fold numbers; no location in two groups.
+      locations: (n,) any names.
       fit: one of `FITS`.
       rule: of `blend`.
 
     Returns:
       (n, K).
+
+    Raises:
+      InputError: all clips are of one location.
     """
-    out = np.empty(logits.shape[1:], np.result_type(logits, float))
-    for group in np.unique(groups):
-        here = groups == group
-        weights = fit(logits[:, ~here], targets[~here], rule)
-        out[here] = blend(logits[:, here], weights, rule)
+    from sklearn.model_selection import GroupKFold
+
+    n_groups = min(_GROUPS, len(np.unique(locations)))
+    if n_groups < 2:
+        raise InputError(
+            "weights cannot be fitted and scored on clips of one location; use equal weights"
+        )
+    out = np.empty(logits.shape[1:])
+    for fitted, scored in GroupKFold(n_groups).split(targets, groups=locations):
+        weights = fit(logits[:, fitted], targets[fitted], rule)
+        out[scored] = blend(logits[:, scored], weights, rule)
     return out

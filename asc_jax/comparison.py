@@ -196,8 +196,9 @@ def sign_flip(parts: np.ndarray, *, seed: int = 0) -> float:
     if len(sizes) <= _ENUMERATED:
         patterns = np.arange(2 ** len(sizes))[:, None] >> np.arange(len(sizes)) & 1
     else:
-        patterns = np.random.default_rng(seed).integers(0, 2, (_FLIPS, len(sizes)))
-    extreme = np.abs((2 * patterns - 1) @ sizes) >= abs(observed) * (1 - 1e-9)
+        rng = np.random.default_rng(seed)
+        patterns = rng.integers(0, 2, (_FLIPS, len(sizes)), dtype=np.int8)
+    extreme = np.abs((2.0 * patterns - 1) @ sizes) >= abs(observed) * (1 - 1e-9)
     if len(sizes) <= _ENUMERATED:
         return float(extreme.mean())
     return float((extreme.sum() + 1) / (_FLIPS + 1))

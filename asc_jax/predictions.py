@@ -5,6 +5,7 @@ import io
 import math
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -174,7 +175,7 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
       InputError: the file is not there or cannot be read.
     """
     try:
-        with np.load(path) as stored:
+        with np.load(io.BytesIO(path.read_bytes())) as stored:
             arrays = dict(stored)
         labels = tuple(arrays.pop("scene_labels").tolist())
         names = dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays)
@@ -191,7 +192,7 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
         }
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path}: cannot be read; run asc-jax evaluate again") from None
     return lists, labels
 
