@@ -287,7 +287,7 @@ def test_an_override_without_a_value():
         ("synthetic.share=-0.1", "a number of at least 0"),
         ("synthetic.per_class=0.5", "a whole number of at least 0"),
         ("synthetic.mask_above=-1", "a number of at least 0"),
-        ("folds.kind=random", "one of location, published"),
+        ("folds.kind=grouped", "one of location, published, random"),
         ("folds.n_folds=0", "a whole number of at least 1"),
         ("folds.inner_fraction=0.9", "at most 0.5"),
         ("augment.time_roll=2", "at most 1"),
