@@ -174,7 +174,7 @@ def override(
     Raises:
       InputError: a field does not exist, or a value cannot be.
     """
-    config = ml_collections.ConfigDict(config)
+    config = changeable(config)
     fields = flatten(config)
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
@@ -186,6 +186,14 @@ def override(
             config.update_from_flattened_dict({field: _parse(text, fields[field])})
     check(config, source)
     return ml_collections.FrozenConfigDict(config)
+
+
+def changeable(config: Mapping) -> ml_collections.ConfigDict:
+    """A copy of a config whose fields can be set.
+
+    `ConfigDict(config)` alone would share its groups with every other such copy.
+    """
+    return ml_collections.ConfigDict(config).copy_and_resolve_references()
 
 
 def call(path: str, function: str) -> object:
@@ -208,10 +216,12 @@ def call(path: str, function: str) -> object:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        return getattr(module, function)()
+        if hasattr(module, function):
+            return getattr(module, function)()
     except Exception as error:  # of any kind: it is the user's program
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: does not run ({type(error).__name__}: {reason})") from error
+    raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
 
 
 def _parse(text: str, replaced: object) -> object:
