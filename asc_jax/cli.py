@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from asc_jax.errors import Diverged, InputError, Stopped
+from asc_jax.errors import Diverged, InputError, RunsFailed, Stopped
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Diverged as error:
+    except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -106,6 +106,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="a further data set to score or to write submissions for; may be repeated",
     )
+    sweep = add("sweep", sweep_command, "run every setting of an ablation with every seed")
+    _add_config(sweep)
+    _add_workdir(sweep)
+    sweep.add_argument(
+        "--base", default="", metavar="FILE", help="a config to change, in place of FILE's own"
+    )
+    sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
+    sweep.add_argument(
+        "--together", action="store_true", help="all seeds of a setting in one program"
+    )
+    sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
     return parser
 
 
@@ -214,6 +225,15 @@ def summary_command(args) -> None:
 
     config = load_config(args.config, args.overrides)
     print(render(summarise(run.make_network(config, 10), *run.input_shape(config))))
+
+
+def sweep_command(args) -> None:
+    from asc_jax.ablation import load_ablation
+    from asc_jax.sweep import parse_seeds, sweep
+
+    seeds = parse_seeds(args.seeds) if args.seeds else ()
+    ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
+    sweep(ablation, args.workdir, seeds, together=args.together, dry_run=args.dry_run)
 
 
 def evaluate_command(args) -> None:

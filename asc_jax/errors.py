@@ -13,5 +13,9 @@ class Diverged(RuntimeError):
     """The loss of a fold is no longer finite. Exit status 1."""
 
 
+class RunsFailed(RuntimeError):
+    """Some runs of a sweep have failed. Exit status 1."""
+
+
 class Stopped(RuntimeError):
     """A signal asked the run to stop, and it has. Exit status 75."""

@@ -36,7 +36,9 @@ RANKS = {
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "rules": 5,
     "config": 5,
+    "ablation": 6,
     "run": 6,
+    "sweep": 7,
     "train.setup": 7,
     "train.loop": 8,
     "train.recogniser": 8,
