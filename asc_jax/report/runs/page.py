@@ -16,6 +16,7 @@ from asc_jax.report.tables import Markup, count, text
 from asc_jax.sweep_record import RECORD
 
 NAME = "report.html"
+_MOST = 6  # differences that the head of the page names
 
 
 def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathlib.Path:
@@ -95,9 +96,9 @@ def verdict(results: Results) -> Markup:
     reference = results.results[results.reference]
     found = [(one, one.differences["class_wise_accuracy"]) for one in results.others]
     shown = [pair for pair in found if pair[1].verdict]
-    shown.sort(key=lambda pair: -pair[1].comparison.difference)
+    shown.sort(key=lambda pair: -abs(pair[1].comparison.difference))
     lines = []
-    for one, difference in shown:
+    for one, difference in shown[:_MOST]:
         comparison = difference.comparison
         css = verdict_class(difference)
         lines.append(
@@ -105,12 +106,14 @@ def verdict(results: Results) -> Markup:
             f"{label(reference.name)}: {points(comparison.difference)} points "
             f'<span class="interval">({spread(comparison)})</span></li>'
         )
+    if len(shown) > _MOST:
+        lines.append(f"<li><b></b>{len(shown) - _MOST} more differ by less, see below.</li>")
     missed = sorted(pair[1].comparison.detectable() for pair in found if not pair[1].verdict)
     if missed:
         ends = dict.fromkeys(f"{100 * size:.1f}" for size in (missed[0], missed[-1]))
         others = f"{len(missed)} other{'' if len(missed) == 1 else 's'}: no" if shown else "No"
         lines.append(
-            f"<li><b>{MARKS[0]}</b>{others} difference was shown (p &lt; {ALPHA} after "
+            f"<li><b>{MARKS[0]}</b>{others} difference was shown (p&nbsp;&lt;&nbsp;{ALPHA} after "
             f"correction). True differences below {' to '.join(ends)} points are easily missed "
             "here.</li>"
         )

@@ -8,8 +8,10 @@ from asc_jax.report.tables import Markup, text
 
 
 def label(name: str) -> Markup:
-    """A row's name; that of a setting may break after its fields, and after their groups."""
-    return Markup(re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", html.escape(name).replace(",", ", ")))
+    """A row's name; that of a setting breaks after its fields, or else after their groups."""
+    fields = html.escape(name).split(",")
+    breakable = [re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", field) for field in fields]
+    return Markup(", ".join(f'<span class="field">{field}</span>' for field in breakable))
 
 
 def stacked_table(

@@ -14,6 +14,7 @@ main { max-width: 62rem; }
 .verdict li { margin: .3em 0; padding-left: 1.5em; text-indent: -1.5em; }
 .verdict b { display: inline-block; width: 1.5em; text-indent: 0; font-weight: 600; }
 .better b, b.better { color: var(--better); } .worse b, b.worse { color: var(--worse); }
+.field { display: inline-block; max-width: 100%; text-indent: 0; }
 th small { color: var(--muted); white-space: nowrap; }
 th code, dd code, td code { font: .92em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 
