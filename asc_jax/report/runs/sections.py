@@ -156,7 +156,7 @@ def method(results: Results) -> Markup:
     if results.others:
         name = {"holm": "Holm's", "benjamini_hochberg": "Benjamini and Hochberg's"}
         words.append(
-            f"p is two-sided and corrected for {len(results.others)} comparisons by "
+            f"The p values are two-sided and corrected for {len(results.others)} comparisons by "
             f"{name[results.correction]} method; intervals are of each comparison alone. "
             f"Detectable is the true difference that one comparison at {ALPHA} would find 80 "
             "times of 100, with these clips, locations and seeds."
