@@ -44,7 +44,7 @@ def test_random_signs_are_nearly_all_signs():
         permutation_type="samples",
         n_resamples=np.inf,
     ).pvalue
-    assert 0.02 < exact < 0.5
+    assert 0.02 < exact < 0.9
     for seed in range(3):
         assert near(sign_flip(parts, seed=seed), exact, 9999)
     assert sign_flip(parts) == sign_flip(parts) != sign_flip(parts, seed=1)
