@@ -13,6 +13,7 @@ BENCHMARKS = {
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
     "frontend": "How many clips a second are decoded and turned into log-mels?",
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
+    "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 

@@ -24,6 +24,7 @@ RANKS = {
     "ensemble": 2,
     "jackknife": 2,
     "statistics": 2,
+    "significance": 2,
     "comparison": 2,
     "calibration": 2,
     "blending": 2,
