@@ -21,10 +21,13 @@ from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import flatten
 from asc_jax.data import manifest
-from asc_jax.errors import InputError, RunsFailed, Stopped
+from asc_jax.errors import STOPPED, InputError, RunsFailed, Stopped
 from asc_jax.files import write_whole
 
 RECORD = "sweep.json"
+
+# What a job's commands are commands of.
+PROGRAM = (sys.executable, "-m", "asc_jax")
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
@@ -102,30 +105,18 @@ def sweep(
             print(job)
         return
     if not ablation.of_gan:
-        run.read_data(ablation.base)  # or each run would say that there is none
+        run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
         write_whole(workdir / RECORD, _record(ablation, runs, workdir))
         todo = [one for one in runs if not is_done(one, workdir)]
         print(_count(ablation, seeds, todo), file=sys.stderr)
         failures = _carry_out(plan(ablation, todo, workdir, together=together), workdir)
     for one in runs:
-        print(f"{one.name}: {failures.get(one) or _scores(workdir / one.name)}")
+        print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
     if failures:
         raise RunsFailed(
             f"{len(failures)} of {len(runs)} runs have failed; the same command tries them again"
         )
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of "0,1,2".
-
-    Raises:
-      InputError: the text is no such list.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise InputError(f"--seeds={text}: must be different whole numbers, as in --seeds=0,1,2")
-    return tuple(map(int, words))
 
 
 def _count(ablation: Ablation, seeds: Sequence[int], todo: Sequence[Run]) -> str:
@@ -214,15 +205,15 @@ def _of_synthesis(field: str) -> bool:
     return field.startswith("synthesis.")
 
 
-def _carry_out(jobs: Sequence[Job], workdir: pathlib.Path) -> dict[Run, str]:
-    """Carries out all jobs; returns what went wrong with which run."""
+def _carry_out(jobs: Sequence[Job], workdir: pathlib.Path) -> dict[str, str]:
+    """Carries out all jobs; returns what went wrong, by the names of the runs."""
     failures = {}
     with _Signals() as signals:
         for number, job in enumerate(jobs, start=1):
             log = workdir / f"{job.name}.log"
             print(f"[{number}/{len(jobs)}] {job.name}: see {log}", file=sys.stderr)
             if failure := _failure(job, log, signals):
-                failures |= dict.fromkeys(job.runs, failure)
+                failures |= dict.fromkeys((one.name for one in job.runs), failure)
                 print(f"[{number}/{len(jobs)}] {job.name}: {failure}", file=sys.stderr)
     return failures
 
@@ -233,7 +224,7 @@ def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> str:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as said:
             for command in job.commands:
-                status = signals.call([sys.executable, "-m", "asc_jax", *command], said)
+                status = signals.call([*PROGRAM, *command], said)
                 if status:
                     return f"failed with status {status}: {_last_line(log)}"
     except OSError as error:
@@ -279,7 +270,7 @@ class _Signals:
                 process_group=0,
             ) as process:
                 status = self._wait(process)
-        if self.received or status == 75:
+        if self.received or status == STOPPED:
             raise Stopped("stopped; run the same command to go on")
         return status
 
