@@ -15,22 +15,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
-from asc_jax.config import flatten
 from asc_jax.data import manifest
 from asc_jax.errors import STOPPED, InputError, RunsFailed, Stopped
 from asc_jax.files import write_whole
-
-RECORD = "sweep.json"
+from asc_jax.sweep_record import RECORD, joined_record
 
 # What a job's commands are commands of.
 PROGRAM = (sys.executable, "-m", "asc_jax")
-
-# Base fields that a sweep may change on the way: where things are.
-_FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +102,7 @@ def sweep(
     if not ablation.of_gan:
         run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
-        write_whole(workdir / RECORD, _record(ablation, runs, workdir))
+        write_whole(workdir / RECORD, joined_record(ablation, runs, workdir))
         todo = [one for one in runs if not is_done(one, workdir)]
         print(_count(ablation, seeds, todo), file=sys.stderr)
         failures = _carry_out(plan(ablation, todo, workdir, together=together), workdir)
@@ -299,62 +294,3 @@ def _scores(folder: pathlib.Path) -> str:
         return ", ".join(f"{title} {value:.1%}" for title, value in values if value is not None)
     except (OSError, ValueError, KeyError):
         return "done"
-
-
-def _record(ablation: Ablation, runs: Iterable[Run], workdir: pathlib.Path) -> str:
-    """What `sweep.json` is to hold: these runs beside those that it has.
-
-    Raises:
-      InputError: the folder is not empty and no sweep's, or another's.
-    """
-    ours = {
-        "config": ablation.path,
-        "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
-        "settings": {
-            setting.name: {"fields": setting.fields, "runs": {}} for setting in ablation.settings
-        },
-    }
-    for one in runs:
-        ours["settings"][one.setting.name]["runs"][str(one.seed)] = one.name
-    ours = json.loads(json.dumps(ours))  # as it is read back
-    path = workdir / RECORD
-    if path.exists():
-        ours["settings"] = _joined(read_record(workdir), ours, workdir)
-    elif any(found.name != ".lock" for found in workdir.iterdir()):
-        raise InputError(f"{workdir}: is not empty and no sweep's folder; use another --workdir")
-    return json.dumps(ours, indent=1) + "\n"
-
-
-def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
-    """The settings of two records of one folder."""
-    for field in sorted(theirs["base"].keys() | ours["base"].keys()):
-        if theirs["base"].get(field) != ours["base"].get(field):
-            raise InputError(
-                f"{workdir}: belongs to another sweep ({field}={theirs['base'].get(field)!r} "
-                f"there, {ours['base'].get(field)!r} now); use another --workdir"
-            )
-    settings = dict(theirs["settings"])
-    for name, setting in ours["settings"].items():
-        before = settings.get(name, setting)
-        if before["fields"] != setting["fields"]:
-            raise InputError(
-                f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
-                "another --workdir"
-            )
-        settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
-    return settings
-
-
-def read_record(workdir: pathlib.Path) -> dict:
-    """A sweep's record: "config", "base" and "settings", as the head of this file says.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    path = workdir / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
-        return record | {"base": dict(record["base"].items())}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None

@@ -33,6 +33,7 @@ RANKS = {
     "ablation": 6,
     "run": 6,
     "sweep": 7,
+    "sweep_record": 7,
     "train.setup": 7,
     "train.loop": 8,
     "train.recogniser": 8,
