@@ -15,15 +15,19 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import flatten
 from asc_jax.data import manifest
-from asc_jax.errors import InputError, RunsFailed, Stopped
+from asc_jax.errors import STOPPED, InputError, RunsFailed, Stopped
 from asc_jax.files import write_whole
-from asc_jax.sweep_record import RECORD, read_record
+from asc_jax.sweep_record import RECORD, joined_record
+
+# What a job's commands are commands of.
+PROGRAM = (sys.executable, "-m", "asc_jax")
+
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
@@ -101,30 +105,18 @@ def sweep(
             print(job)
         return
     if not ablation.of_gan:
-        run.read_data(ablation.base)  # or each run would say that there is none
+        run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
-        write_whole(workdir / RECORD, _record(ablation, runs, workdir))
+        write_whole(workdir / RECORD, joined_record(_record(ablation, runs), workdir))
         todo = [one for one in runs if not is_done(one, workdir)]
         print(_count(ablation, seeds, todo), file=sys.stderr)
         failures = _carry_out(plan(ablation, todo, workdir, together=together), workdir)
     for one in runs:
-        print(f"{one.name}: {failures.get(one) or _scores(workdir / one.name)}")
+        print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
     if failures:
         raise RunsFailed(
             f"{len(failures)} of {len(runs)} runs have failed; the same command tries them again"
         )
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of "0,1,2".
-
-    Raises:
-      InputError: the text is no such list.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise InputError(f"--seeds={text}: must be different whole numbers, as in --seeds=0,1,2")
-    return tuple(map(int, words))
 
 
 def _count(ablation: Ablation, seeds: Sequence[int], todo: Sequence[Run]) -> str:
@@ -213,15 +205,15 @@ def _of_synthesis(field: str) -> bool:
     return field.startswith("synthesis.")
 
 
-def _carry_out(jobs: Sequence[Job], workdir: pathlib.Path) -> dict[Run, str]:
-    """Carries out all jobs; returns what went wrong with which run."""
+def _carry_out(jobs: Sequence[Job], workdir: pathlib.Path) -> dict[str, str]:
+    """Carries out all jobs; returns what went wrong, by the names of the runs."""
     failures = {}
     with _Signals() as signals:
         for number, job in enumerate(jobs, start=1):
             log = workdir / f"{job.name}.log"
             print(f"[{number}/{len(jobs)}] {job.name}: see {log}", file=sys.stderr)
             if failure := _failure(job, log, signals):
-                failures |= dict.fromkeys(job.runs, failure)
+                failures |= dict.fromkeys((one.name for one in job.runs), failure)
                 print(f"[{number}/{len(jobs)}] {job.name}: {failure}", file=sys.stderr)
     return failures
 
@@ -232,7 +224,7 @@ def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> str:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as said:
             for command in job.commands:
-                status = signals.call([sys.executable, "-m", "asc_jax", *command], said)
+                status = signals.call([*PROGRAM, *command], said)
                 if status:
                     return f"failed with status {status}: {_last_line(log)}"
     except OSError as error:
@@ -278,7 +270,7 @@ class _Signals:
                 process_group=0,
             ) as process:
                 status = self._wait(process)
-        if self.received or status == 75:
+        if self.received or status == STOPPED:
             raise Stopped("stopped; run the same command to go on")
         return status
 
@@ -309,13 +301,9 @@ def _scores(folder: pathlib.Path) -> str:
         return "done"
 
 
-def _record(ablation: Ablation, runs: Iterable[Run], workdir: pathlib.Path) -> str:
-    """What `sweep.json` is to hold: these runs beside those that it has.
-
-    Raises:
-      InputError: the folder is not empty and no sweep's, or another's.
-    """
-    ours = {
+def _record(ablation: Ablation, runs: Iterable[Run]) -> dict:
+    """These runs, as `joined_record` takes them."""
+    record = {
         "config": ablation.path,
         "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
         "settings": {
@@ -323,31 +311,5 @@ def _record(ablation: Ablation, runs: Iterable[Run], workdir: pathlib.Path) -> s
         },
     }
     for one in runs:
-        ours["settings"][one.setting.name]["runs"][str(one.seed)] = one.name
-    ours = json.loads(json.dumps(ours))  # as it is read back
-    path = workdir / RECORD
-    if path.exists():
-        ours["settings"] = _joined(read_record(workdir), ours, workdir)
-    elif any(found.name != ".lock" for found in workdir.iterdir()):
-        raise InputError(f"{workdir}: is not empty and no sweep's folder; use another --workdir")
-    return json.dumps(ours, indent=1) + "\n"
-
-
-def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
-    """The settings of two records of one folder."""
-    for field in sorted(theirs["base"].keys() | ours["base"].keys()):
-        if theirs["base"].get(field) != ours["base"].get(field):
-            raise InputError(
-                f"{workdir}: belongs to another sweep ({field}={theirs['base'].get(field)!r} "
-                f"there, {ours['base'].get(field)!r} now); use another --workdir"
-            )
-    settings = dict(theirs["settings"])
-    for name, setting in ours["settings"].items():
-        before = settings.get(name, setting)
-        if before["fields"] != setting["fields"]:
-            raise InputError(
-                f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
-                "another --workdir"
-            )
-        settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
-    return settings
+        record["settings"][one.setting.name]["runs"][str(one.seed)] = one.name
+    return record

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax.calibration import Reliability, brier_score, log_loss, reliability
-from asc_jax.comparison import CORRECTIONS, Comparison, compare
+from asc_jax.comparison import Comparison, compare
 from asc_jax.errors import InputError
 from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.significance import CORRECTIONS
 from asc_jax.statistics import Score, confusion_matrix, scores_by_location
 
 ALPHA = 0.05
@@ -82,7 +83,7 @@ class Results:
       other_lists: further lists with labels that all runs have.
       results: of the rows, then of the ensembles.
       reference: index into `results`.
-      correction: of `comparison.CORRECTIONS`.
+      correction: of `significance.CORRECTIONS`.
       ensembles: as many as the last of the results.
       left_out: folders of runs that are not finished.
     """
@@ -124,7 +125,7 @@ def compare_runs(
         else the first row.
       list_name: of the list of clips; "" for the test list, or without one the out-of-fold.
       kinds: of ensembles, of `ensembles.KINDS`.
-      correction: of `comparison.CORRECTIONS`.
+      correction: of `significance.CORRECTIONS`.
       finished_only: leave out what a sweep has not finished.
 
     Raises:
