@@ -91,6 +91,8 @@ def _rows_of_sweep(
 ) -> tuple[list[tuple[str, str, Row]], list[str]]:
     """(short name, long name, row) of each setting, and the runs that are not finished."""
     record = read_record(path)
+    if "gan.loss" in record["base"]:
+        raise InputError(f"{path}: is a sweep of GANs; name the runs that trained on its clips")
     rows, left_out = [], []
     for name, setting in record["settings"].items():
         fields = setting["fields"]
