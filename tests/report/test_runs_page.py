@@ -86,6 +86,19 @@ def test_charts_are_valid_xml(runs):
     assert len(drawings) == 2 + 1 + 2 + 3  # confusions, a difference, reliability, curves
     for drawing in drawings:
         ElementTree.fromstring(drawing.replace("<wbr>", ""))
+    # The difference: a confusion that has become rarer is better, as a right answer more is.
+    differences = [ElementTree.fromstring(d) for d in drawings if 'class="up"' in d]
+    (matrix,) = differences
+    found = {
+        (label.partition(":")[0], cell.get("class"), label.rpartition(" ")[2][0])
+        for cell in matrix.iter("rect")
+        for label in [cell.findtext("title")]
+        if label
+    }
+    for change, css, sign in found:
+        right = len(set(change.split(" → "))) == 1
+        assert css == ("up" if (sign == "+") == right else "down")
+    assert {css for _, css, _ in found} <= {"up", "down"}
 
 
 def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep, capsys):
