@@ -101,7 +101,11 @@ def compare(
     by_location = max(float(gains.variance(weights)), 2 / (len(targets) + 2) ** 2)
     by_seed, seed_term = _variance_of_seeds(sides, weights)
     variance = by_location + by_seed
-    freedom = variance**2 / (by_location**2 / max(gains.freedom, 1) + seed_term)
+    of_locations = max(gains.freedom, 1)
+    freedom = variance**2 / (by_location**2 / of_locations + seed_term)
+    if of_seeds := len(before) + len(after) - 2:
+        # What was taken from the value above can leave less than either part has.
+        freedom = max(freedom, min(of_locations, of_seeds))
     low, high, p = _student(float(gains.total(weights)), variance**0.5, freedom)
     single = len(before) == len(after) == 1
     weight_of_clip = (weights / np.maximum(gains.n_clips, 1))[targets]

@@ -122,3 +122,19 @@ def test_detectable_by_hand():
     rng = np.random.default_rng(7)
     result = compare(*systems(rng, 2, 1000, 2))
     assert result.detectable() == pytest.approx(2.80 * result.standard_error, rel=2e-3)
+
+
+def test_freedom_is_no_less_than_that_of_the_least_certain_part():
+    """Seeds that differ by location only, and much more than the systems do."""
+    locations = np.repeat(np.arange(40), 10)
+    targets = locations % 4
+    right = np.ones((3, 400), bool)
+    for seed in range(3):
+        right[seed, locations % 3 == seed] = False
+    right[0, :100] = True
+    reference = np.where(right, targets, (targets + 1) % 4)
+    steady = np.where(np.arange(400) % 10 < 7, targets, (targets + 1) % 4)
+    result = compare(targets, reference, steady, locations, 4)
+    assert result.n_seeds == (3, 1)
+    assert result.freedom >= 2
+    assert result.high - result.low < 1
