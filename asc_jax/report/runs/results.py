@@ -158,10 +158,7 @@ def find_reference(rows: Sequence[Row], reference: str) -> int:
         return next((i for i, row in enumerate(rows) if row.base), 0)
     place = pathlib.Path(reference).resolve()
     for i, row in enumerate(rows):
-        folders = {run.path.resolve() for run in row.runs}
-        if reference == row.name or folders == {place}:
-            return i
-        if len(folders) > 1 and all(folder.parent == place for folder in folders):
+        if reference == row.name or row.folder.resolve() == place:
             return i
     names = ", ".join(row.name for row in rows)
     raise InputError(f"--reference={reference}: is not among the runs; one of {names}")
