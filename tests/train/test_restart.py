@@ -1,0 +1,158 @@
+"""A run that was interrupted ends as one that was not: same mesh, other mesh, damaged files."""
+
+import json
+import pathlib
+import shutil
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from asc_jax import run
+from asc_jax.config import load_config
+from asc_jax.errors import Diverged, Stopped
+from asc_jax.evaluate import evaluate
+from asc_jax.train import loop
+from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.loop import train
+from asc_jax.train.metrics_log import read_metrics
+from asc_jax.train.setup import restore, set_up
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
+STEPS_PER_EPOCH, EPOCHS = 5, 2
+SMALL = {
+    "data.clip_seconds": 1.0,
+    "data.n_frames": 24,
+    "frontend.n_mels": 16,
+    "model.stage_sizes": (1,),
+    "model.stage_strides": (2,),
+    "model.width": 4,
+    "folds.n_folds": 2,
+    "folds.test_fold": 0,
+    "optimizer.name": "sgd",  # Adam makes steps of the rounding errors of a gradient that is 0
+    "optimizer.lr": 0.01,
+    "train.batch_size": 8,
+    "train.epochs": EPOCHS,
+}
+
+
+def config_of(scenes, **changed):
+    fields = {"data.root": scenes, **SMALL, **changed}
+    return load_config(CONFIG, [f"--config.{name}={value}" for name, value in fields.items()])
+
+
+@pytest.fixture(scope="module")
+def config(scenes):
+    return config_of(scenes)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory) -> pathlib.Path:
+    """A run that nothing interrupted, on all eight devices."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train(config, workdir)
+    return workdir
+
+
+def end(workdir) -> tuple[dict, list[dict]]:
+    """Checksums of the last state, and the log without its times."""
+    about = workdir / "checkpoints" / str(EPOCHS * STEPS_PER_EPOCH) / "about" / "metadata"
+    timed = ("seconds", "clips_per_second")
+    lines = read_metrics(workdir / "metrics.jsonl")
+    lines = [{k: v for k, v in line.items() if k not in timed} for line in lines]
+    return json.loads(about.read_text()), lines
+
+
+def saved_steps(workdir) -> list[int]:
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+@pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 4])
+def test_a_signal_saves_the_step_and_the_run_goes_on_bit_for_bit(
+    config, whole, tmp_path, stop_at_step, step
+):
+    stop_at_step(step)
+    with pytest.raises(Stopped, match=f"step {step} is saved; run the same command to go on"):
+        train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run")[-1] == step
+    train(config, tmp_path / "run")
+    assert end(tmp_path / "run") == end(whole)
+
+
+def test_saves_within_an_epoch(scenes, whole, tmp_path, monkeypatch):
+    """What a kill leaves: the newest save, and nothing of the steps after it."""
+    config = config_of(scenes, **{"train.save_every": 2})
+    validate = loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [2, 4]
+    monkeypatch.setattr(loop, "validate", validate)
+    train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [9, 10]
+    assert end(tmp_path / "run") == end(whole)
+    earlier, later = (line["seconds"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl"))
+    assert earlier > 0 and later > 0
+
+
+def test_a_damaged_checkpoint_costs_its_steps_alone(config, whole, tmp_path, capsys):
+    workdir = shutil.copytree(whole, tmp_path / "run")
+    damaged = workdir / "checkpoints" / "10"
+    shutil.rmtree(damaged / "state")
+    report = evaluate(workdir)
+    assert (report["training"]["epochs"], report["training"]["steps"]) == (1, 5)
+    assert damaged.exists()
+    train(config, workdir)
+    assert f"{damaged}: damaged (" in capsys.readouterr().err
+    assert (workdir / "checkpoints_damaged" / "10").exists()
+    assert end(workdir) == end(whole)
+
+
+def test_a_run_within_an_epoch_is_scored_as_it_stands(config, tmp_path, stop_at_step):
+    stop_at_step(STEPS_PER_EPOCH + 2)
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run")
+    training = evaluate(tmp_path / "run")["training"]
+    assert (training["epochs"], training["steps"]) == (1, 7)
+    assert training["note"].startswith("Scores come from step 7, within epoch 2;")
+
+
+def final_state(config, workdir):
+    dataset, splits, test = run.read_data(config)
+    setup = set_up(config, dataset, splits, test)
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, _, progress = restore(setup, checkpoints, choosing=False)
+    assert progress.epochs == EPOCHS
+    return setup.mesh.devices.size, jax.device_get(state)
+
+
+def test_another_number_of_devices_ends_within_rounding(
+    config, whole, tmp_path, stop_at_step, monkeypatch
+):
+    n_devices, expected = final_state(config, whole)
+    assert n_devices == 8
+    stop_at_step(STEPS_PER_EPOCH - 1)
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run")
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: one)
+    train(config, tmp_path / "run")
+    n_devices, state = final_state(config, tmp_path / "run")
+    assert n_devices == 1
+    difference = lambda a, b: np.linalg.norm(np.float64(a - b)) / max(np.linalg.norm(b), 1e-3)
+    worst = jax.tree.map(difference, state.params, expected.params)
+    assert max(jax.tree.leaves(worst)) < 1e-4
+
+
+def test_a_loss_that_is_not_finite_is_named_by_its_step_and_fold():
+    splits = [types.SimpleNamespace(fold=3), types.SimpleNamespace(fold=4)]
+    setup = types.SimpleNamespace(splits=splits, steps_per_epoch=5)
+    losses = np.zeros((2, 4), np.float32)
+    loop.refuse_divergence(losses, setup, 9)
+    losses[1, 2] = np.nan
+    with pytest.raises(Diverged, match=r"fold 4: .* step 8 \(epoch 2\); epoch 1 is saved"):
+        loop.refuse_divergence(losses, setup, 9)
+    with pytest.raises(Diverged, match=r"fold 4: .* step 10 \(epoch 2\)"):  # of a validation
+        loop.refuse_divergence(losses[:, 2:3], setup, 10)
