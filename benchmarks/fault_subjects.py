@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import os
 import pathlib
 import shutil
 import time
@@ -77,6 +76,11 @@ class Subject:
     size: int = 0
     seconds: float = 0.0
 
+    @property
+    def counter(self) -> pathlib.Path:
+        """A file with a byte for each step of the newest process."""
+        return self.home / "counter"
+
     def run_whole(self, run: Callable) -> "Subject":
         """Runs the command undisturbed: what every other run is compared with."""
         self.home.mkdir()
@@ -105,14 +109,13 @@ class Subject:
         return int(newest(place).name) if self.save_every and newest(place) else 0
 
 
-def environment(home: pathlib.Path) -> dict[str, str]:
+def environment(folder: pathlib.Path) -> dict[str, str]:
     """One CPU device as users have it; decoded data and compiled programs are shared."""
-    shared = home.parent / "shared"
-    return os.environ | {
+    return {
         "XLA_FLAGS": "",
         "JAX_PLATFORMS": "cpu",
-        "XDG_CACHE_HOME": str(shared),
-        "JAX_COMPILATION_CACHE_DIR": str(shared / "programs"),
+        "XDG_CACHE_HOME": str(folder / "shared"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "shared" / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }

@@ -1,12 +1,13 @@
 """What is left of the work, and of its results, when processes are killed and disks fail.
 
-Every command is a process of its own, as users have it. A fault strikes it, the same command
+Every command is a process of its own. A fault strikes it, the same command
 is given again, and in the end its result must be that of a run that nothing struck, bit for
 bit. Full disks are small file systems, which it takes root to mount.
 """
 
 import dataclasses
 import functools
+import multiprocessing
 import os
 import pathlib
 import random
@@ -25,6 +26,10 @@ KILLS = {"training": 12, "saving": 10, "cache": 6, "evaluation": 8, "GAN trainin
 FULL = {"training": 6, "cache": 2, "synthesis": 2}
 DAMAGED = {"training": 12, "cache": 4, "GAN training": 4}
 QUICK = ({"training": 1, "saving": 1}, {}, {"training": 2})
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_IMPORTED = ("asc_jax.evaluate", "asc_jax.synthesize", "asc_jax.report.page",
+             "asc_jax.report.gan_page", "sklearn.model_selection", "soundfile")  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -58,6 +63,8 @@ def run(args) -> dict:
     kills, full, damaged = QUICK if args.quick else (KILLS, FULL, DAMAGED)
     started, rows = time.perf_counter(), []
     with tempfile.TemporaryDirectory(prefix="asc_jax_faults_") as folder:
+        os.environ.update(environment(pathlib.Path(folder)))
+        _PROCESSES.set_forkserver_preload([__name__, *_IMPORTED])
         subjects = prepare(pathlib.Path(folder), small=args.quick, run=finish)
         for counts, strike in ((kills, kill_often), (full, fill_disks), (damaged, damage_files)):
             for name, n in counts.items():
@@ -74,36 +81,34 @@ def run(args) -> dict:
     }
 
 
-def start(words: Sequence, counter: pathlib.Path) -> subprocess.Popen:
-    """A command in a new process that counts its steps; what it says goes to a file."""
+def start(subject: Subject, place: pathlib.Path) -> multiprocessing.Process:
+    """The subject's command in a new process that counts its steps; its words go to files."""
+    counter = subject.counter
     counter.write_bytes(b"")
-    command = [sys.executable, "-m", "benchmarks.faults", counter, *words]
-    with counter.with_suffix(".err").open("w") as said:
-        return subprocess.Popen(
-            list(map(str, command)),
-            env=environment(counter.parent),
-            cwd=pathlib.Path(__file__).parents[1],
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-        )
+    process = _PROCESSES.Process(target=counted, args=(counter, subject.words(place)))
+    process.start()
+    return process
 
 
-def counted(counter: str, words: list[str]) -> int:
+def counted(counter: pathlib.Path, words: Sequence) -> None:
     """Runs a command of asc-jax in this process; a byte is added to a file at each step."""
     import tqdm
 
     from asc_jax import cli
 
+    for stream, name in ((sys.stdout, ".out"), (sys.stderr, ".err")):
+        with counter.with_suffix(name).open("w") as file:
+            os.dup2(file.fileno(), stream.fileno())
     update = tqdm.tqdm.update
 
     def count(bar, n=1):
         if bar.unit == "step":
-            with open(counter, "ab") as file:
+            with counter.open("ab") as file:
                 file.write(b"." * n)
         return update(bar, n)
 
     tqdm.tqdm.update = count
-    return cli.main(words)
+    sys.exit(cli.main(list(map(str, words))))
 
 
 def finish(subject: Subject, place: pathlib.Path, *, expected: int = 0) -> int:
@@ -115,13 +120,14 @@ def finish(subject: Subject, place: pathlib.Path, *, expected: int = 0) -> int:
     Raises:
       RuntimeError: it ended with another status than the expected one.
     """
-    counter = subject.home / "counter"
-    process = start(subject.words(place), counter)
-    status = process.wait(timeout=600)
-    if status != expected:
-        said = counter.with_suffix(".err").read_text()
-        raise RuntimeError(f"{subject.name}: status {status} instead of {expected}: {said}")
-    return counter.stat().st_size
+    process = start(subject, place)
+    process.join()
+    if process.exitcode != expected:
+        said = subject.counter.with_suffix(".err").read_text()
+        raise RuntimeError(
+            f"{subject.name}: status {process.exitcode} instead of {expected}: {said}"
+        )
+    return subject.counter.stat().st_size
 
 
 def judged(row: Row, subject: Subject, place: pathlib.Path, n: int, action: Callable) -> None:
@@ -159,17 +165,17 @@ def _kill_once(
     subject: Subject, place: pathlib.Path, share: float, rng: random.Random, row: Row
 ) -> bool:
     """Kills a command a random moment after it has come so far; False if it was quicker."""
-    counter = subject.home / "counter"
+    counter = subject.counter
     base, began = subject.saved_step(place), time.perf_counter()
-    process = start(subject.words(place), counter)
-    while process.poll() is None and not subject.reached(
+    process = start(subject, place)
+    while process.is_alive() and not subject.reached(
         place, share, base + counter.stat().st_size, time.perf_counter() - began
     ):
         time.sleep(0.0005)
     time.sleep(rng.uniform(0, subject.delay))
-    if process.poll() is None:
-        process.send_signal(signal.SIGKILL)
-    if process.wait() != -signal.SIGKILL:
+    process.kill()
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
         return False
     if subject.save_every:
         row.lost.append(base + counter.stat().st_size - subject.saved_step(place))
@@ -217,7 +223,8 @@ def damage_files(subject: Subject, n: int, rng: random.Random) -> Row:
     for _ in range(n):
         place = subject.copied()
         files = [path for path in subject.precious(place).rglob("*") if path.is_file()]
-        _damage(rng.choice(sorted(path for path in files if path.stat().st_size)), rng)
+        sizes = [path.stat().st_size for path in files]  # each byte is as likely as any other
+        _damage(rng.choices(files, sizes)[0], rng)
 
         def again(place=place):
             steps = finish(subject, place)
@@ -236,7 +243,3 @@ def _damage(path: pathlib.Path, rng: random.Random) -> None:
         del content[rng.randrange(len(content)) :]
     path.write_bytes(content)
     os.utime(path, ns=(modified.st_atime_ns, modified.st_mtime_ns))  # a disk leaves no trace
-
-
-if __name__ == "__main__":
-    sys.exit(counted(sys.argv[1], sys.argv[2:]))
