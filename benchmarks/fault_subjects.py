@@ -134,7 +134,7 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
     data = write_synthetic_dataset(
         folder / "data", locations_per_scene=4, clips_per_location=2, clip_seconds=1.0
     )
-    epochs = 3 if small else 8
+    epochs = 3 if small else 6
     fields = {"data.root": data, **CLASSIFIER}
     train = lambda place, **more: words("train", "demo", place, fields | more)
     training = Subject(

@@ -147,23 +147,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(environment, trained, scenes, tmp_pat
     assert final_leaves(workdir) == final_leaves(trained)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(environment, trained, scenes, tmp_path):
-    workdir = tmp_path / "killed"
-    process = start(environment, *train_words(scenes, workdir))
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        if (workdir / "metrics.jsonl").is_file() and len(metrics(workdir)) >= 2:
-            process.kill()
-            break
-        time.sleep(0.01)
-    process.communicate(timeout=100)
-    assert process.returncode == -signal.SIGKILL
-    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
-    assert status == 0, err
-    assert untimed(metrics(workdir)) == untimed(metrics(trained))
-    assert final_leaves(workdir) == final_leaves(trained)
-
-
 def test_a_finished_run_is_left_alone(environment, trained, scenes):
     before = (trained / "metrics.jsonl").read_bytes()
     status, _, err = asc_jax(environment, *train_words(scenes, trained))

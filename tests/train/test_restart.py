@@ -11,7 +11,7 @@ import pytest
 
 from asc_jax import run
 from asc_jax.config import load_config
-from asc_jax.errors import Diverged, Stopped
+from asc_jax.errors import Diverged, InputError, Stopped
 from asc_jax.evaluate import evaluate
 from asc_jax.train import loop
 from asc_jax.train.checkpoint import Checkpoints
@@ -55,9 +55,9 @@ def whole(config, tmp_path_factory) -> pathlib.Path:
     return workdir
 
 
-def end(workdir) -> tuple[dict, list[dict]]:
+def end(workdir, step: int = EPOCHS * STEPS_PER_EPOCH) -> tuple[dict, list[dict]]:
     """Checksums of the last state, and the log without its times."""
-    about = workdir / "checkpoints" / str(EPOCHS * STEPS_PER_EPOCH) / "about" / "metadata"
+    about = workdir / "checkpoints" / str(step) / "about" / "metadata"
     timed = ("seconds", "clips_per_second")
     lines = read_metrics(workdir / "metrics.jsonl")
     lines = [{k: v for k, v in line.items() if k not in timed} for line in lines]
@@ -69,14 +69,33 @@ def saved_steps(workdir) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-@pytest.mark.parametrize("step", [2, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 4])
 def test_a_signal_saves_the_step_and_the_run_goes_on_bit_for_bit(
-    config, whole, tmp_path, stop_at_step, step
+    config, whole, tmp_path, stop_at_step
 ):
-    stop_at_step(step)
-    with pytest.raises(Stopped, match=f"step {step} is saved; run the same command to go on"):
+    workdir = tmp_path / "run"
+    stop_at_step(2)
+    with pytest.raises(Stopped, match="step 2 is saved; run the same command to go on"):
+        train(config, workdir)
+    assert saved_steps(workdir) == [2]
+    with pytest.raises(InputError, match="no epoch is finished"):
+        evaluate(workdir)
+    stop_at_step(5)
+    with pytest.raises(Stopped, match="step 7 is saved"):
+        train(config, workdir)
+    training = evaluate(workdir)["training"]
+    assert (training["epochs"], training["steps"]) == (1, 7)
+    assert training["note"].startswith("Scores come from step 7, within epoch 2;")
+    train(config, workdir)
+    assert end(workdir) == end(whole)
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_ends_the_epoch(
+    config, whole, tmp_path, stop_at_step
+):
+    stop_at_step(STEPS_PER_EPOCH)
+    with pytest.raises(Stopped, match=f"step {STEPS_PER_EPOCH} is saved"):
         train(config, tmp_path / "run")
-    assert saved_steps(tmp_path / "run")[-1] == step
+    assert end(tmp_path / "run", STEPS_PER_EPOCH)[1] == end(whole)[1][:1]
     train(config, tmp_path / "run")
     assert end(tmp_path / "run") == end(whole)
 
@@ -108,15 +127,6 @@ def test_a_damaged_checkpoint_costs_its_steps_alone(config, whole, tmp_path, cap
     assert f"{damaged}: damaged (" in capsys.readouterr().err
     assert (workdir / "checkpoints_damaged" / "10").exists()
     assert end(workdir) == end(whole)
-
-
-def test_a_run_within_an_epoch_is_scored_as_it_stands(config, tmp_path, stop_at_step):
-    stop_at_step(STEPS_PER_EPOCH + 2)
-    with pytest.raises(Stopped):
-        train(config, tmp_path / "run")
-    training = evaluate(tmp_path / "run")["training"]
-    assert (training["epochs"], training["steps"]) == (1, 7)
-    assert training["note"].startswith("Scores come from step 7, within epoch 2;")
 
 
 def final_state(config, workdir):
