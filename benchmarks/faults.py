@@ -121,6 +121,8 @@ def finish(subject: Subject, place: pathlib.Path, *, expected: int = 0) -> int:
       RuntimeError: it ended with another status than the expected one.
     """
     process = start(subject, place)
+    process.join(timeout=1800)  # s; else it hangs
+    process.kill()
     process.join()
     if process.exitcode != expected:
         said = subject.counter.with_suffix(".err").read_text()

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import signal
 import types
 
 import jax
@@ -18,6 +19,7 @@ from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.loop import train
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import restore, set_up
+from asc_jax.train.stop import StopSignal
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
 STEPS_PER_EPOCH, EPOCHS = 5, 2
@@ -166,3 +168,13 @@ def test_a_loss_that_is_not_finite_is_named_by_its_step_and_fold():
         loop.refuse_divergence(losses, setup, 9)
     with pytest.raises(Diverged, match=r"fold 4: .* step 10 \(epoch 2\)"):  # of a validation
         loop.refuse_divergence(losses[:, 2:3], setup, 10)
+
+
+def test_a_second_signal_is_not_caught():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with StopSignal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert signal.getsignal(number) == signal.SIG_DFL
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
