@@ -22,6 +22,7 @@ from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
 from asc_jax.train import parallel
+from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
@@ -49,7 +50,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
-    state, done, epochs = restore_chosen(workdir, config, setup)
+    state, progress, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state)]
     if len(setup.test):
@@ -68,7 +69,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
-        **_describe_run(workdir, config, setup, state, done, epochs),
+        **_describe_run(workdir, config, setup, state, progress, epochs),
         "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
         "unlabelled": unlabelled,
     }
@@ -155,7 +156,7 @@ def _describe_run(
     config,
     setup: Setup,
     state: ClassifierState,
-    done: int,
+    progress: Progress,
     epochs: list[int],
 ) -> dict:
     """Everything in `report.json` but the scores."""
@@ -175,18 +176,21 @@ def _describe_run(
             "receptive_field": summary.receptive_field,
             "input": list(summary.input),
         },
-        "training": _describe_training(workdir, config, state, done, epochs),
+        "training": _describe_training(workdir, config, state, progress, epochs),
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, state: ClassifierState, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, state: ClassifierState, progress: Progress, epochs: list[int]
 ) -> dict:
+    done = progress.epochs
     metrics = read_metrics(workdir / "metrics.jsonl")
     if config.train.selection == "inner":
         note = "Each fold's epoch was chosen on inner clips, by location, of its training part"
+    elif progress.metrics:
+        note = f"Scores come from step {progress.step}, within epoch {done + 1}"
     else:
         note = f"Scores come from the last epoch, {done}"
     note += "; no clip that is scored chose a checkpoint."

@@ -6,7 +6,7 @@ A run folder belongs to one config. It holds
     splits.json      which clip is on which side of each fold
     synthetic.json   which synthetic clips it trains with, if any
     metrics.jsonl    a line per epoch
-    checkpoints/     the folds' state
+    checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
 
 or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
@@ -44,6 +44,7 @@ FREE_FIELDS = {
     "data.cache_dir",
     "data.workers",
     "synthetic.root",
+    "train.save_every",
     "train.keep_checkpoints",
     "ensemble.rule",
     "ensemble.decision",

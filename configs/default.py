@@ -72,7 +72,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
     train.steps_per_call = 1  # steps per dispatch (lax.scan above 1); no effect on results
-    train.keep_checkpoints = 2  # newest epochs kept on disk
+    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
+    train.keep_checkpoints = 2  # newest kept on disk
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)

@@ -41,7 +41,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.batch_size = 64  # windows per update and GAN; WaveGAN's
     train.precision = "float32"  # or "bfloat16"; not the default before it has been compared
     train.watch_clips = 64  # generated per GAN at each look
-    train.keep_checkpoints = 2  # newest epochs kept on disk
+    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
+    train.keep_checkpoints = 2  # newest kept on disk
 
     config.synthesis = synthesis = ml_collections.ConfigDict()
     synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds

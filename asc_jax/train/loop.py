@@ -14,7 +14,7 @@ from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.setup import Setup, predict, restore, set_up
@@ -47,6 +47,7 @@ def train(config, workdir: pathlib.Path) -> None:
             workdir,
             n_epochs=config.train.epochs,
             per_call=config.train.steps_per_call,
+            save_every=config.train.save_every,
             keep=config.train.keep_checkpoints,
             choosing=config.train.selection == "inner",
             choose_after=config.train.select_after,
@@ -59,6 +60,7 @@ def _run_epochs(
     *,
     n_epochs: int,
     per_call: int,
+    save_every: int,
     keep: int,
     choosing: bool,
     choose_after: int,
@@ -68,116 +70,149 @@ def _run_epochs(
         Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
         StopSignal() as stop,
     ):
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
-        if done >= n_epochs:
+        state, best, progress = restore(setup, checkpoints, choosing=choosing)
+        if progress.epochs >= n_epochs:
             print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done)
+        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with tqdm.tqdm(
             total=n_epochs * setup.steps_per_epoch,
-            initial=done * setup.steps_per_epoch,
+            initial=progress.step,
             unit="step",
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
-            for epoch in range(done + 1, n_epochs + 1):
-                bar.set_description(f"epoch {epoch}/{n_epochs}")
-                started = time.perf_counter()
-                state, metrics = run_epoch(setup, state, epoch, per_call, bar, stop)
-                seconds = time.perf_counter() - started
-                refuse_divergence(metrics["loss"], setup, epoch)
-                validation = validate(setup, state)
-                refuse_divergence(np.array(validation["validation_loss"])[:, None], setup, epoch)
-                scores = np.array(validation["validation_accuracy"], np.float32)
-                if best is not None and epoch > choose_after:
-                    epochs = np.full(scores.shape, epoch, np.int32)
-                    best = setup.steps.keep_best(best, state, scores, epochs)
-                # In this order: a line without its checkpoint is dropped on restart, but a
-                # checkpoint without its line would leave a gap in the log.
-                log.write(log_line(setup, epoch, seconds, metrics) | validation)
-                checkpoints.save(epoch, {"state": state, "best": best})
-                bar.set_postfix_str(
-                    f"loss {metrics['loss'].mean():.3f}, {validation['validation_list']} "
-                    f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
-                )
+            while progress.epochs < n_epochs:
+                bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
+                state, progress = run_steps(
+                    setup, state, progress, per_call=per_call, save_every=save_every,
+                    bar=bar, stop=stop,
+                )  # fmt: skip
+                refuse_divergence(progress.metrics["loss"], setup, progress.step)
+                if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
+                    line = log_line(setup, progress) | validate(setup, state, progress.step)
+                    scores = np.array(line["validation_accuracy"], np.float32)
+                    if best is not None and line["epoch"] > choose_after:
+                        epochs = np.full(scores.shape, line["epoch"], np.int32)
+                        best = setup.steps.keep_best(best, state, scores, epochs)
+                    # In this order: a line without its checkpoint is dropped on restart, but a
+                    # checkpoint without its line would leave a gap in the log.
+                    log.write(line)
+                    bar.set_postfix_str(
+                        f"loss {np.mean(line['loss']):.3f}, {line['validation_list']} "
+                        f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
+                    )
+                    progress = Progress(progress.step, line["epoch"])
+                checkpoints.save(progress, {"state": state, "best": best})
+                if progress.epochs < n_epochs:
+                    stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
 
 
-def log_line(setup: Setup, epoch: int, seconds: float, metrics: dict) -> dict:
-    """What `metrics.jsonl` says of an epoch's training; metrics are (F, steps) each."""
+def log_line(setup: Setup, progress: Progress) -> dict:
+    """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
+    metrics = progress.metrics
     n_clips = metrics["loss"].size * setup.batch_size
     return {
-        "epoch": epoch,
-        "step": epoch * setup.steps_per_epoch,
-        "seconds": seconds,
-        "clips_per_second": n_clips / seconds,
+        "epoch": progress.epochs + 1,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "clips_per_second": n_clips / progress.seconds,
         "loss": metrics["loss"].mean(axis=1).tolist(),
         "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
     }
 
 
-def run_epoch(
-    setup: Setup, state: ClassifierState, epoch: int, per_call: int, bar, stop: StopSignal
-) -> tuple[ClassifierState, dict[str, np.ndarray]]:
-    """All steps of an epoch, `per_call` steps in a dispatch.
+def run_steps(
+    setup: Setup,
+    state: ClassifierState,
+    progress: Progress,
+    *,
+    per_call: int,
+    save_every: int,
+    bar,
+    stop: StopSignal,
+) -> tuple[ClassifierState, Progress]:
+    """The steps up to the next save: of the epoch, `save_every` of them, or until a signal.
+
+    Args:
+      setup: of the run.
+      state: at `progress`.
+      progress: where the run stands.
+      per_call: steps in a dispatch.
+      save_every: steps between two saves, to the next whole dispatch; 0 for all of the epoch.
+      bar: of the run.
+      stop: a signal ends this after the dispatch under way.
 
     Returns:
-      The state, and host metrics, (F, steps) each.
-
-    Raises:
-      Stopped: a signal asked for it; the epoch's work is dropped.
+      The state, and the progress with host metrics, (F, steps of the epoch) each.
     """
+    started = time.perf_counter()
+    n_steps, first_of_epoch = setup.steps_per_epoch, progress.epochs * setup.steps_per_epoch
     indices = batches.epoch_indices(
         setup.splits,
         seed=setup.seed,
-        epoch=epoch - 1,
-        n_steps=setup.steps_per_epoch,
+        epoch=progress.epochs,
+        n_steps=n_steps,
         batch_size=setup.batch_size,
         share=setup.share,
     )
-    collected = []
-    for first in range(0, setup.steps_per_epoch, per_call):
+    begin = progress.step - first_of_epoch
+    end = min(n_steps, begin + save_every) if save_every else n_steps
+    collected = [progress.metrics] if progress.metrics else []
+    for first in range(begin, end, per_call):
         clips = indices[:, first : first + per_call]
         state, metrics = setup.steps.train(state, setup.pool, clips)
         if collected:  # one call ahead of the device is enough, and keeps the bar honest
             jax.block_until_ready(collected[-1])
         collected.append(metrics)
         bar.update(clips.shape[1])
-        stop.leave_if_requested(epoch)
+        if stop.requested:
+            break
     host = jax.device_get(collected)
-    return state, {name: np.concatenate([m[name] for m in host], axis=1) for name in host[0]}
+    metrics = {name: np.concatenate([m[name] for m in host], axis=1) for name in host[-1]}
+    seconds = progress.seconds + time.perf_counter() - started
+    done = first_of_epoch + metrics["loss"].shape[1]
+    return state, Progress(done, progress.epochs, seconds, metrics)
 
 
-def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
+def refuse_divergence(losses: np.ndarray, setup: Setup, step: int) -> None:
     """Stops a run before a state that is no longer finite is saved.
 
     Args:
-      losses: (F, steps) of the epoch's steps, or (F, 1) of its validation: the last step's
-        update shows only there.
+      losses: (F, n) of an epoch's steps up to this one, or (F, 1) of its validation: the last
+        step's update shows only there.
       setup: of the run.
-      epoch: from 1.
+      step: the last of them, counted from the run's beginning, from 1.
 
     Raises:
       Diverged: naming the first step and its fold.
     """
     bad = np.argwhere(~np.isfinite(losses.T))
     if len(bad):
-        step, fold = bad[0]
-        if losses.shape[1] == 1:
-            step = setup.steps_per_epoch - 1
+        place, fold = bad[0]
+        step += int(place) + 1 - losses.shape[1]
+        epoch = -(-step // setup.steps_per_epoch)
         kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
         raise Diverged(
-            f"fold {setup.splits[fold].fold}: the loss is not finite at step "
-            f"{(epoch - 1) * setup.steps_per_epoch + step + 1} (epoch {epoch}); {kept}; lower "
-            "optimizer.lr or set optimizer.clip_norm"
+            f"fold {setup.splits[fold].fold}: the loss is not finite at step {step} (epoch "
+            f"{epoch}); {kept}; lower optimizer.lr or set optimizer.clip_norm"
         )
 
 
-def validate(setup: Setup, state: ClassifierState) -> dict:
+def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
     """Scores every fold on its inner clips, or on its held-out clips where it has none.
+
+    Args:
+      setup: of the run.
+      state: to score.
+      step: of the state.
 
     Returns:
       The part of a log line that speaks of validation.
+
+    Raises:
+      Diverged: a loss is not finite.
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
@@ -190,6 +225,7 @@ def validate(setup: Setup, state: ClassifierState) -> dict:
         losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
         confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
         scores.append(float(class_wise_accuracy(confusion)))
+    refuse_divergence(np.array(losses)[:, None], setup, step)
     return {
         "validation_list": "inner" if inner else "held_out",
         "validation_loss": losses,

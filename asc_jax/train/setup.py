@@ -17,7 +17,7 @@ from asc_jax.data.pool import Pool, join, log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.optimizer import make_optimizer
 
@@ -119,8 +119,8 @@ def set_up(
 
 def restore(
     setup: Setup, checkpoints: Checkpoints, *, choosing: bool
-) -> tuple[ClassifierState, BestEpoch | None, int]:
-    """The newest checkpoint, or the beginning.
+) -> tuple[ClassifierState, BestEpoch | None, Progress]:
+    """The newest whole checkpoint, or the beginning.
 
     Args:
       setup: of the run.
@@ -128,7 +128,7 @@ def restore(
       choosing: whether each fold's best epoch is kept as well.
 
     Returns:
-      The state, each fold's best epoch (None unless `choosing`), and the epochs done.
+      The state, each fold's best epoch (None unless `choosing`), and the progress.
     """
     n_folds = len(setup.splits)
     best = None
@@ -141,11 +141,11 @@ def restore(
             np.zeros(n_folds, np.int32),
         )
         best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    done = checkpoints.latest()
-    if done is None:
-        return setup.state, best, 0
-    tree = checkpoints.restore(done, {"state": setup.state, "best": best})
-    return tree["state"], tree["best"], done
+    found = checkpoints.restore({"state": setup.state, "best": best})
+    if found is None:
+        return setup.state, best, Progress()
+    tree, progress = found
+    return tree["state"], tree["best"], progress
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
@@ -167,8 +167,10 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
 
 def restore_chosen(
     workdir: pathlib.Path, config, setup: Setup
-) -> tuple[ClassifierState, int, list[int]]:
-    """The state to score.
+) -> tuple[ClassifierState, Progress, list[int]]:
+    """The state to score: the newest that is saved, also within an epoch.
+
+    A fold's chosen epoch, where the config chooses one, is a whole one all the same.
 
     Args:
       workdir: the run folder.
@@ -176,26 +178,27 @@ def restore_chosen(
       setup: of the run.
 
     Returns:
-      The state with the variables of each fold's chosen epoch, the epochs done, and the
-      chosen epoch of each fold.
+      The state with the variables of each fold's chosen epoch, where training
+      stands, and the chosen epoch of each fold.
 
     Raises:
       InputError: no epoch that could be scored is finished.
     """
     choosing = config.train.selection == "inner"
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
+        state, best, progress = restore(setup, checkpoints, choosing=choosing)
+    done = progress.epochs
     if not done:
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     if not choosing:
-        return state, done, [done] * len(setup.splits)
+        return state, progress, [done] * len(setup.splits)
     epochs = np.asarray(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
             f"{workdir}: epoch {done} is not beyond train.select_after="
             f"{config.train.select_after}; train on before evaluating"
         )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
+    return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
 
 
 def predict(
