@@ -155,8 +155,8 @@ def verdict(processes: list[subprocess.Popen]) -> str:
         if process.poll() is not None and process.returncode < 0:
             name = signal.Signals(-process.returncode).name
             return (
-                f"launch/local.py: process {number} of {len(processes)} is lost ({name}); the others "
-                "are ended; run the same command to go on"
+                f"launch/local.py: process {number} of {len(processes)} is lost ({name}); the "
+                "others are ended; run the same command to go on"
             )
     return ""
 

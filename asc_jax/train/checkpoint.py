@@ -73,6 +73,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=None if read_only else keep,
                 read_only=read_only,
+                create=False,
                 cleanup_tmp_directories=not read_only,  # what a kill has left half written
                 lightweight_initialize=True,  # a damaged one is met where it can be set aside
                 multiprocessing_options=_this_process_alone(),

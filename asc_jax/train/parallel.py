@@ -119,8 +119,7 @@ def share(array: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return array
     # As bytes: it travels as a sum with zeros, which would make 0 of -0.
-    array = np.ascontiguousarray(array)
-    octets = array.reshape(-1).view(np.uint8)
+    octets = np.frombuffer(array.tobytes(), np.uint8)
     shared = multihost_utils.broadcast_one_to_all(octets)
     return np.asarray(shared).view(array.dtype).reshape(array.shape)
 
@@ -128,7 +127,7 @@ def share(array: np.ndarray) -> np.ndarray:
 def share_text(text: str) -> str:
     """The first process's text on every process."""
     octets = np.frombuffer(text.encode(), np.uint8)
-    size = int(share(np.array(octets.size, np.int64)))
+    size = int(share(np.array(octets.size)))
     if not size:
         return ""
     return share(octets if octets.size == size else np.zeros(size, np.uint8)).tobytes().decode()
