@@ -151,14 +151,16 @@ def watch(processes: list[subprocess.Popen], signals: list, timeout: float) -> i
 
 def verdict(processes: list[subprocess.Popen]) -> str:
     """A line about the process that was lost; "" where the command has said what is wrong."""
-    for number, process in enumerate(processes):
-        if process.poll() is not None and process.returncode < 0:
-            name = signal.Signals(-process.returncode).name
-            return (
-                f"launch/local.py: process {number} of {len(processes)} is lost ({name}); the "
-                "others are ended; run the same command to go on"
-            )
-    return ""
+    ended = {number: process.poll() or 0 for number, process in enumerate(processes)}
+    if any(status > 0 and status != STOPPED for status in ended.values()):
+        return ""
+    lost = {number: signal.Signals(-status) for number, status in ended.items() if status < 0}
+    # JAX aborts a process that has lost another: that one is the one to name.
+    number = min(lost, key=lambda number: (lost[number] == signal.SIGABRT, number))
+    return (
+        f"launch/local.py: process {number} of {len(processes)} is lost ({lost[number].name}); the "
+        "others are ended; run the same command to go on"
+    )
 
 
 def status_of(processes: list[subprocess.Popen]) -> int:
