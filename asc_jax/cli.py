@@ -147,12 +147,8 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _start_jax(place: hosts.Place | None = None) -> None:
-    """Keeps compiled programs between runs, unless JAX is told otherwise, and orbax quiet.
-
-    Args:
-      place: of this process among several.
-    """
+def _start_jax() -> None:
+    """Keeps compiled programs between runs, unless JAX is told otherwise, and orbax quiet."""
     import logging
 
     import jax
@@ -166,8 +162,6 @@ def _start_jax(place: hosts.Place | None = None) -> None:
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = _ignore_closed_loops
-    if place:
-        hosts.join(place)
 
 
 def _ignore_closed_loops(unraisable) -> None:
@@ -198,7 +192,8 @@ def train_command(args) -> None:
     from asc_jax.config import load_config
 
     config = load_config(args.config, args.overrides)
-    _start_jax(args.place)
+    _start_jax()
+    hosts.join(args.place)
     from asc_jax.train.loop import train
 
     train(config, args.workdir)
@@ -208,7 +203,8 @@ def gan_command(args) -> None:
     from asc_jax.config import check_gan_config, load_config
 
     config = load_config(args.config, args.overrides, check=check_gan_config)
-    _start_jax(args.place)
+    _start_jax()
+    hosts.join(args.place)
     from asc_jax.report.gan_page import write_gan_page
     from asc_jax.train.gan_loop import train
 

@@ -79,12 +79,17 @@ def _whole(environ: Mapping[str, str], name: str, least: int) -> int:
     return int(text)
 
 
-def join(place: Place) -> None:
+def join(place: Place | None) -> None:
     """Makes this process one of several. Nothing may have asked JAX for its devices yet.
+
+    Args:
+      place: of this process; None where it is alone.
 
     Raises:
       InputError: the others are not to be found.
     """
+    if place is None:
+        return
     import jax
 
     # Signals are ours: see `asc_jax.train.stop`.
@@ -134,7 +139,7 @@ def is_first() -> bool:
 
 def lost_peer(error: BaseException) -> str:
     """A line for the user if an error says that another process is lost, else ""."""
-    if not joined() or type(error).__name__ != "JaxRuntimeError" or not _LOST.search(str(error)):
+    if not joined() or not _LOST.search(str(error)):
         return ""
     reason = str(error).strip().splitlines()[0]
     return (

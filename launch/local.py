@@ -125,38 +125,39 @@ def watch(processes: list[subprocess.Popen], signals: list, timeout: float) -> i
       signals: grows by one with each signal that is to go to all of them.
       timeout: seconds after which they are told to stop; 0 for never.
     """
-    sent, stop_at, end_at = 0, time.monotonic() + timeout, None
-    told = False
-    while any(process.poll() is None for process in processes):
-        if timeout and not told and time.monotonic() > stop_at:
-            told = True
+    sent, stop_at, end_at, lost = 0, time.monotonic() + timeout, None, ""
+    alive = True
+    while alive:
+        alive = any([process.poll() is None for process in processes])
+        if timeout and time.monotonic() > stop_at:
+            timeout = 0
             signals.append(True)
         while sent < len(signals):
             sent += 1
             for process in processes:
                 process.terminate()
         # One that has saved and stopped (75) need not wait for the others: they save as well.
-        bad = [p for p in processes if p.poll() not in (None, 0, STOPPED)]
-        if bad and end_at is None:
+        if end_at is None and any(p.returncode not in (None, 0, STOPPED) for p in processes):
             end_at = time.monotonic() + GRACE
-            line = verdict(processes)
-            if line:
-                print(line, file=sys.stderr, flush=True)
+            lost = verdict(processes) if sent < 2 else ""  # a second signal ends them at once
+            if lost:
+                print(lost, file=sys.stderr, flush=True)
         if end_at and time.monotonic() > end_at:
             for process in processes:
                 process.kill()
         time.sleep(0.05)
-    return status_of(processes)
+    return STOPPED if lost else status_of(processes)
 
 
 def verdict(processes: list[subprocess.Popen]) -> str:
     """A line about the process that was lost; "" where the command has said what is wrong."""
     ended = {number: process.poll() or 0 for number, process in enumerate(processes)}
-    if any(status > 0 and status != STOPPED for status in ended.values()):
-        return ""
     lost = {number: signal.Signals(-status) for number, status in ended.items() if status < 0}
-    # JAX aborts a process that has lost another: that one is the one to name.
-    number = min(lost, key=lambda number: (lost[number] == signal.SIGABRT, number))
+    # JAX aborts a process that has lost another: that one is the one to name, or what it says.
+    number = min(lost, key=lambda number: (lost[number] == signal.SIGABRT, number), default=None)
+    spoke = any(status > 0 and status != STOPPED for status in ended.values())
+    if number is None or (spoke and lost[number] == signal.SIGABRT):
+        return ""
     return (
         f"launch/local.py: process {number} of {len(processes)} is lost ({lost[number].name}); the "
         "others are ended; run the same command to go on"

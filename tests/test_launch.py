@@ -15,6 +15,7 @@ import pytest
 from asc_jax import cli, hosts
 from asc_jax.errors import InputError
 from asc_jax.train import parallel
+from asc_jax.train.stop import StopSignal
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "demo.py"
@@ -84,70 +85,43 @@ def after_epochs(n_epochs: int, process: subprocess.Popen, workdir) -> int:
     return int(children.split()[1])
 
 
-def saved(workdir) -> dict:
-    """What the last checkpoint says of its leaves: equal means bit for bit equal."""
-    folder = workdir / "checkpoints"
-    step = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
-    about = json.loads((folder / str(step) / "about" / "metadata").read_text())
-    return about["leaves"]
-
-
 @pytest.fixture(scope="module")
-def interrupted(environment, scenes, tmp_path_factory):
-    """A run on two processes: one is killed, later one is told to stop, then it goes to its end."""
+def killed(environment, scenes, tmp_path_factory):
+    """A run on two processes, one of which is killed, and its restart to the end."""
     workdir = tmp_path_factory.mktemp("two") / "run"
     first = launch(environment, scenes, workdir)
     os.kill(after_epochs(2, first, workdir), signal.SIGKILL)
-    killed = time.monotonic()
+    began = time.monotonic()
     _, err = first.communicate(timeout=100)
-    lost = (first.returncode, time.monotonic() - killed, err)
-    second = launch(environment, scenes, workdir)
-    os.kill(after_epochs(len(metrics(workdir)) + 1, second, workdir), signal.SIGTERM)
-    _, err = second.communicate(timeout=100)
-    stopped = (second.returncode, len(metrics(workdir)), err)
+    seconds, n_epochs = time.monotonic() - began, len(metrics(workdir))
     finish(launch(environment, scenes, workdir))
-    return workdir, lost, stopped
+    return workdir, first.returncode, seconds, n_epochs, err
 
 
-@pytest.fixture(scope="module")
-def whole(environment, scenes, tmp_path_factory):
-    """The same run on two processes that nothing interrupted."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    finish(launch(environment, scenes, workdir))
-    return workdir
-
-
-def test_a_lost_process_ends_the_others_soon_with_a_line(interrupted):
-    _, (status, seconds, err), _ = interrupted
-    assert status == 75
-    assert seconds < 30
+def test_a_lost_process_ends_the_others_soon_with_a_line(killed):
+    _, status, seconds, n_epochs, err = killed
+    assert status == 75, err
+    assert n_epochs < 8 and seconds < 30
     (line,) = [line for line in err.splitlines() if "process 1 of 2 is lost" in line]
     assert "SIGKILL" in line and "run the same command to go on" in line
 
 
-def test_a_signal_to_one_process_stops_all_at_the_same_step(interrupted):
-    _, _, (status, n_epochs, err) = interrupted
-    assert status == 75, err
-    assert n_epochs < 8
-    steps = {line.split("step ")[1] for line in err.splitlines() if "is saved" in line}
-    assert len(steps) == 1, err
-
-
-def test_an_interrupted_run_ends_as_the_whole_one_bit_for_bit(interrupted, whole):
-    workdir, *_ = interrupted
-    assert saved(workdir) == saved(whole)
-    for ours, theirs in zip(metrics(workdir), metrics(whole), strict=True):
-        assert ours["loss"] == theirs["loss"]
-        assert ours["validation_loss"] == theirs["validation_loss"]
-
-
-def test_two_processes_train_as_one(whole, scenes, tmp_path, process_as_it_was):
+def test_two_processes_train_as_one_even_when_one_is_lost(
+    killed, scenes, tmp_path, process_as_it_was
+):
     assert cli.main(words(scenes, tmp_path / "run")) == 0
-    for ours, theirs in zip(metrics(whole), metrics(tmp_path / "run"), strict=True):
+    for ours, theirs in zip(metrics(killed[0]), metrics(tmp_path / "run"), strict=True):
         for name in ("loss", "validation_loss"):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
     # What several processes have saved serves one.
-    assert cli.main(["evaluate", f"--workdir={whole}"]) == 0
+    assert cli.main(["evaluate", f"--workdir={killed[0]}"]) == 0
+
+
+def test_a_signal_to_another_process_is_heard(monkeypatch):
+    with StopSignal() as stop:
+        assert not stop.requested
+        monkeypatch.setattr(parallel, "any_process", lambda flag: True)
+        assert stop.requested
 
 
 @pytest.mark.parametrize(

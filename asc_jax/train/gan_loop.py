@@ -167,7 +167,7 @@ def after_look(
     )
     distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
     # A collapsed generator near the middle of the real clips is not the best.
-    running = parallel.fetch(state.running)
+    running = np.array(parallel.fetch(state.running))
     distances[~running | (suspicion > 0)] = np.nan
     epochs = np.full(distances.shape, epoch, np.int32)
     best = setup.steps.keep_best(now.best, state.generator, distances, epochs)
