@@ -41,6 +41,9 @@ def main() -> int:
         parser.error("needs --processes=N, from 1, and a command behind --")
     port = args.port or free_port()
     gpus = share_of_gpus(args.processes, args.devices_per_process)
+    signals = []
+    for which in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(which, lambda *_: signals.append(True))
     processes, pumps = [], []
     for number in range(args.processes):
         process = subprocess.Popen(
@@ -55,9 +58,6 @@ def main() -> int:
             for source, sink in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 pumps.append(threading.Thread(target=pass_on, args=(source, sink, number)))
                 pumps[-1].start()
-    signals = []
-    for which in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(which, lambda *_: signals.append(True))
     status = watch(processes, signals, args.timeout)
     for pump in pumps:
         pump.join()
@@ -126,24 +126,24 @@ def watch(processes: list[subprocess.Popen], signals: list, timeout: float) -> i
       timeout: seconds after which they are told to stop; 0 for never.
     """
     sent, stop_at, end_at, lost = 0, time.monotonic() + timeout, None, ""
-    alive = True
+    alive = processes
     while alive:
-        alive = any([process.poll() is None for process in processes])
+        alive = [process for process in processes if process.poll() is None]
         if timeout and time.monotonic() > stop_at:
             timeout = 0
             signals.append(True)
         while sent < len(signals):
             sent += 1
-            for process in processes:
+            for process in alive:
                 process.terminate()
         # One that has saved and stopped (75) need not wait for the others: they save as well.
         if end_at is None and any(p.returncode not in (None, 0, STOPPED) for p in processes):
             end_at = time.monotonic() + GRACE
-            lost = verdict(processes) if sent < 2 else ""  # a second signal ends them at once
+            lost = "" if sent else verdict(processes)
             if lost:
                 print(lost, file=sys.stderr, flush=True)
         if end_at and time.monotonic() > end_at:
-            for process in processes:
+            for process in alive:
                 process.kill()
         time.sleep(0.05)
     return STOPPED if lost else status_of(processes)
