@@ -158,9 +158,12 @@ def verdict(processes: list[subprocess.Popen]) -> str:
     spoke = any(status > 0 and status != STOPPED for status in ended.values())
     if number is None or (spoke and lost[number] == signal.SIGABRT):
         return ""
+    what = (
+        "has lost another" if lost[number] == signal.SIGABRT else f"is lost ({lost[number].name})"
+    )
     return (
-        f"launch/local.py: process {number} of {len(processes)} is lost ({lost[number].name}); the "
-        "others are ended; run the same command to go on"
+        f"launch/local.py: process {number} of {len(processes)} {what}; all are ended; run the "
+        "same command to go on"
     )
 
 
