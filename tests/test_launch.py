@@ -107,14 +107,15 @@ def test_a_lost_process_ends_the_others_soon_with_a_line(killed):
 
 
 def test_two_processes_train_as_one_even_when_one_is_lost(
-    killed, scenes, tmp_path, process_as_it_was
+    killed, scenes, tmp_path, process_as_it_was, capsys
 ):
     assert cli.main(words(scenes, tmp_path / "run")) == 0
     for ours, theirs in zip(metrics(killed[0]), metrics(tmp_path / "run"), strict=True):
         for name in ("loss", "validation_loss"):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
-    # What several processes have saved serves one.
-    assert cli.main(["evaluate", f"--workdir={killed[0]}"]) == 0
+    # What several processes have saved, one takes up.
+    assert cli.main(words(scenes, killed[0])) == 0
+    assert "all 8 epochs are done" in capsys.readouterr().err
 
 
 def test_a_signal_to_another_process_is_heard(monkeypatch):
