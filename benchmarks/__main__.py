@@ -13,6 +13,7 @@ BENCHMARKS = {
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
     "frontend": "How many clips a second are decoded and turned into log-mels?",
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
+    "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -46,6 +47,8 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     if name in ("step", "cold_start", "epoch"):
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
+    if name == "faults":
+        parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
     if name == "epoch":
         parser.add_argument("--clips", type=int, default=0, help="in the pool; 0 for 8,640")
 

@@ -134,8 +134,10 @@ def _run_epochs(
                     now, messages = after_look(setup, now, seen, progress.epochs + 1)
                     for message in messages if hosts.is_first() else ():
                         bar.write(message, sys.stderr)
+                    distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
                     bar.set_postfix_str(
-                        f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}"
+                        f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
+                        f"frechet distance {distance:.3g}"
                     )
                     progress = Progress(progress.step, progress.epochs + 1)
                 checkpoints.save(progress, now)

@@ -39,9 +39,7 @@ class StopSignal:
         """
         if self.requested:
             checkpoints.wait()
-            raise Stopped(
-                f"stopped after step {step}, which is saved; run the same command to go on"
-            )
+            raise Stopped(f"stopped; step {step} is saved; run the same command to go on")
 
     def _request(self, *_):
         self._came = True
