@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from asc_jax import models
+from asc_jax import hosts, models
 from asc_jax.config import Check, check_config, flatten, from_json, frontend_config, to_json
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
@@ -57,15 +57,19 @@ SYNTHETIC = "synthetic.json"
 
 @contextlib.contextmanager
 def hold(workdir: pathlib.Path) -> Iterator[None]:
-    """Makes a run folder and keeps other processes from training in it.
+    """Makes a run folder and keeps other runs from training in it.
 
-    A folder that is still empty at the end is removed again.
+    A folder that is still empty at the end is removed again. Of several processes of one run
+    the first one does this.
 
     Raises:
       InputError: the folder cannot be written, or another process trains in it.
     """
     import fcntl
 
+    if not hosts.is_first():
+        yield
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
@@ -106,6 +110,8 @@ def refuse_foreign_folder(
     Raises:
       InputError: the folder holds something else, or belongs to another config.
     """
+    if not hosts.is_first():
+        return
     if (workdir / "config.json").exists():
         theirs = _fixed_fields(read_config(workdir, check=check), free)
         ours = _fixed_fields(config, free)
@@ -141,6 +147,8 @@ def write_run(
     Raises:
       InputError: the folder cannot be written.
     """
+    if not hosts.is_first():
+        return
     write_whole(workdir / "config.json", to_json(config))
     write_splits(workdir / "splits.json", dataset, splits, test)
     if synthetic is not None:

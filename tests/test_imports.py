@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 RANKS = {
     "errors": 0,
     "files": 0,
+    "hosts": 0,
     "platform": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,

@@ -104,28 +104,47 @@ def store(
     Raises:
       InputError: the folder cannot be written, or the disk is full.
     """
-    entry = _entry(cache_dir, made_of)
-    partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
     try:
-        partial.mkdir(parents=True)
-        _write(partial, len(made_of["files"]), clips)
-        made = {"made_of": made_of, "checksum": _checksum(partial)}
-        (partial / "fingerprint.json").write_text(json.dumps(made))
-        if load(cache_dir, made_of) is None:  # else another process was quicker
-            shutil.rmtree(entry, ignore_errors=True)  # damaged
-            partial.rename(entry)
+        with _only_process(cache_dir, made_of):
+            if load(cache_dir, made_of) is None:  # else another process was quicker
+                _build(_entry(cache_dir, made_of), made_of, clips)
     except OSError as error:
         raise InputError(
             f"{cache_dir}: the cache cannot be written ({error.strerror}); free some space, or "
             "set data.cache_dir to a folder that can be written"
         ) from None
+    opened = load(cache_dir, made_of)
+    if opened is None:
+        raise InputError(
+            f"{_entry(cache_dir, made_of)}: does not read back as written; check the disk"
+        )
+    return opened
+
+
+@contextlib.contextmanager
+def _only_process(cache_dir: pathlib.Path, made_of: Mapping) -> Iterator[None]:
+    """One process at a time, of one run or of several, makes an entry."""
+    import fcntl
+
+    entry = _entry(cache_dir, made_of)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with entry.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]) -> None:
+    partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
+    try:
+        partial.mkdir()
+        _write(partial, len(made_of["files"]), clips)
+        made = {"made_of": made_of, "checksum": _checksum(partial)}
+        (partial / "fingerprint.json").write_text(json.dumps(made))
+        shutil.rmtree(entry, ignore_errors=True)  # damaged
+        partial.rename(entry)
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(partial)
-    opened = load(cache_dir, made_of)
-    if opened is None:
-        raise InputError(f"{entry}: does not read back as written; check the disk")
-    return opened
 
 
 def _entry(cache_dir: pathlib.Path, made_of: Mapping) -> pathlib.Path:

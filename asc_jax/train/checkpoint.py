@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
+from asc_jax.train import parallel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Progress:
 class Checkpoints:
     """The checkpoints of a run folder, each a folder named after its step; the last few kept.
 
+    Of several processes the first one reads and writes them, and gives the others what it has
+    read: the folder need not be shared, one checkpoint serves any number of processes, and all
+    go on from the same one.
+
     orbax writes beside the place and renames, so that a stop at any moment leaves whole
     checkpoints only; it does not notice altered bytes, so each leaf's checksum is kept too.
 
@@ -54,6 +60,9 @@ class Checkpoints:
         """
         self.folder = pathlib.Path(folder).absolute()
         self._read_only = read_only
+        self._manager = None
+        if not hosts.is_first():
+            return
         if not read_only:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +73,10 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=None if read_only else keep,
                 read_only=read_only,
+                create=False,
                 cleanup_tmp_directories=not read_only,  # what a kill has left half written
                 lightweight_initialize=True,  # a damaged one is met where it can be set aside
+                multiprocessing_options=_this_process_alone(),
             ),
         )
 
@@ -73,6 +84,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, *_):
+        if self._manager is None:
+            return
         try:
             self._manager.close()
         except Exception as error:  # a save that was still under way has failed
@@ -86,6 +99,10 @@ class Checkpoints:
           InputError: this or an earlier save has failed, for a full disk say; checkpoints
             that were finished are whole.
         """
+        if hosts.joined():
+            tree = jax.tree.map(parallel.fetch, tree)  # leaf by leaf: the devices' memory
+        if self._manager is None:
+            return
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(_describe(tree, progress))
         )
@@ -96,6 +113,8 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits until everything saved is on disk; raises as `save`."""
+        if self._manager is None:
+            return
         try:
             self._manager.wait_until_finished()
         except Exception as error:
@@ -117,6 +136,25 @@ class Checkpoints:
           InputError: the newest is no damaged one but of another structure, does not fit into
             memory, or cannot be moved.
         """
+        if not hosts.joined():
+            return self._newest(like)
+        on_host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+        found = self._newest(on_host) if self._manager else None
+        about = parallel.share_text(_progress_text(found[1]) if found else "")
+        if not about:
+            return None
+        tree = jax.tree.map(parallel.share, found[0] if found else on_host)
+        tree = jax.tree.map(
+            lambda leaf, place: (
+                parallel.put_like(leaf, place.sharding) if isinstance(place, jax.Array) else leaf
+            ),
+            tree,
+            like,
+        )
+        return tree, _progress(json.loads(about))
+
+    def _newest(self, like):
+        """As `restore`, in this process."""
         tried = set()
         while steps := set(self._manager.all_steps()) - tried:
             step = max(steps)
@@ -192,11 +230,8 @@ class _Damaged(Exception):
 def _describe(tree, progress: Progress) -> dict:
     """What stands in JSON beside the arrays: their kinds and checksums, the progress, a seal."""
     kinds, checksums = _kinds(tree), _checksums(tree)
-    metrics = {name: (str(value.dtype), value.tolist()) for name, value in progress.metrics.items()}
-    about = dataclasses.asdict(progress) | {
-        "metrics": metrics,
-        "leaves": {leaf: (kinds[leaf], checksums[leaf]) for leaf in kinds},
-    }
+    leaves = {leaf: (kinds[leaf], checksums[leaf]) for leaf in kinds}
+    about = json.loads(_progress_text(progress)) | {"leaves": leaves}
     return about | {"seal": _seal(about)}
 
 
@@ -205,9 +240,28 @@ def _understand(about: dict) -> tuple[dict[str, tuple[str, int]], Progress]:
     seal = about.pop("seal")
     if seal != _seal(about):
         raise _Damaged("its description differs from what was saved")
-    leaves = about.pop("leaves")
+    return about.pop("leaves"), _progress(about)
+
+
+def _progress_text(progress: Progress) -> str:
+    """The progress in JSON."""
+    metrics = {name: (str(value.dtype), value.tolist()) for name, value in progress.metrics.items()}
+    return json.dumps(dataclasses.asdict(progress) | {"metrics": metrics})
+
+
+def _progress(about: dict) -> Progress:
+    """The inverse of `_progress_text`, of parsed JSON."""
     metrics = {name: np.array(value, dtype) for name, (dtype, value) in about["metrics"].items()}
-    return leaves, Progress(**about | {"metrics": metrics})
+    return Progress(**about | {"metrics": metrics})
+
+
+def _this_process_alone() -> ocp.options.MultiprocessingOptions:
+    """Tells orbax to wait for no other process."""
+    if not hosts.joined():
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+    )
 
 
 def _seal(about: dict) -> int:

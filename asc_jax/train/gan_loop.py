@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run
+from asc_jax import hosts, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.files import write_whole
@@ -62,8 +62,9 @@ def train(config, workdir: pathlib.Path) -> None:
         setup = set_up_gan(config)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
-        write_whole(workdir / "config.json", to_json(config))
-        write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
+        if hosts.is_first():
+            write_whole(workdir / "config.json", to_json(config))
+            write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         _run_epochs(
             setup,
             workdir,
@@ -100,8 +101,9 @@ def _run_epochs(
     ):
         now, progress = restore(setup, checkpoints)
         done = progress.epochs
-        if done >= n_epochs or not (progress.metrics or np.asarray(now.state.running).any()):
-            print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
+        if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
+            if hosts.is_first():
+                print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
             return
         # Its first line, of epoch 0, is written anew where nothing was saved.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
@@ -116,6 +118,7 @@ def _run_epochs(
             initial=progress.step,
             unit="step",
             dynamic_ncols=True,
+            disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
             while progress.epochs < n_epochs:
@@ -129,7 +132,7 @@ def _run_epochs(
                     write_samples(workdir, setup, "generated", waveforms)
                     log.write(log_line(setup, progress, now.was_running) | seen)
                     now, messages = after_look(setup, now, seen, progress.epochs + 1)
-                    for message in messages:
+                    for message in messages if hosts.is_first() else ():
                         bar.write(message, sys.stderr)
                     distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
                     bar.set_postfix_str(
@@ -138,8 +141,9 @@ def _run_epochs(
                     )
                     progress = Progress(progress.step, progress.epochs + 1)
                 checkpoints.save(progress, now)
-                if not (progress.metrics or np.asarray(now.state.running).any()):
-                    bar.write("no GAN is left running: training ends here", sys.stderr)
+                if not (progress.metrics or parallel.fetch(now.state.running).any()):
+                    if hosts.is_first():
+                        bar.write("no GAN is left running: training ends here", sys.stderr)
                     break
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
@@ -165,7 +169,7 @@ def after_look(
     )
     distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
     # A collapsed generator near the middle of the real clips is not the best.
-    running = np.array(state.running)
+    running = np.array(parallel.fetch(state.running))
     distances[~running | (suspicion > 0)] = np.nan
     epochs = np.full(distances.shape, epoch, np.int32)
     best = setup.steps.keep_best(now.best, state.generator, distances, epochs)
@@ -176,7 +180,7 @@ def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progre
     """The newest whole checkpoint, or the beginning."""
     n_gans = len(setup.corpora)
     best = BestGenerator(
-        jax.tree.map(np.asarray, setup.state.generator),
+        parallel.fetch(setup.state.generator),
         np.full(n_gans, np.inf, np.float32),
         np.zeros(n_gans, np.int32),
     )
@@ -203,7 +207,7 @@ def run_steps(
         bar.update()
         if stop.requested:
             break
-    metrics = jax.tree.map(lambda *steps: np.stack(steps), *jax.device_get(collected))
+    metrics = jax.tree.map(lambda *steps: np.stack(steps), *parallel.fetch(collected))
     metrics = {
         name: np.concatenate([progress.metrics[name], new]) if progress.metrics else new
         for name, new in metrics.items()

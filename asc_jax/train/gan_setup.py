@@ -112,6 +112,7 @@ def set_up_gan(config) -> GanSetup:
     )
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     mesh = parallel.make_mesh(len(corpora), config.train.batch_size)
+    parallel.refuse_idle_processes(mesh)
     crossfade = config.synthesis.merge == "crossfade"
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
     segments = n_segments(clip_samples, config.gan.n_samples, overlap)

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run
+from asc_jax import hosts, run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
+from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
@@ -72,7 +73,8 @@ def _run_epochs(
     ):
         state, best, progress = restore(setup, checkpoints, choosing=choosing)
         if progress.epochs >= n_epochs:
-            print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
+            if hosts.is_first():
+                print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with tqdm.tqdm(
@@ -80,6 +82,7 @@ def _run_epochs(
             initial=progress.step,
             unit="step",
             dynamic_ncols=True,
+            disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
             while progress.epochs < n_epochs:
@@ -169,7 +172,7 @@ def run_steps(
         bar.update(clips.shape[1])
         if stop.requested:
             break
-    host = jax.device_get(collected)
+    host = parallel.fetch(collected)
     metrics = {name: np.concatenate([m[name] for m in host], axis=1) for name in host[-1]}
     seconds = progress.seconds + time.perf_counter() - started
     done = first_of_epoch + metrics["loss"].shape[1]

@@ -3,12 +3,13 @@
 import json
 import pathlib
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
 
 class MetricsLog:
-    """Appends to a run's `metrics.jsonl`."""
+    """Appends to a run's `metrics.jsonl`; of several processes the first one does."""
 
     def __init__(self, path: pathlib.Path, *, n_epochs_done: int):
         """Opens the log, and drops what was logged after the epoch that training goes on from.
@@ -21,6 +22,8 @@ class MetricsLog:
           InputError: the file cannot be written.
         """
         self._path = path
+        if not hosts.is_first():
+            return
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -30,6 +33,8 @@ class MetricsLog:
         Raises:
           InputError: the file cannot be written.
         """
+        if not hosts.is_first():
+            return
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from asc_jax.errors import InputError
 
 FOLD, DATA = "fold", "data"
 
@@ -77,5 +80,78 @@ def map_folds(
 
 
 def put(tree, mesh: Mesh, spec: P):
-    """Places host arrays on the mesh's devices."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
+    """Places host arrays on the mesh's devices; with several processes each holds all of them."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda leaf: put_like(leaf, sharding), tree)
+
+
+def put_like(leaf, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Places one host array."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    # `device_put` would first compare what the processes hold.
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+
+def fetch(tree):
+    """A tree as host arrays, whole on every process. All processes must ask for it."""
+    leaves, structure = jax.tree.flatten(tree)
+    apart = [
+        i
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    ]
+    if apart:
+        everywhere = NamedSharding(leaves[apart[0]].sharding.mesh, SHARED)
+        gathered = jax.jit(_same, out_shardings=everywhere)([leaves[i] for i in apart])
+        for i, leaf in zip(apart, gathered, strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, jax.device_get(leaves))
+
+
+def _same(leaves: list[jax.Array]) -> list[jax.Array]:
+    return leaves
+
+
+def share(array: np.ndarray) -> np.ndarray:
+    """The first process's array, bit for bit, on every process; shapes and types are equal."""
+    if jax.process_count() == 1:
+        return array
+    # As bytes: it travels as a sum with zeros, which would make 0 of -0.
+    octets = np.frombuffer(array.tobytes(), np.uint8)
+    shared = multihost_utils.broadcast_one_to_all(octets)
+    return np.asarray(shared).view(array.dtype).reshape(array.shape)
+
+
+def share_text(text: str) -> str:
+    """The first process's text on every process."""
+    octets = np.frombuffer(text.encode(), np.uint8)
+    size = int(share(np.array(octets.size)))
+    if not size:
+        return ""
+    return share(octets if octets.size == size else np.zeros(size, np.uint8)).tobytes().decode()
+
+
+def any_process(flag: bool) -> bool:
+    """Whether a flag is set on any process. All processes must ask."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def refuse_idle_processes(mesh: Mesh) -> None:
+    """Refuses a mesh without a device of some process, which could take no part.
+
+    Raises:
+      InputError: there is such a process.
+    """
+    n_processes = jax.process_count()
+    busy = {device.process_index for device in mesh.devices.flat}
+    if len(busy) < n_processes:
+        folds, shards = mesh.devices.shape
+        raise InputError(
+            f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a batch) "
+            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose a "
+            f"train.batch_size that {jax.device_count() // folds} divides"
+        )

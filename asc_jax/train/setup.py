@@ -82,6 +82,7 @@ def set_up(
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
     mesh = parallel.make_mesh(len(splits), batch_size)
+    parallel.refuse_idle_processes(mesh)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(
@@ -135,8 +136,8 @@ def restore(
     if choosing:
         score = np.full(n_folds, -1, np.float32)
         best = BestEpoch(
-            jax.tree.map(np.asarray, setup.state.params),
-            jax.tree.map(np.asarray, setup.state.batch_stats),
+            parallel.fetch(setup.state.params),
+            parallel.fetch(setup.state.batch_stats),
             score,
             np.zeros(n_folds, np.int32),
         )
@@ -192,7 +193,7 @@ def restore_chosen(
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     if not choosing:
         return state, progress, [done] * len(setup.splits)
-    epochs = np.asarray(best.epoch).tolist()
+    epochs = parallel.fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
             f"{workdir}: epoch {done} is not beyond train.select_after="
@@ -218,5 +219,5 @@ def predict(
     indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
     pool = setup.pool if pool is None else pool
     logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
-    logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
+    logits = np.concatenate(parallel.fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -3,6 +3,7 @@
 import signal
 
 from asc_jax.errors import Stopped
+from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 
 
@@ -13,18 +14,21 @@ class StopSignal:
     orbax's threads waiting for one another. A second signal ends the process at once; what
     it has saved before is whole.
 
-    Attributes:
-      requested: whether a signal has come.
     """
 
     def __init__(self):
-        self.requested = False
+        self._came = False
         self._previous = {}
 
     def __enter__(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._request)
         return self
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come, to any of several processes; all of them must ask."""
+        return parallel.any_process(self._came)
 
     def leave_if_requested(self, checkpoints: Checkpoints, step: int) -> None:
         """Leaves after a step whose checkpoint may still be under way.
@@ -38,7 +42,7 @@ class StopSignal:
             raise Stopped(f"stopped; step {step} is saved; run the same command to go on")
 
     def _request(self, *_):
-        self.requested = True
+        self._came = True
         for number in self._previous:
             signal.signal(number, signal.SIG_DFL)
 
