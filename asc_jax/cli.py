@@ -81,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     train = add("train", train_command, "train the fold models of a config, or go on with them")
     _add_config(train)
     _add_workdir(train)
+    train.add_argument(
+        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+    )
     gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
     _add_config(gan)
     _add_workdir(gan)
@@ -173,7 +176,7 @@ def train_command(args) -> None:
     _start_jax()
     from asc_jax.train.loop import train
 
-    train(config, args.workdir)
+    train(config, args.workdir, profile=args.profile)
 
 
 def gan_command(args) -> None:

@@ -26,6 +26,7 @@ from asc_jax.train.gan_look import (
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.watch import StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
 
 
@@ -41,7 +42,7 @@ def train(config, workdir: pathlib.Path) -> None:
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
-        setup = set_up_gan(config)
+        setup = set_up_gan(config, config.train.mesh)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
         write_whole(workdir / "config.json", to_json(config))
@@ -100,7 +101,7 @@ def _run_epochs(
             for epoch in range(done + 1, n_epochs + 1):
                 bar.set_description(f"epoch {epoch}/{n_epochs}")
                 started, was_running = time.perf_counter(), np.asarray(state.running)
-                state, metrics = run_epoch(setup, state, epoch, steps_per_epoch, bar, stop)
+                state, metrics, times = run_epoch(setup, state, epoch, steps_per_epoch, bar, stop)
                 seconds = time.perf_counter() - started
                 seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
                 write_samples(workdir, setup, "generated", waveforms)
@@ -114,7 +115,7 @@ def _run_epochs(
                 distances[~np.asarray(state.running) | (suspicion > 0)] = np.nan
                 epochs = np.full(distances.shape, epoch, np.int32)
                 best = setup.steps.keep_best(best, state.generator, distances, epochs)
-                log.write(log_line(setup, epoch, seconds, metrics, was_running) | seen)
+                log.write(log_line(setup, epoch, seconds, metrics, was_running, times) | seen)
                 checkpoints.save(epoch, {"state": state, "best": best, "suspicion": suspicion})
                 bar.set_postfix_str(
                     f"wasserstein {np.mean(metrics['wasserstein'][-1]):.3g}, "
@@ -153,29 +154,36 @@ def restore(
 
 def run_epoch(
     setup: GanSetup, state: WaveGanState, epoch: int, n_steps: int, bar, stop: StopSignal
-) -> tuple[WaveGanState, dict[str, np.ndarray]]:
+) -> tuple[WaveGanState, dict[str, np.ndarray], StepTimes]:
     """All iterations of an epoch.
 
     Returns:
-      The state, and host metrics, (steps, G) each.
+      The state, host metrics, (steps, G) each, and the time that the iterations took.
 
     Raises:
       Stopped: a signal asked for it; the epoch's work is dropped.
     """
-    collected = []
+    collected, times = [], StepTimes()
     for _ in range(n_steps):
         state, metrics = setup.steps.train(state, setup.pool, setup.source)
         if collected:  # one call ahead of the device is enough, and keeps the bar honest
             jax.block_until_ready(collected[-1])
+            times.lap(1)
         collected.append(metrics)
         bar.update()
         stop.leave_if_requested(epoch)
     host = jax.device_get(collected)
-    return state, {name: np.stack([m[name] for m in host]) for name in host[0]}
+    times.lap(1)
+    return state, {name: np.stack([m[name] for m in host]) for name in host[0]}, times
 
 
 def log_line(
-    setup: GanSetup, epoch: int, seconds: float, metrics: dict, was_running: np.ndarray
+    setup: GanSetup,
+    epoch: int,
+    seconds: float,
+    metrics: dict,
+    was_running: np.ndarray,
+    times: StepTimes,
 ) -> dict:
     """What `metrics.jsonl` says of an epoch's training; metrics are (steps, G) each.
 
@@ -188,6 +196,8 @@ def log_line(
         "step": epoch * n_steps,
         "seconds": seconds,
         "clips_per_second": n_clips / seconds,
+        **times.log_fields(),
+        "peak_memory_bytes": peak_memory(setup.mesh),
         **{
             name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
             for name, values in metrics.items()
