@@ -67,10 +67,12 @@ def train_words(scenes, workdir, *more):
 
 @pytest.fixture(scope="module")
 def trained(environment, scenes, tmp_path_factory):
-    """A run of four epochs that nothing interrupted."""
+    """A run of four epochs that nothing interrupted, traced before them."""
     workdir = tmp_path_factory.mktemp("run") / "whole"
-    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir, "--profile"))
     assert status == 0, err
+    (trace,) = workdir.rglob("perfetto_trace.json.gz")
+    assert f"{trace}: open it at https://ui.perfetto.dev" in err
     return workdir
 
 
@@ -97,7 +99,7 @@ def metrics(workdir) -> list[dict]:
 
 
 def untimed(lines: list[dict]) -> list[dict]:
-    timed = ("seconds", "clips_per_second")
+    timed = ("seconds", "clips_per_second", "seconds_per_step", "seconds_of_worst_step")
     return [{k: v for k, v in line.items() if k not in timed} for line in lines]
 
 
@@ -117,6 +119,10 @@ def test_training_logs_every_epoch_and_fold(trained):
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert all(len(line["loss"]) == len(line["validation_accuracy"]) == 2 for line in lines)
     assert all(line["validation_list"] == "held_out" for line in lines)
+    assert all(min(line["gradient_norm"]) > 0 for line in lines)
+    assert all(line["skipped_steps"] == [0, 0] for line in lines)
+    assert all(0 < line["seconds_per_step"] <= line["seconds_of_worst_step"] for line in lines)
+    assert all("peak_memory_bytes" in line for line in lines)  # null where no device says
     config = json.loads((trained / "config.json").read_text())
     assert config["train"]["epochs"] == 4
     assert not (trained / "synthetic.json").exists()

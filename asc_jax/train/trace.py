@@ -49,6 +49,6 @@ def trace_steps(
                     copy, _ = jax.block_until_ready(setup.steps.train(copy, setup.pool, clips))
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); free some space, or leave --profile"
+            f"{folder}: cannot be written ({error.strerror}); train without --profile"
         ) from None
     return max(folder.rglob("perfetto_trace.json.gz"), key=lambda path: path.stat().st_mtime)

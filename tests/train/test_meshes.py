@@ -67,11 +67,7 @@ def collectives(text: str) -> set[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def on_mesh(small_pool, small_splits):
     """A function that trains on a mesh of the given shape, once."""
-    # Compilation is nearly all of this file's time.
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        options = parallel.COMPILER_OPTIONS["cpu"]
-        monkeypatch.setitem(options, "xla_backend_optimization_level", 0)
-        yield functools.cache(functools.partial(train, small_pool, small_splits))
+    return functools.cache(functools.partial(train, small_pool, small_splits))
 
 
 def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm=True) -> Run:
