@@ -31,6 +31,7 @@ class Dropout(nn.Module):
         """(B, ...) -> (B, ...); draws from the random stream "dropout" in training."""
         if not train or self.rate == 0:
             return x
-        keys = example_keys(self.make_rng(DROPOUT_STREAM), len(x), self.axis_name)
+        axis_name = None if self.is_initializing() else self.axis_name
+        keys = example_keys(self.make_rng(DROPOUT_STREAM), len(x), axis_name)
         draw = lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:])
         return jnp.where(jax.vmap(draw)(keys), x / (1 - self.rate), 0)

@@ -177,7 +177,7 @@ class Discriminator(nn.Module):
                     key,
                     radius=self.phase_shuffle,
                     sharing=self.shuffle,
-                    axis_name=self.axis_name,
+                    axis_name=None if self.is_initializing() else self.axis_name,
                 )
         features = x.reshape(x.shape[0], -1).astype(jnp.float32)
         score = dense(1, name="dense")(features)
