@@ -102,6 +102,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(train)
     _add_workdir(train)
     train.set_defaults(on_several_processes=True)
+    train.add_argument(
+        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+    )
     gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
     _add_config(gan)
     _add_workdir(gan)
@@ -196,7 +199,7 @@ def train_command(args) -> None:
     hosts.join(args.place)
     from asc_jax.train.loop import train
 
-    train(config, args.workdir)
+    train(config, args.workdir, profile=args.profile)
 
 
 def gan_command(args) -> None:

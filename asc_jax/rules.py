@@ -12,6 +12,7 @@ from asc_jax.train import gan_losses, optimizer
 
 SELECTIONS = ("last", "inner")
 HIGH_BANDS = ("none", "splice")
+NON_FINITE = ("stop", "skip")
 PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
 # A rule returns what a value must be, or None if it is.
@@ -50,6 +51,13 @@ def integers(value) -> str | None:
     """A tuple of whole numbers of at least 1."""
     fits = isinstance(value, tuple) and value and all(integer(1)(v) is None for v in value)
     return None if fits else "a tuple of whole numbers of at least 1"
+
+
+def mesh(value) -> str | None:
+    """Devices along folds and along a batch, or nothing."""
+    if value == () or (integers(value) is None and len(value) == 2):
+        return None
+    return "two whole numbers of at least 1 (folds, shards of a batch), as (4, 2), or ()"
 
 
 def texts(value) -> str | None:
@@ -136,6 +144,9 @@ RULES: Mapping[str, Rule] = {
     "train.epochs": integer(1),
     "train.batch_size": integer(1),
     "train.precision": choice(PRECISIONS),
+    "train.mesh": mesh,
+    "train.sync_batch_norm": flag,
+    "train.non_finite": choice(NON_FINITE),
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(SELECTIONS),
     "train.select_after": integer(0),
@@ -176,6 +187,7 @@ GAN_RULES: Mapping[str, Rule] = {
     "train.steps_per_epoch": integer(1),
     "train.batch_size": integer(1),
     "train.precision": choice(PRECISIONS),
+    "train.mesh": mesh,
     "train.watch_clips": integer(2),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),

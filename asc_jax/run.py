@@ -33,7 +33,8 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.parallel import DATA
 
-# Fields that a run may change on the way: they say where things are, or act only on scoring.
+# Fields that a run may change on the way: they say where things are, which devices share the
+# work and what becomes of a step that is not finite, or act only on scoring.
 # A data set that has moved is still the same one: splits.json says so, and synthetic.json of
 # synthetic clips.
 FREE_FIELDS = {
@@ -46,6 +47,8 @@ FREE_FIELDS = {
     "synthetic.root",
     "train.save_every",
     "train.keep_checkpoints",
+    "train.mesh",
+    "train.non_finite",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
@@ -249,7 +252,13 @@ def read_pool(
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
     dtype = jnp.dtype(config.train.precision)
-    return models.build(config.model, n_classes, axis_name=axis_name, dtype=dtype)
+    return models.build(
+        config.model,
+        n_classes,
+        axis_name=axis_name,
+        sync_batch_norm=config.train.sync_batch_norm,
+        dtype=dtype,
+    )
 
 
 def input_shape(config) -> tuple[int, int]:

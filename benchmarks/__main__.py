@@ -11,6 +11,7 @@ BENCHMARKS = {
     "conv": "How long do a 3x3 convolution of four folds and its gradients take?",
     "cold_start": "How long is it from process start to the end of the first training step?",
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
+    "meshes": "How does a step's time follow the mesh that the same work is spread over?",
     "frontend": "How many clips a second are decoded and turned into log-mels?",
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
     "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from asc_jax.train.metrics_log import read_metrics, untimed
+
 STEPS_PER_EPOCH, SAVE_EVERY = 5, 2
 CLASSIFIER = {
     "data.clip_seconds": 1.0,
@@ -240,9 +242,7 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 
 def end_of_training(place: pathlib.Path) -> tuple:
     """Step and checksums of the last state, and the log without its times."""
-    lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
-    timed = ("seconds", "clips_per_second")
-    log = [{name: value for name, value in line.items() if name not in timed} for line in lines]
+    log = untimed(read_metrics(place / "metrics.jsonl"))
     return newest(place).name, (newest(place) / "about" / "metadata").read_text(), log
 
 

@@ -68,6 +68,15 @@ def get_config() -> ml_collections.ConfigDict:
     # "bfloat16" computes maps in it; parameters, statistics, sums and loss stay float32. Faster
     # on GPU and TPU; not the default there before its accuracy has been compared.
     train.precision = "float32"
+    # Devices along folds and along a batch, as (4, 2), or () for all that folds and batches
+    # divide among; no effect on results but for rounding, if batch normalisation is synchronised.
+    train.mesh = ()
+    # Batch normalisation by the whole batch, however it is sharded; False for each shard by its
+    # own clips: less communication, and other results on another mesh.
+    train.sync_batch_norm = True
+    # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
+    # "skip" leaves out that fold's update, counts it, and goes on.
+    train.non_finite = "stop"
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from asc_jax.train.metrics_log import untimed
+
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "demo.py"
 
@@ -67,10 +69,12 @@ def train_words(scenes, workdir, *more):
 
 @pytest.fixture(scope="module")
 def trained(environment, scenes, tmp_path_factory):
-    """A run of four epochs that nothing interrupted."""
+    """A run of four epochs that nothing interrupted, traced before them."""
     workdir = tmp_path_factory.mktemp("run") / "whole"
-    status, _, err = asc_jax(environment, *train_words(scenes, workdir))
+    status, _, err = asc_jax(environment, *train_words(scenes, workdir, "--profile"))
     assert status == 0, err
+    (trace,) = workdir.rglob("perfetto_trace.json.gz")
+    assert f"{trace}: open it at https://ui.perfetto.dev" in err
     return workdir
 
 
@@ -96,11 +100,6 @@ def metrics(workdir) -> list[dict]:
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def untimed(lines: list[dict]) -> list[dict]:
-    timed = ("seconds", "clips_per_second")
-    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
-
-
 def newest(workdir) -> pathlib.Path:
     """The folder of the newest checkpoint."""
     folders = [path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()]
@@ -123,6 +122,10 @@ def test_training_logs_every_epoch_and_fold(trained):
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert all(len(line["loss"]) == len(line["validation_accuracy"]) == 2 for line in lines)
     assert all(line["validation_list"] == "held_out" for line in lines)
+    assert all(min(line["gradient_norm"]) > 0 for line in lines)
+    assert all(line["skipped_steps"] == [0, 0] for line in lines)
+    assert all(0 < line["seconds_per_step"] <= line["seconds_of_worst_step"] for line in lines)
+    assert all("peak_memory_bytes" in line for line in lines)  # null where no device says
     config = json.loads((trained / "config.json").read_text())
     assert config["train"]["epochs"] == 4
     assert not (trained / "synthetic.json").exists()

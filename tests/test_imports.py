@@ -40,6 +40,8 @@ RANKS = {
     "config": 5,
     "run": 6,
     "train.setup": 7,
+    "train.trace": 8,
+    "train.watch": 8,
     "train.loop": 8,
     "train.recogniser": 8,
     "train.gan_setup": 9,

@@ -11,7 +11,7 @@ import soundfile
 
 from asc_jax import cli
 from asc_jax.data import read_dataset
-from asc_jax.train.metrics_log import read_metrics
+from asc_jax.train.metrics_log import read_metrics, untimed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 CLASSIFIER = {
@@ -306,13 +306,8 @@ def test_a_gan_run_that_was_stopped_goes_on_bit_for_bit(runs, tmp_path, stop_at_
     assert train_gan(runs, workdir) == 75
     assert f"step {step} is saved" in capsys.readouterr().err
     assert train_gan(runs, workdir) == 0
-    timed = ("seconds", "clips_per_second")
     again, whole = (
-        [
-            {name: value for name, value in line.items() if name not in timed}
-            for line in read_metrics(folder / "metrics.jsonl")
-        ]
-        for folder in (workdir, runs / "gan")
+        untimed(read_metrics(folder / "metrics.jsonl")) for folder in (workdir, runs / "gan")
     )
     assert again == whole
     about = pathlib.Path("checkpoints", "6", "about", "metadata")

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asc_jax import models
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
 from asc_jax.frontend import FrontendConfig, mel_edges
+from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
+from asc_jax.models.places import example_keys
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import zero_state
 from asc_jax.train.parallel import (
@@ -31,6 +32,9 @@ from asc_jax.train.parallel import (
     P,
     map_folds,
 )
+
+# What a step's key becomes for dropout: beyond every place in a batch.
+_DROPOUT = 2**32 - 1
 
 
 @flax.struct.dataclass
@@ -133,6 +137,7 @@ def train_step(
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
     label_smoothing: float,
+    skip_non_finite: bool,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One optimizer step of one fold.
 
@@ -145,21 +150,20 @@ def train_step(
       features: (pool, indices) -> (B, N, M) log-mels.
       augmentation: what to do to the examples.
       label_smoothing: see `cross_entropy`.
+      skip_non_finite: leave parameters, statistics and the optimizer's state as they are
+        where the loss or the gradient is not finite; the step is counted all the same.
 
     Returns:
-      The next state, and "loss" and "accuracy" over the fold's whole batch.
+      The next state; "loss", "accuracy" and "gradient_norm", the global one before any
+      clipping, over the fold's whole batch.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    shard = jax.lax.axis_index(DATA)
-    examples = shard * clips.shape[0] + jnp.arange(clips.shape[0])  # places in the whole batch
-    example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
-
     log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, 1))
     target, partner_target = (
         jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, 1)
     )
     inputs, targets = jax.vmap(functools.partial(augment, cfg=augmentation))(
-        example_keys, log_mel, target, partner_log_mel, partner_target
+        example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
     )
 
     def mean_loss(params):
@@ -170,23 +174,28 @@ def train_step(
             inputs,
             train=True,
             mutable=["batch_stats"],
-            # Dropout's masks are drawn per shard: only they depend on the mesh.
-            rngs={models.DROPOUT_STREAM: jax.random.fold_in(key, -1 - shard)},
+            rngs={DROPOUT_STREAM: jax.random.fold_in(key, _DROPOUT)},
         )
         losses = cross_entropy(logits, targets, label_smoothing=label_smoothing)
         return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated["batch_stats"])
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    if not network.sync_batch_norm:  # the shards' own statistics; the state has one of them
+        batch_stats = jax.lax.pmean(batch_stats, DATA)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-    metrics = {"loss": loss, "accuracy": jax.lax.pmean(jnp.mean(right), DATA)}
-    state = state.replace(
-        step=state.step + 1,
+    norm = optax.tree.norm(grads)
+    accuracy = jax.lax.pmean(jnp.mean(right), DATA)
+    after = state.replace(
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return state, metrics
+    if skip_non_finite:
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
+    metrics = {"loss": loss, "accuracy": accuracy, "gradient_norm": norm}
+    return after.replace(step=state.step + 1), metrics
 
 
 def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
@@ -251,6 +260,7 @@ def compile_steps(
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
     label_smoothing: float,
+    skip_non_finite: bool = False,
 ) -> Steps:
     """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
     one_step = functools.partial(
@@ -260,6 +270,7 @@ def compile_steps(
         features=features,
         augmentation=augmentation,
         label_smoothing=label_smoothing,
+        skip_non_finite=skip_non_finite,
     )
     batches_of_steps = P("fold", None, DATA)
     return Steps(

@@ -27,6 +27,7 @@ from asc_jax.train.gan_look import (
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.watch import StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
 
 
@@ -59,7 +60,7 @@ def train(config, workdir: pathlib.Path) -> None:
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
-        setup = set_up_gan(config)
+        setup = set_up_gan(config, config.train.mesh)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
         if hosts.is_first():
@@ -121,16 +122,17 @@ def _run_epochs(
             disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
+            times = StepTimes()
             while progress.epochs < n_epochs:
                 bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
                 left = (progress.epochs + 1) * steps_per_epoch - progress.step
                 n_steps = min(left, save_every or left)
-                state, progress = run_steps(setup, now.state, progress, n_steps, bar, stop)
+                state, progress = run_steps(setup, now.state, progress, n_steps, times, bar, stop)
                 now = now.replace(state=state)
                 if progress.step == (progress.epochs + 1) * steps_per_epoch:
                     seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
                     write_samples(workdir, setup, "generated", waveforms)
-                    log.write(log_line(setup, progress, now.was_running) | seen)
+                    log.write(log_line(setup, progress, now.was_running, times) | seen)
                     now, messages = after_look(setup, now, seen, progress.epochs + 1)
                     for message in messages if hosts.is_first() else ():
                         bar.write(message, sys.stderr)
@@ -139,7 +141,7 @@ def _run_epochs(
                         f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
                         f"frechet distance {distance:.3g}"
                     )
-                    progress = Progress(progress.step, progress.epochs + 1)
+                    progress, times = Progress(progress.step, progress.epochs + 1), StepTimes()
                 checkpoints.save(progress, now)
                 if not (progress.metrics or parallel.fetch(now.state.running).any()):
                     if hosts.is_first():
@@ -190,7 +192,13 @@ def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progre
 
 
 def run_steps(
-    setup: GanSetup, state: WaveGanState, progress: Progress, n_steps: int, bar, stop: StopSignal
+    setup: GanSetup,
+    state: WaveGanState,
+    progress: Progress,
+    n_steps: int,
+    times: StepTimes,
+    bar,
+    stop: StopSignal,
 ) -> tuple[WaveGanState, Progress]:
     """So many iterations of an epoch, fewer where a signal comes.
 
@@ -203,11 +211,14 @@ def run_steps(
         state, metrics = setup.steps.train(state, setup.pool, setup.source)
         if collected:  # one call ahead of the device is enough, and keeps the bar honest
             jax.block_until_ready(collected[-1])
+            times.lap(1)
         collected.append(metrics)
         bar.update()
         if stop.requested:
             break
     metrics = jax.tree.map(lambda *steps: np.stack(steps), *parallel.fetch(collected))
+    times.lap(1)
+    times.pause()
     metrics = {
         name: np.concatenate([progress.metrics[name], new]) if progress.metrics else new
         for name, new in metrics.items()
@@ -216,7 +227,9 @@ def run_steps(
     return state, Progress(progress.step + len(collected), progress.epochs, seconds, metrics)
 
 
-def log_line(setup: GanSetup, progress: Progress, was_running: np.ndarray) -> dict:
+def log_line(
+    setup: GanSetup, progress: Progress, was_running: np.ndarray, times: StepTimes
+) -> dict:
     """What `metrics.jsonl` says of an epoch's training; its metrics are (steps, G) each.
 
     A GAN that was stopped before has no figures: null.
@@ -227,6 +240,8 @@ def log_line(setup: GanSetup, progress: Progress, was_running: np.ndarray) -> di
         "step": progress.step,
         "seconds": progress.seconds,
         "clips_per_second": n_clips / progress.seconds,
+        **times.log_fields(),
+        "peak_memory_bytes": peak_memory(setup.mesh),
         **{
             name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
             for name, values in progress.metrics.items()

@@ -12,7 +12,6 @@ from asc_jax import hosts, run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
@@ -20,18 +19,22 @@ from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.trace import trace_steps
+from asc_jax.train.watch import Watch, peak_memory, refuse_divergence
 
 
-def train(config, workdir: pathlib.Path) -> None:
+def train(config, workdir: pathlib.Path, *, profile: bool = False) -> None:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
       config: checked, frozen.
       workdir: the run folder; made if need be.
+      profile: trace some steps into the folder's `profile/` before going on.
 
     Raises:
       InputError: whatever is wrong with the data, the config or the folder.
-      Diverged: a loss is not finite; the checkpoints are those of the epochs before.
+      Diverged: a loss or a gradient is not finite; the checkpoints are those of the steps
+        before.
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
@@ -40,7 +43,7 @@ def train(config, workdir: pathlib.Path) -> None:
         synthetic = run.read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
-        setup = set_up(config, dataset, splits, test, synthetic)
+        setup = set_up(config, dataset, splits, test, synthetic, config.train.mesh)
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)
         _run_epochs(
@@ -52,6 +55,7 @@ def train(config, workdir: pathlib.Path) -> None:
             keep=config.train.keep_checkpoints,
             choosing=config.train.selection == "inner",
             choose_after=config.train.select_after,
+            profile=profile,
         )
 
 
@@ -65,6 +69,7 @@ def _run_epochs(
     keep: int,
     choosing: bool,
     choose_after: int,
+    profile: bool,
 ) -> None:
     """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
     with (
@@ -76,6 +81,12 @@ def _run_epochs(
             if hosts.is_first():
                 print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
+        if hosts.is_first():
+            print(parallel.describe(setup.mesh), file=sys.stderr)
+        if profile:
+            trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
+            if trace:
+                print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with tqdm.tqdm(
             total=n_epochs * setup.steps_per_epoch,
@@ -85,15 +96,18 @@ def _run_epochs(
             disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
+            watch = Watch(setup, progress)
             while progress.epochs < n_epochs:
                 bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
                 state, progress = run_steps(
-                    setup, state, progress, per_call=per_call, save_every=save_every,
+                    setup, state, progress, watch, per_call=per_call, save_every=save_every,
                     bar=bar, stop=stop,
                 )  # fmt: skip
-                refuse_divergence(progress.metrics["loss"], setup, progress.step)
                 if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
-                    line = log_line(setup, progress) | validate(setup, state, progress.step)
+                    for message in watch.report_skipped() if hosts.is_first() else ():
+                        bar.write(message, sys.stderr)
+                    line = log_line(setup, progress, watch)
+                    line |= validate(setup, state, progress.step)
                     scores = np.array(line["validation_accuracy"], np.float32)
                     if best is not None and line["epoch"] > choose_after:
                         epochs = np.full(scores.shape, line["epoch"], np.int32)
@@ -106,23 +120,27 @@ def _run_epochs(
                         f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
                     )
                     progress = Progress(progress.step, line["epoch"])
+                    watch = Watch(setup, progress)
                 checkpoints.save(progress, {"state": state, "best": best})
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
 
 
-def log_line(setup: Setup, progress: Progress) -> dict:
+def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
     """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
-    metrics = progress.metrics
-    n_clips = metrics["loss"].size * setup.batch_size
+    n_clips = watch.skipped.size * setup.batch_size
     return {
         "epoch": progress.epochs + 1,
         "step": progress.step,
         "seconds": progress.seconds,
         "clips_per_second": n_clips / progress.seconds,
-        "loss": metrics["loss"].mean(axis=1).tolist(),
-        "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
+        **watch.times.log_fields(),
+        "peak_memory_bytes": peak_memory(setup.mesh),
+        "loss": watch.mean("loss"),
+        "train_accuracy": watch.mean("accuracy"),
+        "gradient_norm": watch.mean("gradient_norm"),
+        "skipped_steps": watch.skipped.sum(axis=1).tolist(),
     }
 
 
@@ -130,6 +148,7 @@ def run_steps(
     setup: Setup,
     state: ClassifierState,
     progress: Progress,
+    watch: Watch,
     *,
     per_call: int,
     save_every: int,
@@ -142,13 +161,17 @@ def run_steps(
       setup: of the run.
       state: at `progress`.
       progress: where the run stands.
+      watch: of the epoch; sees these steps.
       per_call: steps in a dispatch.
       save_every: steps between two saves, to the next whole dispatch; 0 for all of the epoch.
       bar: of the run.
       stop: a signal ends this after the dispatch under way.
 
     Returns:
-      The state, and the progress with host metrics, (F, steps of the epoch) each.
+      The state, and the progress.
+
+    Raises:
+      Diverged: a loss or a gradient is not finite, and such steps are not to be skipped.
     """
     started = time.perf_counter()
     n_steps, first_of_epoch = setup.steps_per_epoch, progress.epochs * setup.steps_per_epoch
@@ -162,45 +185,22 @@ def run_steps(
     )
     begin = progress.step - first_of_epoch
     end = min(n_steps, begin + save_every) if save_every else n_steps
-    collected = [progress.metrics] if progress.metrics else []
+    pending = None
     for first in range(begin, end, per_call):
         clips = indices[:, first : first + per_call]
         state, metrics = setup.steps.train(state, setup.pool, clips)
-        if collected:  # one call ahead of the device is enough, and keeps the bar honest
-            jax.block_until_ready(collected[-1])
-        collected.append(metrics)
+        if pending:  # one call ahead of the device is enough, and keeps the bar honest
+            watch.see(pending)
+        pending = metrics
         bar.update(clips.shape[1])
         if stop.requested:
             break
-    host = parallel.fetch(collected)
-    metrics = {name: np.concatenate([m[name] for m in host], axis=1) for name in host[-1]}
+    watch.see(pending)
+    watch.times.pause()
     seconds = progress.seconds + time.perf_counter() - started
+    metrics = watch.metrics
     done = first_of_epoch + metrics["loss"].shape[1]
     return state, Progress(done, progress.epochs, seconds, metrics)
-
-
-def refuse_divergence(losses: np.ndarray, setup: Setup, step: int) -> None:
-    """Stops a run before a state that is no longer finite is saved.
-
-    Args:
-      losses: (F, n) of an epoch's steps up to this one, or (F, 1) of its validation: the last
-        step's update shows only there.
-      setup: of the run.
-      step: the last of them, counted from the run's beginning, from 1.
-
-    Raises:
-      Diverged: naming the first step and its fold.
-    """
-    bad = np.argwhere(~np.isfinite(losses.T))
-    if len(bad):
-        place, fold = bad[0]
-        step += int(place) + 1 - losses.shape[1]
-        epoch = -(-step // setup.steps_per_epoch)
-        kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
-        raise Diverged(
-            f"fold {setup.splits[fold].fold}: the loss is not finite at step {step} (epoch "
-            f"{epoch}); {kept}; lower optimizer.lr or set optimizer.clip_norm"
-        )
 
 
 def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
@@ -228,7 +228,7 @@ def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
         losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
         confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
         scores.append(float(class_wise_accuracy(confusion)))
-    refuse_divergence(np.array(losses)[:, None], setup, step)
+    refuse_divergence({"loss": np.array(losses)[:, None]}, setup, step - 1)
     return {
         "validation_list": "inner" if inner else "held_out",
         "validation_loss": losses,

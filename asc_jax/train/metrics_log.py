@@ -2,10 +2,14 @@
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 
 from asc_jax import hosts
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
+
+# What a line says of the machine, and not of the run.
+TIMED = ("seconds", "clips_per_second", "seconds_per_step", "seconds_of_worst_step")
 
 
 class MetricsLog:
@@ -63,3 +67,8 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None
     return lines
+
+
+def untimed(lines: Sequence[Mapping]) -> list[dict]:
+    """The lines without `TIMED`: the same of the same run, wherever and however often stopped."""
+    return [{name: line[name] for name in line if name not in TIMED} for line in lines]

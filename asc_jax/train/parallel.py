@@ -31,24 +31,65 @@ PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
 SHARED = P()  # the same for all folds: the pool
 
 
-def make_mesh(n_folds: int, batch_size: int, devices: Sequence[jax.Device] = ()) -> Mesh:
-    """The largest ("fold", "data") mesh that folds and batches divide evenly.
+def make_mesh(
+    n_folds: int,
+    batch_size: int,
+    devices: Sequence[jax.Device] = (),
+    *,
+    shape: tuple[int, ...] = (),
+) -> Mesh:
+    """A ("fold", "data") mesh that folds and batches divide evenly.
 
     Args:
-      n_folds: folds of the program F.
+      n_folds: folds of the program F, or GANs.
       batch_size: clips per step and fold B.
       devices: to choose from; all of this process's program by default.
+      shape: (f, d): f divides F and d divides B; () for the largest. Of those that use the
+        most devices that is the one with the most folds apart, which need no communication.
 
     Returns:
-      A mesh of shape (f, d): f divides F and d divides B. Of the meshes that use the most
-      devices it is the one with the most folds apart, which need no communication. Devices
-      beyond f * d stay idle.
+      The mesh; devices beyond f * d stay idle.
+
+    Raises:
+      InputError: folds or batches do not divide so, or there are fewer devices.
     """
     devices = list(devices) or jax.devices()
-    fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
-    shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
-    shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+    if shape:
+        _refuse_shape(shape, n_folds, batch_size, len(devices))
+    else:
+        fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
+        shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
+        shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
     return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+
+
+def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devices: int) -> None:
+    field = f"train.mesh={shape}"
+    if n_folds % shape[0]:
+        raise InputError(
+            f"{field}: {n_folds} folds (or GANs) cannot be shared out evenly among {shape[0]}; "
+            f"let its first number divide {n_folds}, or use train.mesh=() for the largest that fits"
+        )
+    if batch_size % shape[1]:
+        raise InputError(
+            f"{field}: train.batch_size={batch_size} cannot be shared out evenly among {shape[1]}; "
+            "change either, or use train.mesh=() for the largest mesh that fits"
+        )
+    if math.prod(shape) > n_devices:
+        raise InputError(
+            f"{field}: takes {math.prod(shape)} devices, and there "
+            + ("is 1" if n_devices == 1 else f"are {n_devices}")
+            + "; use a smaller one, or train.mesh=() for the largest that fits"
+        )
+
+
+def describe(mesh: Mesh) -> str:
+    """The mesh in a line, beside the devices that there are."""
+    folds, shards = mesh.devices.shape
+    return (
+        f"mesh of {folds} (folds) x {shards} (shards of a batch) on {mesh.devices.size} of "
+        f"{jax.device_count()} devices"
+    )
 
 
 def map_folds(

@@ -38,6 +38,7 @@ class Setup:
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       steps_per_epoch: the same for all folds.
+      skip_non_finite: see `classifier.train_step`.
     """
 
     dataset: Dataset
@@ -51,6 +52,7 @@ class Setup:
     batch_size: int
     share: float
     steps_per_epoch: int
+    skip_non_finite: bool
 
 
 def set_up(
@@ -59,6 +61,7 @@ def set_up(
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None = None,
+    mesh_shape: tuple[int, ...] = (),
 ) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
@@ -68,21 +71,24 @@ def set_up(
       splits: one per fold.
       test: indices of the test clips.
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
+      mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
+        takes the devices that it finds.
 
     Raises:
-      InputError: bad audio files, all of them named, or a network that the clips do not fit.
+      InputError: bad audio files, all of them named, a network that the clips do not fit, or
+        a mesh that cannot be.
     """
+    batch_size, share = config.train.batch_size, config.synthetic.share
+    mesh = parallel.make_mesh(len(splits), batch_size, shape=mesh_shape)
+    parallel.refuse_idle_processes(mesh)
     host_pool = run.read_pool(config, dataset, dataset.scene_labels)
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         host_pool = join(host_pool, generated)
-    batch_size, share = config.train.batch_size, config.synthetic.share
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
-    mesh = parallel.make_mesh(len(splits), batch_size)
-    parallel.refuse_idle_processes(mesh)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(
@@ -94,6 +100,7 @@ def set_up(
         mask_above=config.synthetic.mask_above,
         **shape,
     )
+    skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -101,6 +108,7 @@ def set_up(
         features=functools.partial(log_mels, **shape),
         augmentation=Augmentation(**config.augment),
         label_smoothing=config.train.label_smoothing,
+        skip_non_finite=skip_non_finite,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     return Setup(
@@ -115,6 +123,7 @@ def set_up(
         batch_size=batch_size,
         share=share,
         steps_per_epoch=steps_per_epoch,
+        skip_non_finite=skip_non_finite,
     )
 
 

@@ -17,7 +17,7 @@ from asc_jax.evaluate import evaluate
 from asc_jax.train import loop
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.loop import train
-from asc_jax.train.metrics_log import read_metrics
+from asc_jax.train.metrics_log import read_metrics, untimed
 from asc_jax.train.setup import restore, set_up
 from asc_jax.train.stop import StopSignal
 
@@ -60,10 +60,7 @@ def whole(config, tmp_path_factory) -> pathlib.Path:
 def end(workdir, step: int = EPOCHS * STEPS_PER_EPOCH) -> tuple[dict, list[dict]]:
     """Checksums of the last state, and the log without its times."""
     about = workdir / "checkpoints" / str(step) / "about" / "metadata"
-    timed = ("seconds", "clips_per_second")
-    lines = read_metrics(workdir / "metrics.jsonl")
-    lines = [{k: v for k, v in line.items() if k not in timed} for line in lines]
-    return json.loads(about.read_text()), lines
+    return json.loads(about.read_text()), untimed(read_metrics(workdir / "metrics.jsonl"))
 
 
 def saved_steps(workdir) -> list[int]:

@@ -1,0 +1,60 @@
+"""What the devices do during a training step, for Perfetto."""
+
+import contextlib
+import pathlib
+
+import jax
+
+from asc_jax import hosts
+from asc_jax.data import batches
+from asc_jax.errors import InputError
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.setup import Setup
+
+N_CALLS = 5
+
+
+def trace_steps(
+    setup: Setup, state: ClassifierState, folder: pathlib.Path, *, per_call: int
+) -> pathlib.Path | None:
+    """Traces some calls of training steps, compiled before, on a copy of the state.
+
+    The training that follows goes as if nothing had been traced.
+
+    Args:
+      setup: of the run.
+      state: to train on from; kept.
+      folder: for the trace.
+      per_call: steps of a call.
+
+    Returns:
+      The trace, for https://ui.perfetto.dev; what is beside it is for XProf. Of several
+      processes the first one has it, the others None.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    clips = batches.epoch_indices(
+        setup.splits,
+        seed=setup.seed,
+        epoch=0,
+        n_steps=min(per_call, setup.steps_per_epoch),
+        batch_size=setup.batch_size,
+        share=setup.share,
+    )
+    copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
+    copy, _ = jax.block_until_ready(setup.steps.train(copy, setup.pool, clips))
+    try:
+        with contextlib.ExitStack() as traced:
+            if hosts.is_first():
+                folder.mkdir(parents=True, exist_ok=True)
+                traced.enter_context(jax.profiler.trace(str(folder), create_perfetto_trace=True))
+            for call in range(N_CALLS):
+                with jax.profiler.StepTraceAnnotation("train", step_num=call):
+                    copy, _ = jax.block_until_ready(setup.steps.train(copy, setup.pool, clips))
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); train without --profile"
+        ) from None
+    traces = folder.rglob("perfetto_trace.json.gz") if hosts.is_first() else ()
+    return max(traces, key=lambda path: path.stat().st_mtime, default=None)
