@@ -4,13 +4,18 @@ import dataclasses
 import io
 import math
 import pathlib
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from asc_jax import ensemble, statistics
 from asc_jax.data.clips import Clip
+from asc_jax.errors import InputError
 from asc_jax.files import write_whole
+
+_CLIP_FIELDS = ("path", "scene_label", "location", "city", "device")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +146,8 @@ def write_logits(
     """Writes all logits with their clips, so that ensembles can be tried without a device.
 
     Args:
-      path: of the .npz; per list NAME it holds NAME/logits, NAME/path, NAME/scene_label,
-        NAME/location and NAME/fold; see `Predictions`.
+      path: of the .npz; per list NAME it holds NAME/logits, NAME/fold, and NAME/path,
+        NAME/scene_label, NAME/location, NAME/city and NAME/device; see `Predictions`.
       predictions: the lists.
       scene_labels: the classes, in the order of the logits.
 
@@ -152,12 +157,49 @@ def write_logits(
     arrays = {"scene_labels": np.array(scene_labels)}
     for one in predictions:
         arrays[f"{one.name}/logits"] = one.logits
-        for field in ("path", "scene_label", "location"):
+        for field in _CLIP_FIELDS:
             arrays[f"{one.name}/{field}"] = np.array([getattr(clip, field) for clip in one.clips])
         arrays[f"{one.name}/fold"] = one.folds
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_whole(path, content.getvalue())
+
+
+def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, ...]]:
+    """Reads what `write_logits` wrote.
+
+    Returns:
+      name -> the list, with its name as title and no description; and the classes.
+
+    Raises:
+      InputError: the file is not there or cannot be read.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as stored:
+            arrays = dict(stored)
+        labels = tuple(arrays.pop("scene_labels").tolist())
+        names = dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays)
+        lists = {
+            name: Predictions(
+                name,
+                name,
+                "",
+                _read_clips(arrays, name),
+                arrays[f"{name}/logits"],
+                arrays[f"{name}/fold"],
+            )
+            for name in names
+        }
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
+        raise InputError(f"{path}: cannot be read; run asc-jax evaluate again") from None
+    return lists, labels
+
+
+def _read_clips(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Clip, ...]:
+    columns = (arrays[f"{name}/{field}"].tolist() for field in _CLIP_FIELDS)
+    return tuple(Clip(*row) for row in zip(*columns, strict=True))
 
 
 def write_submission(

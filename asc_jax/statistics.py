@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-_RESAMPLES = 2000
-_FEW = 10  # locations
+from asc_jax.jackknife import Jackknife, jackknife
+
+_NORMAL = 1.959964  # 97.5 % of the normal distribution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,89 +43,71 @@ def class_wise_accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def scores_by_location(
-    targets: np.ndarray,
-    predictions: np.ndarray,
-    locations: np.ndarray,
-    n_classes: int,
-    *,
-    seed: int = 0,
+    targets: np.ndarray, predictions: np.ndarray, locations: np.ndarray, n_classes: int
 ) -> tuple[Score, Score, list[Score]]:
-    """Accuracy, class-wise accuracy and recalls, with intervals from a bootstrap over locations.
+    """Accuracy, class-wise accuracy and recalls, with intervals from a jackknife over locations.
 
-    Clips of one location succeed and fail together; resampling clips would make the
-    intervals too narrow. Locations are drawn from the whole list: within a class there may
-    be only one, which would never vary.
+    Clips of one location succeed and fail together; intervals from clips would be too narrow.
+    The intervals are Wilson's, for as many independent clips as would vary as the locations
+    do, and with Student's t. A bootstrap over locations was left for it: it covers too
+    seldom where a scene has few locations (docs/reproduction.md has both).
 
     Args:
       targets: (n,) class indices.
       predictions: (n,) class indices.
-      locations: (n,) any hashable names.
+      locations: (n,) any names.
       n_classes: number of classes K.
-      seed: of the resampling.
 
     Returns:
       accuracy, class-wise accuracy, and K recalls. A class without clips has NaN.
+
+    Source: Korn and Graubard, "Confidence intervals for proportions with small expected
+    number of positive counts estimated from survey data", 1998, for the number of clips;
+    Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in
+    clustered surveys", 2015, for Wilson's form of it.
     """
-    names, place = np.unique(locations, return_inverse=True)
-    counts = np.zeros((len(names), n_classes, n_classes))
-    np.add.at(counts, (place, targets, predictions), 1)  # a confusion matrix per location
-    share = np.full(len(names), 1 / len(names))
-    drawn = np.random.default_rng(seed).multinomial(len(names), share, _RESAMPLES)
-    resampled = np.tensordot(drawn, counts, axes=1)  # (resamples, K, K)
-    confusion = counts.sum(axis=0)
-    per_class = [
-        _score(value, draws, n)
-        for value, draws, n in zip(
-            recalls(confusion),
-            recalls(resampled).T,
-            (counts.sum(axis=2) > 0).sum(axis=0).tolist(),
-            strict=True,
-        )
-    ]
+    right = (targets == predictions).astype(float)
+    left_out = jackknife(targets, right, locations, n_classes)
     return (
-        _score(accuracy(confusion), accuracy(resampled), len(names)),
-        _score(class_wise_accuracy(confusion), class_wise_accuracy(resampled), len(names)),
-        per_class,
+        _score(left_out, left_out.weights("accuracy")),
+        _score(left_out, left_out.weights("class_wise_accuracy")),
+        [_recall(left_out, k) for k in range(n_classes)],
     )
 
 
-def _score(value: float, draws: np.ndarray, n_locations: int) -> Score:
-    """The expanded percentile interval of the draws.
+def _score(left_out: Jackknife, weights: np.ndarray) -> Score:
+    """A weighted mean of the recalls."""
+    value = float(left_out.total(weights))
+    variance = float(left_out.variance(weights))
+    if variance > 0 and left_out.freedom > 0:
+        return _interval(value, value * (1 - value) / variance, left_out.freedom)
+    # Nothing varied, or nothing could: no more is known than one answer per location.
+    return _interval(value, left_out.locations)
 
-    Plain percentiles are too near each other for a few locations: n draws vary by
-    sqrt((n - 1) / n) too little, and Student's t has longer tails than the normal
-    distribution. With fewer than `_FEW` locations the draws cannot spread enough at all;
-    there the interval is at least Wilson's for so many trials.
 
-    Args:
-      value: the observed share.
-      draws: its bootstrap distribution.
-      n_locations: locations that it rests on.
-
-    Source: Hesterberg, "What teachers should know about the bootstrap", 2015, §4.3.
-    """
-    from scipy.special import ndtr, stdtrit
-
-    if not np.isfinite(value):
+def _recall(left_out: Jackknife, k: int) -> Score:
+    """One class's recall; the classes share a design effect."""
+    if not left_out.n_clips[k]:
         return Score(float("nan"), float("nan"), float("nan"))
-    low = high = value
-    if n_locations > 1:
-        freedom = n_locations - 1
-        tail = 100 * ndtr(-np.sqrt(n_locations / freedom) * stdtrit(freedom, 0.975))
-        low, high = np.nanpercentile(draws, [tail, 100 - tail])
-    if n_locations < _FEW or np.isclose(low, high):
-        least = wilson_interval(value, n_locations)
-        low, high = min(low, least[0]), max(high, least[1])
-    return Score(float(value), float(min(low, value)), float(max(high, value)))
+    clips = left_out.n_clips[k] / max(1.0, float(left_out.design_effect))
+    return _interval(float(left_out.means[k]), clips, left_out.freedom)
 
 
-def wilson_interval(share: float, n_trials: int) -> tuple[float, float]:
+def _interval(value: float, n_clips: float, freedom: float = 0) -> Score:
+    """Wilson's interval with Student's quantile, or the normal one without `freedom`."""
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(freedom, 0.975)) if freedom else _NORMAL
+    low, high = wilson_interval(value, n_clips, quantile)
+    return Score(value, min(low, value), max(high, value))
+
+
+def wilson_interval(
+    share: float, n_trials: float, quantile: float = _NORMAL
+) -> tuple[float, float]:
     """Wilson's 95 % score interval of a binomial share."""
-    z = 1.959964
-    centre = (share + z**2 / (2 * n_trials)) / (1 + z**2 / n_trials)
-    half = (
-        z
-        / (1 + z**2 / n_trials)
-        * np.sqrt(share * (1 - share) / n_trials + z**2 / (4 * n_trials**2))
-    )
+    scale = 1 + quantile**2 / n_trials
+    centre = (share + quantile**2 / (2 * n_trials)) / scale
+    root = np.sqrt(share * (1 - share) / n_trials + quantile**2 / (4 * n_trials**2))
+    half = quantile / scale * root
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

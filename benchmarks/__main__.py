@@ -14,6 +14,7 @@ BENCHMARKS = {
     "frontend": "How many clips a second are decoded and turned into log-mels?",
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
     "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
+    "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 

@@ -247,9 +247,9 @@ def method_section(report: Mapping) -> Markup:
         parts.append(
             paragraph(
                 "Accuracy is the share of clips whose scene is right; class-wise accuracy is the "
-                "mean of the shares within each scene. The 95 % intervals are bootstrap intervals "
-                "over recording locations, so that clips of one place count as one draw; for fewer "
-                "than ten locations, or where all agree, they are at least Wilson's."
+                "mean of the shares within each scene. The 95 % intervals are Wilson's, for as "
+                "many independent clips as would vary as the recording locations do: clips of one "
+                "place succeed and fail together."
             )
         )
     epochs = ", ".join(str(epoch) for epoch in training.get("selected_epochs") or [])

@@ -12,7 +12,7 @@ def render(report: Mapping) -> str:
         files = ", ".join(one["files"])
         lines += [f"{one['title']}: {one['n_clips']} clips without labels: {files}", ""]
     return "\n".join(
-        [*lines, report["training"]["note"], "Intervals: 95 %, bootstrap over locations."]
+        [*lines, report["training"]["note"], "Intervals: 95 %, over locations, not clips."]
     )
 
 

@@ -1,0 +1,156 @@
+"""Whether one system is better than another on the same clips. No JAX."""
+
+import dataclasses
+
+import numpy as np
+
+from asc_jax.jackknife import Jackknife, jackknife
+from asc_jax.significance import McNemar, mcnemar, sign_flip
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How much better a system is than the reference, on the same clips.
+
+    Attributes:
+      measure: "class_wise_accuracy" or "accuracy".
+      difference: of the measure, averaged over seeds; positive where the system is better.
+      low: end of its 95 % interval.
+      high: the other end.
+      p: two-sided, of no difference; below 0.05 where the interval leaves 0 out. With seeds
+        it is about the two recipes, else about the two trained models.
+      p_flip: two-sided, of `sign_flip`: a location's gain could as well be its loss. None
+        with several seeds: it would take what two seeds do alike at all locations for what
+        the recipe does.
+      mcnemar: None with several seeds, when a clip has no one answer.
+      n_clips: clips.
+      n_locations: locations.
+      n_seeds: runs of the reference, and of the other.
+      standard_error: of the difference.
+      freedom: degrees of freedom of the standard error.
+    """
+
+    measure: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_flip: float | None
+    mcnemar: McNemar | None
+    n_clips: int
+    n_locations: int
+    n_seeds: tuple[int, int]
+    standard_error: float
+    freedom: float
+
+    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float:
+        """The smallest true difference that such a comparison would find.
+
+        That is, with these clips, locations and seeds, and answers that differ between
+        the systems as much as here: (t(1 - alpha / 2) + t(power)) standard errors.
+
+        Args:
+          power: how often it would be found.
+          alpha: level of the two-sided test.
+
+        Source: Bloom, "Minimum detectable effects", 1995.
+        """
+        from scipy.special import stdtrit
+
+        found = stdtrit(self.freedom, 1 - alpha / 2) + stdtrit(self.freedom, power)
+        return float(found * self.standard_error)
+
+
+def compare(
+    targets: np.ndarray,
+    reference: np.ndarray,
+    other: np.ndarray,
+    locations: np.ndarray,
+    n_classes: int,
+    *,
+    measure: str = "class_wise_accuracy",
+    seed: int = 0,
+) -> Comparison:
+    """The paired difference of two systems, with locations and seeds as what is random.
+
+    The variance is a jackknife's over locations, of the gains averaged over seeds, plus that
+    of the seeds' scores, less what both hold (seeds that do well at different locations).
+    Both systems' seeds share one variance, so one of them may have a single seed. With a
+    single seed on both sides nothing is known of seeds: the result is about these two models.
+
+    Args:
+      targets: (n,) class indices.
+      reference: (n,) class indices, or (S, n) of several seeds.
+      other: (n,), or (S', n); the same clips in the same order (`alignment.align`).
+      locations: (n,) any names.
+      n_classes: number of classes K.
+      measure: "class_wise_accuracy" or "accuracy".
+      seed: of the signs that the permutation test draws.
+
+    Returns:
+      The `Comparison`.
+    """
+    before, after = (np.atleast_2d(answers) == targets for answers in (reference, other))
+    gain = after.mean(axis=0) - before.mean(axis=0)
+    gains = jackknife(targets, gain, locations, n_classes)
+    weights = gains.weights(measure)
+    sides = [
+        jackknife(targets, side.astype(float), locations, n_classes) for side in (before, after)
+    ]
+    # No clip answered differently is luck too: at least as uncertain as one clip each way.
+    by_location = max(float(gains.variance(weights)), 2 / (len(targets) + 2) ** 2)
+    by_seed, seed_term = _variance_of_seeds(sides, weights)
+    variance = by_location + by_seed
+    freedom = variance**2 / (by_location**2 / max(gains.freedom, 1) + seed_term)
+    low, high, p = _student(float(gains.total(weights)), variance**0.5, freedom)
+    single = len(before) == len(after) == 1
+    weight_of_clip = (weights / np.maximum(gains.n_clips, 1))[targets]
+    _, place = np.unique(locations, return_inverse=True)
+    parts = np.bincount(place, gain * weight_of_clip)  # of the difference, by location
+    return Comparison(
+        measure=measure,
+        difference=float(gains.total(weights)),
+        low=low,
+        high=high,
+        p=p,
+        p_flip=sign_flip(parts, seed=seed) if single else None,
+        mcnemar=mcnemar(before[0], after[0]) if single else None,
+        n_clips=len(targets),
+        n_locations=gains.locations,
+        n_seeds=(len(before), len(after)),
+        standard_error=variance**0.5,
+        freedom=freedom,
+    )
+
+
+def _variance_of_seeds(sides: list[Jackknife], weights: np.ndarray) -> tuple[float, float]:
+    """What seeds add to the variance of the difference, and to its freedom's denominator.
+
+    Seeds that do well at different locations let the locations vary as well, and are in
+    their variance already. They are taken from the value, not from the freedom, which errs
+    to the safe side.
+
+    Source: Owen, "The pigeonhole bootstrap", 2007, for two crossed factors; Satterthwaite,
+    1946, for the freedom.
+    """
+    freedom = sum(len(side.means) - 1 for side in sides)
+    if not freedom:
+        return 0.0, 0.0
+
+    def pooled(values: list[np.ndarray]) -> float:
+        """The seeds' variance in a (S,) or (S, L) array per side, summed over L."""
+        return sum(np.square(v - v.mean(axis=0)).sum() for v in values) / freedom
+
+    scores = pooled([side.total(weights) for side in sides])
+    at_locations = pooled([side.deviations @ weights for side in sides])
+    share = sum(1 / len(side.means) for side in sides)
+    return max(0.0, scores - at_locations) * share, (scores * share) ** 2 / freedom
+
+
+def _student(difference: float, error: float, freedom: float) -> tuple[float, float, float]:
+    """The 95 % interval and the two-sided p of a difference with its standard error."""
+    from scipy.special import stdtr, stdtrit
+
+    half = float(stdtrit(freedom, 0.975)) * error
+    p = 2 * float(stdtr(freedom, -abs(difference) / error))
+    return difference - half, difference + half, p

@@ -1,0 +1,58 @@
+"""Logits on disk: what was written is what is read."""
+
+import numpy as np
+import pytest
+
+from asc_jax.data.clips import Clip
+from asc_jax.errors import InputError
+from asc_jax.predictions import Predictions, read_logits, write_logits
+
+CLIPS = (
+    Clip("audio/tram-paris-1-0-a.wav", "tram", "paris-1", "paris", "a"),
+    Clip("audio/x.wav", "park", "x"),
+)
+LABELS = ("park", "tram")
+LOGITS = np.random.default_rng(0).normal(size=(3, 2, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def written(tmp_path):
+    lists = [
+        Predictions("out_of_fold", "Out-of-fold", "One model.", CLIPS, LOGITS[0], np.array([1, 2])),
+        Predictions("my/set", "my/set", "All.", CLIPS[::-1], LOGITS, np.array([1, 2, 3])),
+    ]
+    write_logits(tmp_path / "logits.npz", lists, LABELS)
+    return tmp_path / "logits.npz", lists
+
+
+def test_logits_come_back(written):
+    path, lists = written
+    stored, labels = read_logits(path)
+    assert labels == LABELS
+    assert list(stored) == ["out_of_fold", "my/set"]
+    for before, after in zip(lists, stored.values(), strict=True):
+        assert after.clips == before.clips
+        assert after.out_of_fold == before.out_of_fold
+        np.testing.assert_array_equal(after.logits, before.logits)
+        np.testing.assert_array_equal(after.folds, before.folds)
+
+
+def test_unreadable_logits_are_refused(written):
+    path, _ = written
+    with pytest.raises(InputError, match=r"other.npz: not found; run asc-jax evaluate"):
+        read_logits(path.with_name("other.npz"))
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
+            read_logits(path)
+    with np.load(_rewritten(path, whole)) as stored:
+        less = {key: stored[key] for key in stored if key != "out_of_fold/city"}
+    np.savez(path, **less)
+    with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
+        read_logits(path)
+
+
+def _rewritten(path, content):
+    path.write_bytes(content)
+    return path
