@@ -13,7 +13,6 @@ class StopSignal:
     An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
     orbax's threads waiting for one another. A second signal ends the process at once; what
     it has saved before is whole.
-
     """
 
     def __init__(self):

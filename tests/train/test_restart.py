@@ -4,7 +4,6 @@ import json
 import pathlib
 import shutil
 import signal
-import types
 
 import jax
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 from asc_jax import run
 from asc_jax.config import load_config
-from asc_jax.errors import Diverged, InputError, Stopped
+from asc_jax.errors import InputError, Stopped
 from asc_jax.evaluate import evaluate
 from asc_jax.train import loop
 from asc_jax.train.checkpoint import Checkpoints
@@ -153,18 +152,6 @@ def test_another_number_of_devices_ends_within_rounding(
     difference = lambda a, b: np.linalg.norm(np.float64(a - b)) / max(np.linalg.norm(b), 1e-3)
     worst = jax.tree.map(difference, state.params, expected.params)
     assert max(jax.tree.leaves(worst)) < 1e-4
-
-
-def test_a_loss_that_is_not_finite_is_named_by_its_step_and_fold():
-    splits = [types.SimpleNamespace(fold=3), types.SimpleNamespace(fold=4)]
-    setup = types.SimpleNamespace(splits=splits, steps_per_epoch=5)
-    losses = np.zeros((2, 4), np.float32)
-    loop.refuse_divergence(losses, setup, 9)
-    losses[1, 2] = np.nan
-    with pytest.raises(Diverged, match=r"fold 4: .* step 8 \(epoch 2\); epoch 1 is saved"):
-        loop.refuse_divergence(losses, setup, 9)
-    with pytest.raises(Diverged, match=r"fold 4: .* step 10 \(epoch 2\)"):  # of a validation
-        loop.refuse_divergence(losses[:, 2:3], setup, 10)
 
 
 def test_a_second_signal_is_not_caught():
