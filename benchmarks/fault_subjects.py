@@ -59,7 +59,7 @@ class Subject:
       delay: between then and the fault, at most, s.
       per_run: faults on the way to one end.
       save_every: steps; 0 for a command without steps.
-      precious: of the files under a place, the folder in which to damage one.
+      precious: (place) -> the files of which one is damaged.
       reference: the place of a run that nothing struck, its result and the bytes it takes.
     """
 
@@ -72,7 +72,7 @@ class Subject:
     delay: float = 0.1
     per_run: int = 5
     save_every: int = 0
-    precious: Callable[[pathlib.Path], pathlib.Path] = lambda place: place
+    precious: Callable[[pathlib.Path], list[pathlib.Path]] = lambda place: files_in(place)
     reference: pathlib.Path = pathlib.Path()
     whole: object = None
     size: int = 0
@@ -92,8 +92,8 @@ class Subject:
         run(self, self.reference)
         self.seconds = time.perf_counter() - started
         self.whole = self.result(self.reference)
-        files = [path for path in self.reference.rglob("*") if path.is_file()]
-        self.size = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+        blocks = [-(-path.stat().st_size // 4096) for path in files_in(self.reference)]
+        self.size = 4096 * sum(blocks)
         return self
 
     def fresh(self, under: pathlib.Path | None = None) -> pathlib.Path:
@@ -146,7 +146,7 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         result=end_of_training,
         reached=lambda place, share, steps, _: steps > share * epochs * STEPS_PER_EPOCH,
         save_every=SAVE_EVERY,
-        precious=lambda place: newest(place),
+        precious=files_of_checkpoint,
     ).run_whole(run)
     saving = dataclasses.replace(
         training,
@@ -192,7 +192,7 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         ),
         per_run=3,
         save_every=SAVE_EVERY,
-        precious=lambda place: newest(place),
+        precious=files_of_checkpoint,
     )
     synthesis = Subject(
         "synthesis",
@@ -226,6 +226,24 @@ def is_saving(place: pathlib.Path) -> bool:
     return any(not path.name.isdigit() for path in (place / "checkpoints").glob("*"))
 
 
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All files below a folder."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def files_of_checkpoint(place: pathlib.Path) -> list[pathlib.Path]:
+    """What is read of a run's newest checkpoint: its description and its arrays.
+
+    Most bytes of one so small are orbax's notes on shardings, and a second copy.
+    """
+    arrays = newest(place) / "state"
+    return [
+        newest(place) / "about" / "metadata",
+        arrays / "manifest.ocdbt",
+        *files_in(arrays / "d"),
+    ]
+
+
 def n_wavs(place: pathlib.Path) -> int:
     """Clips that are there."""
     return sum(1 for _ in (place / "audio").glob("*.wav"))
@@ -233,10 +251,10 @@ def n_wavs(place: pathlib.Path) -> int:
 
 def contents(folder: pathlib.Path) -> dict[str, str]:
     """Path of each file -> digest; what a killed process has left half written does not count."""
-    files = [path for path in folder.rglob("*") if path.is_file() and "partial" not in str(path)]
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
+        for path in files_in(folder)
+        if "partial" not in str(path)
     }
 
 

@@ -224,7 +224,7 @@ def damage_files(subject: Subject, n: int, rng: random.Random) -> Row:
     row = Row("flipped bit or cut file", subject.name)
     for _ in range(n):
         place = subject.copied()
-        files = [path for path in subject.precious(place).rglob("*") if path.is_file()]
+        files = subject.precious(place)
         sizes = [path.stat().st_size for path in files]  # each byte is as likely as any other
         _damage(rng.choices(files, sizes)[0], rng)
 

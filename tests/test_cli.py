@@ -338,7 +338,7 @@ def test_scoring_names_a_damaged_checkpoint_and_uses_the_one_before(environment,
     largest.write_bytes(content[: len(content) // 2])
     status, out, err = asc_jax(environment, "evaluate", f"--workdir={workdir}")
     assert status == 0, err
-    (line,) = [line for line in err.splitlines() if "damaged" in line]
+    (line,) = [line for line in err.splitlines() if ": damaged (" in line]
     assert line.startswith(f"{damaged}: damaged (")
     assert newest(workdir) == damaged and not (workdir / "checkpoints_damaged").exists()
     assert "epoch 3 of 4" in out
