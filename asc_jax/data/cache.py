@@ -128,9 +128,13 @@ def _only_process(cache_dir: pathlib.Path, made_of: Mapping) -> Iterator[None]:
 
     entry = _entry(cache_dir, made_of)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with entry.with_suffix(".lock").open("w") as lock:
+    place = entry.with_suffix(".lock")
+    with place.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)  # those who wait find the entry made
 
 
 def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]) -> None:
