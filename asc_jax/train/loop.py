@@ -1,5 +1,6 @@
 """The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
 
+import contextlib
 import pathlib
 import sys
 import time
@@ -134,16 +135,18 @@ def run_epoch(
         n_steps=setup.steps_per_epoch,
         batch_size=setup.batch_size,
         share=setup.share,
+        partners=setup.partners,
     )
+    of_calls = (indices[:, i : i + per_call] for i in range(0, setup.steps_per_epoch, per_call))
     collected = []
-    for first in range(0, setup.steps_per_epoch, per_call):
-        clips = indices[:, first : first + per_call]
-        state, metrics = setup.steps.train(state, setup.pool, clips)
-        if collected:  # one call ahead of the device is enough, and keeps the bar honest
-            jax.block_until_ready(collected[-1])
-        collected.append(metrics)
-        bar.update(clips.shape[1])
-        stop.leave_if_requested(epoch)
+    with contextlib.closing(setup.feed.calls(of_calls)) as calls:
+        for pool, clips in calls:
+            state, metrics = setup.steps.train(state, pool, clips)
+            if collected:  # one call ahead of the device is enough, and keeps the bar honest
+                jax.block_until_ready(collected[-1])
+            collected.append(metrics)
+            bar.update(clips.shape[1])
+            stop.leave_if_requested(epoch)
     host = jax.device_get(collected)
     return state, {name: np.concatenate([m[name] for m in host], axis=1) for name in host[0]}
 
@@ -183,7 +186,7 @@ def validate(setup: Setup, state: ClassifierState) -> dict:
     lists = [split.inner if inner else split.held_out for split in setup.splits]
     logits = predict(setup, state, lists)
     n_classes = len(setup.dataset.scene_labels)
-    targets = np.asarray(setup.pool.targets)
+    targets = setup.feed.targets
     losses, scores = [], []
     for clips, fold_logits in zip(lists, logits, strict=True):
         log_probabilities = np.asarray(jax.nn.log_softmax(fold_logits))
