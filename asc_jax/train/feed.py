@@ -6,7 +6,9 @@ depends on the call's shape only, so that the steps are compiled once; the indic
 the same clips in it. The steps cannot tell the difference, and their results are the same.
 """
 
+import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
@@ -26,6 +28,12 @@ PLACEMENTS = ("auto", "device", "sharded", "host")
 _LARGEST_SHARE = 0.5
 
 
+# What the steps of each call are given, for the indices of one call after the other: the pool
+# that holds its clips, on all devices, and the indices into it. An index below 0 is no clip. To
+# be closed if it is left before its end.
+Calls = Callable[[Iterable[np.ndarray]], Iterator[tuple[Pool, np.ndarray]]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Feed:
     """The clips of a data set, for the steps on a mesh.
@@ -34,31 +42,13 @@ class Feed:
       placement: where the clips are: "device" (all of them on every device), "sharded" (each on
         one device) or "host" (in the cache's files).
       targets: (clips,) int32 class indices, on the host.
-      fetch: indices of a call, any shape, below 0 for none -> the pool in which it finds its
-        clips, on all devices, and the indices into it.
+      calls: brings the clips to the steps; see `Calls`. From the host it raises `InputError`
+        if a cache file is gone, or no longer whole.
     """
 
     placement: str
     targets: np.ndarray
-    fetch: Callable[[np.ndarray], tuple[Pool, np.ndarray]]
-
-    def calls(self, indices: Iterable[np.ndarray]) -> Iterator[tuple[Pool, np.ndarray]]:
-        """What the steps of each call are given; to be closed if it is left before its end.
-
-        Args:
-          indices: of one call after the other.
-
-        Yields:
-          The pool and the indices into it.
-
-        Raises:
-          InputError: a cache file is gone, or no longer whole.
-        """
-        if self.placement == "host":
-            # Its files are read and copied to the devices while these compute.
-            yield from prefetch(self.fetch, indices)
-        else:
-            yield from map(self.fetch, indices)
+    calls: Calls
 
 
 def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
@@ -72,37 +62,46 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
     if placement == "auto":
         placement = _choose(pools, mesh)
     targets = np.concatenate([pool.targets for pool in pools])
-    make_fetch = {"device": _all_on_device, "sharded": _sharded, "host": _from_host}[placement]
-    return Feed(placement, targets, make_fetch(pools, mesh, len(targets)))
+    make_calls = {"device": _all_on_device, "sharded": _sharded, "host": _from_host}[placement]
+    return Feed(placement, targets, make_calls(pools, mesh, len(targets)))
 
 
-def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Callable:
+def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
     pool = parallel.put(join(pools), mesh, parallel.SHARED)
-    return lambda indices: (pool, indices)
+
+    def calls(indices):
+        for clips in indices:
+            yield pool, clips
+
+    return calls
 
 
-def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Callable:
-    def read(clips, size):
-        return read_clips(pools, clips, size)
-
-    spread = parallel.put_spread(read, n_clips, mesh)
+def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
+    spread = parallel.put_spread(functools.partial(read_clips, pools), n_clips, mesh)
     exchange = parallel.exchange_rows(mesh)
 
-    def fetch(indices):
+    def calls(indices):
+        for one in indices:
+            clips, places, size = needed_clips(one, n_clips)
+            rows = np.full(size, -1, np.int32)
+            rows[: len(clips)] = clips
+            yield exchange(spread, rows), places
+
+    return calls
+
+
+def _from_host(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
+    def read(indices):
         clips, places, size = needed_clips(indices, n_clips)
-        rows = np.full(size, -1, np.int32)
-        rows[: len(clips)] = clips
-        return exchange(spread, rows), places
+        return read_clips(pools, clips, size), places
 
-    return fetch
+    def calls(indices):
+        with contextlib.closing(prefetch(read, indices)) as given:
+            for pool, places in given:
+                # Not in the thread: processes must deal with their devices in the same order.
+                yield parallel.put(pool, mesh, parallel.SHARED), places
 
-
-def _from_host(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Callable:
-    def fetch(indices):
-        clips, places, size = needed_clips(indices, n_clips)
-        return parallel.put(read_clips(pools, clips, size), mesh, parallel.SHARED), places
-
-    return fetch
+    return calls
 
 
 def needed_clips(indices: np.ndarray, n_clips: int) -> tuple[np.ndarray, np.ndarray, int]:
