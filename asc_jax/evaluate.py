@@ -21,9 +21,9 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.feed import make_feed
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
 
@@ -138,15 +138,15 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
 def _predict_other(
     name: str, dataset: Dataset, setup: Setup, state: ClassifierState, config
 ) -> Predictions:
-    host_pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
-    pool = parallel.put(host_pool, setup.mesh, parallel.SHARED)
+    pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
+    feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     return Predictions(
         name,
         name,
         f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
         dataset.clips,
-        np.stack(predict(setup, state, lists, pool)),
+        np.stack(predict(setup, state, lists, feed)),
         np.array([split.fold for split in setup.splits]),
     )
 

@@ -8,7 +8,7 @@ from asc_jax import ensemble, models, screen, segments
 from asc_jax.data import folds, pool
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
-from asc_jax.train import gan_losses, optimizer
+from asc_jax.train import feed, gan_losses, optimizer
 
 SELECTIONS = ("last", "inner")
 HIGH_BANDS = ("none", "splice")
@@ -116,6 +116,7 @@ RULES: Mapping[str, Rule] = {
     "data.channels": integer(0),
     "data.fit_length": flag,
     "data.pool": choice(pool.KINDS),
+    "data.placement": choice(feed.PLACEMENTS),
     "data.cache_dir": text,
     "data.workers": integer(0),
     # Ranges and choices of these are FrontendConfig's own.

@@ -42,6 +42,7 @@ FREE_FIELDS = {
     "data.root",
     "data.leaderboard_root",
     "data.evaluation_root",
+    "data.placement",
     "data.cache_dir",
     "data.workers",
     "synthetic.root",

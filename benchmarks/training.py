@@ -96,9 +96,10 @@ def prepare(
     )
     splits = make_splits(size.folds, n_clips)
     mesh = parallel.make_mesh(size.folds, size.batch, shape=mesh_shape)
-    pool = parallel.put(make_pool(size, n_clips), mesh, parallel.SHARED)
+    host_pool = make_pool(size, n_clips)
+    pool = parallel.put(host_pool, mesh, parallel.SHARED)
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    state = classifier.init_state(network, optimizer, splits, pool, seed=0, **features)
+    state = classifier.init_state(network, optimizer, splits, host_pool, seed=0, **features)
     state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
     clips = batches.epoch_indices(
         splits,

@@ -19,7 +19,11 @@ def get_config() -> ml_collections.ConfigDict:
     data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
     data.channels = 2  # channels of every file; report §4.1; 0 for any
     data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
-    data.pool = "log_mel"  # what lives on the device; "waveform" runs the frontend in the step
+    data.pool = "log_mel"  # what a clip is to the step; "waveform" runs the frontend in it
+    # Where the clips are while a run goes on; no effect on results. "device": all of them on every
+    # device; "sharded": each on one device; "host": in the cache, read ahead of the steps; "auto":
+    # the first of these for which half of the devices' free memory is enough.
+    data.placement = "auto"
     data.cache_dir = ""  # decoded data; "" for the user's cache folder
     data.workers = 0  # decoding threads; 0 for one per core
 

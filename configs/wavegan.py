@@ -3,6 +3,8 @@
     asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
         --workdir=runs/wavegan
 
+Every device holds all the waveforms: `data.placement` is of classifiers only.
+
 Hardware, time and figures on TUT Urban Acoustic Scenes 2018: not yet run.
 """
 

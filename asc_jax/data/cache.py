@@ -11,8 +11,10 @@ torn or altered one fails its checksum and is made again.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -149,6 +151,37 @@ def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]) -
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(partial)
+
+
+def read_rows(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Reads some clips of an entry into memory.
+
+    It reads the file and not its memory map: pages of a map count as the process's memory,
+    and if the file is cut short meanwhile, touching them ends the process without a word.
+
+    Args:
+      values: (clips, ...) int16, as `load` gives it; any other array is indexed.
+      rows: (n,) indices of clips.
+      out: (n, ...) int16, filled here.
+
+    Raises:
+      InputError: the file is gone, or no longer whole.
+    """
+    # A slice of a map says no more where in the file it lies: its base is the map.
+    if not (isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)):
+        out[:] = values[rows]
+        return
+    try:
+        with open(values.filename, "rb", buffering=0) as file:
+            for row, place in zip(rows.tolist(), out, strict=True):
+                file.seek(values.offset + row * place.nbytes)
+                if file.readinto(place) != place.nbytes:
+                    raise OSError(errno.EIO, "it has been cut short")
+    except OSError as error:
+        raise InputError(
+            f"{values.filename}: can no longer be read ({error.strerror}); run the same command "
+            "again, which decodes the clips anew"
+        ) from None
 
 
 def _entry(cache_dir: pathlib.Path, made_of: Mapping) -> pathlib.Path:

@@ -17,7 +17,7 @@ import optax
 
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
+from asc_jax.data.pool import Pool, band_moments, log_mels, read_clips, standardisation
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
@@ -94,7 +94,7 @@ def init_state(
       splits: the folds; each is standardised by its own training clips, the recorded ones
         alone: what is scored is recorded, and generated clips, which hold nothing in the upper
         bands, would move those bands' mean and widen them.
-      pool: the data.
+      pool: the recorded clips, on the host.
       seed: the run's; folds draw different initial values from it.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
@@ -105,7 +105,9 @@ def init_state(
     """
     moments = band_moments(pool, frontend=frontend, n_frames=n_frames)
     one_clip = jax.eval_shape(
-        functools.partial(log_mels, frontend=frontend, n_frames=n_frames), pool, np.zeros(1, int)
+        functools.partial(log_mels, frontend=frontend, n_frames=n_frames),
+        read_clips([pool], np.zeros(1, int), 1),
+        np.zeros(1, int),
     )
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
@@ -143,8 +145,9 @@ def train_step(
 
     Args:
       state: the fold's.
-      pool: all clips.
-      clips: (B, 2) int32 indices into the pool: each example and its mixup partner.
+      pool: the clips.
+      clips: (B, 2) int32 indices into the pool: each example and its mixup partner; (B, 1)
+        without mixup.
       network: applied to (B, N, M) log-mels.
       optimizer: applied to the gradients.
       features: (pool, indices) -> (B, N, M) log-mels.
@@ -158,9 +161,9 @@ def train_step(
       clipping, over the fold's whole batch.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, 1))
+    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, -1))
     target, partner_target = (
-        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, 1)
+        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, -1)
     )
     inputs, targets = jax.vmap(functools.partial(augment, cfg=augmentation))(
         example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
@@ -199,7 +202,7 @@ def train_step(
 
 
 def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
-    """Several steps of one fold in one call: clips (S, B, 2) -> metrics (S,) each."""
+    """Several steps of one fold in one call: clips (S, B, 2 or 1) -> metrics (S,)."""
     if clips.shape[0] == 1:  # XLA:CPU is slower with convolutions in a loop
         state, metrics = step(state, pool, clips[0])
         return state, jax.tree.map(lambda metric: metric[None], metrics)
@@ -218,7 +221,7 @@ def eval_step(
 
     Args:
       state: the fold's.
-      pool: all clips.
+      pool: the clips.
       clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
       network: applied to (B, N, M) log-mels.
       features: (pool, indices) -> (B, N, M) log-mels.
@@ -242,7 +245,7 @@ class Steps:
     """The compiled functions of all folds.
 
     Attributes:
-      train: (state, pool, clips (F, S, B, 2)) -> state, metrics (F, S). Consumes the state.
+      train: (state, pool, clips (F, S, B, 2 or 1)) -> state, metrics (F, S). Consumes the state.
       evaluate: (state, pool, clips (F, B)) -> logits (F, B, K).
       keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
     """

@@ -1,5 +1,6 @@
 """The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
 
+import contextlib
 import pathlib
 import sys
 import time
@@ -182,19 +183,21 @@ def run_steps(
         n_steps=n_steps,
         batch_size=setup.batch_size,
         share=setup.share,
+        partners=setup.partners,
     )
     begin = progress.step - first_of_epoch
     end = min(n_steps, begin + save_every) if save_every else n_steps
+    of_calls = (indices[:, i : min(i + per_call, n_steps)] for i in range(begin, end, per_call))
     pending = None
-    for first in range(begin, end, per_call):
-        clips = indices[:, first : first + per_call]
-        state, metrics = setup.steps.train(state, setup.pool, clips)
-        if pending:  # one call ahead of the device is enough, and keeps the bar honest
-            watch.see(pending)
-        pending = metrics
-        bar.update(clips.shape[1])
-        if stop.requested:
-            break
+    with contextlib.closing(setup.feed.calls(of_calls)) as calls:
+        for pool, clips in calls:
+            state, metrics = setup.steps.train(state, pool, clips)
+            if pending:  # one call ahead of the device is enough, and keeps the bar honest
+                watch.see(pending)
+            pending = metrics
+            bar.update(clips.shape[1])
+            if stop.requested:
+                break
     watch.see(pending)
     watch.times.pause()
     seconds = progress.seconds + time.perf_counter() - started
@@ -221,7 +224,7 @@ def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
     lists = [split.inner if inner else split.held_out for split in setup.splits]
     logits = predict(setup, state, lists)
     n_classes = len(setup.dataset.scene_labels)
-    targets = np.asarray(setup.pool.targets)
+    targets = setup.feed.targets
     losses, scores = [], []
     for clips, fold_logits in zip(lists, logits, strict=True):
         log_probabilities = np.asarray(jax.nn.log_softmax(fold_logits))

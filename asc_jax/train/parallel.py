@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
@@ -29,6 +30,7 @@ COMPILER_OPTIONS = {
 PER_FOLD = P(FOLD)  # (F, ...): a state, a metric
 PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
 SHARED = P()  # the same for all folds: the pool
+SPREAD = P((FOLD, DATA))  # (n, ...): rows that lie on one device each
 
 
 def make_mesh(
@@ -196,3 +198,78 @@ def refuse_idle_processes(mesh: Mesh) -> None:
             f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose a "
             f"train.batch_size that {jax.device_count() // folds} divides"
         )
+
+
+def least(number: float) -> float:
+    """The smallest of all processes' numbers, so that they decide alike."""
+    return float(multihost_utils.process_allgather(np.float32(number)).min())
+
+
+def put_spread(read: Callable[[np.ndarray, int], object], n_rows: int, mesh: Mesh):
+    """Places rows on the mesh's devices, every row on one of them.
+
+    Args:
+      read: (m,) ascending rows and a size -> these rows as a tree of host arrays, filled up to
+        that size; called for one device after the other.
+      n_rows: of all.
+      mesh: from `make_mesh`.
+
+    Returns:
+      The tree, every leaf `SPREAD`.
+    """
+    size = -(-n_rows // mesh.size)  # of a device's share
+    shares = []
+    for place, device in enumerate(mesh.devices.flat):
+        if device.process_index == jax.process_index():
+            rows = np.arange(min(place * size, n_rows), min((place + 1) * size, n_rows))
+            shares.append(jax.device_put(read(rows, size), device))
+    sharding = NamedSharding(mesh, SPREAD)
+
+    def joined(*leaves):
+        shape = (size * mesh.size, *leaves[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, leaves)
+
+    return jax.tree.map(joined, *shares)
+
+
+def exchange_rows(mesh: Mesh) -> Callable:
+    """Compiles the exchange of some rows among the devices that hold them.
+
+    Args:
+      mesh: of the rows.
+
+    Returns:
+      (tree of `put_spread`, (n,) int32 rows) -> a tree of (n, ...) that is the same on every
+      device, bit for bit that of the rows; zeros for a row of -1.
+    """
+
+    def exchange(tree, rows):
+        device = jax.lax.axis_index((FOLD, DATA))
+
+        def leaf(share):
+            own = rows - device * len(share)
+            mine = (rows >= 0) & (own >= 0) & (own < len(share))
+            words = _words(share[jnp.where(mine, own, 0)])
+            # A row is nonzero on one device at most: integers then add up without a change.
+            words = jax.lax.psum(jnp.where(mine[:, None], words, 0), (FOLD, DATA))
+            return _values(words, share)
+
+        return jax.tree.map(leaf, tree)
+
+    options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
+    exchange = jax.shard_map(exchange, mesh=mesh, in_specs=(SPREAD, SHARED), out_specs=SHARED)
+    return jax.jit(exchange, compiler_options=options)
+
+
+def _words(rows: jax.Array) -> jax.Array:
+    """(n, ...) values of 2 or 4 bytes -> (n, words) int32: NCCL adds no integers of 2 bytes."""
+    rows = rows.reshape(len(rows), -1)
+    if rows.dtype.itemsize == 2:
+        rows = jnp.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
+    return jax.lax.bitcast_convert_type(rows, jnp.int32)
+
+
+def _values(words: jax.Array, like: jax.Array) -> jax.Array:
+    """The inverse of `_words`; `like` has the rows' dtype and shape but for their number."""
+    values = jax.lax.bitcast_convert_type(words, like.dtype).reshape(len(words), -1)
+    return values[:, : math.prod(like.shape[1:])].reshape(-1, *like.shape[1:])

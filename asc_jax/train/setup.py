@@ -1,5 +1,6 @@
 """What a run consists of on its devices, for training it and for scoring it alike."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -13,12 +14,13 @@ from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, join, log_mels
+from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
+from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.optimizer import make_optimizer
 
 
@@ -31,12 +33,13 @@ class Setup:
       splits: one per fold.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
-      pool: on the devices.
+      feed: of the development set's clips, and of the synthetic ones behind them.
       steps: of all folds.
       state: before the first step, on the devices.
       seed: of the batches.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
+      partners: whether the examples have mixup partners.
       steps_per_epoch: the same for all folds.
       skip_non_finite: see `classifier.train_step`.
     """
@@ -45,12 +48,13 @@ class Setup:
     splits: tuple[Split, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
-    pool: Pool
+    feed: Feed
     steps: Steps
     state: ClassifierState
     seed: int
     batch_size: int
     share: float
+    partners: bool
     steps_per_epoch: int
     skip_non_finite: bool
 
@@ -81,21 +85,21 @@ def set_up(
     batch_size, share = config.train.batch_size, config.synthetic.share
     mesh = parallel.make_mesh(len(splits), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh)
-    host_pool = run.read_pool(config, dataset, dataset.scene_labels)
+    pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
-        host_pool = join(host_pool, generated)
+        pools.append(generated)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
-    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(
         network,
         optimizer,
         splits,
-        pool,
+        pools[0],
         seed=config.seed,
         mask_above=config.synthetic.mask_above,
         **shape,
@@ -116,12 +120,13 @@ def set_up(
         splits,
         test,
         mesh,
-        pool,
+        feed,
         steps,
         state,
         seed=config.seed,
         batch_size=batch_size,
         share=share,
+        partners=config.augment.mixup_alpha > 0,
         steps_per_epoch=steps_per_epoch,
         skip_non_finite=skip_non_finite,
     )
@@ -212,21 +217,25 @@ def restore_chosen(
 
 
 def predict(
-    setup: Setup, state: ClassifierState, lists: list[np.ndarray], pool: Pool | None = None
+    setup: Setup, state: ClassifierState, lists: list[np.ndarray], feed: Feed | None = None
 ) -> list[np.ndarray]:
     """Logits of every fold on its own list of clips.
 
     Args:
       setup: of the run.
       state: all folds'.
-      lists: one (n_f,) list of indices into the pool per fold.
-      pool: on the devices; the run's own by default.
+      lists: one (n_f,) list of clips per fold.
+      feed: of the clips; the run's own by default.
 
     Returns:
       One (n_f, K) float32 array per fold.
     """
     indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
-    pool = setup.pool if pool is None else pool
-    logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
+    logits = []
+    with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
+        for pool, clips in calls:
+            if logits:  # one call ahead of the device, so that no more pools wait for it
+                jax.block_until_ready(logits[-1])
+            logits.append(setup.steps.evaluate(state, pool, clips))
     logits = np.concatenate(parallel.fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -41,17 +41,21 @@ def trace_steps(
         n_steps=min(per_call, setup.steps_per_epoch),
         batch_size=setup.batch_size,
         share=setup.share,
+        partners=setup.partners,
     )
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
-    copy, _ = jax.block_until_ready(setup.steps.train(copy, setup.pool, clips))
+    calls = setup.feed.calls([clips] * (1 + N_CALLS))
+    tracing = contextlib.nullcontext()
     try:
-        with contextlib.ExitStack() as traced:
-            if hosts.is_first():
-                folder.mkdir(parents=True, exist_ok=True)
-                traced.enter_context(jax.profiler.trace(str(folder), create_perfetto_trace=True))
-            for call in range(N_CALLS):
-                with jax.profiler.StepTraceAnnotation("train", step_num=call):
-                    copy, _ = jax.block_until_ready(setup.steps.train(copy, setup.pool, clips))
+        if hosts.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            tracing = jax.profiler.trace(str(folder), create_perfetto_trace=True)
+        with contextlib.closing(calls):
+            copy, _ = jax.block_until_ready(setup.steps.train(copy, *next(calls)))  # compiles
+            with tracing:
+                for number, call in enumerate(calls):
+                    with jax.profiler.StepTraceAnnotation("train", step_num=number):
+                        copy, _ = jax.block_until_ready(setup.steps.train(copy, *call))
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be written ({error.strerror}); train without --profile"

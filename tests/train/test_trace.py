@@ -12,6 +12,7 @@ import pytest
 from asc_jax.errors import InputError
 from asc_jax.train import parallel
 from asc_jax.train.classifier import Steps
+from asc_jax.train.feed import Feed
 from asc_jax.train.trace import N_CALLS, trace_steps
 
 
@@ -25,7 +26,13 @@ class FakeSetup:
     seed: int = 0
     batch_size: int = 8
     share: float = 0.0
+    partners: bool = True
     steps_per_epoch: int = 3
+
+    @property
+    def feed(self) -> Feed:
+        calls = lambda indices: ((self.pool, clips) for clips in indices)
+        return Feed("device", np.zeros(40), calls)
 
 
 @pytest.fixture(scope="module")

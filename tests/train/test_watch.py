@@ -16,6 +16,7 @@ from asc_jax.errors import Diverged
 from asc_jax.frontend import FrontendConfig
 from asc_jax.train import classifier, loop, parallel
 from asc_jax.train.checkpoint import Progress
+from asc_jax.train.feed import Feed
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.watch import StepTimes, Watch, refuse_divergence
 
@@ -41,8 +42,12 @@ class FakeSetup:
     seed: int = 0
     batch_size: int = 8
     share: float = 0.0
-    pool: None = None
+    partners: bool = True
     mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: parallel.make_mesh(1, 1))
+
+    @property
+    def feed(self) -> Feed:
+        return Feed("device", np.zeros(0), lambda indices: ((None, clips) for clips in indices))
 
     @property
     def steps(self):
