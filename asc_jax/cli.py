@@ -14,9 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from asc_jax import hosts
-from asc_jax.errors import Diverged, InputError, Stopped
-
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
+from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Diverged as error:
+    except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
         return 1
     except Exception as error:
@@ -105,6 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
     )
+    train.add_argument(
+        "--seeds",
+        default="",
+        metavar="N,N",
+        help="train a run per seed in one program, each into a folder FOLDER/seedN",
+    )
     gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
     _add_config(gan)
     _add_workdir(gan)
@@ -131,6 +135,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="a further data set to score or to write submissions for; may be repeated",
     )
+    sweep = add("sweep", sweep_command, "run every setting of an ablation with every seed")
+    _add_config(sweep)
+    _add_workdir(sweep)
+    sweep.add_argument(
+        "--base", default="", metavar="FILE", help="a config to change, in place of FILE's own"
+    )
+    sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
+    sweep.add_argument(
+        "--together", action="store_true", help="all seeds of a setting in one program"
+    )
+    sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
     return parser
 
 
@@ -148,6 +163,14 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, type=pathlib.Path, metavar="FOLDER", help="the run folder"
     )
+
+
+def _seeds(args) -> tuple[int, ...]:
+    """The seeds of "0,1,2"; none of ""."""
+    words = [word.strip() for word in args.seeds.split(",")] if args.seeds else []
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise InputError(f"--seeds={args.seeds}: must be different whole numbers, as in 0,1,2")
+    return tuple(map(int, words))
 
 
 def _start_jax() -> None:
@@ -195,11 +218,17 @@ def train_command(args) -> None:
     from asc_jax.config import load_config
 
     config = load_config(args.config, args.overrides)
+    seeds = _seeds(args)
     _start_jax()
     hosts.join(args.place)
-    from asc_jax.train.loop import train
+    if seeds:
+        from asc_jax.train.together import train_together
 
-    train(config, args.workdir, profile=args.profile)
+        train_together(config, args.workdir, seeds, profile=args.profile)
+    else:
+        from asc_jax.train.loop import train
+
+        train(config, args.workdir, profile=args.profile)
 
 
 def gan_command(args) -> None:
@@ -241,6 +270,14 @@ def summary_command(args) -> None:
 
     config = load_config(args.config, args.overrides)
     print(render(summarise(run.make_network(config, 10), *run.input_shape(config))))
+
+
+def sweep_command(args) -> None:
+    from asc_jax.ablation import load_ablation
+    from asc_jax.sweep import sweep
+
+    ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
+    sweep(ablation, args.workdir, _seeds(args), together=args.together, dry_run=args.dry_run)
 
 
 def evaluate_command(args) -> None:

@@ -151,12 +151,10 @@ def load_config(
     Raises:
       InputError: the file or a field does not exist, or a value cannot be.
     """
-    file = pathlib.Path(path)
-    if not file.is_file() or file.suffix != ".py":
-        near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
-        hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
-        raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    return override(_get_config(file), overrides, path, check=check)
+    config = call(path, "get_config")
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise InputError(f"{path}: get_config() must return a ConfigDict")
+    return override(config, overrides, path, check=check)
 
 
 def override(
@@ -176,7 +174,7 @@ def override(
     Raises:
       InputError: a field does not exist, or a value cannot be.
     """
-    config = ml_collections.ConfigDict(config)
+    config = changeable(config)
     fields = flatten(config)
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
@@ -190,20 +188,40 @@ def override(
     return ml_collections.FrozenConfigDict(config)
 
 
-def _get_config(file: pathlib.Path) -> ml_collections.ConfigDict:
-    """What the file's `get_config()` returns."""
+def changeable(config: Mapping) -> ml_collections.ConfigDict:
+    """A copy of a config whose fields can be set.
+
+    `ConfigDict(config)` alone would share its groups with every other such copy.
+    """
+    return ml_collections.ConfigDict(config).copy_and_resolve_references()
+
+
+def call(path: str, function: str) -> object:
+    """What a function of a config file returns.
+
+    Args:
+      path: the file.
+      function: its name.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it has no such function.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file() or file.suffix != ".py":
+        near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
+        hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
+        raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
     _make_importable(file)
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        if hasattr(module, function):
+            return getattr(module, function)()
     except Exception as error:  # of any kind: it is the user's program
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: does not run ({type(error).__name__}: {reason})") from error
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise InputError(f"{file}: get_config() must return a ConfigDict")
-    return config
+    raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
 
 
 def _parse(text: str, replaced: object) -> object:

@@ -52,7 +52,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
         _refuse_seen_locations(dataset, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
 
-    predictions = [_predict_out_of_fold(setup, state)]
+    predictions = [_predict_out_of_fold(setup, state, config)]
     if len(setup.test):
         predictions.append(_predict_test(setup, state, config))
     for name, dataset in others.items():
@@ -109,13 +109,16 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
             )
 
 
-def _predict_out_of_fold(setup: Setup, state: ClassifierState) -> Predictions:
+def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
+    description = "Each clip is scored only by the model that held it out."
+    if config.folds.kind == "random":
+        description += " That model knows its location (folds.kind is random): the score flatters."
     held_out = [split.held_out for split in setup.splits]
     logits = predict(setup, state, held_out)
     return Predictions(
         "out_of_fold",
         "Out-of-fold" if len(setup.splits) > 1 else "Held-out part of the fold",
-        "Each clip is scored only by the model that held it out.",
+        description,
         tuple(setup.dataset.clips[i] for i in np.concatenate(held_out)),
         np.concatenate(logits),
         np.concatenate([np.full(len(s.held_out), s.fold) for s in setup.splits]),

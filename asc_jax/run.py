@@ -23,7 +23,15 @@ import ml_collections
 import numpy as np
 
 from asc_jax import hosts, models
-from asc_jax.config import Check, check_config, flatten, from_json, frontend_config, to_json
+from asc_jax.config import (
+    Check,
+    changeable,
+    check_config,
+    flatten,
+    from_json,
+    frontend_config,
+    to_json,
+)
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
@@ -161,7 +169,7 @@ def write_run(
 
 def with_data(config, data):
     """A run's config with the places of another config's `data` group, where it names any."""
-    config = ml_collections.ConfigDict(config)
+    config = changeable(config)
     config.data.root = data.root or config.data.root
     config.data.cache_dir = data.cache_dir or config.data.cache_dir
     config.data.workers = data.workers or config.data.workers

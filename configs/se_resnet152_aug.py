@@ -10,8 +10,7 @@ r"""SE-ResNet(152)-rev-aug: WaveGAN's clips as well. Report Table 4: 70.50 % (le
 
 It asks whether clips that a GAN has learnt from a fold's own training clips help that fold; the
 answer without them is configs/se_resnet152.py. Generated clips hold nothing above 8 kHz, by which
-alone a network can tell them from recordings: configs/ablations/aug_band_limit.py and aug_mask.py
-ask what that does.
+alone a network can tell them from recordings: configs/ablations/bandwidth.py asks what that does.
 
 Hardware, time and score on TUT Urban Acoustic Scenes 2018: not yet run.
 """

@@ -8,7 +8,7 @@ from asc_jax.config import check_config, check_gan_config, from_json, load_confi
 from asc_jax.errors import InputError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-GANS = sorted(CONFIGS.rglob("wavegan*.py"))
+GANS = sorted(CONFIGS.glob("wavegan*.py"))
 
 
 @pytest.mark.parametrize("path", GANS, ids=[path.stem for path in GANS])

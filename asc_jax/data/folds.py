@@ -1,4 +1,7 @@
-"""Folds that no location straddles: made by location, or as the data set publishes them."""
+"""Folds that no location straddles: made by location, or as the data set publishes them.
+
+Folds at random, which locations do straddle, are there to measure what that is worth.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ import numpy as np
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.errors import InputError
 
-KINDS = ("location", "published")
+KINDS = ("location", "published", "random")
 
 # The grouped stratified split is greedy and depends on its shuffle; of this many shuffles
 # the best balanced is kept. It pays where a location holds several classes (the imbalance
@@ -81,6 +84,30 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
     return best
 
 
+def random_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray:
+    """Assigns every clip to a fold whatever its location, classes balanced.
+
+    Models then know the places that they are scored on. The arguments, the result and the
+    refusals are those of `location_folds`, with clips in the place of locations.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    if n_folds < 2:
+        raise InputError(f"folds.n_folds={n_folds}: cross-validation needs at least 2 folds")
+    labels = np.array([clip.scene_label for clip in clips])
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.min() < n_folds:
+        raise InputError(
+            f"folds.n_folds={n_folds}: scene_label {str(names[counts.argmin()])!r} has only "
+            f"{counts.min()} clips; use at most {counts.min()} folds"
+        )
+    folds = np.zeros(len(clips), np.int32)
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels), start=1):
+        folds[held_out] = fold
+    return folds
+
+
 def _fewest_locations(clips: Sequence[Clip]) -> tuple[str, int]:
     """The class with the fewest locations, and their number."""
     locations: dict[str, set[str]] = {}
@@ -111,7 +138,8 @@ def make_splits(
 
     Args:
       dataset: a labelled data set.
-      kind: "location" for `location_folds`, "published" for the data set's own folds.
+      kind: "location" for `location_folds`, "published" for the data set's own folds,
+        "random" for `random_folds`.
       n_folds: number of folds; with "published" the first so many of those published.
       seed: of the location folds and of the inner splits.
       test_fold: a published fold whose evaluate part no fold may train on, so that the
@@ -141,10 +169,13 @@ def make_splits(
     if kind == "published":
         pairs = _published_pairs(dataset, n_folds)
         if test_fold:
-            raise InputError("folds.test_fold: goes with folds.kind='location'; set it to 0")
+            raise InputError(
+                "folds.test_fold: goes with folds.kind='location' or 'random'; set it to 0"
+            )
     else:
         pool = np.setdiff1d(everything, test)
-        folds = location_folds([dataset.clips[i] for i in pool], n_folds, seed)
+        make_folds = location_folds if kind == "location" else random_folds
+        folds = make_folds([dataset.clips[i] for i in pool], n_folds, seed)
         pairs = [(f, pool[folds != f], pool[folds == f]) for f in range(1, n_folds + 1)]
     splits = []
     for fold, train, held_out in pairs:
@@ -153,6 +184,8 @@ def make_splits(
             inner = inner_part(dataset.clips, train, inner_fraction, seed + fold)
         splits.append(Split(fold, np.setdiff1d(train, inner), inner, held_out))
     for split in splits:
+        if kind == "random":  # its leak is asked for: into the held-out clips, nowhere else
+            split = dataclasses.replace(split, held_out=test[:0])
         refuse_leak(dataset.clips, split, test)
     return tuple(splits), test
 

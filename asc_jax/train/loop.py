@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -24,12 +25,15 @@ from asc_jax.train.trace import trace_steps
 from asc_jax.train.watch import Watch, peak_memory, refuse_divergence
 
 
-def train(config, workdir: pathlib.Path, *, profile: bool = False) -> None:
+def train(
+    config, workdir: pathlib.Path, *, seeds: Sequence[int] = (), profile: bool = False
+) -> None:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
       config: checked, frozen.
       workdir: the run folder; made if need be.
+      seeds: see `set_up`; `train_together` makes ordinary runs of the folder then.
       profile: trace some steps into the folder's `profile/` before going on.
 
     Raises:
@@ -44,7 +48,9 @@ def train(config, workdir: pathlib.Path, *, profile: bool = False) -> None:
         synthetic = run.read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
-        setup = set_up(config, dataset, splits, test, synthetic, config.train.mesh)
+        setup = set_up(
+            config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, seeds=seeds
+        )
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)
         _run_epochs(

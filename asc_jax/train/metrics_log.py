@@ -9,7 +9,8 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
 # What a line says of the machine, and not of the run.
-TIMED = ("seconds", "clips_per_second", "seconds_per_step", "seconds_of_worst_step")
+SECONDS = ("seconds", "seconds_per_step", "seconds_of_worst_step")
+TIMED = (*SECONDS, "clips_per_second")
 
 
 class MetricsLog:
@@ -29,7 +30,7 @@ class MetricsLog:
         if not hosts.is_first():
             return
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(path, as_text(kept))
 
     def write(self, line: dict) -> None:
         """Appends a line.
@@ -47,6 +48,11 @@ class MetricsLog:
                 f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
                 "same command to go on"
             ) from None
+
+
+def as_text(lines: Sequence[Mapping]) -> str:
+    """Epochs as the log holds them."""
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:

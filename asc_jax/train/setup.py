@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -30,13 +31,13 @@ class Setup:
 
     Attributes:
       dataset: the development set.
-      splits: one per fold.
+      splits: one per fold; where several runs are one program, those of each in turn.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
       steps: of all folds.
       state: before the first step, on the devices.
-      seed: of the batches.
+      seed: of the batches, one per split.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       partners: whether the examples have mixup partners.
@@ -51,7 +52,7 @@ class Setup:
     feed: Feed
     steps: Steps
     state: ClassifierState
-    seed: int
+    seed: tuple[int, ...]
     batch_size: int
     share: float
     partners: bool
@@ -65,7 +66,9 @@ def set_up(
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None = None,
+    *,
     mesh_shape: tuple[int, ...] = (),
+    seeds: Sequence[int] = (),
 ) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
@@ -77,19 +80,24 @@ def set_up(
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
       mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
         takes the devices that it finds.
+      seeds: of runs that train as one program, and differ in nothing else; the config's by
+        default.
 
     Raises:
       InputError: bad audio files, all of them named, a network that the clips do not fit, or
         a mesh that cannot be.
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
-    mesh = parallel.make_mesh(len(splits), batch_size, shape=mesh_shape)
+    seeds = seeds or (config.seed,)
+    mesh = parallel.make_mesh(len(splits) * len(seeds), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh)
     pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         pools.append(generated)
+    seed = tuple(number for number in seeds for _ in splits)
+    splits = tuple(splits) * len(seeds)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
@@ -100,7 +108,7 @@ def set_up(
         optimizer,
         splits,
         pools[0],
-        seed=config.seed,
+        seed=seed,
         mask_above=config.synthetic.mask_above,
         **shape,
     )
@@ -123,7 +131,7 @@ def set_up(
         feed,
         steps,
         state,
-        seed=config.seed,
+        seed=seed,
         batch_size=batch_size,
         share=share,
         partners=config.augment.mixup_alpha > 0,

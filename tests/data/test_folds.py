@@ -290,3 +290,36 @@ def test_held_out_and_test_clips_may_share_a_location():
     parts = {"train": [0], "inner": [], "held_out": [4]}
     refuse_leak(SMALL, split_of(parts), np.array([5]))
     assert SMALL[4].location == SMALL[5].location
+
+
+def test_folds_at_random_hold_every_clip_once_and_leak_on_purpose():
+    clips = tut_sized(0)
+    splits, test = make_splits(dataset(clips), kind="random", n_folds=4, seed=0)
+    held_out = np.concatenate([split.held_out for split in splits])
+    assert np.array_equal(np.sort(held_out), np.arange(len(clips))) and not len(test)
+    labels = np.array([clip.scene_label for clip in clips])
+    for split in splits:
+        known = locations(clips, split.train) & locations(clips, split.held_out)
+        assert len(known) > 0.9 * len(locations(clips, split.held_out))
+        counts = np.unique(labels[split.held_out], return_counts=True)[1]
+        assert counts.tolist() == [216] * 10
+
+
+def test_folds_at_random_keep_the_test_and_the_inner_clips_unknown():
+    clips = tut_sized(1)
+    test_part = tuple(i for i, clip in enumerate(clips) if clip.location.endswith("-7"))
+    rest = tuple(i for i in range(len(clips)) if i not in test_part)
+    data = dataset(clips, {1: PublishedFold(rest, test_part)})
+    splits, test = make_splits(
+        data, kind="random", n_folds=4, seed=0, test_fold=1, inner_fraction=0.3
+    )
+    for split in splits:
+        known = locations(clips, split.train)
+        assert not known & locations(clips, test)
+        assert not known & locations(clips, split.inner)
+
+
+@pytest.mark.parametrize(("n_folds", "expected"), [(5, "has only 4 clips"), (1, "at least 2")])
+def test_folds_at_random_that_cannot_be_made(n_folds, expected):
+    with pytest.raises(InputError, match=rf"folds\.n_folds={n_folds}: .*{expected}"):
+        make_splits(dataset(SMALL), kind="random", n_folds=n_folds, seed=0)

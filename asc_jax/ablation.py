@@ -1,0 +1,108 @@
+"""An ablation: settings of a few fields each over a base config, from a file that lists them."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+import ml_collections
+
+from asc_jax.config import call, check_config, check_gan_config, flatten, load_config, override
+from asc_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Some fields of a config, set.
+
+    Attributes:
+      name: the fields and their values, as a folder may be called; "base" where there are none.
+      fields: {"group.field": value}.
+      config: the base with these fields, checked.
+    """
+
+    name: str
+    fields: Mapping[str, object]
+    config: ml_collections.FrozenConfigDict
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """The settings of a file over a base.
+
+    Attributes:
+      path: the config file of the base.
+      overrides: "--config.FIELD=VALUE" each, of the base.
+      base: the config with the overrides.
+      settings: at least one, each with a name of its own.
+    """
+
+    path: str
+    overrides: tuple[str, ...]
+    base: ml_collections.FrozenConfigDict
+    settings: tuple[Setting, ...]
+
+    @property
+    def of_gan(self) -> bool:
+        """Whether GANs are trained, and not a classifier."""
+        return is_gan_config(self.base)
+
+
+def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -> Ablation:
+    """The settings of a file, each checked.
+
+    Args:
+      path: the file, with a `get_config()` and a `get_settings()`.
+      base: another config file, whose `get_config()` takes the place of that one's.
+      overrides: "--config.FIELD=VALUE" each, of the base; a setting wins over them.
+
+    Returns:
+      The ablation.
+
+    Raises:
+      InputError: the file or a field does not exist, a value cannot be, or two settings are one.
+    """
+    config = load_config(base or path, overrides, check=check_any_config)
+    listed = call(path, "get_settings")
+    if not (isinstance(listed, list) and listed and all(map(_is_setting, listed))):
+        raise InputError(f"{path}: get_settings() must return a list of {{'group.field': value}}")
+    settings = []
+    for fields in listed:
+        if "seed" in fields:
+            raise InputError(f"{path}: seed: is no field of a setting; use --seeds=0,1,2")
+        with_fields = override(config, as_overrides(fields), path, check=check_any_config)
+        settings.append(Setting(name_of(fields), fields, with_fields))
+    names = [setting.name for setting in settings]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: two settings are called {name}; leave one of them out")
+    return Ablation(base or path, tuple(overrides), config, tuple(settings))
+
+
+def is_gan_config(config: Mapping) -> bool:
+    """Whether a config is one of a GAN."""
+    return "gan.loss" in flatten(config)
+
+
+def check_any_config(config: Mapping, source: str = "config") -> None:
+    """Refuses a config, of a classifier or of a GAN, that no run can have."""
+    (check_gan_config if is_gan_config(config) else check_config)(config, source)
+
+
+def as_overrides(fields: Mapping[str, object]) -> list[str]:
+    """The fields as a command line sets them, "--config.FIELD=VALUE" each."""
+    return [f"--config.{field}={value}" for field, value in fields.items()]
+
+
+def name_of(fields: Mapping[str, object]) -> str:
+    """What a setting is called: "model.se_ratio=4,train.epochs=30"."""
+    return ",".join(f"{field}={_in_a_name(value)}" for field, value in fields.items()) or "base"
+
+
+def _is_setting(fields: object) -> bool:
+    return isinstance(fields, dict) and all(isinstance(field, str) for field in fields)
+
+
+def _in_a_name(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return "-".join(map(_in_a_name, value)) or "none"
+    return re.sub(r"[^\w.+-]+", "_", str(value)) or "none"

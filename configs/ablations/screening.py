@@ -1,0 +1,27 @@
+r"""Which generated clips are kept, and how do segments become a clip? Report §1 and §3.
+
+"Chosen if it is correctly classified", says the report. Settings share one training of the GANs.
+
+    asc-jax sweep --config=configs/ablations/screening.py --workdir=runs/screening \
+        --config.gan.classifier=runs/se_resnet152
+"""
+
+import ml_collections
+
+from configs import wavegan
+
+
+def get_config() -> ml_collections.ConfigDict:
+    return wavegan.get_config()
+
+
+def get_settings() -> list[dict]:
+    return [
+        {},
+        {"synthesis.rules": ()},  # all of them
+        {"synthesis.rules": ("argmax", "confidence"), "synthesis.threshold": 0.9},
+        {"synthesis.rules": ("margin_band",), "synthesis.margin_high": 5.0},
+        {"synthesis.merge": "crossfade"},
+        {"synthesis.high_band": "splice"},
+        {"synthesis.n_clips": 216},  # per fold; half of the report's
+    ]
