@@ -151,49 +151,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_report(report: argparse.ArgumentParser) -> None:
-    report.add_argument(
-        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or a sweep's folder"
-    )
-    report.add_argument(
-        "--reference",
-        default="",
-        metavar="RUN",
-        help="what the others are compared with (a sweep's base, else the first run)",
-    )
-    report.add_argument(
-        "--out",
-        type=pathlib.Path,
-        metavar="FILE.html",
-        help="the page (report.html in the sweep's folder, else in the current one)",
-    )
-    report.add_argument(
-        "--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)"
-    )
-    report.add_argument(
-        "--ensemble",
-        action="append",
-        default=[],
-        choices=("mean_logits", "mean_probabilities", "weighted", "greedy"),
-        help="add an ensemble of all runs; may be repeated",
-    )
-    report.add_argument(
-        "--correction",
-        default="holm",
-        choices=("holm", "bh"),
-        help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
-    )
-    report.add_argument(
-        "--finished_only", action="store_true", help="leave out a sweep's unfinished runs"
-    )
+    add = report.add_argument
+    folders = "run folders, or a sweep's folder"
+    add("runs", nargs="+", type=pathlib.Path, metavar="RUN", help=folders)
+    base = "what the others are compared with (a sweep's base, else the first run)"
+    add("--reference", default="", metavar="RUN", help=base)
+    place = "the page (report.html in the sweep's folder, else in the current one)"
+    add("--out", type=pathlib.Path, metavar="FILE.html", help=place)
+    add("--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)")
+    kinds = ("mean_logits", "mean_probabilities", "weighted", "greedy")
+    blend = "add an ensemble of all runs; may be repeated"
+    add("--ensemble", action="append", default=[], choices=kinds, help=blend)
+    many = "of p for many comparisons: Holm's (the default), Benjamini and Hochberg's"
+    add("--correction", default="holm", choices=("holm", "bh"), help=many)
+    add("--finished_only", action="store_true", help="leave out a sweep's unfinished runs")
     for name in ("markdown", "csv", "json"):
-        report.add_argument(
-            f"--{name}",
-            dest="format",
-            action="store_const",
-            const=name,
-            help=f"print the table as {name.upper() if name != 'markdown' else 'Markdown'}; "
-            "a page is then written only with --out",
-        )
+        form = f"print the table as {name}; a page is then written only with --out"
+        add(f"--{name}", dest="format", action="store_const", const=name, help=form)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
