@@ -1,11 +1,13 @@
 """The cache: used when it is whole and current, made again in every other case."""
 
+import concurrent.futures
 import dataclasses
 import errno
 import itertools
 import json
 import os
 import pathlib
+import threading
 
 import jax
 import numpy as np
@@ -249,15 +251,26 @@ def test_a_leftover_of_a_killed_process_is_no_obstacle(tmp_path):
     assert len(values) == 4
 
 
-def test_a_process_that_was_quicker_keeps_its_entry(tmp_path):
+def test_one_at_a_time_makes_an_entry_and_the_next_finds_it(tmp_path):
     made_of, clips = plain_entry(tmp_path)
+    begun, goes_on = threading.Event(), threading.Event()
 
-    def overtaken():
-        cache.store(tmp_path / "cache", made_of, iter(clips))
+    def slowly():
+        begun.set()
+        goes_on.wait(timeout=60)
         yield from clips
 
-    values, _ = cache.store(tmp_path / "cache", made_of, overtaken())
-    assert values.shape == (4, 5, 3)
+    def never():
+        raise AssertionError("the entry is made twice")
+        yield
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(cache.store, tmp_path / "cache", made_of, slowly())
+        assert begun.wait(timeout=60)
+        second = pool.submit(cache.store, tmp_path / "cache", made_of, never())
+        goes_on.set()
+        values, again = (future.result(timeout=60)[0] for future in (first, second))
+    np.testing.assert_array_equal(values, again)
     assert len(entries(tmp_path / "cache")) == 1
 
 
