@@ -1,5 +1,7 @@
 """What can go wrong that is no bug. The command line prints these without a traceback."""
 
+STOPPED = 75  # exit status; EX_TEMPFAIL of sysexits.h: try again
+
 
 class InputError(ValueError):
     """The user's input cannot be used.
@@ -18,4 +20,4 @@ class RunsFailed(RuntimeError):
 
 
 class Stopped(RuntimeError):
-    """A signal asked the run to stop, and it has. Exit status 75."""
+    """A signal asked the run to stop, and it has. Exit status `STOPPED`."""
