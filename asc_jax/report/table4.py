@@ -144,5 +144,5 @@ def _as_text(here: Mapping | str) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    head_lines = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
+    return head_lines + "".join(f"| {' | '.join(row)} |\n" for row in rows)
