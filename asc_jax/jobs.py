@@ -101,7 +101,8 @@ def is_scored(folder: pathlib.Path, n_epochs: int) -> bool:
     """Whether a classifier's run has all its epochs, its report and its page."""
     try:
         report = json.loads((folder / "report.json").read_text())
-        return report["training"]["epochs"] >= n_epochs
+        # The page comes last.
+        return report["training"]["epochs"] >= n_epochs and (folder / "report.html").exists()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

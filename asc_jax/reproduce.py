@@ -97,10 +97,11 @@ def reproduce(
             # Wrong input is so for the stages to come as well.
             failures = carry_out(jobs, workdir, lock, fatal=(2,))
         configs = {stage.name: stage.config for stage in stages}
-        print(render_terminal(write_table(workdir, budget, configs)))
-        print(workdir / "table.md", file=sys.stderr)
+        table = write_table(workdir, budget, configs)
     if wrong := [failure.said for failure in failures.values() if failure.status == 2]:
         raise InputError(wrong[0])
+    print(render_terminal(table))
+    print(workdir / "table.md", file=sys.stderr)
     if failures:
         raise RunsFailed(
             f"{len(failures)} of {len(stages)} stages have failed; the same command tries them "
