@@ -79,6 +79,12 @@ def build_parser() -> argparse.ArgumentParser:
     train = add("train", train_command, "train the fold models of a config, or go on with them")
     _add_config(train)
     _add_workdir(train)
+    train.add_argument(
+        "--seeds",
+        default="",
+        metavar="N,N",
+        help="train a run per seed in one program, each into a folder FOLDER/seedN",
+    )
     gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
     _add_config(gan)
     _add_workdir(gan)
@@ -148,6 +154,14 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _seeds(args) -> tuple[int, ...]:
+    """The seeds of "0,1,2"; none of ""."""
+    words = [word.strip() for word in args.seeds.split(",")] if args.seeds else []
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise InputError(f"--seeds={args.seeds}: must be different whole numbers, as in 0,1,2")
+    return tuple(map(int, words))
+
+
 def _start_jax() -> None:
     """Keeps compiled programs between runs, unless JAX is told otherwise, and orbax quiet."""
     import logging
@@ -193,10 +207,16 @@ def train_command(args) -> None:
     from asc_jax.config import load_config
 
     config = load_config(args.config, args.overrides)
+    seeds = _seeds(args)
     _start_jax()
-    from asc_jax.train.loop import train
+    if seeds:
+        from asc_jax.train.together import train_together
 
-    train(config, args.workdir)
+        train_together(config, args.workdir, seeds)
+    else:
+        from asc_jax.train.loop import train
+
+        train(config, args.workdir)
 
 
 def gan_command(args) -> None:
@@ -241,11 +261,10 @@ def summary_command(args) -> None:
 
 def sweep_command(args) -> None:
     from asc_jax.ablation import load_ablation
-    from asc_jax.sweep import parse_seeds, sweep
+    from asc_jax.sweep import sweep
 
-    seeds = parse_seeds(args.seeds) if args.seeds else ()
     ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
-    sweep(ablation, args.workdir, seeds, together=args.together, dry_run=args.dry_run)
+    sweep(ablation, args.workdir, _seeds(args), together=args.together, dry_run=args.dry_run)
 
 
 def reproduce_command(args) -> None:

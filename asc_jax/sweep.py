@@ -23,6 +23,9 @@ from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
 
 RECORD = "sweep.json"
 
+# What a job's commands are commands of.
+PROGRAM = (sys.executable, "-m", "asc_jax")
+
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
 
@@ -80,7 +83,7 @@ def sweep(
             print(job)
         return
     if not ablation.of_gan:
-        run.read_data(ablation.base)  # or each run would say that there is none
+        run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
         write_whole(workdir / RECORD, _record(ablation, runs, workdir))
         with only_caller(workdir) as lock:
@@ -97,18 +100,6 @@ def sweep(
         raise RunsFailed(
             f"{len(failures)} of {len(runs)} runs have failed; the same command tries them again"
         )
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of "0,1,2".
-
-    Raises:
-      InputError: the text is no such list.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise InputError(f"--seeds={text}: must be different whole numbers, as in --seeds=0,1,2")
-    return tuple(map(int, words))
 
 
 def _count(ablation: Ablation, seeds: Sequence[int], todo: Sequence[Run]) -> str:

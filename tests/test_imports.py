@@ -44,6 +44,7 @@ RANKS = {
     "train.setup": 7,
     "train.loop": 8,
     "train.recogniser": 8,
+    "train.together": 9,
     "train.gan_setup": 9,
     "train.gan_look": 10,
     "train.gan_loop": 11,

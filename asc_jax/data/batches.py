@@ -37,7 +37,7 @@ def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0
 def epoch_indices(
     splits: Sequence[Split],
     *,
-    seed: int,
+    seed: int | Sequence[int],
     epoch: int,
     n_steps: int,
     batch_size: int,
@@ -51,7 +51,7 @@ def epoch_indices(
 
     Args:
       splits: one per fold of the program.
-      seed: the run's.
+      seed: the run's, or one per split.
       epoch: from 0.
       n_steps: steps of an epoch.
       batch_size: clips per step and fold B.
@@ -61,12 +61,13 @@ def epoch_indices(
       (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner.
     """
     per_epoch = n_steps * batch_size
+    seeds = np.broadcast_to(seed, len(splits)).tolist()
     streams = [
         [
             _stream(split, seed, stream, epoch * per_epoch, per_epoch, share)
             for stream in (BATCH_STREAM, PARTNER_STREAM)
         ]
-        for split in splits
+        for split, seed in zip(splits, seeds, strict=True)
     ]
     indices = np.array(streams, np.int32)  # (F, 2, n_steps * B)
     return np.moveaxis(indices.reshape(len(splits), 2, n_steps, batch_size), 1, -1)

@@ -77,7 +77,7 @@ def init_state(
     splits: Sequence[Split],
     pool: Pool,
     *,
-    seed: int,
+    seed: int | Sequence[int],
     frontend: FrontendConfig,
     n_frames: int,
     mask_above: float = 0.0,
@@ -91,7 +91,7 @@ def init_state(
         alone: what is scored is recorded, and generated clips, which hold nothing in the upper
         bands, would move those bands' mean and widen them.
       pool: the data.
-      seed: the run's; folds draw different initial values from it.
+      seed: the run's, or one per split; folds draw different initial values from it.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
@@ -105,7 +105,8 @@ def init_state(
     )
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
-    for split in splits:
+    seeds = np.broadcast_to(seed, len(splits)).tolist()
+    for split, seed in zip(splits, seeds, strict=True):
         variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
         mean, std = standardisation(moments, split.train)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)

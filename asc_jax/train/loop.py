@@ -3,6 +3,7 @@
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -21,12 +22,13 @@ from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
 
 
-def train(config, workdir: pathlib.Path) -> None:
+def train(config, workdir: pathlib.Path, *, seeds: Sequence[int] = ()) -> None:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
       config: checked, frozen.
       workdir: the run folder; made if need be.
+      seeds: see `set_up`; `train_together` makes ordinary runs of the folder then.
 
     Raises:
       InputError: whatever is wrong with the data, the config or the folder.
@@ -39,7 +41,7 @@ def train(config, workdir: pathlib.Path) -> None:
         synthetic = run.read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
-        setup = set_up(config, dataset, splits, test, synthetic)
+        setup = set_up(config, dataset, splits, test, synthetic, seeds=seeds)
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)
         _run_epochs(

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -22,7 +23,7 @@ class MetricsLog:
         """
         self._path = path
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(path, as_text(kept))
 
     def write(self, line: dict) -> None:
         """Appends a line.
@@ -38,6 +39,11 @@ class MetricsLog:
                 f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
                 "same command to go on"
             ) from None
+
+
+def as_text(lines: Sequence[Mapping]) -> str:
+    """Epochs as the log holds them."""
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -28,13 +29,13 @@ class Setup:
 
     Attributes:
       dataset: the development set.
-      splits: one per fold.
+      splits: one per fold; where several runs are one program, those of each in turn.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       pool: on the devices.
       steps: of all folds.
       state: before the first step, on the devices.
-      seed: of the batches.
+      seed: of the batches, one per split.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       steps_per_epoch: the same for all folds.
@@ -47,7 +48,7 @@ class Setup:
     pool: Pool
     steps: Steps
     state: ClassifierState
-    seed: int
+    seed: tuple[int, ...]
     batch_size: int
     share: float
     steps_per_epoch: int
@@ -59,6 +60,7 @@ def set_up(
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None = None,
+    seeds: Sequence[int] = (),
 ) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
@@ -68,6 +70,8 @@ def set_up(
       splits: one per fold.
       test: indices of the test clips.
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
+      seeds: of runs that train as one program, and differ in nothing else; the config's by
+        default.
 
     Raises:
       InputError: bad audio files, all of them named, or a network that the clips do not fit.
@@ -77,6 +81,9 @@ def set_up(
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         host_pool = join(host_pool, generated)
+    seeds = seeds or (config.seed,)
+    seed = tuple(number for number in seeds for _ in splits)
+    splits = tuple(splits) * len(seeds)
     batch_size, share = config.train.batch_size, config.synthetic.share
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
@@ -89,7 +96,7 @@ def set_up(
         optimizer,
         splits,
         pool,
-        seed=config.seed,
+        seed=seed,
         mask_above=config.synthetic.mask_above,
         **shape,
     )
@@ -110,7 +117,7 @@ def set_up(
         pool,
         steps,
         state,
-        seed=config.seed,
+        seed=seed,
         batch_size=batch_size,
         share=share,
         steps_per_epoch=steps_per_epoch,

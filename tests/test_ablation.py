@@ -1,0 +1,141 @@
+"""Ablations: each expands into settings that can be run, and a mistake in one is one line."""
+
+import functools
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from asc_jax import cli, run
+from asc_jax.ablation import is_gan_config, load_ablation, name_of
+from asc_jax.config import flatten
+from asc_jax.errors import InputError
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")
+SE = str(CONFIGS / "ablations" / "se.py")
+
+
+@functools.cache
+def output(network) -> jax.ShapeDtypeStruct:
+    """The network's output for a clip of 500 x 40, by tracing alone; each network once."""
+    clip = jax.ShapeDtypeStruct((1, 500, 40), np.float32)
+    init = functools.partial(network.init_with_output, train=False)
+    return jax.eval_shape(init, jax.random.key(0), clip)[0]
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=[path.stem for path in ABLATIONS])
+def test_every_ablation_expands_into_settings_that_can_be_run(path):
+    ablation = load_ablation(str(path))
+    assert len(ablation.settings) >= 2
+    base, seen = flatten(ablation.base), []
+    for setting in ablation.settings:
+        fields = flatten(setting.config)
+        assert {field for field in fields if fields[field] != base[field]} <= setting.fields.keys()
+        assert all(fields[field] == value for field, value in setting.fields.items())
+        assert len(setting.name) < 200 and "/" not in setting.name
+        assert fields not in seen, f"{setting.name} asks nothing new"
+        seen.append(fields)
+        if not is_gan_config(setting.config):
+            network = run.make_network(setting.config, 10, axis_name=None)
+            assert output(network).shape == (1, 10)
+
+
+def test_what_the_report_leaves_open_can_be_asked():
+    asked = {
+        field
+        for path in ABLATIONS
+        for setting in load_ablation(str(path)).settings
+        for field in setting.fields
+    }
+    assert asked >= {
+        "model.block", "model.stage_sizes", "model.stage_strides", "model.shortcut", "model.order",
+        "model.se_ratio", "model.max_receptive_field", "model.head", "model.dropout_rate",
+        "frontend.n_mels", "frontend.power", "frontend.window", "frontend.htk", "frontend.pad_mode",
+        "folds.kind", "folds.n_folds", "folds.seed", "ensemble.rule", "ensemble.decision",
+        "optimizer.lr", "optimizer.schedule", "train.batch_size", "train.epochs", "train.selection",
+        "gan.conditional", "gan.dim", "gan.loss", "gan.unseen_fraction",
+        "synthesis.rules", "synthesis.n_clips", "synthesis.merge", "synthesis.high_band",
+        "synthetic.root", "synthetic.mask_above", "synthetic.share", "frontend.fmax",
+    }  # fmt: skip
+
+
+def test_every_ablation_of_the_bands_has_its_control():
+    ablation = load_ablation(str(CONFIGS / "ablations" / "bandwidth.py"))
+    fields = [setting.fields for setting in ablation.settings]
+    for one in fields:
+        assert {**one, "synthetic.root": ""} in fields
+    assert ablation.base.synthetic.root
+
+
+def test_another_base_takes_the_same_settings():
+    ablation = load_ablation(
+        SE, base=str(CONFIGS / "demo.py"), overrides=["--config.model.width=4"]
+    )
+    assert [setting.config.model.se_ratio for setting in ablation.settings] == [0, 4, 8, 16]
+    assert {setting.config.model.width for setting in ablation.settings} == {4}
+    assert ablation.base.model.se_ratio == 4
+    assert ablation.path.endswith("demo.py")
+
+
+def test_a_setting_wins_over_an_override():
+    ablation = load_ablation(SE, overrides=["--config.model.se_ratio=2"])
+    assert [setting.config.model.se_ratio for setting in ablation.settings] == [0, 4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "base"),
+        ({"model.se_ratio": 4, "optimizer.lr": 3e-4}, "model.se_ratio=4,optimizer.lr=0.0003"),
+        ({"model.stage_sizes": (3, 4)}, "model.stage_sizes=3-4"),
+        ({"frontend.htk": True}, "frontend.htk=True"),
+        ({"synthetic.root": "", "synthesis.rules": ()}, "synthetic.root=none,synthesis.rules=none"),
+        ({"synthetic.root": "../a folder/of 'clips'"}, "synthetic.root=.._a_folder_of_clips_"),
+    ],
+)
+def test_a_setting_is_called_by_what_it_sets(fields, name):
+    assert name_of(fields) == name
+
+
+BODY = """
+from configs import demo
+def get_config():
+  return demo.get_config()
+def get_settings():
+  return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("[{'model.se_ration': 4}]", "model.se_ration: no such field; did you mean model.se_ratio"),
+        ("[{'train.epochs': 0}]", "train.epochs=0: must be a whole number"),
+        ("[{'model.se_ratio': 2.5}]", "model.se_ratio='2.5': must be a whole number"),
+        ("[{'model.stage_sizes': (1, 2)}]", "must be as long as model.stage_sizes=(1, 2)"),
+        ("[{'seed': 4}]", "seed: is no field of a setting; use --seeds"),
+        ("[{}, {}]", "two settings are called base"),
+        ("[]", "get_settings() must return a list"),
+        ("{'model.se_ratio': 4}", "get_settings() must return a list"),
+        ("[('model.se_ratio', 4)]", "get_settings() must return a list"),
+        ("[{4: 'model.se_ratio'}]", "get_settings() must return a list"),
+        ("1 / 0", "does not run (ZeroDivisionError"),
+    ],
+)
+def test_a_mistake_in_an_ablation_is_one_line(
+    settings, expected, tmp_path, capsys, process_as_it_was
+):
+    load_ablation(SE)  # makes `configs` importable
+    path = tmp_path / "mine.py"
+    path.write_text(BODY.format(settings))
+    status = cli.main(["sweep", f"--config={path}", f"--workdir={tmp_path / 'sweep'}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert line.startswith(f"{path}: ") and expected in line
+
+
+def test_a_plain_config_is_no_ablation():
+    with pytest.raises(InputError, match=r"demo\.py: has no get_settings\(\); compare configs/abl"):
+        load_ablation(str(CONFIGS / "demo.py"))

@@ -1,0 +1,271 @@
+"""Sweeps: what they run, in which order, and what becomes of it. The runs are stand-ins."""
+
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from asc_jax import cli, jobs, sweep
+from asc_jax.ablation import load_ablation
+from asc_jax.errors import InputError, RunsFailed
+
+ROOT = pathlib.Path(__file__).parents[1]
+SE = str(ROOT / "configs" / "ablations" / "se.py")
+SCREENING = str(ROOT / "configs" / "ablations" / "screening.py")
+DEMO = str(ROOT / "configs" / "demo.py")
+SMALL = ("--config.folds.n_folds=2", "--config.train.batch_size=8")  # for the test's data set
+
+# Keeps a list of its calls, and does to a run folder what train and evaluate would do.
+STAND_IN = """
+import json, pathlib, signal, sys, time
+command, *words = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+flags = dict(word[2:].split("=", 1) for word in words)
+folder = pathlib.Path(flags["workdir"])
+folder.mkdir(parents=True, exist_ok=True)
+ratio = flags.get("config.model.se_ratio")
+if command == "train" and ratio == {failing!r}:
+    print("loading ...\\rsomething is wrong with it", file=sys.stderr)
+    sys.exit(3)
+if command == "train" and ratio == {slow!r}:
+    def leave(number, _):
+        (folder / "stopped").write_text(str(number))
+        sys.exit(75)
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    (folder / "waiting").touch()
+    time.sleep(60)
+if command == "evaluate":
+    one = {{"title": "Out-of-fold", "systems": [{{"class_wise_accuracy": {{"value": 0.625}}}}]}}
+    report = {{"training": {{"epochs": {epochs}}}, "lists": [one]}}
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.html").touch()
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Puts a small program in the place of the commands; gives a function that lists its calls."""
+    calls = tmp_path / "calls"
+
+    def put(*, failing="", slow="", epochs=30):
+        body = STAND_IN.format(calls=str(calls), failing=failing, slow=slow, epochs=epochs)
+        (tmp_path / "program.py").write_text(body)
+        monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, "-SE", str(tmp_path / "program.py")))
+        calls.write_text("")
+        return lambda: [json.loads(line) for line in calls.read_text().splitlines()]
+
+    return put
+
+
+def se_of_demo(scenes, *more):
+    """Four ratios on the demo's network."""
+    overrides = [f"--config.data.root={scenes}", *SMALL, *more]
+    return load_ablation(SE, base=DEMO, overrides=overrides)
+
+
+def places(calls) -> list[tuple[str, str]]:
+    """Command and run folder of each call."""
+    flags = lambda call: dict(word[2:].split("=", 1) for word in call[1:])
+    return [(call[0], "/".join(flags(call)["workdir"].split("/")[-2:])) for call in calls]
+
+
+def test_every_run_is_trained_and_then_evaluated(scenes, tmp_path, stand_in, capsys):
+    calls, workdir = stand_in(), tmp_path / "sweep"
+    sweep.sweep(se_of_demo(scenes), workdir, (0, 3))
+    names = [f"model.se_ratio={ratio}/seed{seed}" for ratio in (0, 4, 8, 16) for seed in (0, 3)]
+    assert places(calls()) == [(step, name) for name in names for step in ("train", "evaluate")]
+    train = calls()[2]
+    assert train[1] == f"--config={DEMO}"
+    assert f"--config.data.root={scenes}" in train and "--config.model.se_ratio=0" in train
+    assert train[-1] == "--config.seed=3"
+    assert any(word.startswith("--config.title=") and word.endswith("se_ratio=0") for word in train)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{name}: Out-of-fold 62.5%" for name in names]
+    assert "4 settings x 2 seeds: 8 runs, 0 done before" in err and "[8/8]" in err
+    record = sweep.read_record(workdir)
+    assert record["config"] == DEMO and record["base"]["train.epochs"] == 30
+    assert record["settings"]["model.se_ratio=4"] == {
+        "fields": {"model.se_ratio": 4},
+        "runs": {"0": "model.se_ratio=4/seed0", "3": "model.se_ratio=4/seed3"},
+    }
+
+
+def test_a_failed_run_is_named_and_tried_again_while_finished_ones_are_not(
+    scenes, tmp_path, stand_in, capsys
+):
+    calls, workdir = stand_in(failing="4"), tmp_path / "sweep"
+    with pytest.raises(RunsFailed, match="1 of 4 runs have failed; the same command"):
+        sweep.sweep(se_of_demo(scenes), workdir)
+    assert ("evaluate", "model.se_ratio=4/seed0") not in places(calls())
+    out, err = capsys.readouterr()
+    failure = "model.se_ratio=4/seed0: failed with status 3: something is wrong with it"
+    assert failure in out.splitlines() and f"[2/4] {failure}" in err
+    assert "model.se_ratio=16/seed0: Out-of-fold 62.5%" in out
+    calls = stand_in()
+    sweep.sweep(se_of_demo(scenes), workdir)
+    assert places(calls()) == [
+        ("train", "model.se_ratio=4/seed0"),
+        ("evaluate", "model.se_ratio=4/seed0"),
+    ]
+    calls = stand_in()
+    sweep.sweep(se_of_demo(scenes), workdir, (0, 1))  # more seeds join the old ones
+    assert {place for _, place in places(calls())} == {
+        f"model.se_ratio={ratio}/seed1" for ratio in (0, 4, 8, 16)
+    }
+    runs = sweep.read_record(workdir)["settings"]["model.se_ratio=8"]["runs"]
+    assert runs == {"0": "model.se_ratio=8/seed0", "1": "model.se_ratio=8/seed1"}
+
+
+def test_a_run_that_was_evaluated_before_its_last_epoch_goes_on(scenes, tmp_path, stand_in):
+    calls, workdir = stand_in(epochs=29), tmp_path / "sweep"
+    sweep.sweep(se_of_demo(scenes), workdir)
+    assert len(calls()) == 8
+    sweep.sweep(se_of_demo(scenes), workdir)
+    assert len(calls()) == 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
+    scenes, tmp_path, stand_in, capsys, process_as_it_was, number
+):
+    calls, workdir = stand_in(slow="4"), tmp_path / "sweep"
+    words = ["sweep", f"--config={SE}", f"--base={DEMO}", f"--config.data.root={scenes}", *SMALL]
+    waiting = workdir / "model.se_ratio=4" / "seed0" / "waiting"
+
+    def stop():
+        deadline = time.monotonic() + 30
+        while not waiting.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    status = cli.main([*words, f"--workdir={workdir}"])
+    thread.join()
+    assert status == 75
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped; run the same command to go on"
+    assert waiting.with_name("stopped").read_text() == str(int(number))
+    assert len(calls()) == 3
+    calls = stand_in()
+    assert cli.main([*words, f"--workdir={workdir}"]) == 0
+    assert len(calls()) == 6
+
+
+def test_a_run_that_was_stopped_from_elsewhere_stops_the_sweep(scenes, tmp_path, stand_in):
+    stand_in(slow="0")
+    workdir = tmp_path / "sweep"
+    words = [f"--config={SE}", f"--base={DEMO}", f"--config.data.root={scenes}", *SMALL]
+    # The stand-in's own process ends with the status of a stop.
+    body = "import sys; sys.exit(75)"
+    (tmp_path / "program.py").write_text(body)
+    assert cli.main(["sweep", *words, f"--workdir={workdir}"]) == 75
+
+
+def test_a_dry_run_prints_lines_for_a_shell_and_touches_nothing(scenes, tmp_path, stand_in, capsys):
+    calls, workdir = stand_in(), tmp_path / "it's a folder"
+    depth = load_ablation(
+        str(ROOT / "configs" / "ablations" / "depth.py"),
+        overrides=["--config.data.root=a folder; rm -rf x"],
+    )
+    sweep.sweep(depth, workdir, (0, 1), dry_run=True)
+    assert not workdir.exists() and not calls()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    train, evaluate = lines[1].split(" && ")
+    words = shlex.split(train)
+    assert words[:2] == ["asc-jax", "train"]
+    assert "--config.data.root=a folder; rm -rf x" in words
+    assert "--config.model.stage_sizes=(1, 1, 1, 1)" in words
+    folder = workdir / "model.stage_sizes=1-1-1-1" / "seed1"
+    assert f"--workdir={folder}" in words
+    assert shlex.split(evaluate) == ["asc-jax", "evaluate", f"--workdir={folder}"]
+    read = subprocess.run(
+        ["bash", "-c", f"asc-jax() {{ printf '%s\\n' \"$@\"; }}; {lines[1]}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert read.stdout.splitlines() == words[1:] + shlex.split(evaluate)[1:]
+
+
+def test_seeds_together_are_one_job_for_what_is_left_of_a_setting(scenes, tmp_path):
+    ablation = se_of_demo(scenes)
+    first, second, *_ = ablation.settings
+    runs = [sweep.Run(first, 1), sweep.Run(first, 2), sweep.Run(second, 2)]
+    jobs = sweep.plan(ablation, runs, tmp_path, together=True)
+    assert [job.runs for job in jobs] == [tuple(runs[:2]), (runs[2],)]
+    train, *evaluate = jobs[0].commands
+    assert train[-1] == "--seeds=1,2"
+    assert f"--workdir={tmp_path / 'model.se_ratio=0'}" in train
+    assert evaluate == [("evaluate", f"--workdir={tmp_path / run.name}") for run in runs[:2]]
+    assert jobs[1].commands[0][-1] == "--config.seed=2"
+
+
+def test_gans_that_differ_in_synthesis_alone_train_once(tmp_path):
+    ablation = load_ablation(SCREENING)
+    runs = [sweep.Run(setting, 0) for setting in ablation.settings]
+    jobs = sweep.plan(ablation, runs, tmp_path, together=False)
+    assert len({job.commands[0] for job in jobs}) == 1
+    clips = [word for job in jobs for word in job.commands[1] if word.startswith("--out=")]
+    assert len(set(clips)) == len(jobs)
+    assert "--config.synthesis.merge=crossfade" in jobs[4].commands[1]
+    with pytest.raises(InputError, match="--together: is for classifiers"):
+        sweep.sweep(ablation, tmp_path, together=True)
+
+
+def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
+    ablation = load_ablation(SCREENING, overrides=["--config.synthesis.n_clips=3"])
+    run = sweep.Run(ablation.settings[1], 0)
+    trained, clips = tmp_path / run.gan_name, tmp_path / run.name / "clips"
+    assert run.gan_name == "base/seed0" != run.name
+    trained.mkdir(parents=True)
+    clips.mkdir(parents=True)
+    assert not sweep.is_done(run, tmp_path)
+    (trained / "corpora.json").write_text(json.dumps([{"fold": 1}, {"fold": 1}, {"fold": 2}]))
+    (clips / "manifest.jsonl").write_text('{"fold": 1}\n' * 5 + '{"fold": 2}\n' * 2)
+    assert not sweep.is_done(run, tmp_path)
+    (clips / "manifest.jsonl").write_text('{"fold": 1}\n{"fold": 2}\n' * 3)
+    assert sweep.is_done(run, tmp_path)
+
+
+def refused(scenes, workdir, *more) -> str:
+    with pytest.raises(InputError) as error:
+        sweep.sweep(se_of_demo(scenes, *more), workdir)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_anothers_folder_is_refused(scenes, tmp_path, stand_in):
+    calls, workdir = stand_in(), tmp_path / "sweep"
+    sweep.sweep(se_of_demo(scenes), workdir)
+    n_calls, before = len(calls()), (workdir / "sweep.json").read_text()
+    message = refused(scenes, workdir, "--config.train.epochs=7")
+    assert f"{workdir}: belongs to another sweep (train.epochs=30 there, 7 now)" in message
+    assert "use another --workdir" in message
+    message = refused(scenes, workdir, "--config.ensemble.decision=threshold")
+    assert "ensemble.decision='argmax' there" in message
+    assert (workdir / "sweep.json").read_text() == before and len(calls()) == n_calls
+    run = workdir / "model.se_ratio=0" / "seed0"
+    assert "is not empty and no sweep's folder" in refused(scenes, run)
+    (workdir / "sweep.json").write_text("{")
+    assert f"{workdir / 'sweep.json'}: cannot be read" in refused(scenes, workdir)
+
+
+def test_a_data_set_that_is_not_there_is_one_line_and_no_folder(tmp_path, stand_in):
+    calls, workdir = stand_in(), tmp_path / "sweep"
+    assert "nowhere" in refused(tmp_path / "nowhere", workdir)
+    assert not workdir.exists() and not calls()
+
+
+@pytest.mark.parametrize("seeds", ["1,1", "a", "-1", "1,", "0.5"])
+def test_seeds_that_are_none(seeds, scenes, tmp_path, capsys, process_as_it_was):
+    words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
+    assert cli.main(["sweep", *words, f"--seeds={seeds}"]) == 2
+    assert capsys.readouterr().err.startswith(f"--seeds={seeds}: must be different whole numbers")
