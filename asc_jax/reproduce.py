@@ -130,10 +130,9 @@ def plan(workdir: pathlib.Path, data: str, budget: str) -> list[Stage]:
     stages = []
     for row in table4.ROWS:
         fields = root | changed.get(row.config, {})
-        if row.config.endswith("aug"):
-            folder = {"synthetic.root": str(workdir / "synthetic")}
+        if row.augmented:
+            fields |= {"synthetic.root": str(workdir / "synthetic")}
             stages += _gan_stages(workdir, stages, changed.get("wavegan", {}))
-            fields |= folder
         stages.append(_stage(row.config, row.config, fields))
     return stages
 

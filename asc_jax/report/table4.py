@@ -54,7 +54,6 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
     lists = {one["name"]: one for one in report["lists"]}
     chosen = next((lists[name] for name in _LISTS if name in lists), None)
     files = [file for one in report["unlabelled"] for file in one["files"]]
-    fields = {False: flatten(config), True: flatten(gan)}
     return {
         "row": row.title,
         "config": row.config,
@@ -66,7 +65,7 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
             {
                 "point": question.point,
                 "report": question.report,
-                "here": _choice(question, fields[question in table4.GAN], fields[False]),
+                "here": _choice(question, flatten(config), flatten(gan)),
             }
             for question in row.open
         ],
@@ -80,10 +79,10 @@ def _scored_on(chosen: Mapping) -> str:
     )
 
 
-def _choice(question: Question, fields: Mapping, other: Mapping) -> dict[str, Any] | str:
+def _choice(question: Question, row: Mapping, gan: Mapping) -> dict[str, Any] | str:
     """What the run's configs say; in words where no field says it."""
-    found = {field: fields.get(field, other.get(field)) for field in question.fields}
-    return found or question.default
+    fields = row | gan if question in table4.GAN else row
+    return {field: fields[field] for field in question.fields} or question.default
 
 
 def render_terminal(table: Mapping) -> str:
