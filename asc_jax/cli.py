@@ -135,7 +135,54 @@ def build_parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--dry_run", action="store_true", help="print the commands that are left"
     )
+    _add_report(add("report", report_command, "compare runs: a table, and a page of it"))
     return parser
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument(
+        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or a sweep's folder"
+    )
+    report.add_argument(
+        "--reference",
+        default="",
+        metavar="RUN",
+        help="what the others are compared with (a sweep's base, else the first run)",
+    )
+    report.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="FILE.html",
+        help="the page (report.html in the sweep's folder, else in the current one)",
+    )
+    report.add_argument(
+        "--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)"
+    )
+    report.add_argument(
+        "--ensemble",
+        action="append",
+        default=[],
+        choices=("mean_logits", "mean_probabilities", "weighted", "greedy"),
+        help="add an ensemble of all runs; may be repeated",
+    )
+    report.add_argument(
+        "--correction",
+        default="holm",
+        choices=("holm", "bh"),
+        help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
+    )
+    report.add_argument(
+        "--finished_only", action="store_true", help="leave out a sweep's unfinished runs"
+    )
+    for name in ("markdown", "csv", "json"):
+        report.add_argument(
+            f"--{name}",
+            dest="format",
+            action="store_const",
+            const=name,
+            help=f"print the table as {name.upper() if name != 'markdown' else 'Markdown'}; "
+            "a page is then written only with --out",
+        )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +318,24 @@ def reproduce_command(args) -> None:
     from asc_jax.reproduce import reproduce
 
     reproduce(args.workdir, args.data, args.budget, dry_run=args.dry_run)
+
+
+def report_command(args) -> None:
+    from asc_jax.report.runs import export
+    from asc_jax.report.runs.page import write_comparison
+    from asc_jax.report.runs.results import compare_runs
+
+    results = compare_runs(
+        args.runs,
+        reference=args.reference,
+        list_name=args.list,
+        kinds=args.ensemble,
+        correction={"bh": "benjamini_hochberg"}.get(args.correction, args.correction),
+        finished_only=args.finished_only,
+    )
+    if args.out or not args.format:
+        print(write_comparison(results, args.out), file=sys.stderr)
+    print(export.FORMATS[args.format or "markdown"](results), end="")
 
 
 def evaluate_command(args) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import ensemble, statistics
+from asc_jax import statistics
 from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -59,6 +59,7 @@ def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, 
     Returns:
       name -> (n,) class indices, the primary system first.
     """
+    from asc_jax import ensemble  # not at the top: stored logits are read without JAX
 
     def decide(logits) -> np.ndarray:
         return np.asarray(ensemble.decide(logits, decision))

@@ -54,7 +54,8 @@ def scores_by_location(
 
     Args:
       targets: (n,) class indices.
-      predictions: (n,) class indices.
+      predictions: (n,) class indices, or (S, n) of several seeds, whose scores are averaged.
+        The intervals are then of these models' mean; what other seeds would do is not in them.
       locations: (n,) any names.
       n_classes: number of classes K.
 
@@ -66,7 +67,7 @@ def scores_by_location(
     Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in
     clustered surveys", 2015, for Wilson's form of it.
     """
-    right = (targets == predictions).astype(float)
+    right = (targets == np.atleast_2d(predictions)).mean(axis=0)
     left_out = jackknife(targets, right, locations, n_classes)
     return (
         _score(left_out, left_out.weights("accuracy")),

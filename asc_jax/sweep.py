@@ -20,11 +20,7 @@ from asc_jax.config import flatten
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
 from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
-
-RECORD = "sweep.json"
-
-# What a job's commands are commands of.
-PROGRAM = (sys.executable, "-m", "asc_jax")
+from asc_jax.sweep_record import RECORD, read_record
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
@@ -235,18 +231,3 @@ def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
             )
         settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
     return settings
-
-
-def read_record(workdir: pathlib.Path) -> dict:
-    """A sweep's record: "config", "base" and "settings", as the head of this file says.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    path = workdir / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
-        return record | {"base": dict(record["base"].items())}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None

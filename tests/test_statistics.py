@@ -61,6 +61,20 @@ def test_an_absent_class_has_no_recall_and_no_weight():
     assert np.isfinite([class_wise.low, class_wise.high]).all()
 
 
+def test_seeds_are_averaged(predicted):
+    targets, predictions, locations = predicted
+    rng = np.random.default_rng(1)
+    seeds = np.stack([predictions, np.where(rng.random(300) < 0.3, targets, predictions)])
+    both = scores_by_location(targets, seeds, locations, 4)
+    single = [scores_by_location(targets, one, locations, 4) for one in seeds]
+    for i in range(2):
+        assert both[i].value == pytest.approx((single[0][i].value + single[1][i].value) / 2)
+        assert both[i].low < both[i].value < both[i].high
+    same = scores_by_location(targets, np.stack([predictions] * 3), locations, 4)
+    for one, expected in zip([*same[:2], *same[2]], [*single[0][:2], *single[0][2]], strict=True):
+        np.testing.assert_allclose(dataclasses.astuple(one), dataclasses.astuple(expected))
+
+
 def test_wilson_interval_of_textbooks():
     np.testing.assert_allclose(
         wilson_interval(15 / 148, 148), (0.0624, 0.1605), atol=1e-4

@@ -3,6 +3,7 @@
 The drawing takes its colours from the page's style sheet, so that it follows light and dark.
 """
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -67,18 +68,23 @@ def curve_chart(
     top: float,
     dots: Sequence[tuple[float, float]] = (),
     percent: bool = False,
+    css: Mapping[str, str] | None = None,
+    unit: str = "fold",
 ) -> Markup:
     """One chart: per series a thin line for each fold and a thick one for their mean.
 
     Args:
       title: what the vertical axis shows; stands above the chart.
-      series: the lines of each series by its name, which is also its CSS class.
+      series: the lines of each series by its name.
       top: upper end of the vertical axis, which begins at 0.
       dots: (epoch, value) of the checkpoints that were selected.
       percent: whether the vertical axis is labelled in percent.
+      css: the CSS class of each series, whose legend is then elsewhere; None where the name
+        is one.
+      unit: what a thin line is of.
 
     Returns:
-      A figure with the SVG and its legend.
+      A figure with the SVG, and with its legend unless `css` is given.
     """
     last = max((e for lines in series.values() for line in lines for e, _ in line), default=1)
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -89,10 +95,10 @@ def curve_chart(
     def y(value: float) -> float:
         return TOP + height * (1 - value / (top or 1))
 
-    def path(line: Line, css: str, label: str) -> str:
+    def path(line: Line, kind: str, label: str) -> str:
         points = " L".join(f"{x(e):.1f},{y(v):.1f}" for e, v in line)
         # `h0` lets a line of one point show as a round dot.
-        return f'<path class="{css}" d="M{points}h0"><title>{label}</title></path>'
+        return f'<path class="{kind}" d="M{points}h0"><title>{html.escape(label)}</title></path>'
 
     drawn = []
     for value in ticks(top, 5):
@@ -111,13 +117,15 @@ def curve_chart(
         f'viewBox="0 {TOP - 2} {WIDTH} {height + 4}">'
     )
     for name, lines in series.items():
-        for number, line in enumerate(lines, 1):
+        kind = css[name] if css else name
+        for number, line in enumerate(lines if len(lines) > 1 else (), 1):
             if line:
-                drawn.append(path(line, f"{name} fold", f"{name}, fold {number}"))
-        if len(lines) > 1 and (mean := mean_line(lines)):
-            drawn.append(path(mean, f"{name} mean", f"{name}, mean of the folds"))
+                drawn.append(path(line, f"{kind} fold", f"{name}, {unit} {number}"))
+        if mean := mean_line(lines):
+            of = f", mean of the {unit}s" if len(lines) > 1 else ""
+            drawn.append(path(mean, f"{kind} mean", f"{name}{of}"))
     drawn.extend(f'<circle cx="{x(e):.1f}" cy="{y(v):.1f}" r="3"/>' for e, v in dots)
-    legend = "".join(f'<span class="{name}">{name}</span> ' for name in series)
+    legend = "" if css else "".join(f'<span class="{name}">{name}</span> ' for name in series)
     return Markup(
         f'<figure class="chart"><figcaption><strong>{text(title)}</strong> {legend}</figcaption>\n'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}">\n'

@@ -1,0 +1,182 @@
+"""The table of rows for other programs: Markdown, CSV, JSON."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+
+from asc_jax.comparison import Comparison
+from asc_jax.report.runs.results import ALPHA, MEASURES, Difference, Result, Results
+from asc_jax.statistics import Score
+
+MARKS = {1: "▲", -1: "▼", 0: "·"}
+MINUS = "\N{MINUS SIGN}"
+
+
+def points(fraction: float) -> str:
+    """A difference in percentage points with its sign, one decimal."""
+    rounded = f"{abs(100 * fraction):.1f}"
+    sign = "" if rounded == "0.0" else "+" if fraction > 0 else MINUS
+    return sign + rounded
+
+
+def p_value(p: float) -> str:
+    """A p value to three places; `< 0.001` below that."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def spread(found: Comparison, between: str = " to ") -> str:
+    """The interval of a difference, in percentage points."""
+    return f"{points(found.low)}{between}{points(found.high)}"
+
+
+def summary_line(results: Results) -> str:
+    """What the table is of, in a sentence for below it."""
+    listed, reference = results.listed, results.results[results.reference]
+    line = (
+        f"{listed.title}: {len(listed.clips):,} clips, "
+        f"{len(set(listed.locations.tolist())):,} locations."
+    )
+    if results.others:
+        line += (
+            f" Differences from {reference.name}, paired by clip; p corrected for "
+            f"{len(results.others)} comparisons ({results.correction.replace('_', '-')}); "
+            f"▲ ▼: p < {ALPHA}. Detectable: found 80 times of 100 if it were true."
+        )
+    return line
+
+
+def markdown(results: Results) -> str:
+    """A table of text, aligned, so that a terminal can show it as well."""
+    header = ["", "Class-wise accuracy (%)", "Accuracy (%)", "Difference", "p", "", "Detectable"]
+    rows = []
+    for i, one in enumerate(results.results):
+        cells = [_cell(one.name), *(_score(one.scores[measure]) for measure in MEASURES)]
+        if i == results.reference:
+            cells += ["reference", "", "", ""]
+        else:
+            difference = one.differences["class_wise_accuracy"]
+            found = difference.comparison
+            cells += [
+                f"{points(found.difference)} [{spread(found, ', ')}]",
+                p_value(difference.p),
+                MARKS[difference.verdict],
+                f"{100 * found.detectable():.1f}",
+            ]
+        rows.append(cells)
+    if not results.others:
+        header, rows = header[:3], [row[:3] for row in rows]
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    text = "\n".join(
+        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
+        for line in lines
+    )
+    return f"{text}\n\n{summary_line(results)}\n"
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", "\\|").replace("\n", " ")
+
+
+def _score(score: Score) -> str:
+    return f"{100 * score.value:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+
+
+def as_dict(results: Results) -> dict:
+    """Everything that was computed, as JSON has it; fractions, not percent."""
+    listed = results.listed
+    return {
+        "format": 1,
+        "list": listed.name,
+        "n_clips": len(listed.clips),
+        "n_locations": len(set(listed.locations.tolist())),
+        "scene_labels": list(listed.scene_labels),
+        "reference": results.results[results.reference].name,
+        "correction": results.correction,
+        "alpha": ALPHA,
+        "left_out": list(results.left_out),
+        "rows": [_row(one, listed.scene_labels) for one in results.results],
+        "ensembles": [
+            {
+                "name": one.name,
+                "cross_fitted": one.cross_fitted,
+                "weights": [{"run": run, "weight": weight} for run, weight in one.members],
+            }
+            for one in results.ensembles
+        ],
+    }
+
+
+def _row(one: Result, labels: tuple[str, ...]) -> dict:
+    runs = one.row.runs if one.row else ()
+    return {
+        "name": one.name,
+        "runs": [str(run.path) for run in runs],
+        "seeds": [run.config.get("seed") for run in runs],
+        **{measure: _finite(dataclasses.asdict(one.scores[measure])) for measure in MEASURES},
+        "by_seed": {measure: list(one.by_seed[measure]) for measure in MEASURES},
+        "differences": {k: _difference(one) for k, one in one.differences.items()},
+        "per_class": {
+            label: _finite(dataclasses.asdict(score))
+            for label, score in zip(labels, one.per_class, strict=True)
+        },
+        "groups": {
+            field: {name: _finite(dataclasses.asdict(score)) for name, score in groups.items()}
+            for field, groups in one.groups.items()
+        },
+        "confusion": one.confusion.tolist(),
+        "calibration": {
+            "expected_error": one.calibration.diagram.expected_error,
+            "log_loss": one.calibration.log_loss,
+            "brier_score": one.calibration.brier_score,
+        },
+    }
+
+
+def _difference(one: Difference) -> dict:
+    found = _finite(dataclasses.asdict(one.comparison))
+    detectable = one.comparison.detectable()
+    return found | {"p_corrected": one.p, "verdict": one.verdict, "detectable": detectable}
+
+
+def _finite(values: dict) -> dict:
+    """Without NaN, which JSON has not."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+def as_json(results: Results) -> str:
+    """`as_dict` as text."""
+    return json.dumps(as_dict(results), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def as_csv(results: Results) -> str:
+    """A line per row; fractions, not percent."""
+    ends = ("value", "low", "high")
+    columns = ["name", "seeds"]
+    for measure in MEASURES:
+        columns += [measure, f"{measure}_low", f"{measure}_high"]
+    columns += ["difference", "low", "high", "p", "p_corrected", "detectable", "verdict"]
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(columns)
+    for one in results.results:
+        seeds = " ".join(str(run.config.get("seed")) for run in one.row.runs) if one.row else ""
+        cells = [one.name, seeds]
+        for measure in MEASURES:
+            cells += [getattr(one.scores[measure], end) for end in ends]
+        if difference := one.differences.get("class_wise_accuracy"):
+            found = difference.comparison
+            cells += [found.difference, found.low, found.high, found.p, difference.p]
+            cells += [found.detectable(), difference.verdict]
+        else:
+            cells += [""] * 7
+        writer.writerow(cells)
+    return content.getvalue()
+
+
+FORMATS = {"markdown": markdown, "csv": as_csv, "json": as_json}

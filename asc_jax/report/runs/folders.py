@@ -1,0 +1,170 @@
+"""What the folders of the runs hold, and which of them make one row of the table."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from asc_jax.alignment import refuse_other_labels
+from asc_jax.errors import InputError
+from asc_jax.predictions import Predictions, read_logits
+from asc_jax.report.page import read_report
+from asc_jax.sweep_record import RECORD, read_record
+from asc_jax.train.metrics_log import read_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that is trained and scored.
+
+    Attributes:
+      path: its folder.
+      config: {"group.field": value}.
+      report: the content of `report.json`.
+      metrics: the epochs of `metrics.jsonl`.
+      scene_labels: the classes, in the order of the logits.
+      lists: name -> what the run said of a list of clips.
+    """
+
+    path: pathlib.Path
+    config: Mapping[str, object]
+    report: Mapping
+    metrics: Sequence[Mapping]
+    scene_labels: tuple[str, ...]
+    lists: Mapping[str, Predictions]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run, or the seeds of one setting of a sweep.
+
+    Attributes:
+      name: unlike the other rows'.
+      runs: at least one.
+      base: whether it is what a sweep's other settings change.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    base: bool = False
+
+
+def read_rows(
+    paths: Sequence[pathlib.Path], *, finished_only: bool = False
+) -> tuple[list[Row], list[str]]:
+    """The rows of run folders and of sweeps' folders.
+
+    Args:
+      paths: of either kind.
+      finished_only: leave out what a sweep has not finished instead of refusing it.
+
+    Returns:
+      The rows, and the folders that were left out.
+
+    Raises:
+      InputError: a folder is neither, is named twice, is not finished, or has other classes.
+    """
+    rows, left_out = [], []
+    for path in paths:
+        if (path / RECORD).is_file():
+            found, missing = _rows_of_sweep(path, finished_only)
+            rows += found
+            left_out += missing
+        else:
+            rows.append((path.resolve().name, str(path), Row("", (read_run(path),))))
+    runs = {}
+    for _, _, row in rows:
+        for run in row.runs:
+            if (place := run.path.resolve()) in runs:
+                raise InputError(f"{run.path}: is named twice; name each run once")
+            runs[place] = run
+    if not runs:
+        raise InputError(f"{', '.join(map(str, paths))}: no run is finished; wait for the first")
+    refuse_other_labels({str(run.path): run.scene_labels for run in runs.values()})
+    shorts = [short for short, _, _ in rows]
+    which = 0 if len(set(shorts)) == len(shorts) else 1
+    return [dataclasses.replace(entry[2], name=entry[which]) for entry in rows], left_out
+
+
+def _rows_of_sweep(
+    path: pathlib.Path, finished_only: bool
+) -> tuple[list[tuple[str, str, Row]], list[str]]:
+    """(short name, long name, row) of each setting, and the runs that are not finished."""
+    record = read_record(path)
+    rows, left_out = [], []
+    for name, setting in record["settings"].items():
+        fields = setting["fields"]
+        is_base = all(record["base"].get(field) == fields[field] for field in fields)
+        runs = []
+        for place in setting["runs"].values():
+            try:
+                runs.append(read_run(path / place, mend=f"asc-jax sweep with --workdir={path}"))
+            except InputError:
+                if not finished_only:
+                    raise
+                left_out.append(str(path / place))
+        if runs:
+            rows.append((name, f"{path}/{name}", Row("", tuple(runs), is_base)))
+    return rows, left_out
+
+
+def read_run(path: pathlib.Path, *, mend: str = "") -> Run:
+    """A run's folder.
+
+    Args:
+      path: the folder.
+      mend: the command that finishes the run; the usual ones by default.
+
+    Raises:
+      InputError: it is no run, or not trained and scored to its end.
+    """
+    config = _read_config(path)
+    if "gan.loss" in config:
+        raise InputError(f"{path}: is a run of GANs; name the runs that trained on its clips")
+    metrics = read_metrics(path / "metrics.jsonl")
+    done = metrics[-1]["epoch"] if metrics else 0
+    wanted = config.get("train.epochs", done)
+    scored = read_report(path / "report.json") if (path / "report.json").exists() else None
+    if scored is None and done < wanted:
+        train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
+        raise InputError(f"{path}: is not finished (epoch {done} of {wanted}); run {mend or train}")
+    evaluate = mend or f"asc-jax evaluate --workdir={path}"
+    if scored is None or not (path / "logits.npz").exists():
+        raise InputError(f"{path}: is not evaluated; run {evaluate}")
+    epochs = (scored.get("training") or {}).get("epochs", wanted)
+    if epochs < wanted:
+        train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
+        raise InputError(
+            f"{path}: was evaluated at epoch {epochs} of {wanted}; run {mend or train}"
+        )
+    lists, labels = read_logits(path / "logits.npz")
+    if list(labels) != scored.get("scene_labels", list(labels)):
+        raise InputError(
+            f"{path}: logits.npz and report.json have different scene labels; run {evaluate}"
+        )
+    return Run(path, config, scored, metrics, labels, lists)
+
+
+def _read_config(path: pathlib.Path) -> dict[str, object]:
+    """A run's config.json, flat."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise InputError(
+            f"{path}: is no run folder and no sweep's; name folders that asc-jax train or sweep "
+            "has made"
+        )
+    try:
+        return _flat(json.loads(file.read_text(encoding="utf-8")), "")
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{file}: not a config in JSON; restore it") from None
+
+
+def _flat(config: Mapping, prefix: str) -> dict[str, object]:
+    # As config.flatten, whose module loads JAX.
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,236 @@
+"""The scores of rows of runs, and how each differs from a reference."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from asc_jax.calibration import Reliability, brier_score, log_loss, reliability
+from asc_jax.comparison import CORRECTIONS, Comparison, compare
+from asc_jax.errors import InputError
+from asc_jax.report.runs import ensembles
+from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
+from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.statistics import Score, confusion_matrix, scores_by_location
+
+ALPHA = 0.05
+MEASURES = ("class_wise_accuracy", "accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """From the reference.
+
+    Attributes:
+      comparison: of one measure.
+      p: of the comparison, corrected for those of the other rows.
+    """
+
+    comparison: Comparison
+    p: float
+
+    @property
+    def verdict(self) -> int:
+        """1 better, -1 worse, 0 where no difference was shown."""
+        return int(np.sign(self.comparison.difference)) if self.p < ALPHA else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """How far the probabilities can be believed, over the answers of all seeds."""
+
+    diagram: Reliability
+    log_loss: float
+    brier_score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A row's scores.
+
+    Attributes:
+      name: of the row.
+      row: its runs; None for an ensemble of all of them.
+      scores: measure -> the mean over seeds, with an interval over locations.
+      by_seed: measure -> (S,) of each seed.
+      per_class: K recalls, averaged over seeds.
+      groups: "city" or "device" -> name -> class-wise accuracy there.
+      confusion: (K, K) clips, averaged over seeds; rows true, columns predicted.
+      calibration: of the probabilities.
+      differences: measure -> from the reference; empty for the reference.
+    """
+
+    name: str
+    row: Row | None
+    scores: Mapping[str, Score]
+    by_seed: Mapping[str, tuple[float, ...]]
+    per_class: tuple[Score, ...]
+    groups: Mapping[str, Mapping[str, Score]]
+    confusion: np.ndarray
+    calibration: Calibration
+    differences: Mapping[str, Difference]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """A table of rows.
+
+    Attributes:
+      paths: the folders that were named.
+      listed: the clips.
+      other_lists: further lists with labels that all runs have.
+      results: of the rows, then of the ensembles.
+      reference: index into `results`.
+      correction: of `comparison.CORRECTIONS`.
+      ensembles: as many as the last of the results.
+      left_out: folders of runs that are not finished.
+    """
+
+    paths: tuple[pathlib.Path, ...]
+    listed: ClipList
+    other_lists: tuple[str, ...]
+    results: tuple[Result, ...]
+    reference: int
+    correction: str
+    ensembles: tuple[ensembles.Ensemble, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Result]:
+        """Those that are no ensembles."""
+        return [result for result in self.results if result.row]
+
+    @property
+    def others(self) -> list[Result]:
+        """Those that are compared with the reference."""
+        return [result for i, result in enumerate(self.results) if i != self.reference]
+
+
+def compare_runs(
+    paths: Sequence[pathlib.Path],
+    *,
+    reference: str = "",
+    list_name: str = "",
+    kinds: Sequence[str] = (),
+    correction: str = "holm",
+    finished_only: bool = False,
+) -> Results:
+    """Everything that the table and the page say of runs.
+
+    Args:
+      paths: run folders and sweeps' folders.
+      reference: the name of a row or the folder of its run; "" for the first sweep's base,
+        else the first row.
+      list_name: of the list of clips; "" for the test list, or without one the out-of-fold.
+      kinds: of ensembles, of `ensembles.KINDS`.
+      correction: of `comparison.CORRECTIONS`.
+      finished_only: leave out what a sweep has not finished.
+
+    Raises:
+      InputError: runs cannot be compared, or the reference is none of them.
+    """
+    rows, left_out = read_rows(paths, finished_only=finished_only)
+    chosen = find_reference(rows, reference)
+    listed, answers = gather(rows, choose_list(rows, list_name))
+    built = ensembles.build(tuple(dict.fromkeys(kinds)), rows, listed, answers)
+    named = [(row.name, row, own) for row, own in zip(rows, answers, strict=True)]
+    named += [(one.name, None, one.answers) for one in built]
+    differences = _differences(listed, [own for _, _, own in named], chosen, correction)
+    results = tuple(
+        _result(name, row, own, listed, different)
+        for (name, row, own), different in zip(named, differences, strict=True)
+    )
+    others = tuple(name for name in common_lists(rows) if name != listed.name)
+    return Results(
+        tuple(paths), listed, others, results, chosen, correction, tuple(built), tuple(left_out)
+    )
+
+
+def find_reference(rows: Sequence[Row], reference: str) -> int:
+    """The index of the row that the others are compared with.
+
+    Raises:
+      InputError: it is none of them.
+    """
+    if not reference:
+        return next((i for i, row in enumerate(rows) if row.base), 0)
+    place = pathlib.Path(reference).resolve()
+    for i, row in enumerate(rows):
+        folders = {run.path.resolve() for run in row.runs}
+        if reference == row.name or folders == {place}:
+            return i
+        if len(folders) > 1 and all(folder.parent == place for folder in folders):
+            return i
+    names = ", ".join(row.name for row in rows)
+    raise InputError(f"--reference={reference}: is not among the runs; one of {names}")
+
+
+def _differences(
+    listed: ClipList, answers: Sequence[Answers], reference: int, correction: str
+) -> list[dict[str, Difference]]:
+    others = [i for i in range(len(answers)) if i != reference]
+    found = [{} for _ in answers]
+    for measure in MEASURES:
+        comparisons = [
+            compare(
+                listed.targets,
+                answers[reference].classes,
+                answers[i].classes,
+                listed.locations,
+                len(listed.scene_labels),
+                measure=measure,
+            )
+            for i in others
+        ]
+        if others:
+            corrected = CORRECTIONS[correction](np.array([one.p for one in comparisons]))
+            for i, one, p in zip(others, comparisons, corrected, strict=True):
+                found[i][measure] = Difference(one, float(p))
+    return found
+
+
+def _result(
+    name: str, row: Row | None, own: Answers, listed: ClipList, different: Mapping
+) -> Result:
+    n_classes = len(listed.scene_labels)
+
+    def scores(classes: np.ndarray, where=slice(None)) -> tuple[dict[str, Score], list[Score]]:
+        overall, class_wise, recalls = scores_by_location(
+            listed.targets[where], classes[:, where], listed.locations[where], n_classes
+        )
+        return {"class_wise_accuracy": class_wise, "accuracy": overall}, recalls
+
+    values, recalls = scores(own.classes)
+    single = [scores(one[None])[0] for one in own.classes]
+    confusions = [confusion_matrix(listed.targets, one, n_classes) for one in own.classes]
+    return Result(
+        name,
+        row,
+        values,
+        {measure: tuple(one[measure].value for one in single) for measure in MEASURES},
+        tuple(recalls),
+        {
+            field: {
+                group: scores(own.classes, where)[0]["class_wise_accuracy"]
+                for group, where in listed.groups(field).items()
+            }
+            for field in ("city", "device")
+        },
+        np.mean(confusions, axis=0),
+        _calibration(own, listed),
+        different,
+    )
+
+
+def _calibration(own: Answers, listed: ClipList) -> Calibration:
+    from scipy.special import softmax
+
+    logits = own.logits.reshape(-1, own.logits.shape[-1]).astype(float)
+    targets = np.tile(listed.targets, len(own.logits))
+    probabilities = softmax(logits, axis=-1)
+    return Calibration(
+        reliability(probabilities, targets),
+        log_loss(logits, targets),
+        brier_score(probabilities, targets),
+    )

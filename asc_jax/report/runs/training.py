@@ -1,0 +1,164 @@
+"""How the rows were trained: their learning curves, their settings, their cost."""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from urllib.parse import quote
+
+from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
+from asc_jax.report.runs.folders import Run
+from asc_jax.report.runs.results import Result, Results
+from asc_jax.report.runs.stacked import label, stacked_table
+from asc_jax.report.tables import DASH, Markup, duration, quantity, text
+
+N_COLOURS = 8
+
+# Fields that say where things are and how they are called; they change no result.
+UNIMPORTANT = {"title", "data.cache_dir", "data.workers", "train.keep_checkpoints"}
+
+
+def curves(results: Results) -> Markup:
+    """The learning curves of all rows in one chart per quantity, with their legend."""
+    css = {one.name: colour(i) for i, one in enumerate(results.results) if one.row}
+    charts = []
+    for key, title, percent in (
+        ("loss", "Training loss", False),
+        ("validation_loss", "Validation loss", False),
+        ("validation_accuracy", "Validation: class-wise accuracy (%)", True),
+    ):
+        series = {one.name: _seeds(one.row.runs, key) for one in results.rows}
+        series = {name: lines for name, lines in series.items() if any(lines)}
+        if series:
+            top = 1.0 if percent else loss_top([one for lines in series.values() for one in lines])
+            chart = curve_chart(title, series, top, percent=percent, css=css, unit="seed")
+            charts.append(chart)
+    if not charts:
+        return Markup()
+    legend = "".join(f'<li class="{css[one.name]}">{label(one.name)}</li>' for one in results.rows)
+    several = any(len(one.row.runs) > 1 for one in results.rows)
+    words = "Thick lines: the mean over folds" + (
+        " and seeds; thin: each seed." if several else "."
+    )
+    return Markup(
+        f'<ul class="legend">{legend}</ul>\n<div class="charts">{"".join(charts)}</div>\n'
+        f'<p class="note">{words}</p>'
+    )
+
+
+def colour(number: int) -> str:
+    """The CSS class of a row's lines: as many colours as there are, then dashed."""
+    return f"c{number % N_COLOURS}" + (" dashed" if number // N_COLOURS % 2 else "")
+
+
+def _seeds(runs: Sequence[Run], key: str) -> list[Line]:
+    """One line per run: the mean over its folds."""
+    return [mean_line(fold_lines(run.metrics, key)) for run in runs]
+
+
+def settings(results: Results, folder: pathlib.Path) -> Markup:
+    """Where the rows' configs differ, and nothing else; links to the runs' own pages.
+
+    Args:
+      results: the rows.
+      folder: where the page is going to be.
+    """
+    reference = _fields(results.results[results.reference])
+    rows = []
+    for i, one in enumerate(results.results):
+        if one.row is None:
+            continue
+        own = _fields(one)
+        changed = sorted(
+            field
+            for field in own.keys() | reference.keys()
+            if own.get(field) != reference.get(field)
+        )
+        cells = [
+            f"<code>{text(field)}</code> {_value(reference, field)} → <b>{_value(own, field)}</b>"
+            for field in changed
+        ]
+        if i == results.reference:
+            cells = ["the reference"]
+        words = Markup("<br>".join(cells or ["the same"]))
+        rows.append((one.name, words, Markup(", ".join(_links(one.row.runs, folder)))))
+    return stacked_table(["", "Differs from the reference in", "Runs"], rows, "settings")
+
+
+def _fields(one: Result) -> dict[str, object]:
+    """The fields that all of a row's runs share, and the versions that they were made with."""
+    shared = {}
+    for run in one.row.runs:
+        versions = run.report.get("versions") or {}
+        fields = {k: v for k, v in run.config.items() if k not in UNIMPORTANT}
+        fields |= {f"version of {name}": version for name, version in versions.items()}
+        shared = {
+            name: value for name, value in fields.items() if not shared or shared.get(name) == value
+        }
+    seeds = [run.config.get("seed") for run in one.row.runs]
+    return shared | ({"seeds": seeds} if len(seeds) > 1 else {})
+
+
+def _value(fields: Mapping[str, object], field: str) -> Markup:
+    if field not in fields:
+        return text("none")
+    value = fields[field]
+    return text(value if isinstance(value, str) and value else json.dumps(value))
+
+
+def _links(runs: Sequence[Run], folder: pathlib.Path) -> list[str]:
+    names = [f"seed {run.config.get('seed')}" if len(runs) > 1 else run.path.name for run in runs]
+    links = []
+    for run, name in zip(runs, names, strict=True):
+        page = run.path / "report.html"
+        # "./" keeps a folder's name from being read as a scheme.
+        path = os.path.relpath(page if page.exists() else run.path, folder)
+        links.append(f'<a href="./{quote(path)}">{text(name or path)}</a>')
+    return links
+
+
+def cost(results: Results) -> Markup:
+    """Size, speed and time of each row."""
+    rows = [(one.name, *_costs(one.row.runs)) for one in results.rows]
+    header = [
+        "",
+        "Parameters",
+        "MACs per clip",
+        "Receptive field, frames",
+        "Clips/s",
+        "Training of a run",
+        "Device hours, all runs",
+        "Device",
+    ]
+    devices = {row[-1] for row in rows}
+    note = ""
+    if len(devices) == 1:  # one line says it for all
+        header, rows = header[:-1], [row[:-1] for row in rows]
+        note = f'\n<p class="note">Trained on {text(*devices)}.</p>'
+    return Markup(stacked_table(header, rows, "cost") + note)
+
+
+def _costs(runs: Sequence[Run]) -> tuple[str, ...]:
+    network = runs[0].report.get("network") or {}
+    field = network.get("receptive_field")
+    logs = [run.metrics for run in runs if run.metrics]
+    speeds = [line["clips_per_second"] for log in logs for line in log]
+    times = [sum(line["seconds"] for line in log) for log in logs]
+    hours = sum(_devices(run) * line["seconds"] / 3600 for run in runs for line in run.metrics)
+    devices = dict.fromkeys(str(run.report.get("device") or "unknown devices") for run in runs)
+    return (
+        quantity(network.get("parameters")),
+        quantity(network.get("macs")),
+        DASH if field is None else f"{field:,}",
+        f"{median(speeds):,.0f}" if speeds else DASH,
+        duration(fmean(times)) if times else DASH,
+        f"{hours:,.2f}" if times else DASH,
+        ", ".join(devices),
+    )
+
+
+def _devices(run: Run) -> int:
+    found = re.search(r" x (\d+)$", str(run.report.get("device", "")))
+    return int(found[1]) if found else 1

@@ -1,0 +1,226 @@
+"""Run folders as evaluate writes them, without training; and a real browser."""
+
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import socketserver
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+from asc_jax.data.clips import Clip
+from asc_jax.predictions import Predictions, score, write_logits
+
+SCENES = ("park", "street_pedestrian", "tram")
+CITIES = ("paris", "vienna")
+
+
+def list_clips(first: int) -> tuple[Clip, ...]:
+    """Three clips at each of four locations per scene, in two cities and on two devices."""
+    return tuple(
+        Clip(
+            f"audio/{scene}-{CITIES[place % 2]}-{place}-{n}-{'ab'[n % 2]}.wav",
+            scene,
+            f"{scene}-{CITIES[place % 2]}-{place}",
+            CITIES[place % 2],
+            "ab"[n % 2],
+        )
+        for scene in SCENES
+        for place in range(first, first + 4)
+        for n in range(3)
+    )
+
+
+@pytest.fixture(scope="session")
+def make_clips():
+    """(number of the first location) -> clips of three scenes; see `list_clips`."""
+    return list_clips
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    """Writes a run folder: (path, skill of the model, seed) and what is not as usual."""
+
+    def write(
+        path: pathlib.Path,
+        skill: float = 1.0,
+        seed: int = 0,
+        *,
+        fields: dict | None = None,
+        lists: dict[str, tuple[Clip, ...]] | None = None,
+        scenes: tuple[str, ...] = SCENES,
+        title: str = "A network",
+        epochs: int = 2,
+    ) -> pathlib.Path:
+        rng = np.random.default_rng(seed)
+        lists = lists or {"out_of_fold": list_clips(0), "test": list_clips(50)}
+        predictions = []
+        for name, clips in lists.items():
+            folds = (2,) if name == "test" else ()
+            logits = rng.normal(size=(*folds, len(clips), len(scenes)))
+            for i, clip in enumerate(clips):
+                logits[..., i, scenes.index(clip.scene_label)] += skill
+            scored_by = np.arange(1, 3) if folds else np.arange(len(clips)) % 2 + 1
+            one = (name, name.title(), "Scored by all.", clips, logits.astype("f4"), scored_by)
+            predictions.append(Predictions(*one))
+        path.mkdir(parents=True)
+        config = {"seed": seed, "title": title, "train": {"epochs": 2}, "model": {"se_ratio": 16}}
+        for field, value in (fields or {}).items():
+            group, name = field.split(".")
+            config.setdefault(group, {})[name] = value
+        (path / "config.json").write_text(json.dumps(config))
+        lines = [
+            {
+                "epoch": epoch,
+                "seconds": 1800.0,
+                "clips_per_second": 100.0,
+                "loss": [1.0 / epoch, 1.2 / epoch],
+                "validation_loss": [1.1 / epoch, 1.3 / epoch],
+                "validation_accuracy": [0.3 * epoch, 0.4 * epoch],
+            }
+            for epoch in range(1, epochs + 1)
+        ]
+        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        chosen = {"rule": "mean_logits", "decision": "argmax"}
+        report = {
+            "format": 1,
+            "title": title,
+            "device": "cpu x 2",
+            "versions": {"jax": "1"},
+            "network": {"parameters": 1000, "macs": 2000, "receptive_field": 30},
+            "training": {"epochs": epochs},
+            "scene_labels": scenes,
+            "lists": [score(one, scenes, **chosen) for one in predictions],
+        }
+        (path / "report.json").write_text(json.dumps(report))
+        write_logits(path / "logits.npz", predictions, scenes)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_sweep(write_run):
+    """Writes a sweep's folder: (path, {setting's name: (its fields, its skill)}, seeds)."""
+
+    def write(path: pathlib.Path, settings: dict, seeds=(0, 1, 2)) -> pathlib.Path:
+        record = {"config": "configs/x.py", "base": {"model.se_ratio": 16}, "settings": {}}
+        for number, (name, (fields, skill)) in enumerate(settings.items()):
+            runs = {str(seed): f"{name}/seed{seed}" for seed in seeds}
+            record["settings"][name] = {"fields": fields, "runs": runs}
+            for seed, place in runs.items():
+                write_run(
+                    path / place,
+                    skill,
+                    100 * number + int(seed),
+                    fields=fields,
+                    title=f"A network, {name}" if fields else "A network",
+                )
+        (path / "sweep.json").write_text(json.dumps(record))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser that can be told what to do by flags alone."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+
+
+MEASURE = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,">
+<body style="margin:0"><iframe style="border:0;width:390px;height:800px" src="PAGE"></iframe>
+<iframe style="border:0;width:1200px;height:800px" src="PAGE"></iframe>
+<pre id="found"></pre><script>
+addEventListener("load", () => {
+  const found = [...document.querySelectorAll("iframe")].map(frame => {
+    const page = frame.contentDocument, style = frame.contentWindow.getComputedStyle;
+    const colours = s => [...page.querySelectorAll(s)].slice(0, 1).map(e => style(e).color)[0];
+    return {width: frame.clientWidth, needed: page.documentElement.scrollWidth,
+      paper: style(page.body).backgroundColor, ink: style(page.body).color,
+      muted: colours(".muted"), link: colours("a"), sections: page.querySelectorAll("h2").length,
+      asked: frame.contentWindow.performance.getEntriesByType("resource").map(e => e.name)};
+  });
+  document.getElementById("found").textContent = JSON.stringify(found);
+});
+</script></body>"""
+
+
+class _Recorder(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and keeps what it was asked for."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def _serve(folder: pathlib.Path):
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    def handler(*args):
+        return _Recorder(*args, directory=str(folder))
+
+    with Server(("127.0.0.1", 0), handler) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def look_at(chromium, tmp_path_factory):
+    """Opens a page in the browser: (page, colour scheme) -> what was measured, said, served."""
+
+    def look(page: pathlib.Path, scheme: str = "light") -> dict:
+        wrapper = page.with_name("measure.html")
+        wrapper.write_text(MEASURE.replace("PAGE", page.name))
+        with _serve(page.parent) as server:
+            port = server.server_address[1]
+            command = [
+                chromium,
+                "--headless",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-extensions",
+                "--metrics-recording-only",
+                f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+                f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
+                # Nobody listens there: what the browser asks of its maker goes nowhere either.
+                "--proxy-server=127.0.0.1:9",
+                "--proxy-bypass-list=127.0.0.1",
+                "--enable-logging=stderr",
+                "--virtual-time-budget=3000",
+                "--dump-dom",
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                f"http://127.0.0.1:{port}/{wrapper.name}",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        wrapper.unlink()
+        found = re.search(r'<pre id="found">(\[.*?\])</pre>', done.stdout)
+        assert found, done.stdout + done.stderr
+        return {
+            "frames": json.loads(found[1]),
+            "console": [line for line in done.stderr.splitlines() if "CONSOLE" in line],
+            "served": [path for path in server.asked if path != f"/{wrapper.name}"],
+        }
+
+    return look

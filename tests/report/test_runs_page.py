@@ -1,0 +1,276 @@
+"""`asc-jax report`: the table in every form, the page, and what is refused."""
+
+import csv
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import pytest
+
+from asc_jax.cli import build_parser, main
+from asc_jax.data.clips import Clip
+from asc_jax.report.runs.ensembles import KINDS
+from asc_jax.report.runs.export import p_value, points
+from asc_jax.report.runs.page import write_comparison
+from asc_jax.report.runs.results import compare_runs
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+SCENES = ("park", "street_pedestrian", "tram")
+HOSTILE = "<script>alert(1)</script>\"'&|"
+
+
+@pytest.fixture
+def runs(tmp_path, write_run, monkeypatch):
+    for name, skill, seed in (("a", 1.0, 1), ("b", 2.5, 2)):
+        fields = {"model.se_ratio": 4, "data.workers": 7} if name == "b" else {}
+        write_run(tmp_path / name, skill, seed, fields=fields)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.links, self.words, self.open = [], [], "", []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+        if tag not in ("meta", "link", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_holds_the_table_and_links_the_runs(runs, capsys):
+    (runs / "a/report.html").write_text("a's own page")
+    assert main(["report", "a", "b"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "report.html\n"
+    html = (runs / "report.html").read_text()
+    page = Page(html)
+    assert not {"script", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not re.search(r"https?:|@import|url\(", html)
+    files = {link for link in page.links if link[0] not in "#d"}
+    assert files == {"./a/report.html", "./b"}
+    assert all((runs / unquote(link)).exists() for link in files)
+    words = " ".join(page.words.split())
+    for line in said.out.splitlines()[2:4]:
+        score = line.split("|")[2].split()[0]
+        assert score in words
+    assert "b is better than a" in words
+    assert "model.se_ratio 16 → 4" in words
+    assert "seed 1 → 2" in words
+    assert "workers" not in words
+
+
+def test_charts_are_valid_xml(runs):
+    write_comparison(compare_runs([pathlib.Path("a"), pathlib.Path("b")]))
+    drawings = re.findall(r"<figure.*?</figure>", (runs / "report.html").read_text(), re.DOTALL)
+    assert len(drawings) == 2 + 1 + 2 + 3  # confusions, a difference, reliability, curves
+    for drawing in drawings:
+        ElementTree.fromstring(drawing.replace("<wbr>", ""))
+
+
+def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep, capsys):
+    settings = {"base": ({}, 1.0), "model.se_ratio=4": ({"model.se_ratio": 4}, 1.1)}
+    sweep = write_sweep(tmp_path / "sweep", settings, seeds=(0, 1))
+    command = ["report", str(sweep), "--ensemble=greedy", "--list=out_of_fold"]
+    assert main(command) == 0
+    first = (sweep / "report.html").read_bytes()
+    assert main(command) == 0
+    assert (sweep / "report.html").read_bytes() == first
+    words = " ".join(Page(first.decode()).words.split())
+    for part in ("A network", "2 settings, 4 runs", "greedy selection of 4 runs", "base, seed 1"):
+        assert part in words
+    assert "./base/seed1" in first.decode()
+    assert "greedy selection" in capsys.readouterr().out
+
+
+def test_the_page_of_one_run_is_its_own(runs, capsys):
+    assert main(["report", "a"]) == 0
+    assert capsys.readouterr().err == "a/report.html\n"
+    assert "report of a run" in (runs / "a/report.html").read_text()
+
+
+def test_tables_for_programs(runs, capsys):
+    def printed(*flags):
+        assert main(["report", "a", "b", *flags]) == 0
+        return capsys.readouterr().out
+
+    text = printed("--json")
+    content = json.loads(text)
+    assert (content["reference"], content["list"], content["n_clips"]) == ("a", "test", 36)
+    b = content["rows"][1]
+    assert b["differences"]["class_wise_accuracy"]["verdict"] == 1
+    assert b["seeds"] == [2]
+    assert sum(map(sum, b["confusion"])) == 36
+    rows = list(csv.DictReader(printed("--csv").splitlines()))
+    assert [row["name"] for row in rows] == ["a", "b"]
+    assert float(rows[1]["accuracy"]) == b["accuracy"]["value"]
+    difference = b["differences"]["class_wise_accuracy"]
+    assert float(rows[1]["p_corrected"]) == difference["p_corrected"]
+    assert rows[0]["difference"] == ""
+    lines = printed("--markdown").splitlines()[:4]
+    assert len({len(line) for line in lines}) == 1
+    assert points(difference["difference"]) in lines[3]
+    assert not (runs / "report.html").exists()
+    printed("--csv", "--out=page.html")
+    assert (runs / "page.html").exists()
+
+
+def test_hostile_names_stay_text(tmp_path, write_run):
+    scenes = (HOSTILE, "park")
+    clips = tuple(Clip(f"audio/{i}.wav", scenes[i % 2], f"l{i % 6}") for i in range(12))
+    paths = [
+        write_run(
+            tmp_path / "<b>&amp;,x.y" / f"javascript:{n}",
+            n,
+            n,
+            lists={"out_of_fold": clips},
+            scenes=scenes,
+            title=HOSTILE,
+            fields={"model.name": f"{HOSTILE}{n}"},
+        )
+        for n in (1, 2)
+    ]
+    html = write_comparison(compare_runs(paths), tmp_path / "page.html").read_text()
+    page = Page(html)
+    assert "script" not in page.tags
+    assert HOSTILE in page.words
+    assert all(link.startswith(("./", "#", "data:,")) for link in page.links)
+
+
+def test_nothing_of_it_loads_jax(runs):
+    code = (
+        "import sys; from asc_jax.cli import main; "
+        "assert main(['report', 'a', 'b', '--ensemble=weighted', '--out=x.html']) == 0; "
+        "print([name for name in ('jax', 'flax', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def unfinished(path, write_run, make_clips):
+    write_run(path, epochs=1)
+    (path / "report.json").unlink()
+
+
+def scored_too_early(path, write_run, make_clips):
+    write_run(path, epochs=1)
+
+
+def not_scored(path, write_run, make_clips):
+    write_run(path)
+    (path / "logits.npz").unlink()
+
+
+def other_clips(path, write_run, make_clips):
+    write_run(path, lists={"out_of_fold": make_clips(0), "test": make_clips(51)})
+
+
+def other_labels(path, write_run, make_clips):
+    write_run(path, scenes=(*SCENES, "zoo"))
+
+
+def other_lists(path, write_run, make_clips):
+    write_run(path, lists={"out_of_fold": make_clips(0)})
+
+
+def gans(path, write_run, make_clips):
+    write_run(path, fields={"gan.loss": "wgan_gp"})
+
+
+def no_run(path, write_run, make_clips):
+    path.mkdir()
+
+
+def nothing(*_):
+    pass
+
+
+def torn_config(path, write_run, make_clips):
+    write_run(path)
+    (path / "config.json").write_text("[")
+
+
+REFUSED = [
+    (unfinished, (), r"c: is not finished \(epoch 1 of 2\); run its asc-jax train command again"),
+    (scored_too_early, (), "c: was evaluated at epoch 1 of 2; run its asc-jax train command"),
+    (not_scored, (), "c: is not evaluated; run asc-jax evaluate --workdir=c"),
+    (
+        other_clips,
+        (),
+        r"audio/park-paris-50-0-a.wav: is among the clips of a, not of c; compare runs",
+    ),
+    (other_labels, (), "c: has other scene labels than a .'zoo' is in one only."),
+    (other_lists, ("--list=test",), r"c: has no list 'test' with labels \(it has: out_of_fold\)"),
+    (gans, (), "c: is a run of GANs; name the runs that trained on its clips"),
+    (no_run, (), "c: is no run folder and no sweep's"),
+    (torn_config, (), "c/config.json: not a config in JSON"),
+    (nothing, (), "c: is no run folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "flags", "message"), REFUSED, ids=[make.__name__ for make, _, _ in REFUSED]
+)
+def test_what_cannot_be_compared_is_refused_in_a_line(
+    runs, write_run, make_clips, capsys, make, flags, message
+):
+    make(runs / "c", write_run, make_clips)
+    assert main(["report", "a", "b", "c", *flags]) == 2
+    said = capsys.readouterr()
+    assert re.match(message, said.err), said.err
+    assert (said.err.count("\n"), said.out) == (1, "")
+    assert not (runs / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a", "b", "--reference=c"], "--reference=c: is not among the runs; one of a, b"),
+        (["a", "b", "./a"], "a: is named twice"),
+        (["a", "b", "--out=a/report.html"], "a/report.html: is a run's own page"),
+        (["a", "--ensemble=greedy"], "--ensemble: takes two runs at least"),
+    ],
+)
+def test_wrong_commands_are_refused_in_a_line(runs, capsys, words, message):
+    assert main(["report", *words]) == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_flags_are_what_there_is():
+    parser = build_parser()
+    for kind in KINDS:
+        assert parser.parse_args(["report", "x", f"--ensemble={kind}"]).ensemble == [kind]
+
+
+def test_numbers_of_differences():
+    assert [points(x) for x in (0.0312, -0.0312, 0.0004, -0.0004)] == [
+        "+3.1",
+        "\N{MINUS SIGN}3.1",
+        "0.0",
+        "0.0",
+    ]
+    assert [p_value(p) for p in (0.00099, 0.001, 0.05, 1.0)] == [
+        "< 0.001",
+        "0.001",
+        "0.050",
+        "1.000",
+    ]

@@ -1,0 +1,207 @@
+"""Rows of runs: what they are made of, their differences, and ensembles of them."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from asc_jax import ensemble
+from asc_jax.comparison import benjamini_hochberg, compare, holm
+from asc_jax.data.clips import Clip
+from asc_jax.errors import InputError
+from asc_jax.predictions import read_logits
+from asc_jax.report.runs.answers import decide
+from asc_jax.report.runs.results import compare_runs
+from asc_jax.statistics import scores_by_location
+
+SCENES = ("park", "street_pedestrian", "tram")
+SETTINGS = {
+    "model.se_ratio=4": ({"model.se_ratio": 4}, 2.5),
+    "base": ({}, 1.0),
+    "model.se_ratio=0": ({"model.se_ratio": 0}, 0.5),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_run, write_sweep):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, skill, seed in (("a", 1.0, 1), ("b", 2.5, 2), ("c", 0.8, 3)):
+        write_run(folder / name, skill, seed)
+    write_sweep(folder / "sweep", SETTINGS)
+    return folder
+
+
+def stored(path: pathlib.Path, name: str = "test") -> tuple[np.ndarray, list[Clip]]:
+    """A run's logits, (n, K), and its clips, in the order of the file."""
+    lists, _ = read_logits(path / "logits.npz")
+    logits = lists[name].logits
+    return (logits if logits.ndim == 2 else logits.mean(axis=0)), list(lists[name].clips)
+
+
+def arrays(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    labels = sorted({clip.scene_label for clip in clips})
+    targets = np.array([labels.index(clip.scene_label) for clip in clips])
+    return targets, np.array([clip.location for clip in clips])
+
+
+def test_runs_are_rows_compared_with_the_first(folder):
+    results = compare_runs([folder / name for name in "abc"])
+    assert [one.name for one in results.results] == ["a", "b", "c"]
+    assert (results.reference, results.listed.name) == (0, "test")
+    answers, (targets, locations) = {}, arrays(stored(folder / "a")[1])
+    for name in "abc":
+        answers[name] = stored(folder / name)[0].argmax(axis=1)
+    p = []
+    for one in results.others:
+        expected = compare(targets, answers["a"], answers[one.name], locations, 3)
+        assert one.differences["class_wise_accuracy"].comparison == expected
+        p.append(expected.p)
+        scores = scores_by_location(targets, answers[one.name], locations, 3)
+        assert (one.scores["accuracy"], one.scores["class_wise_accuracy"]) == scores[:2]
+        assert list(one.per_class) == scores[2]
+        assert one.confusion.sum() == len(targets)
+    corrected = [one.differences["class_wise_accuracy"].p for one in results.others]
+    np.testing.assert_allclose(corrected, holm(p))
+    other = compare_runs([folder / name for name in "abc"], correction="benjamini_hochberg")
+    corrected = [one.differences["class_wise_accuracy"].p for one in other.others]
+    np.testing.assert_allclose(corrected, benjamini_hochberg(p))
+    assert results.others[0].differences["class_wise_accuracy"].verdict == 1
+
+
+def test_seeds_of_a_setting_are_a_row_and_the_base_is_the_reference(folder):
+    results = compare_runs([folder / "sweep"])
+    assert [one.name for one in results.results] == list(SETTINGS)
+    assert results.reference == 1
+    first = results.results[0]
+    seeds = [folder / "sweep" / "model.se_ratio=4" / f"seed{seed}" for seed in range(3)]
+    targets, locations = arrays(stored(seeds[0])[1])
+    answers = np.stack([stored(seed)[0].argmax(axis=1) for seed in seeds])
+    base = np.stack(
+        [stored(folder / "sweep" / "base" / f"seed{seed}")[0].argmax(axis=1) for seed in range(3)]
+    )
+    expected = compare(targets, base, answers, locations, 3)
+    assert first.differences["class_wise_accuracy"].comparison == expected
+    assert expected.n_seeds == (3, 3)
+    single = [scores_by_location(targets, one, locations, 3)[1].value for one in answers]
+    np.testing.assert_allclose(first.by_seed["class_wise_accuracy"], single)
+    assert first.scores["class_wise_accuracy"].value == pytest.approx(np.mean(single))
+
+
+def test_a_setting_that_says_what_the_base_says_is_the_base(tmp_path, write_sweep):
+    settings = {
+        "model.se_ratio=4": ({"model.se_ratio": 4}, 1.0),
+        "model.se_ratio=16": ({"model.se_ratio": 16}, 1.0),
+    }
+    results = compare_runs([write_sweep(tmp_path / "sweep", settings, seeds=(0,))])
+    assert results.results[results.reference].name == "model.se_ratio=16"
+
+
+def test_a_reference_is_named_by_row_or_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    runs = [pathlib.Path(name) for name in "abc"]
+    for reference in ("b", "./b", str(folder / "b")):
+        assert compare_runs(runs, reference=reference).reference == 1
+    both = [pathlib.Path("sweep"), pathlib.Path("c")]
+    assert compare_runs(both, reference="sweep/model.se_ratio=0").reference == 2
+    with pytest.raises(InputError, match="--reference=d: is not among the runs; one of a, b, c"):
+        compare_runs(runs, reference="d")
+
+
+def test_rows_of_one_name_are_called_by_their_folders(tmp_path, write_run):
+    paths = [write_run(tmp_path / name / "seed0", seed=i) for i, name in enumerate("xy")]
+    assert [one.name for one in compare_runs(paths).results] == [str(path) for path in paths]
+
+
+def test_clips_in_another_order_are_the_same(tmp_path, make_clips, write_run):
+    clips = make_clips(50)
+    turned = write_run(tmp_path / "turned", lists={"test": clips[::-1]})
+    plain = write_run(tmp_path / "plain", lists={"test": clips})
+    for path in (turned, plain):
+        results = compare_runs([path])
+        logits, own = stored(path)
+        right = {
+            clip.path: SCENES[k] == clip.scene_label
+            for clip, k in zip(own, logits.argmax(axis=1), strict=True)
+        }
+        expected = np.mean(list(right.values()))
+        assert results.results[0].scores["accuracy"].value == pytest.approx(expected)
+    assert compare_runs([turned, plain]).others[0].differences["accuracy"].comparison.n_clips == 36
+
+
+def test_groups_are_cities_and_devices(folder):
+    (one,) = compare_runs([folder / "a"]).results
+    logits, clips = stored(folder / "a")
+    for field, names in (("city", {"paris", "vienna"}), ("device", {"a", "b"})):
+        assert set(one.groups[field]) == names
+        for name, score in one.groups[field].items():
+            shares = [
+                np.mean(
+                    [
+                        SCENES[logits[i].argmax()] == scene
+                        for i, clip in enumerate(clips)
+                        if (getattr(clip, field), clip.scene_label) == (name, scene)
+                    ]
+                )
+                for scene in SCENES
+            ]
+            assert score.value == pytest.approx(np.mean(shares))
+
+
+def test_ensembles_of_equal_weights(folder):
+    results = compare_runs(
+        [folder / name for name in "abc"], kinds=["mean_logits", "mean_probabilities"]
+    )
+    logits = np.stack([stored(folder / name)[0] for name in "abc"])
+    for one, rule in zip(results.results[3:], ensemble.RULES, strict=True):
+        answer = np.asarray(ensemble.decide(ensemble.RULES[rule](logits)))
+        targets, locations = arrays(stored(folder / "a")[1])
+        expected = scores_by_location(targets, answer, locations, 3)
+        assert one.scores["class_wise_accuracy"] == expected[1]
+        assert "class_wise_accuracy" in one.differences
+    assert results.results[3].name == "mean of logits of 3 runs"
+
+
+@pytest.mark.parametrize("kind", ["weighted", "greedy"])
+def test_fitted_weights_never_see_what_they_are_scored_on(folder, kind):
+    for name in ("test", "out_of_fold"):
+        paths = [folder / run for run in "abc"]
+        results = compare_runs(paths, kinds=[kind], list_name=name)
+        (one,) = results.ensembles
+        assert one.cross_fitted == (name == "out_of_fold")
+        weights = dict(one.members)
+        assert sum(weights.values()) == pytest.approx(1)
+        assert weights["b"] > max(weights["a"], weights["c"])  # the best run by far
+
+
+def test_weights_are_not_fitted_where_they_are_scored(tmp_path, make_clips, write_run):
+    both = {"out_of_fold": make_clips(0), "test": make_clips(2)}
+    paths = [write_run(tmp_path / name, lists=both) for name in "ab"]
+    with pytest.raises(InputError, match="weights were fitted at its location"):
+        compare_runs(paths, kinds=["weighted"])
+
+
+@pytest.mark.parametrize("decision", ensemble.DECISIONS)
+def test_decisions_are_those_of_evaluate(decision):
+    logits = np.random.default_rng(0).normal(0, 2, (200, 4)).astype("f4")
+    np.testing.assert_array_equal(decide(logits, decision), ensemble.decide(logits, decision))
+
+
+def test_unfinished_runs_of_a_sweep_are_left_out_when_asked(tmp_path, write_sweep):
+    sweep = write_sweep(tmp_path / "sweep", SETTINGS)
+    (sweep / "base/seed1/logits.npz").unlink()
+    shutil.rmtree(sweep / "model.se_ratio=0/seed0")
+    with pytest.raises(InputError, match="base/seed1: is not evaluated; run asc-jax sweep with"):
+        compare_runs([sweep])
+    results = compare_runs([sweep], finished_only=True)
+    assert [len(one.row.runs) for one in results.rows] == [3, 2, 2]
+    assert [pathlib.Path(path).name for path in results.left_out] == ["seed1", "seed0"]
+
+
+def test_numbers_of_classes_that_report_and_logits_disagree_on(tmp_path, write_run):
+    path = write_run(tmp_path / "run")
+    report = json.loads((path / "report.json").read_text())
+    (path / "report.json").write_text(json.dumps(report | {"scene_labels": ["x"]}))
+    with pytest.raises(InputError, match="different scene labels; run asc-jax evaluate"):
+        compare_runs([path])
