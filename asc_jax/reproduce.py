@@ -8,6 +8,8 @@ A stage is a job of the ordinary commands, with folders of its own:
     gan/foldN/             the GANs of a fold, as gan leaves them; gan/foldN.log
     synthetic/             the clips of all folds' GANs
     table.json, table.md   the scores beside the published ones
+    report.html            the same as a page
+    comparison.html        the rows beside one another, as asc-jax report leaves it
 """
 
 import dataclasses
@@ -26,8 +28,10 @@ from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
 from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table
+from asc_jax.report.table4_page import render_page
 
 RECORD = "reproduce.json"
+COMPARISON = "comparison.html"
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 # Without data of one's own. Of nine locations per scene two folds train on three each: two for
@@ -97,12 +101,15 @@ def reproduce(
             jobs = [as_job(stage, workdir) for stage in todo]
             # Wrong input is so for the stages to come as well.
             failures = carry_out(jobs, workdir, lock, fatal=(2,))
-        configs = {stage.name: stage.config for stage in stages}
-        table = write_table(workdir, budget, configs)
+            if not failures and (todo or not (workdir / COMPARISON).exists()):
+                failures = carry_out([_comparison(workdir)], workdir, lock)
+        table = write_table(workdir, budget, {stage.name: stage.config for stage in stages})
+        page = render_page(table, comparison=(workdir / COMPARISON).exists())
+        write_whole(workdir / "report.html", page)
     if wrong := [failure.said for failure in failures.values() if failure.status == 2]:
         raise InputError(wrong[0])
     print(render_terminal(table))
-    print(workdir / "table.md", file=sys.stderr)
+    print(workdir / "report.html", file=sys.stderr)
     if failures:
         raise RunsFailed(
             f"{len(failures)} of {len(stages)} stages have failed; the same command tries them "
@@ -185,6 +192,13 @@ def as_job(stage: Stage, workdir: pathlib.Path) -> Job:
         synthesize = ("synthesize", place, f"--out={workdir / 'synthetic'}")
         return Job(stage.name, (stage,), (("gan", *config), synthesize))
     return Job(stage.name, (stage,), (("train", *config), ("evaluate", place)))
+
+
+def _comparison(workdir: pathlib.Path) -> Job:
+    """The page of those rows that are scored on the same clips: all but the baseline's."""
+    rows = [str(workdir / row.config) for row in table4.ROWS if row.config != "baseline"]
+    reference = f"--reference={workdir / table4.SCREENED_BY}"
+    return Job("comparison", (), (("report", *rows, reference, f"--out={workdir / COMPARISON}"),))
 
 
 def is_done(stage: Stage, workdir: pathlib.Path) -> bool:

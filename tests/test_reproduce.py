@@ -1,5 +1,6 @@
 """Table 4 as stages: what is carried out, in which order, when it is done, and the table."""
 
+import html
 import json
 import pathlib
 import re
@@ -12,6 +13,7 @@ from asc_jax.config import check_gan_config, flatten, load_config
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
 from asc_jax.report.table4 import render_questions, write_table
+from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -180,6 +182,22 @@ def test_the_table_has_each_row_with_its_choices(tmp_path):
     assert "| Baseline | 62.50% | 25.0% [15.0%, 35.0%] |" in text
     assert "says nothing about the rows" in text
     assert "- [baseline/submission/leaderboard_leaderboard.csv]" in text
+
+
+def test_the_page_shows_the_table_and_asks_nothing_of_a_network(tmp_path):
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "report.json").write_text(a_report(0.25))
+    configs = {name: stage.config for name, stage in stages(tmp_path).items()}
+    table = write_table(tmp_path, "smoke", configs)
+    page = render_page(table, comparison=True)
+    assert '<a href="baseline/report.html">Baseline</a></th><td>62.50</td><td>25.0 ' in page
+    assert "resnet50/report.html" not in page and page.count("not yet run") == 5
+    assert 'href="comparison.html"' in page
+    assert "comparison.html" not in render_page(table, comparison=False)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page
+    for row in table["rows"]:
+        for one in row["open"]:
+            assert html.escape(one["point"]) in page
 
 
 def refused(*args, **kwargs) -> str:

@@ -118,7 +118,7 @@ def render_markdown(table: Mapping) -> str:
         parts += ["\nSubmissions:\n\n", *(f"- [{file}]({file})\n" for file in submissions)]
     parts.append("\n# What the report leaves open, and what these runs do\n")
     for row in table["rows"]:
-        cells = [(one["point"], one["report"], _as_text(one["here"])) for one in row["open"]]
+        cells = [(one["point"], one["report"], _as_code(one["here"])) for one in row["open"]]
         parts += [f"\n## {row['row']}\n\n", _markdown(("point", "the report", "here"), cells)]
     return "".join(parts)
 
@@ -136,10 +136,15 @@ def _score(row: Mapping) -> str:
     return f"{score['value']:.1%} [{score['low']:.1%}, {score['high']:.1%}]"
 
 
-def _as_text(here: Mapping | str) -> str:
+def choice_text(here: Mapping | str) -> str:
+    """What a run does about an open point, in one line."""
     if isinstance(here, str):
         return here
-    return ", ".join(f"`{field}={value!r}`" for field, value in here.items())
+    return ", ".join(f"{field}={value!r}" for field, value in here.items())
+
+
+def _as_code(here: Mapping | str) -> str:
+    return here if isinstance(here, str) else f"`{choice_text(here)}`"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
