@@ -172,7 +172,7 @@ def test_the_table_has_each_row_with_its_choices(tmp_path):
     rows = {row["config"]: row for row in table["rows"]}
     assert list(rows) == [row.config for row in table4.ROWS]
     assert rows["baseline"]["score"]["value"] == 0.25 and rows["resnet50"]["score"] is None
-    assert rows["baseline"]["scored_on"].startswith("Test, mean of logits: 30 clips")
+    assert rows["baseline"]["scored_on"] == "Test: 30 clips, 10 locations"
     here = {one["point"]: one["here"] for one in rows["se_resnet152_aug"]["open"]}
     assert here["GANs"]["gan.loss"] == "lsgan" and here["squeeze ratio"] == {"model.se_ratio": 4}
     assert here["nothing above 8 kHz in a generated clip"]["synthetic.mask_above"] == 0

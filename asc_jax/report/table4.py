@@ -73,10 +73,7 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
 
 
 def _scored_on(chosen: Mapping) -> str:
-    return (
-        f"{chosen['title']}, {chosen['systems'][0]['name']}: {chosen['n_clips']} clips, "
-        f"{chosen['n_locations']} locations"
-    )
+    return f"{chosen['title']}: {chosen['n_clips']} clips, {chosen['n_locations']} locations"
 
 
 def _choice(question: Question, row: Mapping, gan: Mapping) -> dict[str, Any] | str:
