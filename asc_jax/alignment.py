@@ -84,5 +84,5 @@ def refuse_shared_locations(fitted: Sequence[Clip], scored: Sequence[Clip]) -> N
         if clip.location in seen:
             raise InputError(
                 f"{clip.path}: weights were fitted at its location {clip.location!r}; "
-                "score other clips, or fit without it (blending.cross_fit)"
+                "score other clips, or fit the weights without this location"
             )

@@ -14,6 +14,7 @@ from asc_jax.errors import InputError
 
 RULES = ("mean_logits", "mean_probabilities")
 _ROUNDS = 50
+_TINY = 1e-30  # a probability, instead of 0
 _GROUPS = 5
 
 
@@ -38,8 +39,8 @@ def blend(
     if rule == "mean_logits":
         return np.tensordot(weights, logits, axes=1)
     if rule == "mean_probabilities":
-        shape = (-1,) + (1,) * (logits.ndim - 1)
-        return logsumexp(log_softmax(logits, axis=-1), axis=0, b=weights.reshape(shape))
+        by_run = weights.reshape(-1, *(1,) * (logits.ndim - 1))
+        return logsumexp(log_softmax(logits, axis=-1), axis=0, b=by_run)
     raise ValueError(f"no rule {rule!r}: one of {', '.join(RULES)}")
 
 
@@ -121,7 +122,10 @@ def select_greedily(
     best, kept = (-np.inf, -np.inf), counts
     for size in range(1, _ROUNDS + 1):
         mixed = (total + averaged) / size  # (R, n, K): with each run added
-        log_probabilities = log_softmax(mixed, axis=-1) if rule == "mean_logits" else np.log(mixed)
+        if rule == "mean_logits":
+            log_probabilities = log_softmax(mixed, axis=-1)
+        else:
+            log_probabilities = np.log(np.maximum(mixed, _TINY))
         accuracies = (mixed.argmax(axis=-1) == targets) @ clip_weight
         likelihoods = log_probabilities[:, clips, targets].mean(axis=1)
         # Rounded, so that sums in another order are no progress.

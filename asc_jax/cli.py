@@ -1,7 +1,8 @@
 """The commands. Flags only: the work is done elsewhere, imported when it is needed.
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
-by a signal (the same command goes on); 1 anything else.
+by a signal, or because another process of the run is lost (the same command goes on); 1
+anything else.
 """
 
 import argparse
@@ -9,8 +10,10 @@ import os
 import pathlib
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
+from asc_jax import hosts
 from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 
 
@@ -30,15 +33,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.overrides = overrides
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        place = hosts.read_place(os.environ)
+        if place and not hasattr(args, "on_several_processes"):
+            raise InputError(
+                f"{hosts.COORDINATOR}={place.coordinator}: only train and gan run on several "
+                "processes; start this command by itself"
+            )
+        args.place = place
         args.command(args)
     except InputError as error:
         print(error, file=sys.stderr)
+        hosts.leave(2)
         return 2
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
         print("stopped; run the same command to go on", file=sys.stderr)
+        hosts.leave(STOPPED)
         return STOPPED
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
         return 1
+    except Exception as error:
+        lost = hosts.lost_peer(error)
+        if lost:
+            print(lost, file=sys.stderr)
+        elif hosts.joined():
+            traceback.print_exc()
+        hosts.leave(STOPPED if lost else 1)
+        raise
     return 0
 
 
@@ -79,6 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
     train = add("train", train_command, "train the fold models of a config, or go on with them")
     _add_config(train)
     _add_workdir(train)
+    train.set_defaults(on_several_processes=True)
+    train.add_argument(
+        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+    )
     train.add_argument(
         "--seeds",
         default="",
@@ -88,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
     _add_config(gan)
     _add_workdir(gan)
+    gan.set_defaults(on_several_processes=True)
     synthesize = add("synthesize", synthesize_command, "write screened clips of trained WaveGANs")
     _add_workdir(synthesize)
     synthesize.add_argument(
@@ -256,14 +281,15 @@ def train_command(args) -> None:
     config = load_config(args.config, args.overrides)
     seeds = _seeds(args)
     _start_jax()
+    hosts.join(args.place)
     if seeds:
         from asc_jax.train.together import train_together
 
-        train_together(config, args.workdir, seeds)
+        train_together(config, args.workdir, seeds, profile=args.profile)
     else:
         from asc_jax.train.loop import train
 
-        train(config, args.workdir)
+        train(config, args.workdir, profile=args.profile)
 
 
 def gan_command(args) -> None:
@@ -271,11 +297,12 @@ def gan_command(args) -> None:
 
     config = load_config(args.config, args.overrides, check=check_gan_config)
     _start_jax()
+    hosts.join(args.place)
     from asc_jax.report.gan_page import write_gan_page
     from asc_jax.train.gan_loop import train
 
     train(config, args.workdir)
-    if page := write_gan_page(args.workdir):
+    if hosts.is_first() and (page := write_gan_page(args.workdir)):
         print(page, file=sys.stderr)
 
 

@@ -5,25 +5,7 @@ import dataclasses
 import numpy as np
 
 from asc_jax.jackknife import Jackknife, jackknife
-
-_FLIPS = 9999
-_ENUMERATED = 13  # locations whose 8,192 patterns of signs are all tried
-
-
-@dataclasses.dataclass(frozen=True)
-class McNemar:
-    """The clips that only one of two systems got right.
-
-    Attributes:
-      lost: clips that only the reference got right.
-      gained: clips that only the other got right.
-      p: exact and two-sided. It takes clips as independent, which those of one location are
-        not: with several clips per location it is too small.
-    """
-
-    lost: int
-    gained: int
-    p: float
+from asc_jax.significance import McNemar, mcnemar, sign_flip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,25 +101,29 @@ def compare(
     by_location = max(float(gains.variance(weights)), 2 / (len(targets) + 2) ** 2)
     by_seed, seed_term = _variance_of_seeds(sides, weights)
     variance = by_location + by_seed
-    freedom = variance**2 / (by_location**2 / max(gains.freedom, 1) + seed_term)
+    of_locations = max(gains.freedom, 1)
+    freedom = variance**2 / (by_location**2 / of_locations + seed_term)
+    if of_seeds := len(before) + len(after) - 2:
+        # What was taken from the value above can leave less than either part has.
+        freedom = max(freedom, min(of_locations, of_seeds))
     low, high, p = _student(float(gains.total(weights)), variance**0.5, freedom)
     single = len(before) == len(after) == 1
-    n_clips = np.maximum(gains.n_clips, 1)
+    weight_of_clip = (weights / np.maximum(gains.n_clips, 1))[targets]
+    _, place = np.unique(locations, return_inverse=True)
+    parts = np.bincount(place, gain * weight_of_clip)  # of the difference, by location
     return Comparison(
-        measure,
-        float(gains.total(weights)),
-        low,
-        high,
-        p,
-        sign_flip(_parts(targets, gain, locations, weights / n_clips), seed=seed)
-        if single
-        else None,
-        mcnemar(before[0], after[0]) if single else None,
-        len(targets),
-        gains.locations,
-        (len(before), len(after)),
-        variance**0.5,
-        freedom,
+        measure=measure,
+        difference=float(gains.total(weights)),
+        low=low,
+        high=high,
+        p=p,
+        p_flip=sign_flip(parts, seed=seed) if single else None,
+        mcnemar=mcnemar(before[0], after[0]) if single else None,
+        n_clips=len(targets),
+        n_locations=gains.locations,
+        n_seeds=(len(before), len(after)),
+        standard_error=variance**0.5,
+        freedom=freedom,
     )
 
 
@@ -172,75 +158,3 @@ def _student(difference: float, error: float, freedom: float) -> tuple[float, fl
     half = float(stdtrit(freedom, 0.975)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
     return difference - half, difference + half, p
-
-
-def _parts(
-    targets: np.ndarray, gain: np.ndarray, locations: np.ndarray, weight_of_clip: np.ndarray
-) -> np.ndarray:
-    """(L,) what each location adds to the difference."""
-    _, place = np.unique(locations, return_inverse=True)
-    return np.bincount(place, gain * weight_of_clip[targets])
-
-
-def sign_flip(parts: np.ndarray, *, seed: int = 0) -> float:
-    """The two-sided p of a sum whose parts could as well have had the other sign.
-
-    Args:
-      parts: (L,) independent of each other. All patterns of signs are tried for up to 13
-        that are not 0, else 9,999 random ones and the observed.
-      seed: of the random patterns.
-
-    Source: Fisher, "The Design of Experiments", 1935, §21.
-    """
-    sizes, observed = np.abs(parts[parts != 0]), parts.sum()
-    if len(sizes) <= _ENUMERATED:
-        patterns = np.arange(2 ** len(sizes))[:, None] >> np.arange(len(sizes)) & 1
-    else:
-        rng = np.random.default_rng(seed)
-        patterns = rng.integers(0, 2, (_FLIPS, len(sizes)), dtype=np.int8)
-    extreme = np.abs((2.0 * patterns - 1) @ sizes) >= abs(observed) * (1 - 1e-9)
-    if len(sizes) <= _ENUMERATED:
-        return float(extreme.mean())
-    return float((extreme.sum() + 1) / (_FLIPS + 1))
-
-
-def mcnemar(before: np.ndarray, after: np.ndarray) -> McNemar:
-    """McNemar's exact test.
-
-    Args:
-      before: (n,) bool, where the reference is right.
-      after: (n,) bool, where the other is.
-
-    Source: McNemar, 1947; the discordant clips are binomial with probability 1/2.
-    """
-    from scipy.special import bdtr
-
-    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-    tail = bdtr(min(lost, gained), lost + gained, 0.5) if lost + gained else 1.0
-    return McNemar(lost, gained, min(1.0, 2 * float(tail)))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """(m,) p values -> adjusted ones: below alpha with any false one at most alpha often.
-
-    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
-    """
-    p = np.asarray(p, float)
-    order = np.argsort(p)
-    adjusted = np.empty_like(p)
-    steps = p[order] * np.arange(len(p), 0, -1)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return adjusted
-
-
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """(m,) p values -> adjusted ones: of those below alpha, at most alpha are false on average.
-
-    Source: Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
-    """
-    from scipy.stats import false_discovery_control
-
-    return false_discovery_control(p)
-
-
-CORRECTIONS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}

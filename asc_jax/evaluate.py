@@ -21,8 +21,9 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
-from asc_jax.train import parallel
+from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.feed import make_feed
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
 
@@ -49,7 +50,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     setup = set_up(config, dataset, splits, test)
     for dataset in others.values():
         _refuse_seen_locations(dataset, setup)
-    state, done, epochs = restore_chosen(workdir, config, setup)
+    state, progress, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state, config)]
     if len(setup.test):
@@ -68,7 +69,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
-        **_describe_run(workdir, config, setup, state, done, epochs),
+        **_describe_run(workdir, config, setup, state, progress, epochs),
         "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
         "unlabelled": unlabelled,
     }
@@ -140,15 +141,15 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
 def _predict_other(
     name: str, dataset: Dataset, setup: Setup, state: ClassifierState, config
 ) -> Predictions:
-    host_pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
-    pool = parallel.put(host_pool, setup.mesh, parallel.SHARED)
+    pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
+    feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     return Predictions(
         name,
         name,
         f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
         dataset.clips,
-        np.stack(predict(setup, state, lists, pool)),
+        np.stack(predict(setup, state, lists, feed)),
         np.array([split.fold for split in setup.splits]),
     )
 
@@ -158,7 +159,7 @@ def _describe_run(
     config,
     setup: Setup,
     state: ClassifierState,
-    done: int,
+    progress: Progress,
     epochs: list[int],
 ) -> dict:
     """Everything in `report.json` but the scores."""
@@ -178,18 +179,21 @@ def _describe_run(
             "receptive_field": summary.receptive_field,
             "input": list(summary.input),
         },
-        "training": _describe_training(workdir, config, state, done, epochs),
+        "training": _describe_training(workdir, config, state, progress, epochs),
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, state: ClassifierState, done: int, epochs: list[int]
+    workdir: pathlib.Path, config, state: ClassifierState, progress: Progress, epochs: list[int]
 ) -> dict:
+    done = progress.epochs
     metrics = read_metrics(workdir / "metrics.jsonl")
     if config.train.selection == "inner":
         note = "Each fold's epoch was chosen on inner clips, by location, of its training part"
+    elif progress.metrics:
+        note = f"Scores come from step {progress.step}, within epoch {done + 1}"
     else:
         note = f"Scores come from the last epoch, {done}"
     note += "; no clip that is scored chose a checkpoint."

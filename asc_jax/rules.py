@@ -8,10 +8,11 @@ from asc_jax import ensemble, models, screen, segments
 from asc_jax.data import folds, pool
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
-from asc_jax.train import gan_losses, optimizer
+from asc_jax.train import feed, gan_losses, optimizer
 
 SELECTIONS = ("last", "inner")
 HIGH_BANDS = ("none", "splice")
+NON_FINITE = ("stop", "skip")
 PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
 # A rule returns what a value must be, or None if it is.
@@ -50,6 +51,13 @@ def integers(value) -> str | None:
     """A tuple of whole numbers of at least 1."""
     fits = isinstance(value, tuple) and value and all(integer(1)(v) is None for v in value)
     return None if fits else "a tuple of whole numbers of at least 1"
+
+
+def mesh(value) -> str | None:
+    """Devices along folds and along a batch, or nothing."""
+    if value == () or (integers(value) is None and len(value) == 2):
+        return None
+    return "two whole numbers of at least 1 (folds, shards of a batch), as (4, 2), or ()"
 
 
 def texts(value) -> str | None:
@@ -108,6 +116,7 @@ RULES: Mapping[str, Rule] = {
     "data.channels": integer(0),
     "data.fit_length": flag,
     "data.pool": choice(pool.KINDS),
+    "data.placement": choice(feed.PLACEMENTS),
     "data.cache_dir": text,
     "data.workers": integer(0),
     # Ranges and choices of these are FrontendConfig's own.
@@ -136,10 +145,14 @@ RULES: Mapping[str, Rule] = {
     "train.epochs": integer(1),
     "train.batch_size": integer(1),
     "train.precision": choice(PRECISIONS),
+    "train.mesh": mesh,
+    "train.sync_batch_norm": flag,
+    "train.non_finite": choice(NON_FINITE),
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(SELECTIONS),
     "train.select_after": integer(0),
     "train.steps_per_call": integer(1),
+    "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
     "augment.mixup_alpha": number(0),
     "augment.time_roll": number(0, 1),
@@ -175,7 +188,9 @@ GAN_RULES: Mapping[str, Rule] = {
     "train.steps_per_epoch": integer(1),
     "train.batch_size": integer(1),
     "train.precision": choice(PRECISIONS),
+    "train.mesh": mesh,
     "train.watch_clips": integer(2),
+    "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
     "synthesis.n_clips": integer(1),
     "synthesis.merge": choice(segments.MERGES),

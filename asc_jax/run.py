@@ -6,7 +6,7 @@ A run folder belongs to one config. It holds
     splits.json      which clip is on which side of each fold
     synthetic.json   which synthetic clips it trains with, if any
     metrics.jsonl    a line per epoch
-    checkpoints/     the folds' state
+    checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
 
 or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from asc_jax import models
+from asc_jax import hosts, models
 from asc_jax.config import (
     Check,
     changeable,
@@ -41,7 +41,8 @@ from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.parallel import DATA
 
-# Fields that a run may change on the way: they say where things are, or act only on scoring.
+# Fields that a run may change on the way: they say where things are, which devices share the
+# work and what becomes of a step that is not finite, or act only on scoring.
 # A data set that has moved is still the same one: splits.json says so, and synthetic.json of
 # synthetic clips.
 FREE_FIELDS = {
@@ -49,10 +50,14 @@ FREE_FIELDS = {
     "data.root",
     "data.leaderboard_root",
     "data.evaluation_root",
+    "data.placement",
     "data.cache_dir",
     "data.workers",
     "synthetic.root",
+    "train.save_every",
     "train.keep_checkpoints",
+    "train.mesh",
+    "train.non_finite",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
@@ -64,15 +69,19 @@ SYNTHETIC = "synthetic.json"
 
 @contextlib.contextmanager
 def hold(workdir: pathlib.Path) -> Iterator[None]:
-    """Makes a run folder and keeps other processes from training in it.
+    """Makes a run folder and keeps other runs from training in it.
 
-    A folder that is still empty at the end is removed again.
+    A folder that is still empty at the end is removed again. Of several processes of one run
+    the first one does this.
 
     Raises:
       InputError: the folder cannot be written, or another process trains in it.
     """
     import fcntl
 
+    if not hosts.is_first():
+        yield
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
@@ -113,6 +122,8 @@ def refuse_foreign_folder(
     Raises:
       InputError: the folder holds something else, or belongs to another config.
     """
+    if not hosts.is_first():
+        return
     if (workdir / "config.json").exists():
         theirs = _fixed_fields(read_config(workdir, check=check), free)
         ours = _fixed_fields(config, free)
@@ -148,6 +159,8 @@ def write_run(
     Raises:
       InputError: the folder cannot be written.
     """
+    if not hosts.is_first():
+        return
     write_whole(workdir / "config.json", to_json(config))
     write_splits(workdir / "splits.json", dataset, splits, test)
     if synthetic is not None:
@@ -248,7 +261,13 @@ def read_pool(
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
     dtype = jnp.dtype(config.train.precision)
-    return models.build(config.model, n_classes, axis_name=axis_name, dtype=dtype)
+    return models.build(
+        config.model,
+        n_classes,
+        axis_name=axis_name,
+        sync_batch_norm=config.train.sync_batch_norm,
+        dtype=dtype,
+    )
 
 
 def input_shape(config) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
@@ -20,7 +20,7 @@ from asc_jax.config import flatten
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
 from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
-from asc_jax.sweep_record import RECORD, read_record
+from asc_jax.sweep_record import RECORD, joined_record
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
@@ -81,7 +81,7 @@ def sweep(
     if not ablation.of_gan:
         run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
-        write_whole(workdir / RECORD, _record(ablation, runs, workdir))
+        write_whole(workdir / RECORD, joined_record(_record(ablation, runs), workdir))
         with only_caller(workdir) as lock:
             todo = [one for one in runs if not is_done(one, workdir)]
             print(_count(ablation, seeds, todo), file=sys.stderr)
@@ -189,13 +189,9 @@ def _scores(folder: pathlib.Path) -> str:
         return "done"
 
 
-def _record(ablation: Ablation, runs: Iterable[Run], workdir: pathlib.Path) -> str:
-    """What `sweep.json` is to hold: these runs beside those that it has.
-
-    Raises:
-      InputError: the folder is not empty and no sweep's, or another's.
-    """
-    ours = {
+def _record(ablation: Ablation, runs: Iterable[Run]) -> dict:
+    """These runs, as `joined_record` takes them."""
+    record = {
         "config": ablation.path,
         "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
         "settings": {
@@ -203,31 +199,5 @@ def _record(ablation: Ablation, runs: Iterable[Run], workdir: pathlib.Path) -> s
         },
     }
     for one in runs:
-        ours["settings"][one.setting.name]["runs"][str(one.seed)] = one.name
-    ours = json.loads(json.dumps(ours))  # as it is read back
-    path = workdir / RECORD
-    if path.exists():
-        ours["settings"] = _joined(read_record(workdir), ours, workdir)
-    elif any(found.name != ".lock" for found in workdir.iterdir()):
-        raise InputError(f"{workdir}: is not empty and no sweep's folder; use another --workdir")
-    return json.dumps(ours, indent=1) + "\n"
-
-
-def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
-    """The settings of two records of one folder."""
-    for field in sorted(theirs["base"].keys() | ours["base"].keys()):
-        if theirs["base"].get(field) != ours["base"].get(field):
-            raise InputError(
-                f"{workdir}: belongs to another sweep ({field}={theirs['base'].get(field)!r} "
-                f"there, {ours['base'].get(field)!r} now); use another --workdir"
-            )
-    settings = dict(theirs["settings"])
-    for name, setting in ours["settings"].items():
-        before = settings.get(name, setting)
-        if before["fields"] != setting["fields"]:
-            raise InputError(
-                f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
-                "another --workdir"
-            )
-        settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
-    return settings
+        record["settings"][one.setting.name]["runs"][str(one.seed)] = one.name
+    return record

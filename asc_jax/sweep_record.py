@@ -1,22 +1,56 @@
-"""`sweep.json`: which runs a sweep's folder holds. Read without JAX."""
+"""`sweep.json`: what a sweep's folder belongs to, and where its runs are. No JAX."""
 
 import json
 import pathlib
+from collections.abc import Mapping
 
 from asc_jax.errors import InputError
 
 RECORD = "sweep.json"
 
 
-def read_record(workdir: pathlib.Path) -> dict:
-    """A sweep's record.
+def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
+    """What `sweep.json` is to hold: these runs beside those that it has.
 
     Args:
+      ours: "config", the file of the base; "base", its fields; "settings", by name the "fields"
+        of each and its "runs", seed -> folder below the sweep's.
       workdir: the sweep's folder.
 
-    Returns:
-      "config", the file of the base; "base", its fields; "settings", by name the "fields" of
-      each and its "runs", seed -> folder below the sweep's.
+    Raises:
+      InputError: the folder is not empty and no sweep's, or another's.
+    """
+    ours = json.loads(json.dumps(ours))  # as it is read back
+    path = workdir / RECORD
+    if path.exists():
+        ours["settings"] = _joined(read_record(workdir), ours, workdir)
+    elif any(found.name != ".lock" for found in workdir.iterdir()):
+        raise InputError(f"{workdir}: is not empty and no sweep's folder; use another --workdir")
+    return json.dumps(ours, indent=1) + "\n"
+
+
+def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
+    """The settings of two records of one folder."""
+    for field in sorted(theirs["base"].keys() | ours["base"].keys()):
+        if theirs["base"].get(field) != ours["base"].get(field):
+            raise InputError(
+                f"{workdir}: belongs to another sweep ({field}={theirs['base'].get(field)!r} "
+                f"there, {ours['base'].get(field)!r} now); use another --workdir"
+            )
+    settings = dict(theirs["settings"])
+    for name, setting in ours["settings"].items():
+        before = settings.get(name, setting)
+        if before["fields"] != setting["fields"]:
+            raise InputError(
+                f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
+                "another --workdir"
+            )
+        settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
+    return settings
+
+
+def read_record(workdir: pathlib.Path) -> dict:
+    """A sweep's record, as `joined_record` takes it.
 
     Raises:
       InputError: it cannot be read.

@@ -94,13 +94,15 @@ def synthesize(
         setup = set_up_gan(config)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-            _, best, _, _ = restore(setup, checkpoints)
+            trained, progress = restore(setup, checkpoints)
+        if not progress.epochs:
+            raise InputError(f"{workdir}: no epoch is finished; run asc-jax gan to go on with it")
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
         refuse_other_splits(out / "splits.json", *folds)
         write_whole(out / "config.json", to_json(config))
         write_splits(out / "splits.json", *folds)
-        yields = list(_fill(out, one_by_one(setup, config), best, config))
+        yields = list(_fill(out, one_by_one(setup, config), trained.best, config))
         separable = told_by_bandwidth(out, setup)
     short = [y for y in yields if y.kept < y.wanted]
     if short:

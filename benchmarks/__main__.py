@@ -11,8 +11,12 @@ BENCHMARKS = {
     "conv": "How long do a 3x3 convolution of four folds and its gradients take?",
     "cold_start": "How long is it from process start to the end of the first training step?",
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
+    "meshes": "How does a step's time follow the mesh that the same work is spread over?",
     "frontend": "How many clips a second are decoded and turned into log-mels?",
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
+    "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",
+    "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
+    "placement": "What does it cost to keep the clips on the device, over devices, on the host?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -44,10 +48,13 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
     """The options of one benchmark; here, so that listing and --help import nothing."""
     if name in ("step", "conv", "gan", "epoch"):
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    if name in ("step", "cold_start", "epoch"):
+    if name in ("step", "cold_start", "epoch", "placement"):
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
-    if name == "epoch":
-        parser.add_argument("--clips", type=int, default=0, help="in the pool; 0 for 8,640")
+    if name == "faults":
+        parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
+    if name in ("epoch", "placement"):
+        usual = {"epoch": "8,640", "placement": "512"}[name]
+        parser.add_argument("--clips", type=int, default=0, help=f"in the pool; 0 for {usual}")
 
 
 if __name__ == "__main__":

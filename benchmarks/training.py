@@ -69,7 +69,14 @@ class Prepared:
     seconds: Mapping[str, float]
 
 
-def prepare(model: Mapping, size: Size, *, dtype: str = "float32", n_clips: int = 256) -> Prepared:
+def prepare(
+    model: Mapping,
+    size: Size,
+    *,
+    dtype: str = "float32",
+    n_clips: int = 256,
+    mesh_shape: tuple[int, ...] = (),
+) -> Prepared:
     """Builds and compiles the training step of a network.
 
     Args:
@@ -77,6 +84,7 @@ def prepare(model: Mapping, size: Size, *, dtype: str = "float32", n_clips: int 
       size: of the step.
       dtype: of the network's computation.
       n_clips: clips of the pool; every fold trains on the share of the other folds.
+      mesh_shape: see `parallel.make_mesh`.
 
     Returns:
       All that the step needs.
@@ -87,10 +95,11 @@ def prepare(model: Mapping, size: Size, *, dtype: str = "float32", n_clips: int 
         name="adam", lr=LEARNING_RATE, schedule="constant", n_steps=1, weight_decay=0, clip_norm=0
     )
     splits = make_splits(size.folds, n_clips)
-    mesh = parallel.make_mesh(size.folds, size.batch)
-    pool = parallel.put(make_pool(size, n_clips), mesh, parallel.SHARED)
+    mesh = parallel.make_mesh(size.folds, size.batch, shape=mesh_shape)
+    host_pool = make_pool(size, n_clips)
+    pool = parallel.put(host_pool, mesh, parallel.SHARED)
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    state = classifier.init_state(network, optimizer, splits, pool, seed=0, **features)
+    state = classifier.init_state(network, optimizer, splits, host_pool, seed=0, **features)
     state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
     clips = batches.epoch_indices(
         splits,

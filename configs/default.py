@@ -19,7 +19,11 @@ def get_config() -> ml_collections.ConfigDict:
     data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
     data.channels = 2  # channels of every file; report §4.1; 0 for any
     data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
-    data.pool = "log_mel"  # what lives on the device; "waveform" runs the frontend in the step
+    data.pool = "log_mel"  # what a clip is to the step; "waveform" runs the frontend in it
+    # Where the clips are while a run goes on; no effect on results. "device": all of them on every
+    # device; "sharded": each on one device; "host": in the cache, read ahead of the steps; "auto":
+    # the first of these for which half of the devices' free memory is enough.
+    data.placement = "auto"
     data.cache_dir = ""  # decoded data; "" for the user's cache folder
     data.workers = 0  # decoding threads; 0 for one per core
 
@@ -70,11 +74,21 @@ def get_config() -> ml_collections.ConfigDict:
     # "bfloat16" computes maps in it; parameters, statistics, sums and loss stay float32. Faster
     # on GPU and TPU; not the default there before its accuracy has been compared.
     train.precision = "float32"
+    # Devices along folds and along a batch, as (4, 2), or () for all that folds and batches
+    # divide among; no effect on results but for rounding, if batch normalisation is synchronised.
+    train.mesh = ()
+    # Batch normalisation by the whole batch, however it is sharded; False for each shard by its
+    # own clips: less communication, and other results on another mesh.
+    train.sync_batch_norm = True
+    # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
+    # "skip" leaves out that fold's update, counts it, and goes on.
+    train.non_finite = "stop"
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
     train.steps_per_call = 1  # steps per dispatch (lax.scan above 1); no effect on results
-    train.keep_checkpoints = 2  # newest epochs kept on disk
+    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
+    train.keep_checkpoints = 2  # newest kept on disk
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)

@@ -3,6 +3,8 @@
     asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
         --workdir=runs/wavegan
 
+Every device holds all the waveforms: `data.placement` is of classifiers only.
+
 Hardware, time and figures on TUT Urban Acoustic Scenes 2018: not yet run.
 """
 
@@ -40,8 +42,10 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps_per_epoch = 1000  # updates of the generator between two looks
     train.batch_size = 64  # windows per update and GAN; WaveGAN's
     train.precision = "float32"  # or "bfloat16"; not the default before it has been compared
+    train.mesh = ()  # devices along GANs and along a batch; () for all that these divide among
     train.watch_clips = 64  # generated per GAN at each look
-    train.keep_checkpoints = 2  # newest epochs kept on disk
+    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
+    train.keep_checkpoints = 2  # newest kept on disk
 
     config.synthesis = synthesis = ml_collections.ConfigDict()
     synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds

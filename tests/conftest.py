@@ -99,3 +99,22 @@ def process_as_it_was(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def stop_at_step(monkeypatch, process_as_it_was):
+    """A function: (n) -> the n-th step from now on ends with a SIGTERM to this process."""
+    import tqdm
+
+    update, left = tqdm.tqdm.update, []
+
+    def count(bar, n=1):
+        if bar.unit == "step" and left:
+            left[0] -= n
+            if left[0] <= 0:
+                left.clear()
+                signal.raise_signal(signal.SIGTERM)
+        return update(bar, n)
+
+    monkeypatch.setattr(tqdm.tqdm, "update", count)
+    return left.append

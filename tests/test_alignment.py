@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from asc_jax.alignment import align, refuse_other_labels, refuse_shared_locations
+from asc_jax.comparison import compare
 from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
 
@@ -67,3 +68,17 @@ def test_weights_are_not_scored_where_they_were_fitted():
     refuse_shared_locations(CLIPS[:4], CLIPS[4:])
     with refused("audio/tram-1.wav", "'tram-0'"):
         refuse_shared_locations(CLIPS[:1], CLIPS[4:] + CLIPS[1:2])
+
+
+def test_a_run_in_another_order_does_not_differ_from_itself():
+    rng = np.random.default_rng(1)
+    logits, shuffle = rng.normal(size=(8, 2)), rng.permutation(8)
+    runs = {"runs/a": (CLIPS, logits), "runs/b": ([CLIPS[i] for i in shuffle], logits[shuffle])}
+    orders = align({name: clips for name, (clips, _) in runs.items()})
+    before, after = (values[orders[name]].argmax(-1) for name, (_, values) in runs.items())
+    targets = np.array([clip.scene_label == "tram" for clip in CLIPS])[orders["runs/a"]].astype(int)
+    places = np.array([clip.location for clip in CLIPS])[orders["runs/a"]]
+    result = compare(targets, before, after, places, 2)
+    assert (result.mcnemar.lost, result.mcnemar.gained, result.difference) == (0, 0, 0)
+    # Without the common order the answers would be other clips'.
+    assert (logits.argmax(-1) != logits[shuffle].argmax(-1)).any()

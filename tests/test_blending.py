@@ -126,3 +126,13 @@ def test_equal_weights_need_no_fitting():
 def test_one_location_cannot_be_fitted_and_scored():
     with pytest.raises(InputError, match="clips of one location; use equal weights"):
         cross_fit(LOGITS, TARGETS, np.zeros(40), fit_weights)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", FITS)
+def test_sure_and_wrong_logits_give_finite_weights(name, rule):
+    logits = np.array([[[2e3, -2e3]], [[-2e3, 2e3]]], np.float32)
+    weights = FITS[name](logits, np.array([1]), rule)
+    assert np.isfinite(blend(logits, weights, rule)).all()
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] >= 0.5

@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 RANKS = {
     "errors": 0,
     "files": 0,
+    "hosts": 0,
     "platform": 0,
     "sweep_record": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
@@ -24,6 +25,7 @@ RANKS = {
     "ensemble": 2,
     "jackknife": 2,
     "statistics": 2,
+    "significance": 2,
     "comparison": 2,
     "calibration": 2,
     "blending": 2,
@@ -43,6 +45,8 @@ RANKS = {
     "run": 6,
     "sweep": 7,
     "train.setup": 7,
+    "train.trace": 8,
+    "train.watch": 8,
     "train.loop": 8,
     "train.recogniser": 8,
     "train.together": 9,

@@ -15,6 +15,7 @@ import pytest
 from asc_jax import cli, jobs, sweep
 from asc_jax.ablation import load_ablation
 from asc_jax.errors import InputError, RunsFailed
+from asc_jax.sweep_record import read_record
 
 ROOT = pathlib.Path(__file__).parents[1]
 SE = str(ROOT / "configs" / "ablations" / "se.py")
@@ -91,7 +92,7 @@ def test_every_run_is_trained_and_then_evaluated(scenes, tmp_path, stand_in, cap
     out, err = capsys.readouterr()
     assert out.splitlines() == [f"{name}: Out-of-fold 62.5%" for name in names]
     assert "4 settings x 2 seeds: 8 runs, 0 done before" in err and "[8/8]" in err
-    record = sweep.read_record(workdir)
+    record = read_record(workdir)
     assert record["config"] == DEMO and record["base"]["train.epochs"] == 30
     assert record["settings"]["model.se_ratio=4"] == {
         "fields": {"model.se_ratio": 4},
@@ -121,7 +122,7 @@ def test_a_failed_run_is_named_and_tried_again_while_finished_ones_are_not(
     assert {place for _, place in places(calls())} == {
         f"model.se_ratio={ratio}/seed1" for ratio in (0, 4, 8, 16)
     }
-    runs = sweep.read_record(workdir)["settings"]["model.se_ratio=8"]["runs"]
+    runs = read_record(workdir)["settings"]["model.se_ratio=8"]["runs"]
     assert runs == {"0": "model.se_ratio=8/seed0", "1": "model.se_ratio=8/seed1"}
 
 

@@ -11,7 +11,7 @@ import soundfile
 
 from asc_jax import cli
 from asc_jax.data import read_dataset
-from asc_jax.train.metrics_log import read_metrics
+from asc_jax.train.metrics_log import read_metrics, untimed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 CLASSIFIER = {
@@ -299,16 +299,28 @@ def test_a_run_that_is_no_gan_is_refused(runs, tmp_path, capsys):
     assert "is no config of a GAN" in capsys.readouterr().err
 
 
-def test_a_gan_run_goes_on_to_the_same_end(runs, tmp_path):
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_a_gan_run_that_was_stopped_goes_on_bit_for_bit(runs, tmp_path, stop_at_step, capsys, step):
     workdir = tmp_path / "gan"
-    assert train_gan(runs, workdir, **{"train.epochs": 2}) == 0
-    whole = read_metrics(runs / "gan" / "metrics.jsonl")
-    shutil.rmtree(workdir / "checkpoints" / "2")  # as if it had been stopped in epoch 2
+    stop_at_step(step)
+    assert train_gan(runs, workdir) == 75
+    assert f"step {step} is saved" in capsys.readouterr().err
     assert train_gan(runs, workdir) == 0
-    timed = ("seconds", "clips_per_second")
-    strip = lambda line: {name: value for name, value in line.items() if name not in timed}
-    again = read_metrics(workdir / "metrics.jsonl")
-    assert [strip(line) for line in again] == [strip(line) for line in whole]
+    again, whole = (
+        untimed(read_metrics(folder / "metrics.jsonl")) for folder in (workdir, runs / "gan")
+    )
+    assert again == whole
+    about = pathlib.Path("checkpoints", "6", "about", "metadata")
+    assert (workdir / about).read_text() == (runs / "gan" / about).read_text()
+
+
+def test_clips_are_made_of_a_finished_epoch(runs, tmp_path, stop_at_step, capsys):
+    stop_at_step(2)
+    assert train_gan(runs, tmp_path / "gan") == 75
+    capsys.readouterr()
+    words = [f"--workdir={tmp_path / 'gan'}", f"--out={tmp_path / 'clips'}"]
+    assert cli.main(["synthesize", *words]) == 2
+    assert_one_line(capsys, "no epoch is finished")
 
 
 def test_the_clips_train_a_classifier(runs, scenes, tmp_path):

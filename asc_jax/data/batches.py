@@ -42,6 +42,7 @@ def epoch_indices(
     n_steps: int,
     batch_size: int,
     share: float = 0.0,
+    partners: bool = True,
 ) -> np.ndarray:
     """The clips of one epoch's batches, and each one's mixup partner.
 
@@ -56,21 +57,23 @@ def epoch_indices(
       n_steps: steps of an epoch.
       batch_size: clips per step and fold B.
       share: of the entries that are synthetic; see `pass_sizes`.
+      partners: whether there is mixup; without, no clip is fetched for it.
 
     Returns:
-      (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner.
+      (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner;
+      (F, n_steps, B, 1) without partners.
     """
     per_epoch = n_steps * batch_size
     seeds = np.broadcast_to(seed, len(splits)).tolist()
     streams = [
         [
             _stream(split, seed, stream, epoch * per_epoch, per_epoch, share)
-            for stream in (BATCH_STREAM, PARTNER_STREAM)
+            for stream in ((BATCH_STREAM, PARTNER_STREAM) if partners else (BATCH_STREAM,))
         ]
         for split, seed in zip(splits, seeds, strict=True)
     ]
-    indices = np.array(streams, np.int32)  # (F, 2, n_steps * B)
-    return np.moveaxis(indices.reshape(len(splits), 2, n_steps, batch_size), 1, -1)
+    indices = np.array(streams, np.int32)  # (F, 2 or 1, n_steps * B)
+    return np.moveaxis(indices.reshape(len(splits), -1, n_steps, batch_size), 1, -1)
 
 
 def _stream(

@@ -11,8 +11,10 @@ torn or altered one fails its checksum and is made again.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -104,28 +106,82 @@ def store(
     Raises:
       InputError: the folder cannot be written, or the disk is full.
     """
-    entry = _entry(cache_dir, made_of)
-    partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
     try:
-        partial.mkdir(parents=True)
-        _write(partial, len(made_of["files"]), clips)
-        made = {"made_of": made_of, "checksum": _checksum(partial)}
-        (partial / "fingerprint.json").write_text(json.dumps(made))
-        if load(cache_dir, made_of) is None:  # else another process was quicker
-            shutil.rmtree(entry, ignore_errors=True)  # damaged
-            partial.rename(entry)
+        with _only_process(cache_dir, made_of):
+            if load(cache_dir, made_of) is None:  # else another process was quicker
+                _build(_entry(cache_dir, made_of), made_of, clips)
     except OSError as error:
         raise InputError(
             f"{cache_dir}: the cache cannot be written ({error.strerror}); free some space, or "
             "set data.cache_dir to a folder that can be written"
         ) from None
+    opened = load(cache_dir, made_of)
+    if opened is None:
+        raise InputError(
+            f"{_entry(cache_dir, made_of)}: does not read back as written; check the disk"
+        )
+    return opened
+
+
+@contextlib.contextmanager
+def _only_process(cache_dir: pathlib.Path, made_of: Mapping) -> Iterator[None]:
+    """One process at a time, of one run or of several, makes an entry."""
+    import fcntl
+
+    entry = _entry(cache_dir, made_of)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    place = entry.with_suffix(".lock")
+    with place.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)  # those who wait find the entry made
+
+
+def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]) -> None:
+    partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
+    try:
+        partial.mkdir()
+        _write(partial, len(made_of["files"]), clips)
+        made = {"made_of": made_of, "checksum": _checksum(partial)}
+        (partial / "fingerprint.json").write_text(json.dumps(made))
+        shutil.rmtree(entry, ignore_errors=True)  # damaged
+        partial.rename(entry)
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(partial)
-    opened = load(cache_dir, made_of)
-    if opened is None:
-        raise InputError(f"{entry}: does not read back as written; check the disk")
-    return opened
+
+
+def read_rows(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Reads some clips of an entry into memory.
+
+    It reads the file and not its memory map: pages of a map count as the process's memory,
+    and if the file is cut short meanwhile, touching them ends the process without a word.
+
+    Args:
+      values: (clips, ...) int16, as `load` gives it; any other array is indexed.
+      rows: (n,) indices of clips.
+      out: (n, ...) int16, filled here.
+
+    Raises:
+      InputError: the file is gone, or no longer whole.
+    """
+    # A slice of a map says no more where in the file it lies: its base is the map.
+    if not (isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)):
+        out[:] = values[rows]
+        return
+    try:
+        with open(values.filename, "rb", buffering=0) as file:
+            for row, place in zip(rows.tolist(), out, strict=True):
+                file.seek(values.offset + row * place.nbytes)
+                if file.readinto(place) != place.nbytes:
+                    raise OSError(errno.EIO, "it has been cut short")
+    except OSError as error:
+        raise InputError(
+            f"{values.filename}: can no longer be read ({error.strerror}); run the same command "
+            "again, which decodes the clips anew"
+        ) from None
 
 
 def _entry(cache_dir: pathlib.Path, made_of: Mapping) -> pathlib.Path:

@@ -1,9 +1,9 @@
-"""The pool: the whole data set on the device, once, shared by all folds."""
+"""The pool: clips as arrays that all folds share, the whole data set or what a few steps need."""
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.struct
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 from asc_jax import __version__
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
+from asc_jax.data.prefetch import prefetch
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, log_mel
 
@@ -23,7 +24,7 @@ _MOMENTS_BATCH = 16  # clips per call of `band_moments`
 
 @flax.struct.dataclass
 class Pool:
-    """Every clip of a data set, as int16 with a scale and an offset per clip.
+    """Clips as int16, with a scale and an offset each.
 
     Attributes:
       values: (clips, N, M) of log-mels or (clips, T) of waveforms, int16.
@@ -38,9 +39,37 @@ class Pool:
     targets: jax.Array
 
 
-def join(first: Pool, second: Pool) -> Pool:
-    """One pool of two, as host arrays; the first one's clips keep their indices."""
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), first, second)
+def join(pools: Sequence[Pool]) -> Pool:
+    """One host pool of several, one after the other: the first one's clips keep their indices."""
+    if len(pools) == 1:
+        return pools[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pools)
+
+
+def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
+    """Some clips of host pools, in memory, without reading the others.
+
+    Args:
+      pools: one after the other, as `join` takes them.
+      clips: (n,) indices, ascending.
+      size: clips of the result, at least n; those beyond are zeros.
+
+    Raises:
+      InputError: a cache file is gone, or no longer whole.
+    """
+    values = np.zeros((size, *pools[0].values.shape[1:]), np.int16)
+    scale, offset = np.zeros((2, size), np.float32)
+    targets = np.zeros(size, np.int32)
+    start = 0
+    for pool in pools:
+        n_clips = len(pool.targets)
+        low, high = np.searchsorted(clips, [start, start + n_clips])
+        rows = clips[low:high] - start
+        cache.read_rows(pool.values, rows, values[low:high])
+        scale[low:high], offset[low:high] = pool.scale[rows], pool.offset[rows]
+        targets[low:high] = pool.targets[rows]
+        start += n_clips
+    return Pool(values, scale, offset, targets)
 
 
 def take(pool: Pool, indices: jax.Array) -> jax.Array:
@@ -73,23 +102,29 @@ def band_moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of every clip's mel bands, from which any fold's can be had.
 
+    Args:
+      pool: on the host, of which a few clips at a time are read.
+      frontend: for a pool of waveforms.
+      n_frames: frames kept, from the first; 0 for all.
+
     Returns:
       mean and variance over the frames, each (clips, M) float64.
     """
 
     @jax.jit
-    def moments(pool, indices):
-        frames = log_mels(pool, indices, frontend=frontend, n_frames=n_frames)
+    def moments(pool):
+        every = np.arange(_MOMENTS_BATCH)
+        frames = log_mels(pool, every, frontend=frontend, n_frames=n_frames)
         return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
 
-    n_clips = len(pool.targets)
-    rows = [
-        # Whole batches only, so that one program serves: the last one repeats clips.
-        moments(pool, np.minimum(np.arange(first, first + _MOMENTS_BATCH), n_clips - 1))
-        for first in range(0, n_clips, _MOMENTS_BATCH)
-    ]
+    def read(clips):  # whole batches only, so that one program serves
+        return read_clips([pool], clips, _MOMENTS_BATCH)
+
+    clips = np.arange(len(pool.targets))
+    some = [clips[first : first + _MOMENTS_BATCH] for first in clips[::_MOMENTS_BATCH]]
+    rows = [jax.device_get(moments(batch)) for batch in prefetch(read, some)]
     mean, variance = (
-        np.concatenate([np.asarray(row[i], np.float64) for row in rows])[:n_clips] for i in (0, 1)
+        np.concatenate([row[i] for row in rows])[: len(clips)].astype(np.float64) for i in (0, 1)
     )
     return mean, variance
 
@@ -142,8 +177,8 @@ def load_pool(
       workers: decoding threads; 0 for one per core.
 
     Returns:
-      The pool, as host arrays (the values memory-mapped): put it on the devices with
-      `jax.device_put`.
+      The pool, as host arrays (the values memory-mapped); `asc_jax.train.feed` brings its
+      clips to the devices.
 
     Raises:
       InputError: bad files (all of them named), labels outside `scene_labels`, or a cache

@@ -10,9 +10,6 @@ from asc_jax.models.resnet import ResNet
 
 NETWORKS = {"resnet": ResNet, "baseline": Baseline}
 
-# The dropout masks' random stream, by flax's name for it.
-DROPOUT_STREAM = "dropout"
-
 
 def build(model_config: Mapping, n_classes: int, **options) -> nn.Module:
     """The network that a config names.
@@ -20,7 +17,7 @@ def build(model_config: Mapping, n_classes: int, **options) -> nn.Module:
     Args:
       model_config: `name`, a key of `NETWORKS`, and that network's attributes.
       n_classes: number of classes K.
-      **options: attributes that are no matter of the config (`dtype`, `axis_name`).
+      **options: attributes that are no matter of the model's config (`dtype`, `axis_name`).
 
     Returns:
       A module; `apply(variables, log_mel (B, N, M), train=...)` -> (B, K) logits.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from asc_jax.errors import InputError
 from asc_jax.models.conv import conv_general_dilated
+from asc_jax.models.dropout import Dropout
 
 
 class Baseline(nn.Module):
@@ -22,7 +23,8 @@ class Baseline(nn.Module):
       n_classes: number of classes K.
       dropout_rate: after each pooling and before the last layer.
       dtype: of the computation; parameters and statistics are float32.
-      axis_name: mesh axis that the batch is sharded over, for batch normalisation.
+      axis_name: mesh axis that the batch is sharded over, or None.
+      sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
 
     Source: DCASE-REPO/dcase2018_baseline, task1; Keras's defaults for initial values,
     batch normalisation and padding.
@@ -38,6 +40,7 @@ class Baseline(nn.Module):
     dropout_rate: float = 0.3
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    sync_batch_norm: bool = True
 
     @nn.compact
     def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
@@ -51,6 +54,7 @@ class Baseline(nn.Module):
                 "another model"
             )
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
+        dropout = Dropout(self.dropout_rate, self.axis_name)
         for width, window in ((32, (5, 5)), (64, (100, 4))):
             x = nn.Conv(
                 width,
@@ -65,13 +69,13 @@ class Baseline(nn.Module):
                 momentum=0.99,
                 epsilon=1e-3,
                 dtype=self.dtype,
-                axis_name=self.axis_name if train else None,
+                axis_name=self.axis_name if train and self.sync_batch_norm else None,
             )(x)
             x = nn.max_pool(nn.relu(x), window, window)
-            x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+            x = dropout(x, train=train)
         dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         x = nn.relu(dense(100)(x))
         self.sow("intermediates", "embedding", x)  # kept only where it is asked for
-        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        x = dropout(x, train=train)
         return dense(self.n_classes)(x)

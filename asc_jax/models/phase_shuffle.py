@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.errors import InputError
+from asc_jax.models.places import example_keys
 
 # Who shares a shift: all examples of a call, or nobody.
 SHARINGS = ("per_batch", "per_example")
@@ -13,7 +14,12 @@ PHASE_SHUFFLE_STREAM = "phase_shuffle"
 
 
 def phase_shuffle(
-    x: jax.Array, key: jax.Array, *, radius: int, sharing: str = "per_batch"
+    x: jax.Array,
+    key: jax.Array,
+    *,
+    radius: int,
+    sharing: str = "per_batch",
+    axis_name: str | None = None,
 ) -> jax.Array:
     """Shifts maps along time by a random number of frames.
 
@@ -23,6 +29,7 @@ def phase_shuffle(
       radius: the largest shift, in frames either way; all are equally likely. 0 for none.
       sharing: "per_batch" for one shift of all examples, as WaveGAN's code has it, or
         "per_example" for shifts of their own.
+      axis_name: mesh axis that the batch is sharded over, or None.
 
     Returns:
       (B, T, C); what a shift leaves empty is filled by reflection at the first or last frame.
@@ -43,9 +50,11 @@ def phase_shuffle(
         return x
     if sharing == "per_batch":
         return _shift(x, jax.random.randint(key, (), -radius, radius + 1), radius)
-    shifts = jax.random.randint(key, x.shape[:1], -radius, radius + 1)
-    one_example = lambda x, shift: _shift(x[None], shift, radius)[0]
-    return jax.vmap(one_example)(x, shifts)
+
+    def one_example(x, key):
+        return _shift(x[None], jax.random.randint(key, (), -radius, radius + 1), radius)[0]
+
+    return jax.vmap(one_example)(x, example_keys(key, len(x), axis_name))
 
 
 def _shift(x: jax.Array, shift: jax.Array, radius: int) -> jax.Array:

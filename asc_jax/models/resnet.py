@@ -46,7 +46,8 @@ class ResNet(nn.Module):
       scan: compile equal neighbouring blocks once, as a loop over their stacked variables
         (see `asc_jax.models.depth`), instead of each for itself.
       dtype: of the computation; parameters and statistics are float32.
-      axis_name: mesh axis that the batch is sharded over, for batch normalisation.
+      axis_name: mesh axis that the batch is sharded over, or None.
+      sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
 
     Source: report §2.4 and Table 1.
     """
@@ -66,6 +67,7 @@ class ResNet(nn.Module):
     scan: bool = True
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    sync_batch_norm: bool = True
 
     @property
     def receptive_field(self) -> int:
@@ -82,7 +84,7 @@ class ResNet(nn.Module):
             use_running_average=not train,
             momentum=0.9,
             dtype=self.dtype,
-            axis_name=self.axis_name if train else None,
+            axis_name=self.axis_name if train and self.sync_batch_norm else None,
         )
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
         x = same_conv(self.width, *STEM, self.dtype, name="stem")(x)

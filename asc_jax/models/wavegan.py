@@ -144,6 +144,7 @@ class Discriminator(nn.Module):
       shuffle: "per_batch" or "per_example"; see `asc_jax.models.phase_shuffle`.
       n_classes: K, for waveforms of a given class; 0 for unconditional ones.
       dtype: of the computation; parameters, the last layer and scores are float32.
+      axis_name: mesh axis that the batch is sharded over, or None.
 
     Raises:
       InputError: no such sizes or shuffle.
@@ -157,6 +158,7 @@ class Discriminator(nn.Module):
     shuffle: str = "per_batch"
     n_classes: int = 0
     dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None) -> jax.Array:
@@ -170,7 +172,13 @@ class Discriminator(nn.Module):
             x = nn.leaky_relu(x, 0.2)
             if self.phase_shuffle and layer < len(widths):
                 key = self.make_rng(PHASE_SHUFFLE_STREAM)
-                x = phase_shuffle(x, key, radius=self.phase_shuffle, sharing=self.shuffle)
+                x = phase_shuffle(
+                    x,
+                    key,
+                    radius=self.phase_shuffle,
+                    sharing=self.shuffle,
+                    axis_name=None if self.is_initializing() else self.axis_name,
+                )
         features = x.reshape(x.shape[0], -1).astype(jnp.float32)
         score = dense(1, name="dense")(features)
         if self.n_classes:

@@ -1,17 +1,45 @@
-"""Checkpoints: the state of all folds after an epoch, kept by orbax, verified on restore."""
+"""Checkpoints: the state of all folds after a step, kept by orbax, verified on restore."""
 
+import dataclasses
+import itertools
+import json
 import pathlib
+import sys
 import zlib
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
+from asc_jax.train import parallel
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run stands, as its checkpoint says it.
+
+    Attributes:
+      step: steps done in all.
+      epochs: whole epochs done, their validation or look included.
+      seconds: that the steps of the epoch under way have taken so far.
+      metrics: of these steps, arrays by name, for the log line at the epoch's end; empty
+        between two epochs.
+    """
+
+    step: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
-    """The checkpoints of a run folder: one per epoch, the last few kept.
+    """The checkpoints of a run folder, each a folder named after its step; the last few kept.
+
+    Of several processes the first one reads and writes them, and gives the others what it has
+    read: the folder need not be shared, one checkpoint serves any number of processes, and all
+    go on from the same one.
 
     orbax writes beside the place and renames, so that a stop at any moment leaves whole
     checkpoints only; it does not notice altered bytes, so each leaf's checksum is kept too.
@@ -31,6 +59,10 @@ class Checkpoints:
           InputError: the folder cannot be made.
         """
         self.folder = pathlib.Path(folder).absolute()
+        self._read_only = read_only
+        self._manager = None
+        if not hosts.is_first():
+            return
         if not read_only:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +73,10 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=None if read_only else keep,
                 read_only=read_only,
+                create=False,
                 cleanup_tmp_directories=not read_only,  # what a kill has left half written
+                lightweight_initialize=True,  # a damaged one is met where it can be set aside
+                multiprocessing_options=_this_process_alone(),
             ),
         )
 
@@ -49,37 +84,137 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, *_):
+        if self._manager is None:
+            return
         try:
             self._manager.close()
         except Exception as error:  # a save that was still under way has failed
             if kind is None:
                 raise self._unwritable(error) from None
 
-    def latest(self) -> int | None:
-        """The newest finished epoch, or None."""
-        return self._manager.latest_step()
-
-    def save(self, epoch: int, tree) -> None:
-        """Saves a tree of arrays as it stands after an epoch; the writing goes on beside.
+    def save(self, progress: Progress, tree) -> None:
+        """Saves a tree of arrays as it stands after a step; the writing goes on beside.
 
         Raises:
           InputError: this or an earlier save has failed, for a full disk say; checkpoints
             that were finished are whole.
         """
+        if hosts.joined():
+            tree = jax.tree.map(parallel.fetch, tree)  # leaf by leaf: the devices' memory
+        if self._manager is None:
+            return
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(tree), checksums=ocp.args.JsonSave(_checksums(tree))
+            state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(_describe(tree, progress))
         )
         try:
-            self._manager.save(epoch, args=arguments)
+            self._manager.save(progress.step, args=arguments)
         except Exception as error:  # tensorstore's are of many kinds
             raise self._unwritable(error) from None
 
     def wait(self) -> None:
         """Waits until everything saved is on disk; raises as `save`."""
+        if self._manager is None:
+            return
         try:
             self._manager.wait_until_finished()
         except Exception as error:
             raise self._unwritable(error) from None
+
+    def restore(self, like):
+        """What the newest whole checkpoint holds.
+
+        A damaged one is named on stderr and moved to the folder `..._damaged` beside this
+        one (not where it is read only), and the one before it takes its place.
+
+        Args:
+          like: a tree of arrays, or of shapes with shardings, of the same structure.
+
+        Returns:
+          The tree, placed as `like` is, and its `Progress`; None if no checkpoint is left.
+
+        Raises:
+          InputError: the newest is no damaged one but of another structure, does not fit into
+            memory, or cannot be moved.
+        """
+        if not hosts.joined():
+            return self._newest(like)
+        on_host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+        found = self._newest(on_host) if self._manager else None
+        about = parallel.share_text(_progress_text(found[1]) if found else "")
+        if not about:
+            return None
+        tree = jax.tree.map(parallel.share, found[0] if found else on_host)
+        tree = jax.tree.map(
+            lambda leaf, place: (
+                parallel.put_like(leaf, place.sharding) if isinstance(place, jax.Array) else leaf
+            ),
+            tree,
+            like,
+        )
+        return tree, _progress(json.loads(about))
+
+    def _newest(self, like):
+        """As `restore`, in this process."""
+        tried = set()
+        while steps := set(self._manager.all_steps()) - tried:
+            step = max(steps)
+            try:
+                return self._read(step, like)
+            except _Damaged as damage:
+                tried.add(step)
+                if (self.folder / str(step)).exists():  # else a run has just made room for others
+                    self._pass_over(step, str(damage))
+                self._manager.reload()
+        return None
+
+    def _read(self, step: int, like):
+        """The checkpoint of a step, verified."""
+        place = self.folder / str(step)
+        load = lambda **item: self._manager.restore(step, args=ocp.args.Composite(**item))
+        try:
+            leaves, progress = _understand(load(about=ocp.args.JsonRestore()).about)
+        except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+            raise _Damaged(_reason(error)) from None
+        saved, wanted = {leaf: kind for leaf, (kind, _) in leaves.items()}, _kinds(like)
+        for leaf in sorted(saved.keys() | wanted.keys()):
+            if saved.get(leaf) != wanted.get(leaf):
+                raise InputError(
+                    f"{place}: is of another structure ({leaf} is {saved.get(leaf, 'not')} there, "
+                    f"{wanted.get(leaf, 'not')} now); use another --workdir"
+                )
+        try:
+            tree = load(state=ocp.args.StandardRestore(like)).state
+        except Exception as error:
+            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+                raise InputError(f"{place}: does not fit into memory; use more devices") from None
+            raise _Damaged(_reason(error)) from None
+        for leaf, checksum in _checksums(tree).items():
+            if leaves[leaf][1] != checksum:
+                raise _Damaged(f"{leaf} differs from what was saved")
+        return tree, progress
+
+    def _pass_over(self, step: int, damage: str) -> None:
+        """Says that a checkpoint is damaged and moves it away, unless this is read only."""
+        place = self.folder / str(step)
+        earlier = [other for other in self._manager.all_steps() if other < step]
+        then = f"step {max(earlier)} is used" if earlier else "no earlier one is left"
+        if self._read_only:
+            print(f"{place}: damaged ({damage}); {then}", file=sys.stderr)
+            return
+        aside = self.folder.with_name(f"{self.folder.name}_damaged")
+        names = (f"{step}.{n}" if n else str(step) for n in itertools.count())
+        there = next(aside / name for name in names if not (aside / name).exists())
+        try:
+            aside.mkdir(exist_ok=True)
+            place.rename(there)
+        except OSError as error:
+            raise InputError(
+                f"{place}: damaged ({damage}), and cannot be moved to {there} ({error.strerror}); "
+                "move it yourself and run the same command to go on from the one before"
+            ) from None
+        if not earlier:
+            then += ": from the beginning"
+        print(f"{place}: damaged ({damage}); moved to {there}; {then}", file=sys.stderr)
 
     def _unwritable(self, error: Exception) -> InputError:
         return InputError(
@@ -87,35 +222,57 @@ class Checkpoints:
             "mend the folder, and run the same command to go on"
         )
 
-    def restore(self, epoch: int, like):
-        """The tree saved after an epoch.
 
-        Args:
-          epoch: one that `latest` gave.
-          like: a tree of arrays, or of shapes with shardings, of the same structure.
+class _Damaged(Exception):
+    """A checkpoint is not what was saved; the message says how that shows."""
 
-        Returns:
-          The tree, placed as `like` is.
 
-        Raises:
-          InputError: the checkpoint is damaged or of another structure.
-        """
-        place = self.folder / str(epoch)
-        mend = "delete that folder and run the same command to go on from the one before"
-        try:
-            restored = self._manager.restore(
-                epoch,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(like), checksums=ocp.args.JsonRestore()
-                ),
-            )
-        except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
-            raise InputError(f"{place}: cannot be restored ({_reason(error)}); {mend}") from None
-        found = _checksums(restored.state)
-        for leaf, checksum in restored.checksums.items():
-            if found.get(leaf) != checksum:
-                raise InputError(f"{place}: {leaf} differs from what was saved; {mend}")
-        return restored.state
+def _describe(tree, progress: Progress) -> dict:
+    """What stands in JSON beside the arrays: their kinds and checksums, the progress, a seal."""
+    kinds, checksums = _kinds(tree), _checksums(tree)
+    leaves = {leaf: (kinds[leaf], checksums[leaf]) for leaf in kinds}
+    about = json.loads(_progress_text(progress)) | {"leaves": leaves}
+    return about | {"seal": _seal(about)}
+
+
+def _understand(about: dict) -> tuple[dict[str, tuple[str, int]], Progress]:
+    """The inverse of `_describe`: (kind, checksum) of each leaf, and the progress."""
+    seal = about.pop("seal")
+    if seal != _seal(about):
+        raise _Damaged("its description differs from what was saved")
+    return about.pop("leaves"), _progress(about)
+
+
+def _progress_text(progress: Progress) -> str:
+    """The progress in JSON."""
+    metrics = {name: (str(value.dtype), value.tolist()) for name, value in progress.metrics.items()}
+    return json.dumps(dataclasses.asdict(progress) | {"metrics": metrics})
+
+
+def _progress(about: dict) -> Progress:
+    """The inverse of `_progress_text`, of parsed JSON."""
+    metrics = {name: np.array(value, dtype) for name, (dtype, value) in about["metrics"].items()}
+    return Progress(**about | {"metrics": metrics})
+
+
+def _this_process_alone() -> ocp.options.MultiprocessingOptions:
+    """Tells orbax to wait for no other process."""
+    if not hosts.joined():
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+    )
+
+
+def _seal(about: dict) -> int:
+    """CRC-32 of JSON content, however it is laid out."""
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
+
+
+def _kinds(tree) -> dict[str, str]:
+    """Path of each leaf -> its type and shape."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
 def _checksums(tree) -> dict[str, int]:
@@ -129,6 +286,8 @@ def _checksums(tree) -> dict[str, int]:
 def _reason(error: Exception) -> str:
     """What an error of the operating system, orbax or tensorstore is about, in a few words."""
     text = str(error)
+    if isinstance(error, _Damaged):
+        return text
     if "No space left" in text or "RESOURCE_EXHAUSTED" in text:
         return "no space left on the disk"
     if isinstance(error, OSError) and error.strerror:

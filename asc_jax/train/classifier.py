@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asc_jax import models
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, band_moments, log_mels, standardisation
+from asc_jax.data.pool import Pool, band_moments, log_mels, read_clips, standardisation
 from asc_jax.frontend import FrontendConfig, mel_edges
+from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
+from asc_jax.models.places import example_keys
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import zero_state
 from asc_jax.train.parallel import (
@@ -31,6 +32,9 @@ from asc_jax.train.parallel import (
     P,
     map_folds,
 )
+
+# What a step's key becomes for dropout: beyond every place in a batch.
+_DROPOUT = 2**32 - 1
 
 
 @flax.struct.dataclass
@@ -90,7 +94,7 @@ def init_state(
       splits: the folds; each is standardised by its own training clips, the recorded ones
         alone: what is scored is recorded, and generated clips, which hold nothing in the upper
         bands, would move those bands' mean and widen them.
-      pool: the data.
+      pool: the recorded clips, on the host.
       seed: the run's, or one per split; folds draw different initial values from it.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
@@ -101,7 +105,9 @@ def init_state(
     """
     moments = band_moments(pool, frontend=frontend, n_frames=n_frames)
     one_clip = jax.eval_shape(
-        functools.partial(log_mels, frontend=frontend, n_frames=n_frames), pool, np.zeros(1, int)
+        functools.partial(log_mels, frontend=frontend, n_frames=n_frames),
+        read_clips([pool], np.zeros(1, int), 1),
+        np.zeros(1, int),
     )
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
@@ -134,33 +140,34 @@ def train_step(
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
     label_smoothing: float,
+    skip_non_finite: bool,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One optimizer step of one fold.
 
     Args:
       state: the fold's.
-      pool: all clips.
-      clips: (B, 2) int32 indices into the pool: each example and its mixup partner.
+      pool: the clips.
+      clips: (B, 2) int32 indices into the pool: each example and its mixup partner; (B, 1)
+        without mixup.
       network: applied to (B, N, M) log-mels.
       optimizer: applied to the gradients.
       features: (pool, indices) -> (B, N, M) log-mels.
       augmentation: what to do to the examples.
       label_smoothing: see `cross_entropy`.
+      skip_non_finite: leave parameters, statistics and the optimizer's state as they are
+        where the loss or the gradient is not finite; the step is counted all the same.
 
     Returns:
-      The next state, and "loss" and "accuracy" over the fold's whole batch.
+      The next state; "loss", "accuracy" and "gradient_norm", the global one before any
+      clipping, over the fold's whole batch.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    shard = jax.lax.axis_index(DATA)
-    examples = shard * clips.shape[0] + jnp.arange(clips.shape[0])  # places in the whole batch
-    example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
-
-    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, 1))
+    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, -1))
     target, partner_target = (
-        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, 1)
+        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, -1)
     )
     inputs, targets = jax.vmap(functools.partial(augment, cfg=augmentation))(
-        example_keys, log_mel, target, partner_log_mel, partner_target
+        example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
     )
 
     def mean_loss(params):
@@ -171,27 +178,32 @@ def train_step(
             inputs,
             train=True,
             mutable=["batch_stats"],
-            # Dropout's masks are drawn per shard: only they depend on the mesh.
-            rngs={models.DROPOUT_STREAM: jax.random.fold_in(key, -1 - shard)},
+            rngs={DROPOUT_STREAM: jax.random.fold_in(key, _DROPOUT)},
         )
         losses = cross_entropy(logits, targets, label_smoothing=label_smoothing)
         return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated["batch_stats"])
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    if not network.sync_batch_norm:  # the shards' own statistics; the state has one of them
+        batch_stats = jax.lax.pmean(batch_stats, DATA)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-    metrics = {"loss": loss, "accuracy": jax.lax.pmean(jnp.mean(right), DATA)}
-    state = state.replace(
-        step=state.step + 1,
+    norm = optax.tree.norm(grads)
+    accuracy = jax.lax.pmean(jnp.mean(right), DATA)
+    after = state.replace(
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return state, metrics
+    if skip_non_finite:
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
+    metrics = {"loss": loss, "accuracy": accuracy, "gradient_norm": norm}
+    return after.replace(step=state.step + 1), metrics
 
 
 def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
-    """Several steps of one fold in one call: clips (S, B, 2) -> metrics (S,) each."""
+    """Several steps of one fold in one call: clips (S, B, 2 or 1) -> metrics (S,)."""
     if clips.shape[0] == 1:  # XLA:CPU is slower with convolutions in a loop
         state, metrics = step(state, pool, clips[0])
         return state, jax.tree.map(lambda metric: metric[None], metrics)
@@ -210,7 +222,7 @@ def eval_step(
 
     Args:
       state: the fold's.
-      pool: all clips.
+      pool: the clips.
       clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
       network: applied to (B, N, M) log-mels.
       features: (pool, indices) -> (B, N, M) log-mels.
@@ -234,7 +246,7 @@ class Steps:
     """The compiled functions of all folds.
 
     Attributes:
-      train: (state, pool, clips (F, S, B, 2)) -> state, metrics (F, S). Consumes the state.
+      train: (state, pool, clips (F, S, B, 2 or 1)) -> state, metrics (F, S). Consumes the state.
       evaluate: (state, pool, clips (F, B)) -> logits (F, B, K).
       keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
     """
@@ -252,6 +264,7 @@ def compile_steps(
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
     label_smoothing: float,
+    skip_non_finite: bool = False,
 ) -> Steps:
     """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
     one_step = functools.partial(
@@ -261,6 +274,7 @@ def compile_steps(
         features=features,
         augmentation=augmentation,
         label_smoothing=label_smoothing,
+        skip_non_finite=skip_non_finite,
     )
     batches_of_steps = P("fold", None, DATA)
     return Steps(

@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from asc_jax import gan_metrics, screen
+from asc_jax import gan_metrics, hosts, screen
 from asc_jax.data.audio import write_wav
 from asc_jax.train import parallel
 from asc_jax.train.gan_setup import GanSetup, real_clips
@@ -71,7 +71,7 @@ def look(
     labels = clip_labels(setup, n_clips)
     waveforms = _generate(setup, state, labels, seed)
     logits, embeddings = setup.recognise(setup.folds, waveforms)
-    running = np.asarray(state.running)
+    running = parallel.fetch(state.running)
     rows = []
     for gan in range(n_gans):
         made, others = embeddings[gan], real[gan]
@@ -104,7 +104,9 @@ def _generate(setup: GanSetup, state: WaveGanState, labels: np.ndarray, seed: in
         key_data = np.asarray(jax.random.key_data(jax.random.fold_in(key, first)))
         keys = np.stack([key_data] * n_gans)
         parts.append(
-            np.asarray(setup.steps.generate(state.generator, setup.source, keys, labels[:, place]))
+            parallel.fetch(
+                setup.steps.generate(state.generator, setup.source, keys, labels[:, place])
+            )
         )
     return np.concatenate(parts, axis=1)[:, :n_clips]
 
@@ -127,6 +129,8 @@ def write_samples(workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: 
     Raises:
       InputError: they cannot be written.
     """
+    if not hosts.is_first():
+        return
     for corpus, clips in zip(setup.corpora, waveforms, strict=True):
         for i, clip in enumerate(clips[:N_SAMPLES]):
             path = workdir / "samples" / f"{corpus.name}-{kind}-{i}.wav"
@@ -159,7 +163,7 @@ def stop_collapsed(
     Returns:
       The state, the looks in a row after this one, and a line for each GAN that has stopped.
     """
-    running = np.asarray(state.running).copy()
+    running = np.array(parallel.fetch(state.running))
     suspicion, messages = suspicion.copy(), []
     for gan, corpus in enumerate(setup.corpora):
         reason = gan_metrics.collapse(

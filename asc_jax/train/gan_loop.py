@@ -4,16 +4,17 @@ import pathlib
 import sys
 import time
 
+import flax.struct
 import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run
+from asc_jax import hosts, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.files import write_whole
 from asc_jax.train import parallel
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.gan_look import (
     embed_real,
     look,
@@ -26,7 +27,25 @@ from asc_jax.train.gan_look import (
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.watch import StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
+
+
+@flax.struct.dataclass
+class Snapshot:
+    """All that a GAN run's checkpoint holds.
+
+    Attributes:
+      state: of all GANs (G).
+      best: each GAN's best generator.
+      suspicion: (G,) int32, how many looks in a row found each collapsed.
+      was_running: (G,) bool, which ran when the epoch began.
+    """
+
+    state: WaveGanState
+    best: BestGenerator
+    suspicion: np.ndarray
+    was_running: np.ndarray
 
 
 def train(config, workdir: pathlib.Path) -> None:
@@ -41,11 +60,12 @@ def train(config, workdir: pathlib.Path) -> None:
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
-        setup = set_up_gan(config)
+        setup = set_up_gan(config, config.train.mesh)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         # Not before: wrong input leaves no folder behind.
-        write_whole(workdir / "config.json", to_json(config))
-        write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
+        if hosts.is_first():
+            write_whole(workdir / "config.json", to_json(config))
+            write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         _run_epochs(
             setup,
             workdir,
@@ -53,6 +73,7 @@ def train(config, workdir: pathlib.Path) -> None:
             n_epochs=config.train.epochs,
             steps_per_epoch=config.train.steps_per_epoch,
             n_clips=config.train.watch_clips,
+            save_every=config.train.save_every,
             keep=config.train.keep_checkpoints,
         )
 
@@ -71,6 +92,7 @@ def _run_epochs(
     n_epochs: int,
     steps_per_epoch: int,
     n_clips: int,
+    save_every: int,
     keep: int,
 ) -> None:
     """From the newest checkpoint, or the beginning, to the last epoch."""
@@ -78,119 +100,151 @@ def _run_epochs(
         Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
         StopSignal() as stop,
     ):
-        state, best, suspicion, done = restore(setup, checkpoints)
-        if done >= n_epochs or not np.asarray(state.running).any():
-            print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
+        now, progress = restore(setup, checkpoints)
+        done = progress.epochs
+        if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
+            if hosts.is_first():
+                print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
             return
-        # Its first line, of epoch 0, is written anew where no epoch was finished.
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done or -1)
+        # Its first line, of epoch 0, is written anew where nothing was saved.
+        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
         real = embed_real(setup, seed=seed, n_clips=n_clips)
-        if not done:
+        if not progress.step:
             # Untrained generators: what every later distance is to be read against.
-            untrained, _ = look(setup, state, real, seed=seed, n_clips=n_clips)
+            untrained, _ = look(setup, now.state, real, seed=seed, n_clips=n_clips)
             write_samples(workdir, setup, "real", some_real_clips(setup, seed=seed))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
         with tqdm.tqdm(
             total=n_epochs * steps_per_epoch,
-            initial=done * steps_per_epoch,
+            initial=progress.step,
             unit="step",
             dynamic_ncols=True,
+            disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
-            for epoch in range(done + 1, n_epochs + 1):
-                bar.set_description(f"epoch {epoch}/{n_epochs}")
-                started, was_running = time.perf_counter(), np.asarray(state.running)
-                state, metrics = run_epoch(setup, state, epoch, steps_per_epoch, bar, stop)
-                seconds = time.perf_counter() - started
-                seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
-                write_samples(workdir, setup, "generated", waveforms)
-                state, suspicion, messages = stop_collapsed(
-                    setup, state, was_running, seen, suspicion
-                )
-                for message in messages:
-                    bar.write(message, sys.stderr)
-                distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
-                # A collapsed generator near the middle of the real clips is not the best.
-                distances[~np.asarray(state.running) | (suspicion > 0)] = np.nan
-                epochs = np.full(distances.shape, epoch, np.int32)
-                best = setup.steps.keep_best(best, state.generator, distances, epochs)
-                log.write(log_line(setup, epoch, seconds, metrics, was_running) | seen)
-                checkpoints.save(epoch, {"state": state, "best": best, "suspicion": suspicion})
-                bar.set_postfix_str(
-                    f"wasserstein {np.mean(metrics['wasserstein'][-1]):.3g}, "
-                    f"frechet distance {np.mean(distances):.3g}"
-                )
-                if not np.asarray(state.running).any():
-                    bar.write("no GAN is left running: training ends here", sys.stderr)
+            times = StepTimes()
+            while progress.epochs < n_epochs:
+                bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
+                left = (progress.epochs + 1) * steps_per_epoch - progress.step
+                n_steps = min(left, save_every or left)
+                state, progress = run_steps(setup, now.state, progress, n_steps, times, bar, stop)
+                now = now.replace(state=state)
+                if progress.step == (progress.epochs + 1) * steps_per_epoch:
+                    seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
+                    write_samples(workdir, setup, "generated", waveforms)
+                    log.write(log_line(setup, progress, now.was_running, times) | seen)
+                    now, messages = after_look(setup, now, seen, progress.epochs + 1)
+                    for message in messages if hosts.is_first() else ():
+                        bar.write(message, sys.stderr)
+                    distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
+                    bar.set_postfix_str(
+                        f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
+                        f"frechet distance {distance:.3g}"
+                    )
+                    progress, times = Progress(progress.step, progress.epochs + 1), StepTimes()
+                checkpoints.save(progress, now)
+                if not (progress.metrics or parallel.fetch(now.state.running).any()):
+                    if hosts.is_first():
+                        bar.write("no GAN is left running: training ends here", sys.stderr)
                     break
+                if progress.epochs < n_epochs:
+                    stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
 
 
-def restore(
-    setup: GanSetup, checkpoints: Checkpoints
-) -> tuple[WaveGanState, BestGenerator, np.ndarray, int]:
-    """The newest checkpoint, or the beginning.
+def after_look(
+    setup: GanSetup, now: Snapshot, seen: dict, epoch: int
+) -> tuple[Snapshot, list[str]]:
+    """Stops GANs that have collapsed, and keeps each one's best generator.
+
+    Args:
+      setup: of the run.
+      now: at the end of the epoch.
+      seen: figures, from `look`.
+      epoch: from 1.
 
     Returns:
-      The state, each GAN's best generator, how many looks in a row found each collapsed
-      (G,), and the epochs done.
+      What the next epoch begins with, and messages for the user.
     """
+    state, suspicion, messages = stop_collapsed(
+        setup, now.state, now.was_running, seen, now.suspicion
+    )
+    distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
+    # A collapsed generator near the middle of the real clips is not the best.
+    running = np.array(parallel.fetch(state.running))
+    distances[~running | (suspicion > 0)] = np.nan
+    epochs = np.full(distances.shape, epoch, np.int32)
+    best = setup.steps.keep_best(now.best, state.generator, distances, epochs)
+    return Snapshot(state, best, suspicion, running), messages
+
+
+def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progress]:
+    """The newest whole checkpoint, or the beginning."""
     n_gans = len(setup.corpora)
     best = BestGenerator(
-        jax.tree.map(np.asarray, setup.state.generator),
+        parallel.fetch(setup.state.generator),
         np.full(n_gans, np.inf, np.float32),
         np.zeros(n_gans, np.int32),
     )
     best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    suspicion = np.zeros(n_gans, np.int32)
-    done = checkpoints.latest()
-    if done is None:
-        return setup.state, best, suspicion, 0
-    like = {"state": setup.state, "best": best, "suspicion": suspicion}
-    tree = checkpoints.restore(done, like)
-    return tree["state"], tree["best"], np.asarray(tree["suspicion"]), done
+    start = Snapshot(setup.state, best, np.zeros(n_gans, np.int32), np.ones(n_gans, bool))
+    return checkpoints.restore(start) or (start, Progress())
 
 
-def run_epoch(
-    setup: GanSetup, state: WaveGanState, epoch: int, n_steps: int, bar, stop: StopSignal
-) -> tuple[WaveGanState, dict[str, np.ndarray]]:
-    """All iterations of an epoch.
+def run_steps(
+    setup: GanSetup,
+    state: WaveGanState,
+    progress: Progress,
+    n_steps: int,
+    times: StepTimes,
+    bar,
+    stop: StopSignal,
+) -> tuple[WaveGanState, Progress]:
+    """So many iterations of an epoch, fewer where a signal comes.
 
     Returns:
-      The state, and host metrics, (steps, G) each.
-
-    Raises:
-      Stopped: a signal asked for it; the epoch's work is dropped.
+      The state, and the progress with host metrics, (steps of the epoch, G) each.
     """
+    started = time.perf_counter()
     collected = []
     for _ in range(n_steps):
         state, metrics = setup.steps.train(state, setup.pool, setup.source)
         if collected:  # one call ahead of the device is enough, and keeps the bar honest
             jax.block_until_ready(collected[-1])
+            times.lap(1)
         collected.append(metrics)
         bar.update()
-        stop.leave_if_requested(epoch)
-    host = jax.device_get(collected)
-    return state, {name: np.stack([m[name] for m in host]) for name in host[0]}
+        if stop.requested:
+            break
+    metrics = jax.tree.map(lambda *steps: np.stack(steps), *parallel.fetch(collected))
+    times.lap(1)
+    times.pause()
+    metrics = {
+        name: np.concatenate([progress.metrics[name], new]) if progress.metrics else new
+        for name, new in metrics.items()
+    }
+    seconds = progress.seconds + time.perf_counter() - started
+    return state, Progress(progress.step + len(collected), progress.epochs, seconds, metrics)
 
 
 def log_line(
-    setup: GanSetup, epoch: int, seconds: float, metrics: dict, was_running: np.ndarray
+    setup: GanSetup, progress: Progress, was_running: np.ndarray, times: StepTimes
 ) -> dict:
-    """What `metrics.jsonl` says of an epoch's training; metrics are (steps, G) each.
+    """What `metrics.jsonl` says of an epoch's training; its metrics are (steps, G) each.
 
     A GAN that was stopped before has no figures: null.
     """
-    n_steps, n_gans = metrics["wasserstein"].shape
-    n_clips = n_steps * n_gans * setup.networks.batch_size
+    n_clips = progress.metrics["wasserstein"].size * setup.networks.batch_size
     return {
-        "epoch": epoch,
-        "step": epoch * n_steps,
-        "seconds": seconds,
-        "clips_per_second": n_clips / seconds,
+        "epoch": progress.epochs + 1,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "clips_per_second": n_clips / progress.seconds,
+        **times.log_fields(),
+        "peak_memory_bytes": peak_memory(setup.mesh),
         **{
             name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
-            for name, values in metrics.items()
+            for name, values in progress.metrics.items()
         },
     }
 

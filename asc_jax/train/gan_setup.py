@@ -70,14 +70,16 @@ class GanSetup:
         return [corpus.fold for corpus in self.corpora]
 
 
-def set_up_gan(config) -> GanSetup:
+def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
     """Opens the classifier, decodes its data at the GAN's rate, builds the first state.
 
     Args:
       config: of a GAN; checked, frozen.
+      mesh_shape: see `parallel.make_mesh`; training names the config's `train.mesh`.
 
     Raises:
-      InputError: no classifier, or one that does not fit; see `make_corpora` too.
+      InputError: no classifier, or one that does not fit, or no such mesh; see
+        `make_corpora` too.
     """
     classifier = open_classifier(config.gan.classifier, config.data)
     corpora = make_corpora(
@@ -90,6 +92,8 @@ def set_up_gan(config) -> GanSetup:
         batch_size=config.train.batch_size,
         seed=config.seed,
     )
+    mesh = parallel.make_mesh(len(corpora), config.train.batch_size, shape=mesh_shape)
+    parallel.refuse_idle_processes(mesh)
     sr = config.gan.sr
     clip_samples = round(classifier.config.data.clip_seconds * sr)
     if clip_samples < config.gan.n_samples:
@@ -111,7 +115,6 @@ def set_up_gan(config) -> GanSetup:
         workers=config.data.workers,
     )
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
-    mesh = parallel.make_mesh(len(corpora), config.train.batch_size)
     crossfade = config.synthesis.merge == "crossfade"
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
     segments = n_segments(clip_samples, config.gan.n_samples, overlap)
@@ -178,7 +181,12 @@ def make_networks(config, *, n_classes: int) -> Networks:
     }
     return Networks(
         Generator(n_latent=gan.n_latent, upsample=gan.upsample, **shared),
-        Discriminator(phase_shuffle=gan.phase_shuffle, shuffle=gan.shuffle, **shared),
+        Discriminator(
+            phase_shuffle=gan.phase_shuffle,
+            shuffle=gan.shuffle,
+            axis_name=parallel.DATA,
+            **shared,
+        ),
         LOSSES[gan.loss],
         config.train.batch_size,
         gan.lr,

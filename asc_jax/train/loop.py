@@ -1,5 +1,6 @@
 """The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
 
+import contextlib
 import pathlib
 import sys
 import time
@@ -9,30 +10,36 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run
+from asc_jax import hosts, run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.errors import Diverged
 from asc_jax.statistics import class_wise_accuracy, confusion_matrix
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train import parallel
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.trace import trace_steps
+from asc_jax.train.watch import Watch, peak_memory, refuse_divergence
 
 
-def train(config, workdir: pathlib.Path, *, seeds: Sequence[int] = ()) -> None:
+def train(
+    config, workdir: pathlib.Path, *, seeds: Sequence[int] = (), profile: bool = False
+) -> None:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
       config: checked, frozen.
       workdir: the run folder; made if need be.
       seeds: see `set_up`; `train_together` makes ordinary runs of the folder then.
+      profile: trace some steps into the folder's `profile/` before going on.
 
     Raises:
       InputError: whatever is wrong with the data, the config or the folder.
-      Diverged: a loss is not finite; the checkpoints are those of the epochs before.
+      Diverged: a loss or a gradient is not finite; the checkpoints are those of the steps
+        before.
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
@@ -41,7 +48,9 @@ def train(config, workdir: pathlib.Path, *, seeds: Sequence[int] = ()) -> None:
         synthetic = run.read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
-        setup = set_up(config, dataset, splits, test, synthetic, seeds=seeds)
+        setup = set_up(
+            config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, seeds=seeds
+        )
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)
         _run_epochs(
@@ -49,9 +58,11 @@ def train(config, workdir: pathlib.Path, *, seeds: Sequence[int] = ()) -> None:
             workdir,
             n_epochs=config.train.epochs,
             per_call=config.train.steps_per_call,
+            save_every=config.train.save_every,
             keep=config.train.keep_checkpoints,
             choosing=config.train.selection == "inner",
             choose_after=config.train.select_after,
+            profile=profile,
         )
 
 
@@ -61,137 +72,172 @@ def _run_epochs(
     *,
     n_epochs: int,
     per_call: int,
+    save_every: int,
     keep: int,
     choosing: bool,
     choose_after: int,
+    profile: bool,
 ) -> None:
     """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
     with (
         Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
         StopSignal() as stop,
     ):
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
-        if done >= n_epochs:
-            print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
+        state, best, progress = restore(setup, checkpoints, choosing=choosing)
+        if progress.epochs >= n_epochs:
+            if hosts.is_first():
+                print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done)
+        if hosts.is_first():
+            print(parallel.describe(setup.mesh), file=sys.stderr)
+        if profile:
+            trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
+            if trace:
+                print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
+        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with tqdm.tqdm(
             total=n_epochs * setup.steps_per_epoch,
-            initial=done * setup.steps_per_epoch,
+            initial=progress.step,
             unit="step",
             dynamic_ncols=True,
+            disable=not hosts.is_first(),
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
         ) as bar:
-            for epoch in range(done + 1, n_epochs + 1):
-                bar.set_description(f"epoch {epoch}/{n_epochs}")
-                started = time.perf_counter()
-                state, metrics = run_epoch(setup, state, epoch, per_call, bar, stop)
-                seconds = time.perf_counter() - started
-                refuse_divergence(metrics["loss"], setup, epoch)
-                validation = validate(setup, state)
-                refuse_divergence(np.array(validation["validation_loss"])[:, None], setup, epoch)
-                scores = np.array(validation["validation_accuracy"], np.float32)
-                if best is not None and epoch > choose_after:
-                    epochs = np.full(scores.shape, epoch, np.int32)
-                    best = setup.steps.keep_best(best, state, scores, epochs)
-                # In this order: a line without its checkpoint is dropped on restart, but a
-                # checkpoint without its line would leave a gap in the log.
-                log.write(log_line(setup, epoch, seconds, metrics) | validation)
-                checkpoints.save(epoch, {"state": state, "best": best})
-                bar.set_postfix_str(
-                    f"loss {metrics['loss'].mean():.3f}, {validation['validation_list']} "
-                    f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
-                )
+            watch = Watch(setup, progress)
+            while progress.epochs < n_epochs:
+                bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
+                state, progress = run_steps(
+                    setup, state, progress, watch, per_call=per_call, save_every=save_every,
+                    bar=bar, stop=stop,
+                )  # fmt: skip
+                if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
+                    for message in watch.report_skipped() if hosts.is_first() else ():
+                        bar.write(message, sys.stderr)
+                    line = log_line(setup, progress, watch)
+                    line |= validate(setup, state, progress.step)
+                    scores = np.array(line["validation_accuracy"], np.float32)
+                    if best is not None and line["epoch"] > choose_after:
+                        epochs = np.full(scores.shape, line["epoch"], np.int32)
+                        best = setup.steps.keep_best(best, state, scores, epochs)
+                    # In this order: a line without its checkpoint is dropped on restart, but a
+                    # checkpoint without its line would leave a gap in the log.
+                    log.write(line)
+                    bar.set_postfix_str(
+                        f"loss {np.mean(line['loss']):.3f}, {line['validation_list']} "
+                        f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
+                    )
+                    progress = Progress(progress.step, line["epoch"])
+                    watch = Watch(setup, progress)
+                checkpoints.save(progress, {"state": state, "best": best})
+                if progress.epochs < n_epochs:
+                    stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
 
 
-def log_line(setup: Setup, epoch: int, seconds: float, metrics: dict) -> dict:
-    """What `metrics.jsonl` says of an epoch's training; metrics are (F, steps) each."""
-    n_clips = metrics["loss"].size * setup.batch_size
+def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
+    """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
+    n_clips = watch.skipped.size * setup.batch_size
     return {
-        "epoch": epoch,
-        "step": epoch * setup.steps_per_epoch,
-        "seconds": seconds,
-        "clips_per_second": n_clips / seconds,
-        "loss": metrics["loss"].mean(axis=1).tolist(),
-        "train_accuracy": metrics["accuracy"].mean(axis=1).tolist(),
+        "epoch": progress.epochs + 1,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "clips_per_second": n_clips / progress.seconds,
+        **watch.times.log_fields(),
+        "peak_memory_bytes": peak_memory(setup.mesh),
+        "loss": watch.mean("loss"),
+        "train_accuracy": watch.mean("accuracy"),
+        "gradient_norm": watch.mean("gradient_norm"),
+        "skipped_steps": watch.skipped.sum(axis=1).tolist(),
     }
 
 
-def run_epoch(
-    setup: Setup, state: ClassifierState, epoch: int, per_call: int, bar, stop: StopSignal
-) -> tuple[ClassifierState, dict[str, np.ndarray]]:
-    """All steps of an epoch, `per_call` steps in a dispatch.
+def run_steps(
+    setup: Setup,
+    state: ClassifierState,
+    progress: Progress,
+    watch: Watch,
+    *,
+    per_call: int,
+    save_every: int,
+    bar,
+    stop: StopSignal,
+) -> tuple[ClassifierState, Progress]:
+    """The steps up to the next save: of the epoch, `save_every` of them, or until a signal.
+
+    Args:
+      setup: of the run.
+      state: at `progress`.
+      progress: where the run stands.
+      watch: of the epoch; sees these steps.
+      per_call: steps in a dispatch.
+      save_every: steps between two saves, to the next whole dispatch; 0 for all of the epoch.
+      bar: of the run.
+      stop: a signal ends this after the dispatch under way.
 
     Returns:
-      The state, and host metrics, (F, steps) each.
+      The state, and the progress.
 
     Raises:
-      Stopped: a signal asked for it; the epoch's work is dropped.
+      Diverged: a loss or a gradient is not finite, and such steps are not to be skipped.
     """
+    started = time.perf_counter()
+    n_steps, first_of_epoch = setup.steps_per_epoch, progress.epochs * setup.steps_per_epoch
     indices = batches.epoch_indices(
         setup.splits,
         seed=setup.seed,
-        epoch=epoch - 1,
-        n_steps=setup.steps_per_epoch,
+        epoch=progress.epochs,
+        n_steps=n_steps,
         batch_size=setup.batch_size,
         share=setup.share,
+        partners=setup.partners,
     )
-    collected = []
-    for first in range(0, setup.steps_per_epoch, per_call):
-        clips = indices[:, first : first + per_call]
-        state, metrics = setup.steps.train(state, setup.pool, clips)
-        if collected:  # one call ahead of the device is enough, and keeps the bar honest
-            jax.block_until_ready(collected[-1])
-        collected.append(metrics)
-        bar.update(clips.shape[1])
-        stop.leave_if_requested(epoch)
-    host = jax.device_get(collected)
-    return state, {name: np.concatenate([m[name] for m in host], axis=1) for name in host[0]}
+    begin = progress.step - first_of_epoch
+    end = min(n_steps, begin + save_every) if save_every else n_steps
+    of_calls = (indices[:, i : min(i + per_call, n_steps)] for i in range(begin, end, per_call))
+    pending = None
+    with contextlib.closing(setup.feed.calls(of_calls)) as calls:
+        for pool, clips in calls:
+            state, metrics = setup.steps.train(state, pool, clips)
+            if pending:  # one call ahead of the device is enough, and keeps the bar honest
+                watch.see(pending)
+            pending = metrics
+            bar.update(clips.shape[1])
+            if stop.requested:
+                break
+    watch.see(pending)
+    watch.times.pause()
+    seconds = progress.seconds + time.perf_counter() - started
+    metrics = watch.metrics
+    done = first_of_epoch + metrics["loss"].shape[1]
+    return state, Progress(done, progress.epochs, seconds, metrics)
 
 
-def refuse_divergence(losses: np.ndarray, setup: Setup, epoch: int) -> None:
-    """Stops a run before a state that is no longer finite is saved.
+def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
+    """Scores every fold on its inner clips, or on its held-out clips where it has none.
 
     Args:
-      losses: (F, steps) of the epoch's steps, or (F, 1) of its validation: the last step's
-        update shows only there.
       setup: of the run.
-      epoch: from 1.
-
-    Raises:
-      Diverged: naming the first step and its fold.
-    """
-    bad = np.argwhere(~np.isfinite(losses.T))
-    if len(bad):
-        step, fold = bad[0]
-        if losses.shape[1] == 1:
-            step = setup.steps_per_epoch - 1
-        kept = f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
-        raise Diverged(
-            f"fold {setup.splits[fold].fold}: the loss is not finite at step "
-            f"{(epoch - 1) * setup.steps_per_epoch + step + 1} (epoch {epoch}); {kept}; lower "
-            "optimizer.lr or set optimizer.clip_norm"
-        )
-
-
-def validate(setup: Setup, state: ClassifierState) -> dict:
-    """Scores every fold on its inner clips, or on its held-out clips where it has none.
+      state: to score.
+      step: of the state.
 
     Returns:
       The part of a log line that speaks of validation.
+
+    Raises:
+      Diverged: a loss is not finite.
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
     logits = predict(setup, state, lists)
     n_classes = len(setup.dataset.scene_labels)
-    targets = np.asarray(setup.pool.targets)
+    targets = setup.feed.targets
     losses, scores = [], []
     for clips, fold_logits in zip(lists, logits, strict=True):
         log_probabilities = np.asarray(jax.nn.log_softmax(fold_logits))
         losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
         confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
         scores.append(float(class_wise_accuracy(confusion)))
+    refuse_divergence({"loss": np.array(losses)[:, None]}, setup, step - 1)
     return {
         "validation_list": "inner" if inner else "held_out",
         "validation_loss": losses,

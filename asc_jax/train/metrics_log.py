@@ -4,12 +4,17 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
+# What a line says of the machine, and not of the run.
+SECONDS = ("seconds", "seconds_per_step", "seconds_of_worst_step")
+TIMED = (*SECONDS, "clips_per_second")
+
 
 class MetricsLog:
-    """Appends to a run's `metrics.jsonl`."""
+    """Appends to a run's `metrics.jsonl`; of several processes the first one does."""
 
     def __init__(self, path: pathlib.Path, *, n_epochs_done: int):
         """Opens the log, and drops what was logged after the epoch that training goes on from.
@@ -22,6 +27,8 @@ class MetricsLog:
           InputError: the file cannot be written.
         """
         self._path = path
+        if not hosts.is_first():
+            return
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
         write_whole(path, as_text(kept))
 
@@ -31,6 +38,8 @@ class MetricsLog:
         Raises:
           InputError: the file cannot be written.
         """
+        if not hosts.is_first():
+            return
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -64,3 +73,8 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None
     return lines
+
+
+def untimed(lines: Sequence[Mapping]) -> list[dict]:
+    """The lines without `TIMED`: the same of the same run, wherever and however often stopped."""
+    return [{name: line[name] for name in line if name not in TIMED} for line in lines]

@@ -9,9 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from asc_jax.errors import InputError
 
 FOLD, DATA = "fold", "data"
 
@@ -26,26 +30,68 @@ COMPILER_OPTIONS = {
 PER_FOLD = P(FOLD)  # (F, ...): a state, a metric
 PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
 SHARED = P()  # the same for all folds: the pool
+SPREAD = P((FOLD, DATA))  # (n, ...): rows that lie on one device each
 
 
-def make_mesh(n_folds: int, batch_size: int, devices: Sequence[jax.Device] = ()) -> Mesh:
-    """The largest ("fold", "data") mesh that folds and batches divide evenly.
+def make_mesh(
+    n_folds: int,
+    batch_size: int,
+    devices: Sequence[jax.Device] = (),
+    *,
+    shape: tuple[int, ...] = (),
+) -> Mesh:
+    """A ("fold", "data") mesh that folds and batches divide evenly.
 
     Args:
-      n_folds: folds of the program F.
+      n_folds: folds of the program F, or GANs.
       batch_size: clips per step and fold B.
       devices: to choose from; all of this process's program by default.
+      shape: (f, d): f divides F and d divides B; () for the largest. Of those that use the
+        most devices that is the one with the most folds apart, which need no communication.
 
     Returns:
-      A mesh of shape (f, d): f divides F and d divides B. Of the meshes that use the most
-      devices it is the one with the most folds apart, which need no communication. Devices
-      beyond f * d stay idle.
+      The mesh; devices beyond f * d stay idle.
+
+    Raises:
+      InputError: folds or batches do not divide so, or there are fewer devices.
     """
     devices = list(devices) or jax.devices()
-    fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
-    shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
-    shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+    if shape:
+        _refuse_shape(shape, n_folds, batch_size, len(devices))
+    else:
+        fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
+        shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
+        shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
     return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+
+
+def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devices: int) -> None:
+    field = f"train.mesh={shape}"
+    if n_folds % shape[0]:
+        raise InputError(
+            f"{field}: {n_folds} folds (or GANs) cannot be shared out evenly among {shape[0]}; "
+            f"let its first number divide {n_folds}, or use train.mesh=() for the largest that fits"
+        )
+    if batch_size % shape[1]:
+        raise InputError(
+            f"{field}: train.batch_size={batch_size} cannot be shared out evenly among {shape[1]}; "
+            "change either, or use train.mesh=() for the largest mesh that fits"
+        )
+    if math.prod(shape) > n_devices:
+        raise InputError(
+            f"{field}: takes {math.prod(shape)} devices, and there "
+            + ("is 1" if n_devices == 1 else f"are {n_devices}")
+            + "; use a smaller one, or train.mesh=() for the largest that fits"
+        )
+
+
+def describe(mesh: Mesh) -> str:
+    """The mesh in a line, beside the devices that there are."""
+    folds, shards = mesh.devices.shape
+    return (
+        f"mesh of {folds} (folds) x {shards} (shards of a batch) on {mesh.devices.size} of "
+        f"{jax.device_count()} devices"
+    )
 
 
 def map_folds(
@@ -77,5 +123,153 @@ def map_folds(
 
 
 def put(tree, mesh: Mesh, spec: P):
-    """Places host arrays on the mesh's devices."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
+    """Places host arrays on the mesh's devices; with several processes each holds all of them."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda leaf: put_like(leaf, sharding), tree)
+
+
+def put_like(leaf, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Places one host array."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    # `device_put` would first compare what the processes hold.
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+
+def fetch(tree):
+    """A tree as host arrays, whole on every process. All processes must ask for it."""
+    leaves, structure = jax.tree.flatten(tree)
+    apart = [
+        i
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    ]
+    if apart:
+        everywhere = NamedSharding(leaves[apart[0]].sharding.mesh, SHARED)
+        gathered = jax.jit(_same, out_shardings=everywhere)([leaves[i] for i in apart])
+        for i, leaf in zip(apart, gathered, strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, jax.device_get(leaves))
+
+
+def _same(leaves: list[jax.Array]) -> list[jax.Array]:
+    return leaves
+
+
+def share(array: np.ndarray) -> np.ndarray:
+    """The first process's array, bit for bit, on every process; shapes and types are equal."""
+    if jax.process_count() == 1:
+        return array
+    # As bytes: it travels as a sum with zeros, which would make 0 of -0.
+    octets = np.frombuffer(array.tobytes(), np.uint8)
+    shared = multihost_utils.broadcast_one_to_all(octets)
+    return np.asarray(shared).view(array.dtype).reshape(array.shape)
+
+
+def share_text(text: str) -> str:
+    """The first process's text on every process."""
+    octets = np.frombuffer(text.encode(), np.uint8)
+    size = int(share(np.array(octets.size)))
+    if not size:
+        return ""
+    return share(octets if octets.size == size else np.zeros(size, np.uint8)).tobytes().decode()
+
+
+def any_process(flag: bool) -> bool:
+    """Whether a flag is set on any process. All processes must ask."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def refuse_idle_processes(mesh: Mesh) -> None:
+    """Refuses a mesh without a device of some process, which could take no part.
+
+    Raises:
+      InputError: there is such a process.
+    """
+    n_processes = jax.process_count()
+    busy = {device.process_index for device in mesh.devices.flat}
+    if len(busy) < n_processes:
+        folds, shards = mesh.devices.shape
+        raise InputError(
+            f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a batch) "
+            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose a "
+            f"train.batch_size that {jax.device_count() // folds} divides"
+        )
+
+
+def least(number: float) -> float:
+    """The smallest of all processes' numbers, so that they decide alike."""
+    return float(multihost_utils.process_allgather(np.float32(number)).min())
+
+
+def put_spread(read: Callable[[np.ndarray, int], object], n_rows: int, mesh: Mesh):
+    """Places rows on the mesh's devices, every row on one of them.
+
+    Args:
+      read: (m,) ascending rows and a size -> these rows as a tree of host arrays, filled up to
+        that size; called for one device after the other.
+      n_rows: of all.
+      mesh: from `make_mesh`.
+
+    Returns:
+      The tree, every leaf `SPREAD`.
+    """
+    size = -(-n_rows // mesh.size)  # of a device's share
+    shares = []
+    for place, device in enumerate(mesh.devices.flat):
+        if device.process_index == jax.process_index():
+            rows = np.arange(min(place * size, n_rows), min((place + 1) * size, n_rows))
+            shares.append(jax.device_put(read(rows, size), device))
+    sharding = NamedSharding(mesh, SPREAD)
+
+    def joined(*leaves):
+        shape = (size * mesh.size, *leaves[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, leaves)
+
+    return jax.tree.map(joined, *shares)
+
+
+def exchange_rows(mesh: Mesh) -> Callable:
+    """Compiles the exchange of some rows among the devices that hold them.
+
+    Args:
+      mesh: of the rows.
+
+    Returns:
+      (tree of `put_spread`, (n,) int32 rows) -> a tree of (n, ...) that is the same on every
+      device, bit for bit that of the rows; zeros for a row of -1.
+    """
+
+    def exchange(tree, rows):
+        device = jax.lax.axis_index((FOLD, DATA))
+
+        def leaf(share):
+            own = rows - device * len(share)
+            mine = (rows >= 0) & (own >= 0) & (own < len(share))
+            words = _words(share[jnp.where(mine, own, 0)])
+            # A row is nonzero on one device at most: integers then add up without a change.
+            words = jax.lax.psum(jnp.where(mine[:, None], words, 0), (FOLD, DATA))
+            return _values(words, share)
+
+        return jax.tree.map(leaf, tree)
+
+    options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
+    exchange = jax.shard_map(exchange, mesh=mesh, in_specs=(SPREAD, SHARED), out_specs=SHARED)
+    return jax.jit(exchange, compiler_options=options)
+
+
+def _words(rows: jax.Array) -> jax.Array:
+    """(n, ...) values of 2 or 4 bytes -> (n, words) int32: NCCL adds no integers of 2 bytes."""
+    rows = rows.reshape(len(rows), -1)
+    if rows.dtype.itemsize == 2:
+        rows = jnp.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
+    return jax.lax.bitcast_convert_type(rows, jnp.int32)
+
+
+def _values(words: jax.Array, like: jax.Array) -> jax.Array:
+    """The inverse of `_words`; `like` has the rows' dtype and shape but for their number."""
+    values = jax.lax.bitcast_convert_type(words, like.dtype).reshape(len(words), -1)
+    return values[:, : math.prod(like.shape[1:])].reshape(-1, *like.shape[1:])

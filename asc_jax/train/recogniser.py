@@ -99,7 +99,7 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         rows = np.array([numbers.index(fold) for fold in folds])
         # Without the optimizer's state, which nothing here needs.
         state = classifier.state.replace(opt_state=())
-        state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
+        state = jax.tree.map(lambda leaf: leaf[rows], parallel.fetch(state))
         return parallel.put(state, mesh, parallel.PER_FOLD)
 
     def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         for first in range(0, n_clips, CLIPS_PER_CALL):
             # Whole calls only, so that one program serves: the last one repeats a clip.
             place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
-            answers.append(jax.device_get(compiled(states(tuple(folds)), waveforms[:, place])))
+            answers.append(parallel.fetch(compiled(states(tuple(folds)), waveforms[:, place])))
         logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
         return logits[:, :n_clips], embeddings[:, :n_clips]
 

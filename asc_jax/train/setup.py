@@ -1,5 +1,6 @@
 """What a run consists of on its devices, for training it and for scoring it alike."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -14,12 +15,13 @@ from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, join, log_mels
+from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
 from asc_jax.train import classifier, parallel
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
+from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.optimizer import make_optimizer
 
 
@@ -32,26 +34,30 @@ class Setup:
       splits: one per fold; where several runs are one program, those of each in turn.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
-      pool: on the devices.
+      feed: of the development set's clips, and of the synthetic ones behind them.
       steps: of all folds.
       state: before the first step, on the devices.
       seed: of the batches, one per split.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
+      partners: whether the examples have mixup partners.
       steps_per_epoch: the same for all folds.
+      skip_non_finite: see `classifier.train_step`.
     """
 
     dataset: Dataset
     splits: tuple[Split, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
-    pool: Pool
+    feed: Feed
     steps: Steps
     state: ClassifierState
     seed: tuple[int, ...]
     batch_size: int
     share: float
+    partners: bool
     steps_per_epoch: int
+    skip_non_finite: bool
 
 
 def set_up(
@@ -60,6 +66,8 @@ def set_up(
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None = None,
+    *,
+    mesh_shape: tuple[int, ...] = (),
     seeds: Sequence[int] = (),
 ) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
@@ -70,36 +78,41 @@ def set_up(
       splits: one per fold.
       test: indices of the test clips.
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
+      mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
+        takes the devices that it finds.
       seeds: of runs that train as one program, and differ in nothing else; the config's by
         default.
 
     Raises:
-      InputError: bad audio files, all of them named, or a network that the clips do not fit.
+      InputError: bad audio files, all of them named, a network that the clips do not fit, or
+        a mesh that cannot be.
     """
-    host_pool = run.read_pool(config, dataset, dataset.scene_labels)
+    batch_size, share = config.train.batch_size, config.synthetic.share
+    seeds = seeds or (config.seed,)
+    mesh = parallel.make_mesh(len(splits) * len(seeds), batch_size, shape=mesh_shape)
+    parallel.refuse_idle_processes(mesh)
+    pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
-        host_pool = join(host_pool, generated)
-    seeds = seeds or (config.seed,)
+        pools.append(generated)
     seed = tuple(number for number in seeds for _ in splits)
     splits = tuple(splits) * len(seeds)
-    batch_size, share = config.train.batch_size, config.synthetic.share
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
-    mesh = parallel.make_mesh(len(splits), batch_size)
-    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(
         network,
         optimizer,
         splits,
-        pool,
+        pools[0],
         seed=seed,
         mask_above=config.synthetic.mask_above,
         **shape,
     )
+    skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -107,6 +120,7 @@ def set_up(
         features=functools.partial(log_mels, **shape),
         augmentation=Augmentation(**config.augment),
         label_smoothing=config.train.label_smoothing,
+        skip_non_finite=skip_non_finite,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     return Setup(
@@ -114,20 +128,22 @@ def set_up(
         splits,
         test,
         mesh,
-        pool,
+        feed,
         steps,
         state,
         seed=seed,
         batch_size=batch_size,
         share=share,
+        partners=config.augment.mixup_alpha > 0,
         steps_per_epoch=steps_per_epoch,
+        skip_non_finite=skip_non_finite,
     )
 
 
 def restore(
     setup: Setup, checkpoints: Checkpoints, *, choosing: bool
-) -> tuple[ClassifierState, BestEpoch | None, int]:
-    """The newest checkpoint, or the beginning.
+) -> tuple[ClassifierState, BestEpoch | None, Progress]:
+    """The newest whole checkpoint, or the beginning.
 
     Args:
       setup: of the run.
@@ -135,24 +151,24 @@ def restore(
       choosing: whether each fold's best epoch is kept as well.
 
     Returns:
-      The state, each fold's best epoch (None unless `choosing`), and the epochs done.
+      The state, each fold's best epoch (None unless `choosing`), and the progress.
     """
     n_folds = len(setup.splits)
     best = None
     if choosing:
         score = np.full(n_folds, -1, np.float32)
         best = BestEpoch(
-            jax.tree.map(np.asarray, setup.state.params),
-            jax.tree.map(np.asarray, setup.state.batch_stats),
+            parallel.fetch(setup.state.params),
+            parallel.fetch(setup.state.batch_stats),
             score,
             np.zeros(n_folds, np.int32),
         )
         best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    done = checkpoints.latest()
-    if done is None:
-        return setup.state, best, 0
-    tree = checkpoints.restore(done, {"state": setup.state, "best": best})
-    return tree["state"], tree["best"], done
+    found = checkpoints.restore({"state": setup.state, "best": best})
+    if found is None:
+        return setup.state, best, Progress()
+    tree, progress = found
+    return tree["state"], tree["best"], progress
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
@@ -174,8 +190,10 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
 
 def restore_chosen(
     workdir: pathlib.Path, config, setup: Setup
-) -> tuple[ClassifierState, int, list[int]]:
-    """The state to score.
+) -> tuple[ClassifierState, Progress, list[int]]:
+    """The state to score: the newest that is saved, also within an epoch.
+
+    A fold's chosen epoch, where the config chooses one, is a whole one all the same.
 
     Args:
       workdir: the run folder.
@@ -183,44 +201,49 @@ def restore_chosen(
       setup: of the run.
 
     Returns:
-      The state with the variables of each fold's chosen epoch, the epochs done, and the
-      chosen epoch of each fold.
+      The state with the variables of each fold's chosen epoch, where training
+      stands, and the chosen epoch of each fold.
 
     Raises:
       InputError: no epoch that could be scored is finished.
     """
     choosing = config.train.selection == "inner"
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
+        state, best, progress = restore(setup, checkpoints, choosing=choosing)
+    done = progress.epochs
     if not done:
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     if not choosing:
-        return state, done, [done] * len(setup.splits)
-    epochs = np.asarray(best.epoch).tolist()
+        return state, progress, [done] * len(setup.splits)
+    epochs = parallel.fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
             f"{workdir}: epoch {done} is not beyond train.select_after="
             f"{config.train.select_after}; train on before evaluating"
         )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), done, epochs
+    return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
 
 
 def predict(
-    setup: Setup, state: ClassifierState, lists: list[np.ndarray], pool: Pool | None = None
+    setup: Setup, state: ClassifierState, lists: list[np.ndarray], feed: Feed | None = None
 ) -> list[np.ndarray]:
     """Logits of every fold on its own list of clips.
 
     Args:
       setup: of the run.
       state: all folds'.
-      lists: one (n_f,) list of indices into the pool per fold.
-      pool: on the devices; the run's own by default.
+      lists: one (n_f,) list of clips per fold.
+      feed: of the clips; the run's own by default.
 
     Returns:
       One (n_f, K) float32 array per fold.
     """
     indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
-    pool = setup.pool if pool is None else pool
-    logits = [setup.steps.evaluate(state, pool, indices[:, i]) for i in range(indices.shape[1])]
-    logits = np.concatenate(jax.device_get(logits), axis=1)  # (F, S * B, K)
+    logits = []
+    with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
+        for pool, clips in calls:
+            if logits:  # one call ahead of the device, so that no more pools wait for it
+                jax.block_until_ready(logits[-1])
+            logits.append(setup.steps.evaluate(state, pool, clips))
+    logits = np.concatenate(parallel.fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

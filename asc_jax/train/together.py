@@ -12,16 +12,19 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 
-from asc_jax import run
+from asc_jax import hosts, run
 from asc_jax.config import changeable
+from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.loop import train
-from asc_jax.train.metrics_log import as_text, read_metrics
+from asc_jax.train.metrics_log import SECONDS, as_text, read_metrics
 from asc_jax.train.setup import restore, set_up
 
 
-def train_together(config, workdir: pathlib.Path, seeds: Sequence[int]) -> None:
+def train_together(
+    config, workdir: pathlib.Path, seeds: Sequence[int], *, profile: bool = False
+) -> None:
     """Trains a run per seed, from the start or from where they stand.
 
     Where one of the runs is there already, each goes on alone.
@@ -30,15 +33,18 @@ def train_together(config, workdir: pathlib.Path, seeds: Sequence[int]) -> None:
       config: of all of them, but for its seed; checked, frozen.
       workdir: the folder of the run folders seedN; made if need be.
       seeds: at least one.
+      profile: see `train`; of the program.
 
     Raises:
-      InputError: as `train`.
+      InputError: as `train`; or this is one of several processes.
       Diverged: as `train`; the other seeds' runs have then stopped with it.
     """
+    if hosts.joined():
+        raise InputError("--seeds: is for one process; launch a run per seed, or one process")
     runs = {seed: workdir / f"seed{seed}" for seed in seeds}
     program = workdir / ("seeds" + "-".join(map(str, seeds)))
     if program.exists() or not any(folder.exists() for folder in runs.values()):
-        train(config, program, seeds=seeds)
+        train(config, program, seeds=seeds, profile=profile)
         with run.hold(program):
             _write_runs(config, program, runs)
             shutil.rmtree(program)
@@ -75,7 +81,8 @@ def _write_runs(config, program: pathlib.Path, runs: dict[int, pathlib.Path]) ->
 def _own_part(line: dict, own: slice, n_runs: int) -> dict:
     """A run's line of the program's log: its models, and its share of the time."""
     part = {name: value[own] if isinstance(value, list) else value for name, value in line.items()}
-    return part | {"seconds": line["seconds"] / n_runs}
+    times = {name: value / n_runs for name, value in part.items() if name in SECONDS and value}
+    return part | times
 
 
 def _with_seed(config, seed: int) -> ml_collections.FrozenConfigDict:

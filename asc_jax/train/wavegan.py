@@ -16,6 +16,7 @@ import optax
 
 from asc_jax.data.pool import Pool
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
+from asc_jax.models.places import places
 from asc_jax.models.wavegan import Discriminator, Generator, initial_params
 from asc_jax.segments import merge
 from asc_jax.train.gan_losses import GanLoss, gradient_penalty
@@ -226,8 +227,7 @@ def _update(
 
 def _examples(batch_size: int) -> jax.Array:
     """This shard's places in the whole batch."""
-    n_local = batch_size // jax.lax.axis_size(DATA)
-    return jax.lax.axis_index(DATA) * n_local + jnp.arange(n_local)
+    return places(batch_size // jax.lax.axis_size(DATA), DATA)
 
 
 def _generate(
@@ -248,8 +248,6 @@ def _score(
 ) -> jax.Array:
     """(b, n_samples, 1) -> (b,); each call of an update shifts its phases anew."""
     key = jax.random.fold_in(jax.random.fold_in(key, _SHUFFLE), call)
-    if discriminator.shuffle == "per_example":  # only these shifts depend on the mesh
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
     rngs = {PHASE_SHUFFLE_STREAM: key}
     return discriminator.apply({"params": params}, x, labels, rngs=rngs)[:, 0]
 

@@ -28,6 +28,12 @@ def test_shape_and_type():
     assert batches.dtype == np.int32
 
 
+def test_without_partners_the_clips_are_the_same():
+    sizes = {"seed": 0, "epoch": 3, "n_steps": N_STEPS, "batch_size": BATCH}
+    alone = epoch_indices(SPLITS, **sizes, partners=False)
+    np.testing.assert_array_equal(alone, epoch_indices(SPLITS, **sizes)[..., :1])
+
+
 @pytest.mark.parametrize("stream", [0, 1])
 def test_every_pass_is_a_permutation_of_the_folds_training_clips(stream):
     for f, one in enumerate(SPLITS):

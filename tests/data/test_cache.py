@@ -339,3 +339,35 @@ def test_a_constant_is_kept_exactly(value):
 def test_a_range_below_float32s_smallest_number():
     """A float WAV of denormal samples: silence, and no division by zero."""
     assert np.abs(restore(np.array([0, 1e-44], np.float32))).max() < 1e-40
+
+
+def read(values, rows) -> np.ndarray:
+    out = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+    cache.read_rows(values, np.array(rows), out)
+    return out
+
+
+def test_rows_are_read_as_the_map_shows_them(tiny, folder):
+    values = load(tiny, folder).values
+    for rows in ([0], [3, 1, 3, len(values) - 1], []):
+        np.testing.assert_array_equal(read(values, rows), np.asarray(values)[rows])
+    # A part of a map, and an array, are read as well.
+    np.testing.assert_array_equal(read(values[5:], [2]), np.asarray(values)[[7]])
+    np.testing.assert_array_equal(read(np.array(values), [2]), np.asarray(values)[[2]])
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete"])
+def test_a_file_that_is_damaged_while_in_use_is_one_line(tiny, folder, damage):
+    values = load(tiny, folder).values
+    (path,) = folder.glob("*/values.npy")
+    if damage == "truncate":
+        os.truncate(path, values.offset + 3 * values[0].nbytes - 1)
+        read(values, [0, 1])
+    else:
+        path.unlink()
+    with pytest.raises(InputError) as refused:
+        read(values, [2])
+    message = str(refused.value)
+    assert message.startswith(f"{path}: can no longer be read (") and "\n" not in message
+    assert "run the same command again" in message
+    assert len(load(tiny, folder).values) == len(tiny.clips)  # so it does

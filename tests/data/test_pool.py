@@ -9,7 +9,16 @@ import pytest
 
 from asc_jax.data import read_dataset
 from asc_jax.data.audio import mono, read_clip
-from asc_jax.data.pool import Pool, band_moments, load_pool, log_mels, standardisation, take
+from asc_jax.data.pool import (
+    Pool,
+    band_moments,
+    join,
+    load_pool,
+    log_mels,
+    read_clips,
+    standardisation,
+    take,
+)
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, log_mel
 
@@ -135,6 +144,16 @@ def test_a_label_that_no_class_has_is_refused_before_decoding(dataset, tmp_path)
     assert message.startswith(f"{dataset.root}: scene_label 'beach' is not one of the classes")
     assert dataset.scene_labels[0] in message
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("clips", [[3], [0, 79, 80, 159], [80, 81], [], list(range(160))])
+def test_clips_are_read_from_several_pools_as_from_one(pools, clips):
+    both = [pools["log_mel"], pools["log_mel"]]
+    some = read_clips(both, np.array(clips, int), 170)
+    for ours, theirs in zip(jax.tree.leaves(some), jax.tree.leaves(join(both)), strict=True):
+        np.testing.assert_array_equal(ours[: len(clips)], theirs[clips])
+        assert ours.dtype == theirs.dtype and len(ours) == 170
+        assert not ours[len(clips) :].any()
 
 
 def test_moments_are_those_of_each_clips_frames(pools, direct):

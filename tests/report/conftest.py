@@ -57,8 +57,9 @@ def write_run():
         scenes: tuple[str, ...] = SCENES,
         title: str = "A network",
         epochs: int = 2,
+        draw: int = 0,
     ) -> pathlib.Path:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([draw, seed])
         lists = lists or {"out_of_fold": list_clips(0), "test": list_clips(50)}
         predictions = []
         for name, clips in lists.items():
@@ -118,7 +119,8 @@ def write_sweep(write_run):
                 write_run(
                     path / place,
                     skill,
-                    100 * number + int(seed),
+                    int(seed),
+                    draw=number,
                     fields=fields,
                     title=f"A network, {name}" if fields else "A network",
                 )

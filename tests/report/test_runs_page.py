@@ -43,6 +43,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.words += " " * (tag in ("td", "th", "br", "li"))
         self.links += [value for name, value in attrs if name in ("href", "src")]
         if tag not in ("meta", "link", "br", "wbr"):
             self.open.append(tag)
@@ -85,6 +86,19 @@ def test_charts_are_valid_xml(runs):
     assert len(drawings) == 2 + 1 + 2 + 3  # confusions, a difference, reliability, curves
     for drawing in drawings:
         ElementTree.fromstring(drawing.replace("<wbr>", ""))
+    # The difference: a confusion that has become rarer is better, as a right answer more is.
+    differences = [ElementTree.fromstring(d) for d in drawings if 'class="up"' in d]
+    (matrix,) = differences
+    found = {
+        (label.partition(":")[0], cell.get("class"), label.rpartition(" ")[2][0])
+        for cell in matrix.iter("rect")
+        for label in [cell.findtext("title")]
+        if label
+    }
+    for change, css, sign in found:
+        right = len(set(change.split(" → "))) == 1
+        assert css == ("up" if (sign == "+") == right else "down")
+    assert {css for _, css, _ in found} <= {"up", "down"}
 
 
 def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep, capsys):
@@ -132,6 +146,25 @@ def test_tables_for_programs(runs, capsys):
     assert not (runs / "report.html").exists()
     printed("--csv", "--out=page.html")
     assert (runs / "page.html").exists()
+
+
+def test_only_what_differs_is_said_of_settings(tmp_path, write_sweep, write_run):
+    settings = {"base": ({}, 1.0), "model.se_ratio=4": ({"model.se_ratio": 4}, 1.1)}
+    sweep = write_sweep(tmp_path / "sweep", settings, seeds=(0, 1))
+    run = write_run(tmp_path / "run", seed=1, fields={"train.epochs": 1, "data.cache_dir": "x"})
+    report = json.loads((run / "report.json").read_text())
+    report["lists"][1]["description"] = "Scored by one."
+    (run / "report.json").write_text(json.dumps(report))
+    html = write_comparison(compare_runs([sweep, run]), tmp_path / "page.html").read_text()
+    words = " ".join(Page(html).words.split())
+    settings = words[words.rindex("Settings Differs from") : words.rindex("Cost Parameters")]
+    told = ["base the reference", "model.se_ratio=4 model.se_ratio 16 → 4", "run seed 0, 1 → 1"]
+    places = [settings.index(part) for part in told]
+    assert places == sorted(places)
+    assert "train.epochs 2 → 1" in settings
+    assert settings.count("→") == 3
+    assert "Of base, model.se_ratio=4: Scored by all." in words
+    assert "Of run: Scored by one." in words
 
 
 def test_hostile_names_stay_text(tmp_path, write_run):
@@ -196,6 +229,12 @@ def gans(path, write_run, make_clips):
     write_run(path, fields={"gan.loss": "wgan_gp"})
 
 
+def gan_sweep(path, write_run, make_clips):
+    path.mkdir()
+    record = {"config": "x.py", "base": {"gan.loss": "wgan_gp"}, "settings": {}}
+    (path / "sweep.json").write_text(json.dumps(record))
+
+
 def no_run(path, write_run, make_clips):
     path.mkdir()
 
@@ -221,6 +260,7 @@ REFUSED = [
     (other_labels, (), "c: has other scene labels than a .'zoo' is in one only."),
     (other_lists, ("--list=test",), r"c: has no list 'test' with labels \(it has: out_of_fold\)"),
     (gans, (), "c: is a run of GANs; name the runs that trained on its clips"),
+    (gan_sweep, (), "c: is a sweep of GANs; name the runs that trained on its clips"),
     (no_run, (), "c: is no run folder and no sweep's"),
     (torn_config, (), "c/config.json: not a config in JSON"),
     (nothing, (), "c: is no run folder"),

@@ -7,6 +7,11 @@ import pytest
 
 from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool
+from asc_jax.train import parallel
+
+# The level of tests/conftest.py, against the one that steps ask for: they are compiled more
+# often here than they run.
+parallel.COMPILER_OPTIONS["cpu"]["xla_backend_optimization_level"] = 0
 
 N_CLIPS, N_FRAMES, N_MELS, N_CLASSES = 40, 24, 16, 3
 

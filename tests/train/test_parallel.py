@@ -1,11 +1,12 @@
-"""The mesh, and what the compiled program of all folds may contain."""
+"""The mesh, and how a step is mapped over it."""
 
-import functools
+import re
 
 import jax
 import numpy as np
 import pytest
 
+from asc_jax.errors import InputError
 from asc_jax.train import parallel
 
 
@@ -33,6 +34,28 @@ def test_mesh_takes_all_devices_by_default():
     assert parallel.make_mesh(4, 8).devices.size == len(jax.devices()) == 8
 
 
+def test_a_mesh_can_be_named():
+    mesh = parallel.make_mesh(4, 8, shape=(2, 2))
+    assert dict(mesh.shape) == {"fold": 2, "data": 2}
+    expected = "mesh of 2 (folds) x 2 (shards of a batch) on 4 of 8 devices"
+    assert parallel.describe(mesh) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((3, 1), "4 folds (or GANs) cannot be shared out evenly among 3; let"),
+        ((8, 1), "4 folds (or GANs) cannot be shared out evenly among 8; let"),
+        ((2, 3), "train.batch_size=8 cannot be shared out evenly among 3; change"),
+        ((4, 4), "takes 16 devices, and there are 8; use a smaller one"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_refused_in_a_line(shape, reason):
+    with pytest.raises(InputError, match=re.escape(f"train.mesh={shape}: {reason}")) as refused:
+        parallel.make_mesh(4, 8, shape=shape)
+    assert "\n" not in str(refused.value)
+
+
 def test_map_folds_maps_shares_and_reduces():
     mesh = parallel.make_mesh(4, 8)
 
@@ -51,36 +74,3 @@ def test_map_folds_maps_shares_and_reduces():
     sums, rows = mapped(state, pool, batch)
     np.testing.assert_allclose(sums, state + batch.sum(1))
     np.testing.assert_allclose(rows, pool[batch])
-
-
-def test_the_training_program_gathers_nothing(small_pool, small_splits, small_model):
-    """Folds and batches stay where they are; only sums cross the devices."""
-    from asc_jax import models
-    from asc_jax.augment import Augmentation
-    from asc_jax.data import batches
-    from asc_jax.data.pool import log_mels
-    from asc_jax.frontend import FrontendConfig
-    from asc_jax.train import classifier
-    from asc_jax.train.optimizer import make_optimizer
-
-    mesh = parallel.make_mesh(4, 8)
-    frontend = FrontendConfig(n_mels=16)
-    network = models.build(small_model, 3, axis_name=parallel.DATA)
-    optimizer = make_optimizer(
-        name="adam", lr=1e-3, schedule="constant", n_steps=1, weight_decay=0, clip_norm=0
-    )
-    state = classifier.init_state(
-        network, optimizer, small_splits, small_pool, seed=0, frontend=frontend, n_frames=0
-    )
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, frontend=frontend, n_frames=0),
-        augmentation=Augmentation(),
-        label_smoothing=0,
-    )
-    indices = batches.epoch_indices(small_splits, seed=0, epoch=0, n_steps=1, batch_size=8)
-    text = steps.train.lower(state, small_pool, indices).compile().as_text()
-    assert "all-reduce" in text
-    assert "all-gather" not in text and "all-to-all" not in text

@@ -40,11 +40,13 @@ class Row:
 
     Attributes:
       name: unlike the other rows'.
+      folder: of the run, or of the setting.
       runs: at least one.
       base: whether it is what a sweep's other settings change.
     """
 
     name: str
+    folder: pathlib.Path
     runs: tuple[Run, ...]
     base: bool = False
 
@@ -71,9 +73,9 @@ def read_rows(
             rows += found
             left_out += missing
         else:
-            rows.append((path.resolve().name, str(path), Row("", (read_run(path),))))
+            rows.append(Row(path.resolve().name, path, (read_run(path),)))
     runs = {}
-    for _, _, row in rows:
+    for row in rows:
         for run in row.runs:
             if (place := run.path.resolve()) in runs:
                 raise InputError(f"{run.path}: is named twice; name each run once")
@@ -81,16 +83,16 @@ def read_rows(
     if not runs:
         raise InputError(f"{', '.join(map(str, paths))}: no run is finished; wait for the first")
     refuse_other_labels({str(run.path): run.scene_labels for run in runs.values()})
-    shorts = [short for short, _, _ in rows]
-    which = 0 if len(set(shorts)) == len(shorts) else 1
-    return [dataclasses.replace(entry[2], name=entry[which]) for entry in rows], left_out
+    if len({row.name for row in rows}) < len(rows):
+        rows = [dataclasses.replace(row, name=str(row.folder)) for row in rows]
+    return rows, left_out
 
 
-def _rows_of_sweep(
-    path: pathlib.Path, finished_only: bool
-) -> tuple[list[tuple[str, str, Row]], list[str]]:
-    """(short name, long name, row) of each setting, and the runs that are not finished."""
+def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], list[str]]:
+    """A row per setting, and the runs that are not finished."""
     record = read_record(path)
+    if "gan.loss" in record["base"]:
+        raise InputError(f"{path}: is a sweep of GANs; name the runs that trained on its clips")
     rows, left_out = [], []
     for name, setting in record["settings"].items():
         fields = setting["fields"]
@@ -104,7 +106,7 @@ def _rows_of_sweep(
                     raise
                 left_out.append(str(path / place))
         if runs:
-            rows.append((name, f"{path}/{name}", Row("", tuple(runs), is_base)))
+            rows.append(Row(name, path / name, tuple(runs), is_base))
     return rows, left_out
 
 

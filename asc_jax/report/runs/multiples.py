@@ -1,5 +1,6 @@
 """Small pictures of the same kind, one per row: confusion matrices, reliability diagrams."""
 
+import html
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -47,9 +48,7 @@ def confusions(results: Results) -> Markup:
         Markup(f"<p>{words}</p>"),
         multiples(
             results.results,
-            lambda one: _matrix(
-                _shares(one.confusion), labels, lambda share: f"{100 * share:.0f} %"
-            ),
+            lambda one: _matrix(_shares(one.confusion), labels),
             lambda one: "",
         ),
     ]
@@ -63,7 +62,7 @@ def confusions(results: Results) -> Markup:
             ),
             multiples(
                 results.others,
-                lambda one: _matrix(change(one), labels, points),
+                lambda one: _matrix(change(one), labels, signed=True),
                 lambda one: largest_shift(change(one), labels),
             ),
         ]
@@ -84,23 +83,23 @@ def _shares(confusion: np.ndarray) -> np.ndarray:
     return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
 
 
-def _matrix(values: np.ndarray, labels: Sequence[str], say: Callable[[float], str]) -> str:
+def _matrix(values: np.ndarray, labels: Sequence[str], *, signed: bool = False) -> str:
     """A matrix of shares, or of their differences, as squares of more or less colour."""
     side = _EDGE + _CELL * len(labels)
-    largest = 1.0 if values.min() >= 0 else max(0.1, float(np.abs(values).max()))
+    full = max(0.1, float(np.abs(values).max())) if signed else 1.0
     cells = []
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             if abs(value) < 5e-4:
                 continue
             # More on the diagonal is better, more beside it is worse.
-            good = (value > 0) == (i == j)
-            css = "share" if largest == 1.0 else "up" if good else "down"
+            shift = "up" if (value > 0) == (i == j) else "down"
+            says = points(value) if signed else f"{100 * value:.0f} %"
             cells.append(
-                f'<rect class="{css}" x="{_EDGE + _CELL * j}" y="{_EDGE + _CELL * i}" '
-                f'width="{_CELL}" height="{_CELL}" opacity="{abs(value) / largest:.3f}"><title>'
-                f"{text(f'{labels[i]} → {labels[j]}: {say(value)}').replace('<wbr>', '')}"
-                "</title></rect>"
+                f'<rect class="{shift if signed else "share"}" x="{_EDGE + _CELL * j}" '
+                f'y="{_EDGE + _CELL * i}" width="{_CELL}" height="{_CELL}" '
+                f'opacity="{abs(value) / full:.3f}">'
+                f"<title>{html.escape(f'{labels[i]} → {labels[j]}: {says}')}</title></rect>"
             )
     numbers = "".join(
         f'<text x="{_EDGE + _CELL * (k + 0.5)}" y="{_EDGE / 2}">{k + 1}</text>'

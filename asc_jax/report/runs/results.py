@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax.calibration import Reliability, brier_score, log_loss, reliability
-from asc_jax.comparison import CORRECTIONS, Comparison, compare
+from asc_jax.comparison import Comparison, compare
 from asc_jax.errors import InputError
 from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.significance import CORRECTIONS
 from asc_jax.statistics import Score, confusion_matrix, scores_by_location
 
 ALPHA = 0.05
@@ -82,7 +83,7 @@ class Results:
       other_lists: further lists with labels that all runs have.
       results: of the rows, then of the ensembles.
       reference: index into `results`.
-      correction: of `comparison.CORRECTIONS`.
+      correction: of `significance.CORRECTIONS`.
       ensembles: as many as the last of the results.
       left_out: folders of runs that are not finished.
     """
@@ -124,7 +125,7 @@ def compare_runs(
         else the first row.
       list_name: of the list of clips; "" for the test list, or without one the out-of-fold.
       kinds: of ensembles, of `ensembles.KINDS`.
-      correction: of `comparison.CORRECTIONS`.
+      correction: of `significance.CORRECTIONS`.
       finished_only: leave out what a sweep has not finished.
 
     Raises:
@@ -157,10 +158,7 @@ def find_reference(rows: Sequence[Row], reference: str) -> int:
         return next((i for i, row in enumerate(rows) if row.base), 0)
     place = pathlib.Path(reference).resolve()
     for i, row in enumerate(rows):
-        folders = {run.path.resolve() for run in row.runs}
-        if reference == row.name or folders == {place}:
-            return i
-        if len(folders) > 1 and all(folder.parent == place for folder in folders):
+        if reference == row.name or row.folder.resolve() == place:
             return i
     names = ", ".join(row.name for row in rows)
     raise InputError(f"--reference={reference}: is not among the runs; one of {names}")

@@ -156,21 +156,27 @@ def method(results: Results) -> Markup:
     if results.others:
         name = {"holm": "Holm's", "benjamini_hochberg": "Benjamini and Hochberg's"}
         words.append(
-            f"p is two-sided and corrected for {len(results.others)} comparisons by "
+            f"The p values are two-sided and corrected for {len(results.others)} comparisons by "
             f"{name[results.correction]} method; intervals are of each comparison alone. "
             f"Detectable is the true difference that one comparison at {ALPHA} would find 80 "
             "times of 100, with these clips, locations and seeds."
         )
-    notes = {
-        one["description"]
-        for result in results.rows
-        for run in result.row.runs
-        for one in run.report.get("lists", [])
-        if one["name"] == results.listed.name and one.get("description")
-    }
-    words += sorted(notes)
+    words += _descriptions(results)
     if results.other_lists:
         words.append(f"Other lists of these runs (--list): {', '.join(results.other_lists)}")
     if results.left_out:
         words.append(f"Left out, because not finished: {', '.join(results.left_out)}")
     return Markup("\n".join(paragraph(one) for one in words))
+
+
+def _descriptions(results: Results) -> list[str]:
+    """Who scored what, as the runs' own reports say it; with the rows' names if they differ."""
+    rows = {}
+    for result in results.rows:
+        for run in result.row.runs:
+            for one in run.report.get("lists", []):
+                if one["name"] == results.listed.name and one.get("description"):
+                    rows.setdefault(one["description"], {})[result.name] = None
+    if len(rows) == 1:
+        return list(rows)
+    return [f"Of {', '.join(names)}: {description}" for description, names in rows.items()]

@@ -11,7 +11,8 @@ def label(name: str) -> Markup:
     """A row's name; that of a setting breaks after its fields, or else after their groups."""
     fields = html.escape(name).split(",")
     breakable = [re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", field) for field in fields]
-    return Markup(", ".join(f'<span class="field">{field}</span>' for field in breakable))
+    *others, last = (f'<span class="field">{field}' for field in breakable)
+    return Markup("".join(f"{field},</span> " for field in others) + f"{last}</span>")
 
 
 def stacked_table(

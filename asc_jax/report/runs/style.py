@@ -130,6 +130,7 @@ th { overflow-wrap: break-word !important; }
   .stack td:has(span:empty) { display: none; }
   .settings.stack td { display: block; text-align: left; }
   .settings.stack td::before { display: block; }
+  .shift { --cell: clamp(2.7rem, (100vw - 10rem) / var(--k), 3.6rem); }
   .shift tbody th { width: 7.4rem; max-width: 7.4rem; font-size: .75rem; }
   .multiples { grid-template-columns: repeat(auto-fill, minmax(min(9.4rem, 100%), 1fr));
     gap: 1.2rem; }

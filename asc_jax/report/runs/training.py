@@ -88,17 +88,18 @@ def settings(results: Results, folder: pathlib.Path) -> Markup:
 
 
 def _fields(one: Result) -> dict[str, object]:
-    """The fields that all of a row's runs share, and the versions that they were made with."""
-    shared = {}
+    """What all of a row's runs share: fields, and the versions that they were made with."""
+    each = []
     for run in one.row.runs:
         versions = run.report.get("versions") or {}
-        fields = {k: v for k, v in run.config.items() if k not in UNIMPORTANT}
-        fields |= {f"version of {name}": version for name, version in versions.items()}
-        shared = {
-            name: value for name, value in fields.items() if not shared or shared.get(name) == value
-        }
-    seeds = [run.config.get("seed") for run in one.row.runs]
-    return shared | ({"seeds": seeds} if len(seeds) > 1 else {})
+        fields = {name: value for name, value in run.config.items() if name not in UNIMPORTANT}
+        each.append(fields | {f"version of {name}": value for name, value in versions.items()})
+    shared = {
+        name: value
+        for name, value in each[0].items()
+        if all(other.get(name) == value for other in each[1:])
+    }
+    return shared | {"seed": ", ".join(str(fields.get("seed")) for fields in each)}
 
 
 def _value(fields: Mapping[str, object], field: str) -> Markup:

@@ -1,0 +1,64 @@
+"""What the devices do during a training step, for Perfetto."""
+
+import contextlib
+import pathlib
+
+import jax
+
+from asc_jax import hosts
+from asc_jax.data import batches
+from asc_jax.errors import InputError
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.setup import Setup
+
+N_CALLS = 5
+
+
+def trace_steps(
+    setup: Setup, state: ClassifierState, folder: pathlib.Path, *, per_call: int
+) -> pathlib.Path | None:
+    """Traces some calls of training steps, compiled before, on a copy of the state.
+
+    The training that follows goes as if nothing had been traced.
+
+    Args:
+      setup: of the run.
+      state: to train on from; kept.
+      folder: for the trace.
+      per_call: steps of a call.
+
+    Returns:
+      The trace, for https://ui.perfetto.dev; what is beside it is for XProf. Of several
+      processes the first one has it, the others None.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    clips = batches.epoch_indices(
+        setup.splits,
+        seed=setup.seed,
+        epoch=0,
+        n_steps=min(per_call, setup.steps_per_epoch),
+        batch_size=setup.batch_size,
+        share=setup.share,
+        partners=setup.partners,
+    )
+    copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
+    calls = setup.feed.calls([clips] * (1 + N_CALLS))
+    tracing = contextlib.nullcontext()
+    try:
+        if hosts.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            tracing = jax.profiler.trace(str(folder), create_perfetto_trace=True)
+        with contextlib.closing(calls):
+            copy, _ = jax.block_until_ready(setup.steps.train(copy, *next(calls)))  # compiles
+            with tracing:
+                for number, call in enumerate(calls):
+                    with jax.profiler.StepTraceAnnotation("train", step_num=number):
+                        copy, _ = jax.block_until_ready(setup.steps.train(copy, *call))
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); train without --profile"
+        ) from None
+    traces = folder.rglob("perfetto_trace.json.gz") if hosts.is_first() else ()
+    return max(traces, key=lambda path: path.stat().st_mtime, default=None)

@@ -1,0 +1,164 @@
+"""A run that was interrupted ends as one that was not: same mesh, other mesh, damaged files."""
+
+import json
+import pathlib
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from asc_jax import run
+from asc_jax.config import load_config
+from asc_jax.errors import InputError, Stopped
+from asc_jax.evaluate import evaluate
+from asc_jax.train import loop
+from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.loop import train
+from asc_jax.train.metrics_log import read_metrics, untimed
+from asc_jax.train.setup import restore, set_up
+from asc_jax.train.stop import StopSignal
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
+STEPS_PER_EPOCH, EPOCHS = 5, 2
+SMALL = {
+    "data.clip_seconds": 1.0,
+    "data.n_frames": 24,
+    "frontend.n_mels": 16,
+    "model.stage_sizes": (1,),
+    "model.stage_strides": (2,),
+    "model.width": 4,
+    "folds.n_folds": 2,
+    "folds.test_fold": 0,
+    "optimizer.name": "sgd",  # Adam makes steps of the rounding errors of a gradient that is 0
+    "optimizer.lr": 0.01,
+    "train.batch_size": 8,
+    "train.epochs": EPOCHS,
+}
+
+
+def config_of(scenes, **changed):
+    fields = {"data.root": scenes, **SMALL, **changed}
+    return load_config(CONFIG, [f"--config.{name}={value}" for name, value in fields.items()])
+
+
+@pytest.fixture(scope="module")
+def config(scenes):
+    return config_of(scenes)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory) -> pathlib.Path:
+    """A run that nothing interrupted, on all eight devices."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train(config, workdir)
+    return workdir
+
+
+def end(workdir, step: int = EPOCHS * STEPS_PER_EPOCH) -> tuple[dict, list[dict]]:
+    """Checksums of the last state, and the log without its times."""
+    about = workdir / "checkpoints" / str(step) / "about" / "metadata"
+    return json.loads(about.read_text()), untimed(read_metrics(workdir / "metrics.jsonl"))
+
+
+def saved_steps(workdir) -> list[int]:
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def test_a_signal_saves_the_step_and_the_run_goes_on_bit_for_bit(
+    config, whole, tmp_path, stop_at_step
+):
+    workdir = tmp_path / "run"
+    stop_at_step(2)
+    with pytest.raises(Stopped, match="step 2 is saved; run the same command to go on"):
+        train(config, workdir)
+    assert saved_steps(workdir) == [2]
+    with pytest.raises(InputError, match="no epoch is finished"):
+        evaluate(workdir)
+    stop_at_step(5)
+    with pytest.raises(Stopped, match="step 7 is saved"):
+        train(config, workdir)
+    training = evaluate(workdir)["training"]
+    assert (training["epochs"], training["steps"]) == (1, 7)
+    assert training["note"].startswith("Scores come from step 7, within epoch 2;")
+    train(config, workdir)
+    assert end(workdir) == end(whole)
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_ends_the_epoch(
+    config, whole, tmp_path, stop_at_step
+):
+    stop_at_step(STEPS_PER_EPOCH)
+    with pytest.raises(Stopped, match=f"step {STEPS_PER_EPOCH} is saved"):
+        train(config, tmp_path / "run")
+    assert end(tmp_path / "run", STEPS_PER_EPOCH)[1] == end(whole)[1][:1]
+    train(config, tmp_path / "run")
+    assert end(tmp_path / "run") == end(whole)
+
+
+def test_saves_within_an_epoch(scenes, whole, tmp_path, monkeypatch):
+    """What a kill leaves: the newest save, and nothing of the steps after it."""
+    config = config_of(scenes, **{"train.save_every": 2})
+    validate = loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [2, 4]
+    monkeypatch.setattr(loop, "validate", validate)
+    train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [9, 10]
+    assert end(tmp_path / "run") == end(whole)
+    earlier, later = (line["seconds"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl"))
+    assert earlier > 0 and later > 0
+
+
+def test_a_damaged_checkpoint_costs_its_steps_alone(config, whole, tmp_path, capsys):
+    workdir = shutil.copytree(whole, tmp_path / "run")
+    damaged = workdir / "checkpoints" / "10"
+    shutil.rmtree(damaged / "state")
+    report = evaluate(workdir)
+    assert (report["training"]["epochs"], report["training"]["steps"]) == (1, 5)
+    assert damaged.exists()
+    train(config, workdir)
+    assert f"{damaged}: damaged (" in capsys.readouterr().err
+    assert (workdir / "checkpoints_damaged" / "10").exists()
+    assert end(workdir) == end(whole)
+
+
+def final_state(config, workdir):
+    dataset, splits, test = run.read_data(config)
+    setup = set_up(config, dataset, splits, test)
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, _, progress = restore(setup, checkpoints, choosing=False)
+    assert progress.epochs == EPOCHS
+    return setup.mesh.devices.size, jax.device_get(state)
+
+
+def test_another_number_of_devices_ends_within_rounding(
+    config, whole, tmp_path, stop_at_step, monkeypatch
+):
+    n_devices, expected = final_state(config, whole)
+    assert n_devices == 8
+    stop_at_step(STEPS_PER_EPOCH - 1)
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run")
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: one)
+    train(config, tmp_path / "run")
+    n_devices, state = final_state(config, tmp_path / "run")
+    assert n_devices == 1
+    difference = lambda a, b: np.linalg.norm(np.float64(a - b)) / max(np.linalg.norm(b), 1e-3)
+    worst = jax.tree.map(difference, state.params, expected.params)
+    assert max(jax.tree.leaves(worst)) < 1e-4
+
+
+def test_a_second_signal_is_not_caught():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with StopSignal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert signal.getsignal(number) == signal.SIG_DFL
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

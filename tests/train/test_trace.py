@@ -1,0 +1,79 @@
+"""The trace of --profile: a file for Perfetto, and a training that goes on as if without it."""
+
+import dataclasses
+import gzip
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asc_jax.errors import InputError
+from asc_jax.train import parallel
+from asc_jax.train.classifier import Steps
+from asc_jax.train.feed import Feed
+from asc_jax.train.trace import N_CALLS, trace_steps
+
+
+@dataclasses.dataclass
+class FakeSetup:
+    """As much of a `Setup` as a trace needs."""
+
+    splits: tuple
+    steps: Steps
+    pool: jax.Array
+    seed: int = 0
+    batch_size: int = 8
+    share: float = 0.0
+    partners: bool = True
+    steps_per_epoch: int = 3
+
+    @property
+    def feed(self) -> Feed:
+        calls = lambda indices: ((self.pool, clips) for clips in indices)
+        return Feed("device", np.zeros(40), calls)
+
+
+@pytest.fixture(scope="module")
+def setup(small_splits) -> FakeSetup:
+    """A step that multiplies matrices and consumes its state."""
+
+    def step(state, pool, clips):
+        return jnp.tanh(state @ state) + pool[clips].sum(), {"loss": state.sum()}
+
+    train = parallel.map_folds(
+        step,
+        parallel.make_mesh(4, 8, shape=(2, 1)),
+        in_specs=(parallel.PER_FOLD, parallel.SHARED, parallel.PER_FOLD),
+        out_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
+        donate=(0,),
+    )
+    return FakeSetup(small_splits, Steps(train, None, None), jnp.zeros(40))
+
+
+def make_state() -> jax.Array:
+    return parallel.put(
+        np.ones((4, 64, 64)), parallel.make_mesh(4, 8, shape=(2, 1)), parallel.PER_FOLD
+    )
+
+
+def test_a_trace_of_the_steps_opens_in_perfetto(setup, tmp_path):
+    state = make_state()
+    trace = trace_steps(setup, state, tmp_path / "profile", per_call=2)
+    assert trace.is_relative_to(tmp_path / "profile")
+    assert trace.name == "perfetto_trace.json.gz"
+    np.testing.assert_array_equal(state, 1)  # neither changed nor consumed
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = [event for event in events if event.get("name") == "train"]
+    assert len(steps) == N_CALLS
+    assert all(event["ph"] == "X" and event["dur"] > 0 for event in steps)
+    names = {event.get("name", "") for event in events}
+    assert any("dot" in name for name in names)  # what the device did
+    assert not any("backend_compile" in name for name in names)  # compiled before
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(setup, tmp_path):
+    (tmp_path / "profile").write_text("")
+    with pytest.raises(InputError, match=r"profile: cannot be written .*without --profile$"):
+        trace_steps(setup, make_state(), tmp_path / "profile", per_call=1)

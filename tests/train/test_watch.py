@@ -1,0 +1,199 @@
+"""Steps that are not finite: seen at once, skipped for one fold alone, counted; the log's times."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from asc_jax import models
+from asc_jax.augment import Augmentation
+from asc_jax.data import batches
+from asc_jax.data.pool import log_mels
+from asc_jax.errors import Diverged
+from asc_jax.frontend import FrontendConfig
+from asc_jax.train import classifier, loop, parallel
+from asc_jax.train.checkpoint import Progress
+from asc_jax.train.feed import Feed
+from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.watch import StepTimes, Watch, refuse_divergence
+
+N_STEPS, PER_CALL = 12, 2
+FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
+
+
+@dataclasses.dataclass
+class FakeSetup:
+    """As much of a `Setup` as an epoch needs, with a step that computes nothing.
+
+    Attributes:
+      losses: (F, steps) that the steps give.
+      skip_non_finite: as in `Setup`.
+      calls: of the step so far.
+    """
+
+    splits: tuple
+    losses: np.ndarray
+    skip_non_finite: bool = False
+    steps_per_epoch: int = N_STEPS
+    calls: int = 0
+    seed: int = 0
+    batch_size: int = 8
+    share: float = 0.0
+    partners: bool = True
+    mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: parallel.make_mesh(1, 1))
+
+    @property
+    def feed(self) -> Feed:
+        return Feed("device", np.zeros(0), lambda indices: ((None, clips) for clips in indices))
+
+    @property
+    def steps(self):
+        return types.SimpleNamespace(train=self.train)
+
+    def train(self, state, pool, clips):
+        first = self.calls * PER_CALL
+        self.calls += 1
+        losses = self.losses[:, first : first + clips.shape[1]]
+        return state, {"loss": losses, "accuracy": losses, "gradient_norm": np.abs(losses)}
+
+
+def run_epoch(setup: FakeSetup, epoch: int = 3, save_every: int = 0) -> tuple[Progress, Watch]:
+    bar = types.SimpleNamespace(update=lambda n: None)
+    stop = types.SimpleNamespace(requested=False)
+    progress = Progress((epoch - 1) * N_STEPS, epoch - 1)
+    watch = Watch(setup, progress)
+    while progress.step < epoch * N_STEPS:
+        _, progress = loop.run_steps(
+            setup, None, progress, watch, per_call=PER_CALL, save_every=save_every,
+            bar=bar, stop=stop,
+        )  # fmt: skip
+    return progress, watch
+
+
+def with_bad(*places: tuple[int, int], value=np.nan) -> np.ndarray:
+    losses = np.tile(np.arange(1.0, N_STEPS + 1), (4, 1))
+    for place in places:
+        losses[place] = value
+    return losses
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
+    setup = FakeSetup(small_splits, with_bad((2, 5), (1, 8), value=value))
+    message = r"fold 3: the loss is not finite at step 30 \(epoch 3\); epoch 2 is saved; lower opt"
+    with pytest.raises(Diverged, match=message):
+        run_epoch(setup)
+    assert setup.calls == 4  # the step is in the third; the fourth was under way
+
+
+def test_a_gradient_and_the_last_validation_are_watched(small_splits):
+    setup = FakeSetup(small_splits, with_bad())
+    metrics = {"loss": np.ones((4, 2)), "gradient_norm": np.array([[1, 1], [1, np.inf]] * 2)}
+    with pytest.raises(Diverged, match=r"fold 2: the gradient is not finite at step 2 \(epoch 1"):
+        refuse_divergence(metrics, setup, 0)
+    validation = {"loss": np.array([[1.0], [1.0], [1.0], [np.nan]])}
+    with pytest.raises(
+        Diverged, match=r"fold 4: the loss is not finite at step 12 \(epoch 1\); no"
+    ):
+        refuse_divergence(validation, setup, N_STEPS - 1)
+
+
+@pytest.mark.parametrize("save_every", [0, 4])
+def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_every):
+    setup = FakeSetup(small_splits, with_bad((1, 0), (1, 11)), skip_non_finite=True)
+    progress, watch = run_epoch(setup, save_every=save_every)
+    (message,) = watch.report_skipped()
+    assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
+    line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
+    assert line["skipped_steps"] == [0, 2, 0, 0]
+    assert line["loss"] == line["gradient_norm"] == [6.5] * 4
+    assert line["clips_per_second"] == 4 * N_STEPS * 8 / 2.0
+    assert 0 <= line["seconds_per_step"] <= line["seconds_of_worst_step"] < 10
+
+
+def test_a_fold_without_a_finite_step_ends_the_run(small_splits):
+    bad = [(3, step) for step in range(N_STEPS)]
+    _, watch = run_epoch(FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True))
+    with pytest.raises(Diverged, match="fold 4: the loss or the gradient was finite at no step of"):
+        watch.report_skipped()
+
+
+def test_step_times_are_of_whole_calls_after_the_first(monkeypatch):
+    clock = iter([10.0, 10.4, 12.4, 12.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    times = StepTimes()
+    times.lap(4)
+    assert times.log_fields() == {"seconds_per_step": None, "seconds_of_worst_step": None}
+    for n_steps in (4, 4, 1):
+        times.lap(n_steps)
+    fields = times.log_fields()
+    assert fields["seconds_per_step"] == pytest.approx(0.1)
+    assert fields["seconds_of_worst_step"] == pytest.approx(0.5)
+
+
+@pytest.fixture(scope="module")
+def train(small_pool, small_splits, small_model):
+    """Six steps with skipping, of a pool: the last state and metrics (F, steps)."""
+    mesh = parallel.make_mesh(4, 8, shape=(1, 1))
+    model = {**small_model, "stage_sizes": (1,), "stage_strides": (1,)}
+    network = models.build(model, 3, axis_name=parallel.DATA)
+    optimizer = make_optimizer(
+        name="adam", lr=1e-2, schedule="cosine", n_steps=20, weight_decay=0.01, clip_norm=1.0
+    )
+    start = classifier.init_state(network, optimizer, small_splits, small_pool, seed=1, **FRONTEND)
+    steps = classifier.compile_steps(
+        mesh,
+        network,
+        optimizer,
+        features=functools.partial(log_mels, **FRONTEND),
+        augmentation=Augmentation(),
+        label_smoothing=0.0,
+        skip_non_finite=True,
+    )
+    indices = batches.epoch_indices(small_splits, seed=1, epoch=0, n_steps=6, batch_size=8)
+
+    def train(pool, change=lambda state: state):
+        pool = parallel.put(pool, mesh, parallel.SHARED)
+        state = parallel.put(change(start), mesh, parallel.PER_FOLD)
+        collected = []
+        for i in range(6):
+            state, metrics = steps.train(state, pool, indices[:, i : i + 1])
+            collected.append(jax.device_get(metrics))
+        metrics = {name: np.concatenate([m[name] for m in collected], 1) for name in collected[0]}
+        return jax.device_get(state), metrics
+
+    return types.SimpleNamespace(train=train, start=start, indices=indices)
+
+
+def assert_equal(tree, other) -> None:
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+def test_a_diverging_fold_stays_and_leaves_the_others_alone(train, small_pool):
+    whole, expected = train.train(small_pool)
+    assert np.isfinite(expected["loss"]).all()
+    means = train.start.band_mean.copy()
+    means[1] = np.nan
+    spoilt, found = train.train(small_pool, lambda state: state.replace(band_mean=means))
+    assert np.isnan(found["loss"][1]).all()
+    for fold in (0, 2, 3):
+        one = functools.partial(jax.tree.map, lambda leaf, fold=fold: leaf[fold])
+        assert_equal(one(found), one(expected))
+        assert_equal(one(spoilt), one(whole))
+    stays = lambda s: jax.tree.map(lambda x: x[1], (s.params, s.batch_stats, s.opt_state))
+    assert_equal(stays(spoilt), stays(train.start))
+    assert (spoilt.step == 6).all()
+
+
+def test_only_the_steps_of_a_bad_clip_are_skipped(train, small_pool):
+    clip = int(train.indices[0, 2, 0, 0])  # of the third step of the first fold
+    scale = small_pool.scale.copy()
+    scale[clip] = np.nan
+    state, metrics = train.train(small_pool.replace(scale=scale))
+    drawn = (train.indices[..., 0] == clip).any(axis=2)  # partners are for mixup alone
+    assert drawn[0, 2] and not drawn.all(axis=1).any()
+    np.testing.assert_array_equal(~np.isfinite(metrics["loss"]), drawn)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
