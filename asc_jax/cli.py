@@ -146,6 +146,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--together", action="store_true", help="all seeds of a setting in one program"
     )
     sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
+    reproduce = add("reproduce", reproduce_command, "carry out the report's Table 4, row by row")
+    _add_workdir(reproduce)
+    reproduce.add_argument(
+        "--data", default="", metavar="FOLDER", help="the development set; a procedural one else"
+    )
+    reproduce.add_argument(
+        "--budget",
+        default="",
+        metavar="NAME",
+        help="smoke, short or full: see configs/budgets.py (full with --data, else smoke)",
+    )
+    reproduce.add_argument(
+        "--dry_run", action="store_true", help="print the commands that are left"
+    )
     _add_report(add("report", report_command, "compare runs: a table, and a page of it"))
     return parser
 
@@ -299,6 +313,12 @@ def sweep_command(args) -> None:
 
     ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
     sweep(ablation, args.workdir, _seeds(args), together=args.together, dry_run=args.dry_run)
+
+
+def reproduce_command(args) -> None:
+    from asc_jax.reproduce import reproduce
+
+    reproduce(args.workdir, args.data, args.budget, dry_run=args.dry_run)
 
 
 def report_command(args) -> None:

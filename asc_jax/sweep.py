@@ -11,23 +11,16 @@ runs there are, which are done, and what their folders are called. Its record sa
 import dataclasses
 import json
 import pathlib
-import shlex
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import flatten
-from asc_jax.data import manifest
-from asc_jax.errors import STOPPED, InputError, RunsFailed, Stopped
+from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
+from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.sweep_record import RECORD, joined_record
-
-# What a job's commands are commands of.
-PROGRAM = (sys.executable, "-m", "asc_jax")
-
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
@@ -51,25 +44,6 @@ class Run:
         fields = self.setting.fields
         trained = {field: fields[field] for field in fields if not _of_synthesis(field)}
         return f"{name_of(trained)}/seed{self.seed}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Commands that are carried out in order, and the runs that they make.
-
-    Attributes:
-      name: of its log, without ".log".
-      runs: at least one.
-      commands: the words of each, after "asc-jax".
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-    commands: tuple[tuple[str, ...], ...]
-
-    def __str__(self) -> str:
-        """A line for a shell."""
-        return " && ".join(shlex.join(("asc-jax", *command)) for command in self.commands)
 
 
 def sweep(
@@ -108,9 +82,14 @@ def sweep(
         run.read_data(ablation.settings[0].config)  # or each run would say that there is none
     with run.hold(workdir):
         write_whole(workdir / RECORD, joined_record(_record(ablation, runs), workdir))
-        todo = [one for one in runs if not is_done(one, workdir)]
-        print(_count(ablation, seeds, todo), file=sys.stderr)
-        failures = _carry_out(plan(ablation, todo, workdir, together=together), workdir)
+        with only_caller(workdir) as lock:
+            todo = [one for one in runs if not is_done(one, workdir)]
+            print(_count(ablation, seeds, todo), file=sys.stderr)
+            jobs = plan(ablation, todo, workdir, together=together)
+            failed = carry_out(jobs, workdir, lock)
+    failures = {
+        one.name: failed[job.name] for job in jobs if job.name in failed for one in job.runs
+    }
     for one in runs:
         print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
     if failures:
@@ -130,16 +109,10 @@ def _count(ablation: Ablation, seeds: Sequence[int], todo: Sequence[Run]) -> str
 def is_done(one: Run, workdir: pathlib.Path) -> bool:
     """Whether a run has all its epochs and its report, or all its clips."""
     config, folder = one.setting.config, workdir / one.name
-    try:
-        if is_gan_config(config):
-            corpora = json.loads((workdir / one.gan_name / "corpora.json").read_text())
-            wanted = config.synthesis.n_clips * len({corpus["fold"] for corpus in corpora})
-            clips = (folder / "clips" / manifest.NAME).read_text()
-            return clips.count("\n") >= wanted
-        report = json.loads((folder / "report.json").read_text())
-        return report["training"]["epochs"] >= config.train.epochs
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    if is_gan_config(config):
+        n_clips = config.synthesis.n_clips
+        return is_synthesized(workdir / one.gan_name, folder / "clips", n_clips)
+    return is_scored(folder, config.train.epochs)
 
 
 def plan(
@@ -203,91 +176,6 @@ def _title(ablation: Ablation, setting: str) -> dict[str, str]:
 
 def _of_synthesis(field: str) -> bool:
     return field.startswith("synthesis.")
-
-
-def _carry_out(jobs: Sequence[Job], workdir: pathlib.Path) -> dict[str, str]:
-    """Carries out all jobs; returns what went wrong, by the names of the runs."""
-    failures = {}
-    with _Signals() as signals:
-        for number, job in enumerate(jobs, start=1):
-            log = workdir / f"{job.name}.log"
-            print(f"[{number}/{len(jobs)}] {job.name}: see {log}", file=sys.stderr)
-            if failure := _failure(job, log, signals):
-                failures |= dict.fromkeys((one.name for one in job.runs), failure)
-                print(f"[{number}/{len(jobs)}] {job.name}: {failure}", file=sys.stderr)
-    return failures
-
-
-def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> str:
-    """Carries out a job; returns what went wrong, if anything did."""
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as said:
-            for command in job.commands:
-                status = signals.call([*PROGRAM, *command], said)
-                if status:
-                    return f"failed with status {status}: {_last_line(log)}"
-    except OSError as error:
-        return f"failed: {log}: {error.strerror}"
-    return ""
-
-
-class _Signals:
-    """SIGTERM and SIGINT, passed on to the process that runs.
-
-    Attributes:
-      received: their numbers, as they come.
-    """
-
-    def __init__(self):
-        self.received = []
-        self._previous = {}
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, lambda n, _: self.received.append(n))
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def call(self, command: Sequence[str], output) -> int:
-        """Runs a process to its end, in a group of its own: a terminal's ^C reaches it once.
-
-        Returns:
-          Its exit status.
-
-        Raises:
-          Stopped: a signal has come, or has stopped the process.
-        """
-        if not self.received:
-            with subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            ) as process:
-                status = self._wait(process)
-        if self.received or status == STOPPED:
-            raise Stopped("stopped; run the same command to go on")
-        return status
-
-    def _wait(self, process: subprocess.Popen) -> int:
-        sent = 0
-        while True:
-            try:
-                return process.wait(timeout=0.1)  # s
-            except subprocess.TimeoutExpired:
-                for number in self.received[sent:]:
-                    process.send_signal(number)
-                    sent += 1
-
-
-def _last_line(log: pathlib.Path) -> str:
-    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def _scores(folder: pathlib.Path) -> str:

@@ -1,6 +1,7 @@
 """A small SE-ResNet-rev on four folds of the procedural data set: minutes on two CPU cores.
 
-    make demo
+    asc-jax data synth build/scenes
+    asc-jax train --config=configs/demo.py --config.data.root=build/scenes --workdir=runs/scenes
 
 It shows that everything works, and nothing about acoustic scenes. Hardware, time and
 score: see docs/reproduction.md.

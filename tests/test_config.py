@@ -25,11 +25,10 @@ from asc_jax.frontend import FrontendConfig
 from asc_jax.rules import MODEL_RULES, RULES
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-# `default` has every field but a network's; it is there to be built upon.
+# `default` has every field but a network's; it is there to be built upon. `budgets` changes others.
+NO_CONFIGS = ("__init__", "budgets", "default")
 GANS = sorted(CONFIGS.glob("wavegan*.py"))
-PATHS = sorted(
-    p for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "default") and p not in GANS
-)
+PATHS = sorted(p for p in CONFIGS.glob("*.py") if p.stem not in NO_CONFIGS and p not in GANS)
 NAMES = [path.stem for path in PATHS]
 RESNET, BASELINE = str(CONFIGS / "resnet50.py"), str(CONFIGS / "baseline.py")
 

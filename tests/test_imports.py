@@ -39,6 +39,8 @@ RANKS = {
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "rules": 5,
     "config": 5,
+    "jobs": 2,
+    "table4": 2,
     "ablation": 6,
     "run": 6,
     "sweep": 7,
@@ -54,6 +56,7 @@ RANKS = {
     "evaluate": 9,
     "synthesize": 12,
     "report": 9,
+    "reproduce": 10,
     "cli": 13,
     "__main__": 14,
 }

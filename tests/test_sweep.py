@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from asc_jax import cli, sweep
+from asc_jax import cli, jobs, sweep
 from asc_jax.ablation import load_ablation
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.sweep_record import read_record
@@ -48,6 +48,7 @@ if command == "evaluate":
     one = {{"title": "Out-of-fold", "systems": [{{"class_wise_accuracy": {{"value": 0.625}}}}]}}
     report = {{"training": {{"epochs": {epochs}}}, "lists": [one]}}
     (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.html").touch()
 """
 
 
@@ -59,7 +60,7 @@ def stand_in(tmp_path, monkeypatch):
     def put(*, failing="", slow="", epochs=30):
         body = STAND_IN.format(calls=str(calls), failing=failing, slow=slow, epochs=epochs)
         (tmp_path / "program.py").write_text(body)
-        monkeypatch.setattr(sweep, "PROGRAM", (sys.executable, "-SE", str(tmp_path / "program.py")))
+        monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, "-SE", str(tmp_path / "program.py")))
         calls.write_text("")
         return lambda: [json.loads(line) for line in calls.read_text().splitlines()]
 
@@ -229,9 +230,9 @@ def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
     clips.mkdir(parents=True)
     assert not sweep.is_done(run, tmp_path)
     (trained / "corpora.json").write_text(json.dumps([{"fold": 1}, {"fold": 1}, {"fold": 2}]))
-    (clips / "manifest.jsonl").write_text("{}\n" * 5)
+    (clips / "manifest.jsonl").write_text('{"fold": 1}\n' * 5 + '{"fold": 2}\n' * 2)
     assert not sweep.is_done(run, tmp_path)
-    (clips / "manifest.jsonl").write_text("{}\n" * 6)
+    (clips / "manifest.jsonl").write_text('{"fold": 1}\n{"fold": 2}\n' * 3)
     assert sweep.is_done(run, tmp_path)
 
 

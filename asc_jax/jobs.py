@@ -1,0 +1,214 @@
+"""Jobs: commands carried out one after the other, each as a process of its own.
+
+What a command has done stands in its run folder. So a job that a stop or a failure has cut
+short goes on by the same commands, and one that is finished is seen to be.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import fcntl
+import json
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import TextIO
+
+from asc_jax.data import manifest
+from asc_jax.errors import STOPPED, Stopped
+
+# What a job's commands are commands of.
+PROGRAM = (sys.executable, "-m", "asc_jax")
+
+# Held by the commands that are at work in a folder, beside the `.lock` of who calls them.
+LOCK = ".commands.lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Commands that are carried out in order, and what they make.
+
+    Attributes:
+      name: of its log, without ".log".
+      runs: what it makes, in its owner's terms.
+      commands: the words of each, after "asc-jax".
+    """
+
+    name: str
+    runs: tuple
+    commands: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        """A line for a shell."""
+        return " && ".join(shlex.join(("asc-jax", *command)) for command in self.commands)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """How a job has ended that did not come to its end.
+
+    Attributes:
+      status: exit status of the command; 2 where its log could not be written.
+      said: the command's last line.
+    """
+
+    status: int
+    said: str
+
+    def __str__(self) -> str:
+        return f"failed with status {self.status}: {self.said}"
+
+
+def carry_out(
+    jobs: Sequence[Job], workdir: pathlib.Path, lock: TextIO, *, fatal: Collection[int] = ()
+) -> dict[str, Failure]:
+    """Carries out jobs, and says how they go on the standard error.
+
+    Args:
+      jobs: in order.
+      workdir: where their logs go.
+      lock: of `only_caller`.
+      fatal: exit statuses after which no further job is tried.
+
+    Returns:
+      What went wrong, by the names of the jobs.
+
+    Raises:
+      Stopped: by a signal; the process that ran has been told, and has ended.
+    """
+    failures = {}
+    with _Signals(lock) as signals:
+        for number, job in enumerate(jobs, start=1):
+            log, place = workdir / f"{job.name}.log", f"[{number}/{len(jobs)}] {job.name}"
+            print(f"{place}: see {log}", file=sys.stderr)
+            started = time.perf_counter()
+            if failure := _failure(job, log, signals):
+                failures[job.name] = failure
+                print(f"{place}: {failure}", file=sys.stderr)
+                if failure.status in fatal:
+                    break
+            else:
+                seconds = time.perf_counter() - started
+                print(f"{place}: done in {seconds:.0f} s", file=sys.stderr)
+    return failures
+
+
+def is_scored(folder: pathlib.Path, n_epochs: int) -> bool:
+    """Whether a classifier's run has all its epochs, its report and its page."""
+    try:
+        report = json.loads((folder / "report.json").read_text())
+        # The page comes last.
+        return report["training"]["epochs"] >= n_epochs and (folder / "report.html").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def is_synthesized(gan: pathlib.Path, clips: pathlib.Path, n_clips: int) -> bool:
+    """Whether there are so many clips for each fold of a GAN's run."""
+    try:
+        folds = {corpus["fold"] for corpus in json.loads((gan / "corpora.json").read_text())}
+        # A last line that a stop has torn is no clip.
+        lines = (clips / manifest.NAME).read_text().split("\n")[:-1]
+        made = collections.Counter(json.loads(line)["fold"] for line in lines)
+        return all(made[fold] >= n_clips for fold in folds)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextlib.contextmanager
+def only_caller(workdir: pathlib.Path) -> Iterator[TextIO]:
+    """Waits until no command that an earlier call has started is at work any more.
+
+    One whose caller was killed goes on to its end: it has inherited its caller's lock.
+
+    Args:
+      workdir: of the jobs; held by the caller.
+
+    Yields:
+      The lock, to be inherited.
+    """
+    with (workdir / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"{workdir}: an earlier call's command is at work; waiting", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> Failure | None:
+    """Carries out a job; returns what went wrong, if anything did."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as said:
+            for command in job.commands:
+                status = signals.call([*PROGRAM, *command], said)
+                if status:
+                    return Failure(status, _last_line(log))
+    except OSError as error:
+        return Failure(2, f"{log}: {error.strerror}")
+    return None
+
+
+class _Signals:
+    """SIGTERM and SIGINT, passed on to the process that runs.
+
+    Attributes:
+      received: their numbers, as they come.
+    """
+
+    def __init__(self, lock: TextIO):
+        self._lock = lock
+        self.received = []
+        self._previous = {}
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, lambda n, _: self.received.append(n))
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def call(self, command: Sequence[str], output) -> int:
+        """Runs a process to its end, in a group of its own: a terminal's ^C reaches it once.
+
+        Returns:
+          Its exit status.
+
+        Raises:
+          Stopped: a signal has come, or has stopped the process.
+        """
+        if not self.received:
+            with subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                pass_fds=(self._lock.fileno(),),
+            ) as process:
+                status = self._wait(process)
+        if self.received or status == STOPPED:
+            raise Stopped("stopped; run the same command to go on")
+        return status
+
+    def _wait(self, process: subprocess.Popen) -> int:
+        sent = 0
+        while True:
+            try:
+                return process.wait(timeout=0.1)  # s
+            except subprocess.TimeoutExpired:
+                for number in self.received[sent:]:
+                    process.send_signal(number)
+                    sent += 1
+
+
+def _last_line(log: pathlib.Path) -> str:
+    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

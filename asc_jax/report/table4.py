@@ -1,0 +1,149 @@
+"""The report's Table 4 with our scores beside the published ones: JSON, markdown, a terminal."""
+
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from asc_jax import table4
+from asc_jax.config import flatten
+from asc_jax.files import write_whole
+from asc_jax.report.page import read_report
+from asc_jax.table4 import Question, Row
+
+# The list of a run that is set beside the published score, the best that it has: the
+# leaderboard set where it has labels, then clips that no fold has seen.
+_LISTS = ("leaderboard", "test", "out_of_fold")
+
+NOTES = {
+    "smoke": "Budget smoke: tiny networks. This table shows that the chain works, and says nothing "
+    "about the rows.",
+    "short": "Budget short: fewer epochs than the configs have.",
+}
+_PUBLISHED = (
+    "Published: class-wise accuracy of four-fold ensembles, and of one model for the baseline, on "
+    f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about +-3.7 points."
+)
+_OURS = "Ours: class-wise accuracy with a 95 % interval over locations, on other clips than those."
+
+
+def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mapping]) -> dict:
+    """Writes `table.json` and `table.md` of a reproduction, as far as it has come.
+
+    Args:
+      workdir: its folder, with a folder per row.
+      budget: its name.
+      configs: of its stages, by their names.
+
+    Returns:
+      The table, as `table.json` holds it. The same scores give the same bytes.
+    """
+    gan = next(config for name, config in configs.items() if name.startswith("gan/"))
+    rows = [_row(row, workdir / row.config, configs[row.config], gan) for row in table4.ROWS]
+    notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
+    table = {"budget": budget, "notes": notes, "rows": rows}
+    write_whole(workdir / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
+    write_whole(workdir / "table.md", render_markdown(table))
+    return table
+
+
+def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[str, Any]:
+    """A row; "score" is None until it is evaluated."""
+    scored = (folder / "report.json").is_file()
+    report = read_report(folder / "report.json") if scored else {"lists": [], "unlabelled": []}
+    lists = {one["name"]: one for one in report["lists"]}
+    chosen = next((lists[name] for name in _LISTS if name in lists), None)
+    files = [file for one in report["unlabelled"] for file in one["files"]]
+    return {
+        "row": row.title,
+        "config": row.config,
+        "published": row.published,
+        "score": chosen and chosen["systems"][0]["class_wise_accuracy"],
+        "scored_on": chosen and _scored_on(chosen),
+        "submissions": [f"{row.config}/{file}" for file in files],
+        "open": [
+            {
+                "point": question.point,
+                "report": question.report,
+                "here": _choice(question, flatten(config), flatten(gan)),
+            }
+            for question in row.open
+        ],
+    }
+
+
+def _scored_on(chosen: Mapping) -> str:
+    return f"{chosen['title']}: {chosen['n_clips']} clips, {chosen['n_locations']} locations"
+
+
+def _choice(question: Question, row: Mapping, gan: Mapping) -> dict[str, Any] | str:
+    """What the run's configs say; in words where no field says it."""
+    fields = row | gan if question in table4.GAN else row
+    return {field: fields[field] for field in question.fields} or question.default
+
+
+def render_terminal(table: Mapping) -> str:
+    """The table as text."""
+    rows = [
+        f"{row['row']:36}{row['published']:>8.2f}%   {_score(row):24}{row['scored_on'] or ''}"
+        for row in table["rows"]
+    ]
+    files = [f"Submission: {file}" for row in table["rows"] for file in row["submissions"]]
+    head = f"{'':36}{'published':>9}   {'ours':24}scored on"
+    return "\n".join([head, *rows, "", *table["notes"], *files])
+
+
+def render_markdown(table: Mapping) -> str:
+    """The table, and below it each row with what the report leaves open of it."""
+    scores = [
+        (
+            f"{row['row']}",
+            f"{row['published']:.2f}%",
+            _score(row),
+            row["scored_on"] or "",
+            f"[{row['config']}]({row['config']}/report.html)",
+        )
+        for row in table["rows"]
+    ]
+    parts = [
+        "# Table 4\n\n",
+        *(f"{note}\n\n" for note in table["notes"]),
+        _markdown(("row", "published", "ours", "scored on", "run"), scores),
+    ]
+    submissions = [file for row in table["rows"] for file in row["submissions"]]
+    if submissions:
+        parts += ["\nSubmissions:\n\n", *(f"- [{file}]({file})\n" for file in submissions)]
+    parts.append("\n# What the report leaves open, and what these runs do\n")
+    for row in table["rows"]:
+        cells = [(one["point"], one["report"], _as_code(one["here"])) for one in row["open"]]
+        parts += [f"\n## {row['row']}\n\n", _markdown(("point", "the report", "here"), cells)]
+    return "".join(parts)
+
+
+def render_questions(questions: Iterable[Question]) -> str:
+    """What the report leaves open, what is done by default and what instead, in markdown."""
+    cells = [(q.point, q.report, q.default, q.instead) for q in questions]
+    return _markdown(("point", "the report", "here by default", "a config can also say"), cells)
+
+
+def _score(row: Mapping) -> str:
+    score = row["score"]
+    if score is None or score["value"] is None:
+        return "not yet run"
+    return f"{score['value']:.1%} [{score['low']:.1%}, {score['high']:.1%}]"
+
+
+def choice_text(here: Mapping | str) -> str:
+    """What a run does about an open point, in one line."""
+    if isinstance(here, str):
+        return here
+    return ", ".join(f"{field}={value!r}" for field, value in here.items())
+
+
+def _as_code(here: Mapping | str) -> str:
+    return here if isinstance(here, str) else f"`{choice_text(here)}`"
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head_lines = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
+    return head_lines + "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -1,0 +1,246 @@
+"""The report's Table 4 from data to table: every row, the GANs included, stage by stage.
+
+A stage is a job of the ordinary commands, with folders of its own:
+
+    reproduce.json         what is carried out: the budget and every config
+    data/                  the procedural set, where no other data is given
+    ROW/                   a row's run, as train and evaluate leave it; ROW.log
+    gan/foldN/             the GANs of a fold, as gan leaves them; gan/foldN.log
+    synthetic/             the clips of all folds' GANs
+    table.json, table.md   the scores beside the published ones
+    report.html            the same as a page
+    comparison.html        the rows beside one another, as asc-jax report leaves it
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+
+import ml_collections
+
+from asc_jax import run, table4
+from asc_jax.ablation import as_overrides
+from asc_jax.config import call, check_gan_config, flatten, load_config
+from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.errors import InputError, RunsFailed
+from asc_jax.files import write_whole
+from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.report.table4 import render_terminal, write_table
+from asc_jax.report.table4_page import render_page
+
+RECORD = "reproduce.json"
+COMPARISON = "comparison.html"
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+# Without data of one's own. Of nine locations per scene two folds train on three each: two for
+# a GAN, and one to compare it with.
+_EMBEDDED = {"locations_per_scene": 9, "clips_per_location": 2, "clip_seconds": 2.0}
+
+# What stands beside a development set in a folder of its own, by the names of DCASE's archives.
+_BESIDE = {"data.leaderboard_root": "leaderboard", "data.evaluation_root": "evaluation"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A row's classifier, or the GANs of one fold.
+
+    Attributes:
+      name: of its folder, below the reproduction's.
+      path: its config file.
+      fields: {"group.field": value}, what differs from the file.
+      config: the file with these fields, checked.
+    """
+
+    name: str
+    path: pathlib.Path
+    fields: Mapping[str, object]
+    config: ml_collections.FrozenConfigDict
+
+    @property
+    def of_gan(self) -> bool:
+        """Whether it trains GANs."""
+        return self.path.stem == "wavegan"
+
+
+def reproduce(
+    workdir: pathlib.Path, data: str = "", budget: str = "", *, dry_run: bool = False
+) -> None:
+    """Carries out what is not done yet of Table 4; writes and prints the table.
+
+    Args:
+      workdir: the folder of it all; made if need be.
+      data: folder of the development set; "" for the procedural one.
+      budget: a key of `configs/budgets.py`; "" for "full" with data, else "smoke".
+      dry_run: print the commands, one line for a shell per job, and do nothing.
+
+    Raises:
+      InputError: there is no such budget, the folder belongs to something else, or a command
+        says that its input is wrong.
+      RunsFailed: some stages have failed; the others are done.
+      Stopped: by a signal; the command that was under way as well.
+    """
+    budget = budget or ("full" if data else "smoke")
+    stages = plan(workdir, data, budget)
+    if dry_run:
+        for stage in stages:
+            if not is_done(stage, workdir):
+                print(as_job(stage, workdir))
+        return
+    if data:
+        _read_data(stages)  # before there is a folder
+    with run.hold(workdir):
+        write_whole(workdir / RECORD, _record(workdir, budget, stages))
+        if not data:
+            write_synthetic_dataset(workdir / "data", **_EMBEDDED)
+        with only_caller(workdir) as lock:
+            todo = [stage for stage in stages if not is_done(stage, workdir)]
+            done = len(stages) - len(todo)
+            print(f"{budget}: {len(stages)} stages, {done} done before", file=sys.stderr)
+            jobs = [as_job(stage, workdir) for stage in todo]
+            # Wrong input is so for the stages to come as well.
+            failures = carry_out(jobs, workdir, lock, fatal=(2,))
+            if not failures and (todo or not (workdir / COMPARISON).exists()):
+                failures = carry_out([_comparison(workdir)], workdir, lock)
+        table = write_table(workdir, budget, {stage.name: stage.config for stage in stages})
+        page = render_page(table, comparison=(workdir / COMPARISON).exists())
+        write_whole(workdir / "report.html", page)
+    if wrong := [failure.said for failure in failures.values() if failure.status == 2]:
+        raise InputError(wrong[0])
+    print(render_terminal(table))
+    print(workdir / "report.html", file=sys.stderr)
+    if failures:
+        raise RunsFailed(
+            f"{len(failures)} of {len(stages)} stages have failed; the same command tries them "
+            "again"
+        )
+
+
+def plan(workdir: pathlib.Path, data: str, budget: str) -> list[Stage]:
+    """All stages, in the order in which they need one another.
+
+    Raises:
+      InputError: there is no such budget, it needs data, or a config cannot be.
+    """
+    if not CONFIGS.is_dir():
+        raise InputError(f"{CONFIGS}: not found; reproduce needs a checkout of the project")
+    budgets = call(str(CONFIGS / "budgets.py"), "get_budgets")
+    if budget not in budgets:
+        raise InputError(f"--budget={budget}: must be one of {', '.join(budgets)}")
+    if not data and budget != "smoke":
+        raise InputError(
+            f"--budget={budget}: needs --data=ROOT, the development set; the procedural set is for "
+            "--budget=smoke"
+        )
+    root = {"data.root": data or str(workdir / "data"), **_sets_beside(data)}
+    changed = budgets[budget]
+    stages = []
+    for row in table4.ROWS:
+        fields = root | changed.get(row.config, {})
+        if row.augmented:
+            fields |= {"synthetic.root": str(workdir / "synthetic")}
+            stages += _gan_stages(workdir, stages, changed.get("wavegan", {}))
+        stages.append(_stage(row.config, row.config, fields))
+    return stages
+
+
+def _gan_stages(
+    workdir: pathlib.Path, before: list[Stage], fields: Mapping[str, object]
+) -> list[Stage]:
+    """A stage for each fold of the classifier among those before, or one where `gan.fold` is 0."""
+    (classifier,) = (stage for stage in before if stage.name == table4.SCREENED_BY)
+    fields = {"gan.classifier": str(workdir / classifier.name), **fields}
+    folds = range(1, classifier.config.folds.n_folds + 1)
+    if "gan.fold" in fields:
+        return [_stage("gan/all", "wavegan", fields)]
+    return [_stage(f"gan/fold{fold}", "wavegan", fields | {"gan.fold": fold}) for fold in folds]
+
+
+def _stage(name: str, config: str, fields: Mapping[str, object]) -> Stage:
+    path = CONFIGS / f"{config}.py"
+    if path.is_relative_to(pathlib.Path.cwd()):
+        path = path.relative_to(pathlib.Path.cwd())  # as one would type it
+    check = {"check": check_gan_config} if config == "wavegan" else {}
+    return Stage(name, path, fields, load_config(str(path), as_overrides(fields), **check))
+
+
+def _sets_beside(data: str) -> dict[str, str]:
+    """The leaderboard and the evaluation set, where they lie beside the development set."""
+    root = pathlib.Path(data)
+    if not data or "development" not in root.name:
+        return {}
+    places = {
+        field: root.with_name(root.name.replace("development", name))
+        for field, name in _BESIDE.items()
+    }
+    return {field: str(place) for field, place in places.items() if place.is_dir()}
+
+
+def _read_data(stages: list[Stage]) -> None:
+    """Refuses data that a row cannot use, as its command would."""
+    for stage in stages:
+        if not stage.of_gan:
+            run.read_data(stage.config)
+
+
+def as_job(stage: Stage, workdir: pathlib.Path) -> Job:
+    """The commands of a stage."""
+    place = f"--workdir={workdir / stage.name}"
+    config = (f"--config={stage.path}", place, *as_overrides(stage.fields))
+    if stage.of_gan:
+        synthesize = ("synthesize", place, f"--out={workdir / 'synthetic'}")
+        return Job(stage.name, (stage,), (("gan", *config), synthesize))
+    return Job(stage.name, (stage,), (("train", *config), ("evaluate", place)))
+
+
+def _comparison(workdir: pathlib.Path) -> Job:
+    """The page of those rows that are scored on the same clips: all but the baseline's."""
+    rows = [str(workdir / row.config) for row in table4.ROWS if row.config != "baseline"]
+    reference = f"--reference={workdir / table4.SCREENED_BY}"
+    return Job("comparison", (), (("report", *rows, reference, f"--out={workdir / COMPARISON}"),))
+
+
+def is_done(stage: Stage, workdir: pathlib.Path) -> bool:
+    """Whether a row is scored, or a fold has its clips."""
+    folder, config = workdir / stage.name, stage.config
+    if stage.of_gan:
+        return is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
+    return is_scored(folder, config.train.epochs)
+
+
+def _record(workdir: pathlib.Path, budget: str, stages: list[Stage]) -> str:
+    """What `reproduce.json` is to hold.
+
+    Raises:
+      InputError: the folder is not empty and no reproduction's, or another's.
+    """
+    fixed = {
+        f"{stage.name}: {field}": value
+        for stage in stages
+        for field, value in flatten(stage.config).items()
+        if field not in run.FREE_FIELDS
+    }
+    ours = json.loads(json.dumps({"budget": budget, **fixed}))  # as it is read back
+    path = workdir / RECORD
+    if path.exists():
+        theirs = _read_record(path)
+        for field in theirs | ours:
+            if theirs.get(field) != ours.get(field):
+                raise InputError(
+                    f"{workdir}: belongs to another reproduction ({field}={theirs.get(field)!r} "
+                    f"there, {ours.get(field)!r} now); use another --workdir"
+                )
+    elif any(found.name != ".lock" for found in workdir.iterdir()):
+        raise InputError(
+            f"{workdir}: is not empty and no reproduction's folder; use another --workdir"
+        )
+    return json.dumps(ours, indent=1) + "\n"
+
+
+def _read_record(path: pathlib.Path) -> dict:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return dict(record.items())
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None

@@ -1,0 +1,241 @@
+"""Table 4 as stages: what is carried out, in which order, when it is done, and the table."""
+
+import html
+import json
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from asc_jax import cli, table4
+from asc_jax.config import check_gan_config, flatten, load_config
+from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.errors import InputError
+from asc_jax.report.table4 import render_questions, write_table
+from asc_jax.report.table4_page import render_page
+from asc_jax.reproduce import is_done, plan, reproduce
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCS = (ROOT / "docs" / "reproduction.md").read_text()
+BUDGETS = ("smoke", "short", "full")
+
+
+def stages(workdir, budget="smoke", data="") -> dict:
+    return {stage.name: stage for stage in plan(workdir, data, budget)}
+
+
+def a_report(value=0.5, epochs=1000, unlabelled=()) -> str:
+    """What `report.json` must hold for a row of the table."""
+    score = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    one = {
+        "name": "test",
+        "title": "Test",
+        "n_clips": 30,
+        "n_locations": 10,
+        "systems": [{"name": "mean of logits", "class_wise_accuracy": score}],
+    }
+    lists = [one | {"name": "out_of_fold", "title": "Out-of-fold"}, one]
+    return json.dumps(
+        {"training": {"epochs": epochs}, "lists": lists, "unlabelled": list(unlabelled)}
+    )
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_commands_are_those_that_the_parser_knows(budget, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    reproduce(tmp_path / "all", "" if budget == "smoke" else str(tmp_path), budget, dry_run=True)
+    commands = [
+        shlex.split(command)[1:]
+        for line in capsys.readouterr().out.splitlines()
+        for command in line.split(" && ")
+    ]
+    names = [words[0] for words in commands]
+    gans = 1 if budget == "smoke" else 4
+    rows = ["train", "evaluate"]
+    assert names == rows * 5 + ["gan", "synthesize"] * gans + rows
+    for words in commands:
+        args, overrides = cli.build_parser().parse_known_args(words)
+        if words[0] in ("train", "gan"):
+            check = {"check": check_gan_config} if words[0] == "gan" else {}
+            load_config(args.config, overrides, **check)
+        else:
+            assert not overrides
+    assert not (tmp_path / "all").exists()
+
+
+def test_the_smallest_rows_differ_in_what_the_rows_differ_in(tmp_path):
+    full, smoke = stages(tmp_path, "full", "ROOT"), stages(tmp_path)
+    of = lambda rows, name: flatten(rows[name].config)
+    for first, second in (
+        ("resnet50", "resnet152"),
+        ("resnet152", "se_resnet152"),
+        ("se_resnet152", "se_resnet152_mel80"),
+        ("se_resnet152", "se_resnet152_aug"),
+    ):
+        different = [
+            {f for f in of(rows, first) if of(rows, first)[f] != of(rows, second)[f]} - {"title"}
+            for rows in (full, smoke)
+        ]
+        assert different[0] == different[1]
+    bands = [smoke[name].config.frontend.n_mels for name in ("se_resnet152", "se_resnet152_mel80")]
+    assert bands[1] == 2 * bands[0]
+    assert sum(smoke["resnet50"].config.model.stage_sizes) < sum(
+        smoke["resnet152"].config.model.stage_sizes
+    )
+
+
+def test_the_configs_of_a_full_run_are_the_files(tmp_path):
+    for name, stage in stages(tmp_path, "full", "ROOT").items():
+        if not stage.of_gan:
+            ours = load_config(str(ROOT / "configs" / f"{name}.py"))
+            changed = {f for f, v in flatten(stage.config).items() if flatten(ours)[f] != v}
+            assert changed <= {"data.root", "synthetic.root"}
+
+
+def test_gans_learn_beside_the_classifier_whose_folds_the_last_row_trains_on(tmp_path):
+    found = stages(tmp_path, "full", "ROOT")
+    gans = [stage for stage in found.values() if stage.of_gan]
+    assert [stage.config.gan.fold for stage in gans] == [1, 2, 3, 4]
+    assert {s.config.gan.classifier for s in gans} == {str(tmp_path / "se_resnet152")}
+    assert found["se_resnet152_aug"].config.synthetic.root == str(tmp_path / "synthetic")
+    names = list(found)
+    assert names.index("se_resnet152") < names.index("gan/fold1")
+    assert names.index("gan/fold4") < names.index("se_resnet152_aug")
+
+
+def test_sets_beside_the_development_set_get_submissions(tmp_path):
+    for name in ("development", "leaderboard"):
+        (tmp_path / f"TUT-{name}").mkdir()
+    data = str(tmp_path / "TUT-development")
+    config = stages(tmp_path, "full", data)["resnet50"].config
+    assert config.data.leaderboard_root == str(tmp_path / "TUT-leaderboard")
+    assert config.data.evaluation_root == ""
+
+
+def test_a_row_is_done_when_all_its_epochs_are_scored(tmp_path):
+    stage = stages(tmp_path)["resnet50"]
+    folder = tmp_path / "resnet50"
+    folder.mkdir()
+    assert not is_done(stage, tmp_path)
+    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs - 1))
+    assert not is_done(stage, tmp_path)
+    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs)[:-1])
+    assert not is_done(stage, tmp_path)
+    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs))
+    (folder / "report.html").touch()
+    assert is_done(stage, tmp_path)
+
+
+def test_gans_are_done_when_each_of_their_folds_has_its_clips(tmp_path):
+    found = stages(tmp_path, "full", "ROOT")
+    first, second = found["gan/fold1"], found["gan/fold2"]
+    for fold in (1, 2):
+        (tmp_path / f"gan/fold{fold}").mkdir(parents=True)
+        (tmp_path / f"gan/fold{fold}/corpora.json").write_text(json.dumps([{"fold": fold}] * 10))
+    clips = tmp_path / "synthetic"
+    clips.mkdir()
+    n_clips = first.config.synthesis.n_clips
+    lines = '{"fold": 1}\n' * n_clips + '{"fold": 2}\n' * (n_clips - 1)
+    (clips / "manifest.jsonl").write_text(lines + '{"fold": 2}')  # torn
+    assert is_done(first, tmp_path) and not is_done(second, tmp_path)
+    (clips / "manifest.jsonl").write_text(lines + '{"fold": 2}\n')
+    assert is_done(second, tmp_path)
+
+
+def test_the_published_scores_are_those_of_the_documentation():
+    listed = re.findall(r"^\| ([^|]+) \| (\d\d\.\d\d) \| `configs/(\w+)\.py`", DOCS, re.MULTILINE)
+    assert [(row.title, f"{row.published:.2f}", row.config) for row in table4.ROWS] == listed
+
+
+def test_the_published_scores_are_the_reports():
+    found = sorted((ROOT.parent / "shared").glob("000_*.txt"))
+    if not found:
+        pytest.skip("the report is not beside the checkout (looked in ../shared)")
+    text = found[0].read_text()
+    for row in table4.ROWS:
+        title = row.title.partition(" (80")[0]
+        assert f"\n{title}\t{row.published:.2f}\n" in text
+
+
+def test_the_documentation_lists_what_the_report_leaves_open():
+    assert render_questions(table4.questions()) in DOCS
+
+
+def test_the_table_has_each_row_with_its_choices(tmp_path):
+    found = stages(tmp_path)
+    files = {"name": "leaderboard", "files": ["submission/leaderboard_leaderboard.csv"]}
+    for name, value in (("baseline", 0.25), ("se_resnet152_aug", 0.75)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(a_report(value, unlabelled=[files]))
+    table = write_table(tmp_path, "smoke", {n: stage.config for n, stage in found.items()})
+    rows = {row["config"]: row for row in table["rows"]}
+    assert list(rows) == [row.config for row in table4.ROWS]
+    assert rows["baseline"]["score"]["value"] == 0.25 and rows["resnet50"]["score"] is None
+    assert rows["baseline"]["scored_on"] == "Test: 30 clips, 10 locations"
+    here = {one["point"]: one["here"] for one in rows["se_resnet152_aug"]["open"]}
+    assert here["GANs"]["gan.loss"] == "lsgan" and here["squeeze ratio"] == {"model.se_ratio": 4}
+    assert here["nothing above 8 kHz in a generated clip"]["synthetic.mask_above"] == 0
+    assert json.loads((tmp_path / "table.json").read_text()) == json.loads(json.dumps(table))
+    text = (tmp_path / "table.md").read_text()
+    assert "| ResNet(50)-rev | 69.83% | not yet run |" in text
+    assert "| Baseline | 62.50% | 25.0% [15.0%, 35.0%] |" in text
+    assert "says nothing about the rows" in text
+    assert "- [baseline/submission/leaderboard_leaderboard.csv]" in text
+
+
+def test_the_page_shows_the_table_and_asks_nothing_of_a_network(tmp_path):
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "report.json").write_text(a_report(0.25))
+    configs = {name: stage.config for name, stage in stages(tmp_path).items()}
+    table = write_table(tmp_path, "smoke", configs)
+    page = render_page(table, comparison=True)
+    assert '<a href="baseline/report.html">Baseline</a></th><td>62.50</td><td>25.0 ' in page
+    assert "resnet50/report.html" not in page and page.count("not yet run") == 5
+    assert 'href="comparison.html"' in page
+    assert "comparison.html" not in render_page(table, comparison=False)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page
+    for row in table["rows"]:
+        for one in row["open"]:
+            assert html.escape(one["point"]) in page
+
+
+def refused(*args, **kwargs) -> str:
+    with pytest.raises(InputError) as error:
+        reproduce(*args, **kwargs)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_cannot_be_reproduced_is_one_line_and_no_folder(scenes, tmp_path):
+    workdir = tmp_path / "new"
+    assert "must be one of smoke, short, full" in refused(workdir, budget="shrt")
+    assert "needs --data=ROOT" in refused(workdir, budget="short")
+    assert "nowhere" in refused(workdir, str(tmp_path / "nowhere"))
+    assert "folds.inner_fraction=0.3" in refused(workdir, str(scenes))  # too few locations
+    assert not workdir.exists()
+
+
+def test_anothers_folder_is_refused(tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").touch()
+    assert "is not empty and no reproduction's folder" in refused(foreign)
+    workdir = tmp_path / "all"
+    workdir.mkdir()
+    (workdir / "reproduce.json").write_text('{"budget": "short"}')
+    assert "budget='short' there, 'smoke' now" in refused(workdir)
+    (workdir / "reproduce.json").write_text("{")
+    assert "reproduce.json: cannot be read" in refused(workdir)
+
+
+def test_a_broken_clip_ends_it_with_the_commands_own_line(tmp_path):
+    """The one test with real commands: the first stage finds what no table says."""
+    data = write_synthetic_dataset(
+        tmp_path / "data", locations_per_scene=6, clips_per_location=1, clip_seconds=0.2
+    )
+    clip = next((data / "audio").iterdir())
+    clip.write_bytes(clip.read_bytes()[:1000])
+    message = refused(tmp_path / "all", str(data), "smoke")
+    assert clip.name in message
+    assert not (tmp_path / "all" / "resnet50.log").exists()
