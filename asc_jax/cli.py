@@ -1,13 +1,11 @@
-"""The commands. Flags only: the work is done elsewhere, imported when it is needed.
+"""The commands: the work is done elsewhere, imported when it is needed.
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
 by a signal, or because another process of the run is lost (the same command goes on); 1
 anything else.
 """
 
-import argparse
 import os
-import pathlib
 import signal
 import sys
 import traceback
@@ -15,6 +13,7 @@ from collections.abc import Sequence
 
 from asc_jax import hosts
 from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
+from asc_jax.flags import build_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "processes; start this command by itself"
             )
         args.place = place
-        args.command(args)
+        COMMANDS[args.command](args)
     except InputError as error:
         print(error, file=sys.stderr)
         hosts.leave(2)
@@ -71,133 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupt(*_):
     raise KeyboardInterrupt
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The commands and their flags."""
-    parser = argparse.ArgumentParser(
-        prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command, help: str, to=commands) -> argparse.ArgumentParser:
-        sub = to.add_parser(name, help=help, description=help, allow_abbrev=False)
-        sub.set_defaults(command=command)
-        return sub
-
-    data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
-    data_commands = data.add_subparsers(required=True, metavar="COMMAND")
-    synth = add("synth", data_synth, "write a small procedural data set", data_commands)
-    synth.add_argument("root", type=pathlib.Path, metavar="FOLDER", help="where to write it")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
-    synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
-    synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
-    check = add("check", data_check, "read a data set and decode all of it", data_commands)
-    check.add_argument("root", type=pathlib.Path, metavar="FOLDER")
-
-    train = add("train", train_command, "train the fold models of a config, or go on with them")
-    _add_config(train)
-    _add_workdir(train)
-    train.set_defaults(on_several_processes=True)
-    train.add_argument(
-        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
-    )
-    train.add_argument(
-        "--seeds",
-        default="",
-        metavar="N,N",
-        help="train a run per seed in one program, each into a folder FOLDER/seedN",
-    )
-    gan = add("gan", gan_command, "train WaveGANs on a classifier's training clips")
-    _add_config(gan)
-    _add_workdir(gan)
-    gan.set_defaults(on_several_processes=True)
-    synthesize = add("synthesize", synthesize_command, "write screened clips of trained WaveGANs")
-    _add_workdir(synthesize)
-    synthesize.add_argument(
-        "--classifier",
-        metavar="FOLDER",
-        help="the classifier's run folder, if it is not where the GAN's config says",
-    )
-    synthesize.add_argument(
-        "--out", required=True, type=pathlib.Path, metavar="FOLDER", help="where to write them"
-    )
-    synthesize.set_defaults(takes_overrides=True)
-    summary = add("summary", summary_command, "layers, parameters, MACs and receptive field")
-    _add_config(summary)
-    evaluate = add("evaluate", evaluate_command, "score a run; write its report and submissions")
-    _add_workdir(evaluate)
-    evaluate.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="a further data set to score or to write submissions for; may be repeated",
-    )
-    sweep = add("sweep", sweep_command, "run every setting of an ablation with every seed")
-    _add_config(sweep)
-    _add_workdir(sweep)
-    sweep.add_argument(
-        "--base", default="", metavar="FILE", help="a config to change, in place of FILE's own"
-    )
-    sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
-    sweep.add_argument(
-        "--together", action="store_true", help="all seeds of a setting in one program"
-    )
-    sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
-    reproduce = add("reproduce", reproduce_command, "carry out the report's Table 4, row by row")
-    _add_workdir(reproduce)
-    reproduce.add_argument(
-        "--data", default="", metavar="FOLDER", help="the development set; a procedural one else"
-    )
-    reproduce.add_argument(
-        "--budget",
-        default="",
-        metavar="NAME",
-        help="smoke, short or full: see configs/budgets.py (full with --data, else smoke)",
-    )
-    reproduce.add_argument(
-        "--dry_run", action="store_true", help="print the commands that are left"
-    )
-    _add_report(add("report", report_command, "compare runs: a table, and a page of it"))
-    return parser
-
-
-def _add_report(report: argparse.ArgumentParser) -> None:
-    add = report.add_argument
-    folders = "run folders, or a sweep's folder"
-    add("runs", nargs="+", type=pathlib.Path, metavar="RUN", help=folders)
-    base = "what the others are compared with (a sweep's base, else the first run)"
-    add("--reference", default="", metavar="RUN", help=base)
-    place = "the page (report.html in the sweep's folder, else in the current one)"
-    add("--out", type=pathlib.Path, metavar="FILE.html", help=place)
-    add("--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)")
-    kinds = ("mean_logits", "mean_probabilities", "weighted", "greedy")
-    blend = "add an ensemble of all runs; may be repeated"
-    add("--ensemble", action="append", default=[], choices=kinds, help=blend)
-    many = "of p for many comparisons: Holm's (the default), Benjamini and Hochberg's"
-    add("--correction", default="holm", choices=("holm", "bh"), help=many)
-    add("--finished_only", action="store_true", help="leave out a sweep's unfinished runs")
-    for name in ("markdown", "csv", "json"):
-        form = f"print the table as {name}; a page is then written only with --out"
-        add(f"--{name}", dest="format", action="store_const", const=name, help=form)
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="a config file; --config.FIELD=VALUE overrides its fields",
-    )
-    parser.set_defaults(takes_overrides=True)
-
-
-def _add_workdir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, metavar="FOLDER", help="the run folder"
-    )
 
 
 def _seeds(args) -> tuple[int, ...]:
@@ -347,3 +219,17 @@ def evaluate_command(args) -> None:
 
     print(render(evaluate(args.workdir, args.data)))
     print(write_page(args.workdir), file=sys.stderr)
+
+
+COMMANDS = {
+    "synth": data_synth,
+    "check": data_check,
+    "train": train_command,
+    "gan": gan_command,
+    "synthesize": synthesize_command,
+    "summary": summary_command,
+    "evaluate": evaluate_command,
+    "sweep": sweep_command,
+    "reproduce": reproduce_command,
+    "report": report_command,
+}

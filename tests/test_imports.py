@@ -16,6 +16,7 @@ RANKS = {
     "errors": 0,
     "files": 0,
     "hosts": 0,
+    "flags": 0,
     "platform": 0,
     "sweep_record": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check

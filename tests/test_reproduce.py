@@ -8,10 +8,11 @@ import shlex
 
 import pytest
 
-from asc_jax import cli, table4
+from asc_jax import table4
 from asc_jax.config import check_gan_config, flatten, load_config
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
+from asc_jax.flags import build_parser
 from asc_jax.report.table4 import render_questions, write_table
 from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
@@ -55,7 +56,7 @@ def test_the_commands_are_those_that_the_parser_knows(budget, tmp_path, monkeypa
     rows = ["train", "evaluate"]
     assert names == rows * 5 + ["gan", "synthesize"] * gans + rows
     for words in commands:
-        args, overrides = cli.build_parser().parse_known_args(words)
+        args, overrides = build_parser().parse_known_args(words)
         if words[0] in ("train", "gan"):
             check = {"check": check_gan_config} if words[0] == "gan" else {}
             load_config(args.config, overrides, **check)

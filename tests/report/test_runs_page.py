@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from asc_jax.cli import build_parser, main
+from asc_jax.cli import main
 from asc_jax.data.clips import Clip
+from asc_jax.flags import build_parser
 from asc_jax.report.runs.ensembles import KINDS
 from asc_jax.report.runs.export import p_value, points
 from asc_jax.report.runs.page import write_comparison

@@ -1,0 +1,191 @@
+"""The flags of the commands."""
+
+import argparse
+import pathlib
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """A parser whose answers name the `command`; what is not known may be a config's field."""
+    parser = argparse.ArgumentParser(
+        prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
+    _data(data.add_subparsers(required=True, metavar="COMMAND"))
+    for add in (_train, _gan, _synthesize, _summary, _evaluate, _sweep, _reproduce, _report):
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser.set_defaults(command=name, **defaults)
+    return parser
+
+
+def _data(commands) -> None:
+    synth = _command(commands, "synth", "write a small procedural data set")
+    synth.add_argument("root", type=pathlib.Path, metavar="FOLDER", help="where to write it")
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
+    synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
+    synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
+    check = _command(commands, "check", "read a data set and decode all of it")
+    check.add_argument("root", type=pathlib.Path, metavar="FOLDER")
+
+
+def _train(commands) -> None:
+    train = _command(
+        commands,
+        "train",
+        "train the fold models of a config, or go on with them",
+        on_several_processes=True,
+    )
+    _config(train)
+    _workdir(train)
+    train.add_argument(
+        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+    )
+    train.add_argument(
+        "--seeds",
+        default="",
+        metavar="N,N",
+        help="train a run per seed in one program, each into a folder FOLDER/seedN",
+    )
+
+
+def _gan(commands) -> None:
+    gan = _command(
+        commands,
+        "gan",
+        "train WaveGANs on a classifier's training clips",
+        on_several_processes=True,
+    )
+    _config(gan)
+    _workdir(gan)
+
+
+def _synthesize(commands) -> None:
+    synthesize = _command(
+        commands, "synthesize", "write screened clips of trained WaveGANs", takes_overrides=True
+    )
+    _workdir(synthesize)
+    synthesize.add_argument(
+        "--classifier",
+        metavar="FOLDER",
+        help="the classifier's run folder, if it is not where the GAN's config says",
+    )
+    synthesize.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="FOLDER", help="where to write them"
+    )
+
+
+def _summary(commands) -> None:
+    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+
+
+def _evaluate(commands) -> None:
+    evaluate = _command(commands, "evaluate", "score a run; write its report and submissions")
+    _workdir(evaluate)
+    evaluate.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a further data set to score or to write submissions for; may be repeated",
+    )
+
+
+def _sweep(commands) -> None:
+    sweep = _command(commands, "sweep", "run every setting of an ablation with every seed")
+    _config(sweep)
+    _workdir(sweep)
+    sweep.add_argument(
+        "--base", default="", metavar="FILE", help="a config to change, in place of FILE's own"
+    )
+    sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
+    sweep.add_argument(
+        "--together", action="store_true", help="all seeds of a setting in one program"
+    )
+    sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
+
+
+def _reproduce(commands) -> None:
+    reproduce = _command(
+        commands, "reproduce", "carry out the report's Table 4, row by row, GANs included"
+    )
+    _workdir(reproduce)
+    reproduce.add_argument(
+        "--data", default="", metavar="FOLDER", help="the development set; a procedural one else"
+    )
+    reproduce.add_argument(
+        "--budget",
+        default="",
+        metavar="NAME",
+        help="smoke, short or full: see configs/budgets.py (full with --data, else smoke)",
+    )
+    reproduce.add_argument(
+        "--dry_run", action="store_true", help="print the commands that are left"
+    )
+
+
+def _report(commands) -> None:
+    report = _command(commands, "report", "compare runs: a table, and a page of it")
+    report.add_argument(
+        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or a sweep's folder"
+    )
+    report.add_argument(
+        "--reference",
+        default="",
+        metavar="RUN",
+        help="what the others are compared with (a sweep's base, else the first run)",
+    )
+    report.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="FILE.html",
+        help="the page (report.html in the sweep's folder, else in the current one)",
+    )
+    report.add_argument(
+        "--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)"
+    )
+    report.add_argument(
+        "--ensemble",
+        action="append",
+        default=[],
+        choices=("mean_logits", "mean_probabilities", "weighted", "greedy"),
+        help="add an ensemble of all runs; may be repeated",
+    )
+    report.add_argument(
+        "--correction",
+        default="holm",
+        choices=("holm", "bh"),
+        help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
+    )
+    report.add_argument(
+        "--finished_only", action="store_true", help="leave out a sweep's unfinished runs"
+    )
+    for name in ("markdown", "csv", "json"):
+        report.add_argument(
+            f"--{name}",
+            dest="format",
+            action="store_const",
+            const=name,
+            help=f"print the table as {name}; a page is then written only with --out",
+        )
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config file; --config.FIELD=VALUE overrides its fields",
+    )
+    parser.set_defaults(takes_overrides=True)
+
+
+def _workdir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workdir", required=True, type=pathlib.Path, metavar="FOLDER", help="the run folder"
+    )
