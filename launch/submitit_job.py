@@ -3,14 +3,15 @@
 
     launch/submitit_job.py --folder=jobs commands.txt --partition=gpu --gpus=1 --at-once=8
 
-`commands.txt` has one command per line, as `asc-jax sweep --dry_run` prints them; blank lines and
-those that begin with # are left out. A job that is preempted or reaches its time limit saves,
-stops and is queued again. `--local` runs the jobs on this machine, one after another.
-submitit comes with the extra `cluster`: pip install -e '.[cluster]'.
+`commands.txt` has a job per line, one command or several joined by &&, as `asc-jax sweep --dry_run`
+prints them; blank lines and those that begin with # are left out. A job that is preempted or
+reaches its time limit saves, stops and is queued again. `--local` runs the jobs on this machine,
+one after another. submitit comes with the extra `cluster`: pip install -e '.[cluster]'.
 """
 
 import argparse
 import contextlib
+import itertools
 import os
 import pathlib
 import shlex
@@ -19,18 +20,21 @@ import sys
 
 
 class Job:
-    """One command as submitit's job; it is queued again when its turn is over."""
+    """The commands of a line as submitit's job; it is queued again when its turn is over."""
 
-    def __init__(self, command: list[str]):
-        self.command = command
+    def __init__(self, line: str):
+        self.line = line
+        words = itertools.groupby(shlex.split(line), key=lambda word: word == "&&")
+        self.commands = [list(command) for joint, command in words if not joint]
 
     def __call__(self) -> None:
-        """Runs the command; raises if it fails."""
-        # In a session of its own: the cluster's signals are for submitit, which calls `checkpoint`.
-        self.process = subprocess.Popen(self.command, start_new_session=True)
-        status = self.process.wait()
-        if status:
-            raise RuntimeError(f"{shlex.join(self.command)}: status {status}")
+        """Runs the commands, the next one if none has failed; raises at the first that fails."""
+        for command in self.commands:
+            # In its own session: the cluster's signals are for submitit, which calls `checkpoint`.
+            self.process = subprocess.Popen(command, start_new_session=True)
+            status = self.process.wait()
+            if status:
+                raise RuntimeError(f"{shlex.join(command)}: status {status}")
 
     def checkpoint(self):
         """Ahead of preemption or of the time limit: saves; submitit queues what this returns."""
@@ -40,7 +44,7 @@ class Job:
         # Not `Popen.wait`, in whose middle the signal that called this has come.
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(Job(self.command))
+        return DelayedSubmission(Job(self.line))
 
 
 def main() -> int:
@@ -67,7 +71,7 @@ def main() -> int:
         return 2
     with file:
         lines = [line.strip() for line in file]
-    jobs = [Job(shlex.split(line)) for line in lines if line and not line.startswith("#")]
+    jobs = [Job(line) for line in lines if line and not line.startswith("#")]
     if not jobs:
         print(f"{args.commands}: holds no command", file=sys.stderr)
         return 2
@@ -83,7 +87,7 @@ def main() -> int:
     if args.local:
         return run_here(executor, jobs)
     for submitted, job in zip(executor.submit_array(jobs), jobs, strict=True):
-        print(submitted.job_id, shlex.join(job.command))
+        print(submitted.job_id, job.line)
     return 0
 
 
@@ -92,7 +96,7 @@ def run_here(executor, jobs: list[Job]) -> int:
     failed = 0
     for job in jobs:
         submitted = executor.submit(job)
-        print(submitted.job_id, shlex.join(job.command), flush=True)
+        print(submitted.job_id, job.line, flush=True)
         if submitted.exception() is not None:
             failed = 1
             print(f"{submitted.paths.stderr}: says why it failed", file=sys.stderr)

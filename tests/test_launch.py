@@ -190,3 +190,14 @@ def test_the_launcher_ends_what_takes_too_long(environment):
     done = launcher(environment, *flags, command=[sys.executable, "-c", code])
     assert done.returncode == 75
     assert time.monotonic() - started < 30
+
+
+def test_a_line_of_several_commands_ends_at_the_first_that_fails(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "launch")
+    from submitit_job import Job
+
+    Job(f"touch '{tmp_path / 'a b'}' && touch {tmp_path / 'c'}")()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c"]
+    with pytest.raises(RuntimeError, match=r"^false: status 1$"):
+        Job(f"false && touch {tmp_path / 'd'}")()
+    assert not (tmp_path / "d").exists()
