@@ -122,12 +122,12 @@ def needed_clips(indices: np.ndarray, n_clips: int) -> tuple[np.ndarray, np.ndar
 
 
 def _choose(pools: Sequence[Pool], mesh: Mesh) -> str:
-    """The placement that "auto" stands for; said on stderr."""
+    """The placement that "auto" stands for; said on stderr where the clips do not just fit."""
     n_bytes = sum(leaf.nbytes for pool in pools for leaf in jax.tree.leaves(pool))
     room = _LARGEST_SHARE * parallel.least(free_bytes(mesh))
     if n_bytes <= room:
-        placement, words = "device", "on every device"
-    elif n_bytes / mesh.size <= room:
+        return "device"
+    if n_bytes / mesh.size <= room:
         placement, words = "sharded", f"spread over {mesh.size} devices"
     else:
         placement, words = "host", "read from the cache during each epoch"

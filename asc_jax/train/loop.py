@@ -88,7 +88,7 @@ def _run_epochs(
             if hosts.is_first():
                 print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
-        if hosts.is_first():
+        if hosts.is_first() and jax.device_count() > 1:
             print(parallel.describe(setup.mesh), file=sys.stderr)
         if profile:
             trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
