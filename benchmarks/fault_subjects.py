@@ -136,18 +136,9 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
     data = write_synthetic_dataset(
         folder / "data", locations_per_scene=4, clips_per_location=2, clip_seconds=1.0
     )
-    epochs = 3 if small else 6
     fields = {"data.root": data, **CLASSIFIER}
     train = lambda place, **more: words("train", "demo", place, fields | more)
-    training = Subject(
-        "training",
-        folder / "training",
-        words=lambda place: train(place, **{"train.epochs": epochs}),
-        result=end_of_training,
-        reached=lambda place, share, steps, _: steps > share * epochs * STEPS_PER_EPOCH,
-        save_every=SAVE_EVERY,
-        precious=files_of_checkpoint,
-    ).run_whole(run)
+    training = _training(folder, train, epochs=3 if small else 6).run_whole(run)
     saving = dataclasses.replace(
         training,
         name="saving",
@@ -156,11 +147,34 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         ),
         delay=0.02,
     )
-    if small:
-        return {one.name: one for one in (training, saving)}
+    subjects = [training, saving]
+    if not small:
+        gan = _gan(folder, training)
+        later = (
+            _cache(folder, train),
+            _evaluation(folder, training),
+            gan,
+            _synthesis(folder, gan),
+        )
+        subjects += [one.run_whole(run) for one in later]
+    return {one.name: one for one in subjects}
 
+
+def _training(folder: pathlib.Path, train: Callable, *, epochs: int) -> Subject:
+    return Subject(
+        "training",
+        folder / "training",
+        words=lambda place: train(place, **{"train.epochs": epochs}),
+        result=end_of_training,
+        reached=lambda place, share, steps, _: steps > share * epochs * STEPS_PER_EPOCH,
+        save_every=SAVE_EVERY,
+        precious=files_of_checkpoint,
+    )
+
+
+def _cache(folder: pathlib.Path, train: Callable) -> Subject:
     run_of = lambda place: folder / "cache" / f"run_{place.name}"
-    cache = Subject(
+    return Subject(
         "cache",
         folder / "cache",
         words=lambda place: train(
@@ -171,6 +185,9 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         begin=lambda place: (place.mkdir(), shutil.rmtree(run_of(place), ignore_errors=True)),
         delay=0.15,
     )
+
+
+def _evaluation(folder: pathlib.Path, training: Subject) -> Subject:
     evaluation = Subject(
         "evaluation",
         folder / "evaluation",
@@ -181,8 +198,12 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         delay=0.5,
         per_run=4,
     )
+    return evaluation
+
+
+def _gan(folder: pathlib.Path, training: Subject) -> Subject:
     gan_fields = {"gan.classifier": training.reference, **GAN}
-    gan = Subject(
+    return Subject(
         "GAN training",
         folder / "gan",
         words=lambda place: words("gan", "wavegan", place, gan_fields),
@@ -194,7 +215,10 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         save_every=SAVE_EVERY,
         precious=files_of_checkpoint,
     )
-    synthesis = Subject(
+
+
+def _synthesis(folder: pathlib.Path, gan: Subject) -> Subject:
+    return Subject(
         "synthesis",
         folder / "synthesis",
         words=lambda place: [
@@ -205,8 +229,6 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
         reached=lambda place, share, *_: n_wavs(place) > share * N_CLIPS,
         delay=0.02,
     )  # fmt: skip
-    others = [one.run_whole(run) for one in (cache, evaluation, gan, synthesis)]
-    return {one.name: one for one in (training, saving, *others)}
 
 
 def words(command: str, config: str, place: pathlib.Path, fields: dict) -> list[str]:

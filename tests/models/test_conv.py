@@ -220,8 +220,8 @@ def mapped(conv, options, in_axes):
     return conv
 
 
-@pytest.mark.parametrize("where", MAPS)
-def test_vmap_equals_lax_with_gradients(where, options=AWKWARD):
+def assert_vmap_equals_lax(where: str, options) -> None:
+    """Values, first and second gradients, mapped as `MAPS` says."""
     in_axes, lhs_shape, rhs_shape = MAPS[where]
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
@@ -233,10 +233,15 @@ def test_vmap_equals_lax_with_gradients(where, options=AWKWARD):
     assert_close(everything(conv_general_dilated, lhs, rhs), everything(reference, lhs, rhs))
 
 
+@pytest.mark.parametrize("where", MAPS)
+def test_vmap_equals_lax_with_gradients(where):
+    assert_vmap_equals_lax(where, AWKWARD)
+
+
 @pytest.mark.parametrize("options", [AWKWARD, PLAIN])
 def test_what_an_accelerator_runs_equals_lax_with_gradients(options, monkeypatch):
     monkeypatch.setattr(conv, "on_cpu", lambda: False)
-    test_vmap_equals_lax_with_gradients("both, then the input", options)
+    assert_vmap_equals_lax("both, then the input", options)
 
 
 @pytest.mark.parametrize("where", [where for where in MAPS if "both" in where])

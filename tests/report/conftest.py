@@ -136,6 +136,7 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
+    # The pages themselves are tested without one; only how they look and behave takes a browser.
     pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
 
 
