@@ -125,13 +125,14 @@ def train_command(args) -> None:
     from asc_jax.config import load_config
 
     config = load_config(args.config, args.overrides)
-    seeds = _seeds(args)
+    runs = args.run or [[f"seed{seed}", f"seed={seed}"] for seed in _seeds(args)]
     _start_jax()
     hosts.join(args.place)
-    if seeds:
-        from asc_jax.train.together import train_together
+    if runs:
+        from asc_jax.train.together import load_runs, train_together
 
-        train_together(config, args.workdir, seeds, profile=args.profile)
+        configs = load_runs(args.config, args.overrides, runs)
+        train_together(configs, args.workdir, profile=args.profile)
     else:
         from asc_jax.train.loop import train
 

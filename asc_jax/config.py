@@ -19,6 +19,14 @@ from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 # GAN's `check_gan_config`.
 Check = Callable[[Mapping, str], None]
 
+# In what the models of one program may differ: a step reads these from its model's state.
+SEPARATE_FIELDS = (
+    "seed",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "train.label_smoothing",
+)
+
 # Fields that name a folder.
 _FOLDERS = (
     "data.root",

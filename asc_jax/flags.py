@@ -46,11 +46,22 @@ def _train(commands) -> None:
     train.add_argument(
         "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
     )
-    train.add_argument(
+    together = train.add_mutually_exclusive_group()
+    together.add_argument(
         "--seeds",
         default="",
         metavar="N,N",
         help="train a run per seed in one program, each into a folder FOLDER/seedN",
+    )
+    together.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        nargs="+",
+        metavar=("NAME", "FIELD=VALUE"),
+        help="train the run FOLDER/NAME, with fields of its own, in one program with the others "
+        "that are named so; FIELD: seed, optimizer.lr, optimizer.weight_decay, "
+        "train.label_smoothing or title",
     )
 
 
@@ -105,7 +116,10 @@ def _sweep(commands) -> None:
     )
     sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
     sweep.add_argument(
-        "--together", action="store_true", help="all seeds of a setting in one program"
+        "--together",
+        action="store_true",
+        help="one program for all runs that differ in seed, learning rate, weight decay and "
+        "label smoothing alone",
     )
     sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
 

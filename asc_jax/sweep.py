@@ -6,6 +6,7 @@ runs there are, which are done, and what their folders are called. Its record sa
     sweep.json             the base config; the settings, their fields and their runs
     SETTING/seedN/         an ordinary run folder
     SETTING/seedN.log      what its commands have said
+    together/              logs of several runs in one program, and its folder as it trains
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
-from asc_jax.config import flatten
+from asc_jax.config import SEPARATE_FIELDS, flatten
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
 from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
@@ -60,7 +61,7 @@ def sweep(
       ablation: what to run.
       workdir: the sweep's folder; made if need be.
       seeds: of the runs of each setting; the base's own if there are none.
-      together: all seeds of a setting in one program.
+      together: all runs that can be one program as one.
       dry_run: print the commands, one line for a shell per job, and do nothing.
 
     Raises:
@@ -124,7 +125,7 @@ def plan(
       ablation: that they are of.
       todo: the runs.
       workdir: the sweep's folder.
-      together: one job for all seeds of a setting.
+      together: one job for all runs that can be one program.
 
     Returns:
       The jobs, in the order of the runs.
@@ -133,27 +134,39 @@ def plan(
         return [_gan_job(ablation, one, workdir) for one in todo]
     if not together:
         return [_classifier_job(ablation, (one,), workdir) for one in todo]
-    settings = dict.fromkeys(one.setting.name for one in todo)
-    groups = [tuple(one for one in todo if one.setting.name == name) for name in settings]
-    return [_classifier_job(ablation, group, workdir) for group in groups]
+    programs = {}
+    for one in todo:
+        programs.setdefault(name_of(_shared_fields(one.setting)), []).append(one)
+    return [_classifier_job(ablation, tuple(runs), workdir) for runs in programs.values()]
 
 
 def _classifier_job(ablation: Ablation, runs: tuple[Run, ...], workdir: pathlib.Path) -> Job:
     setting = runs[0].setting
-    seeds = ",".join(str(one.seed) for one in runs)
+    train = ("train", f"--config={ablation.path}")
     if len(runs) == 1:
         name = runs[0].name
-        seeded = f"--config.seed={seeds}"
-        place = workdir / name
+        fields = as_overrides(setting.fields | _own_fields(ablation, runs[0]))
+        train += (f"--workdir={workdir / name}", *ablation.overrides, *fields)
     else:
-        name = f"{setting.name}/seeds{seeds}"
-        seeded = f"--seeds={seeds}"
-        place = workdir / setting.name
-    config = f"--config={ablation.path}"
-    fields = as_overrides(setting.fields | _title(ablation, setting.name))
-    train = ("train", config, f"--workdir={place}", *ablation.overrides, *fields, seeded)
+        shared = _shared_fields(setting)
+        name = f"together/{name_of(shared)}"
+        train += (f"--workdir={workdir}", *ablation.overrides, *as_overrides(shared))
+        for one in runs:
+            own = {f: v for f, v in one.setting.fields.items() if f not in shared}
+            own |= _own_fields(ablation, one)
+            train += ("--run", one.name, *(f"{field}={value}" for field, value in own.items()))
     evaluate = [("evaluate", f"--workdir={workdir / one.name}") for one in runs]
     return Job(name, runs, (train, *evaluate))
+
+
+def _shared_fields(setting: Setting) -> dict[str, object]:
+    """What all runs of a program must have alike."""
+    return {f: v for f, v in setting.fields.items() if f not in SEPARATE_FIELDS}
+
+
+def _own_fields(ablation: Ablation, one: Run) -> dict[str, object]:
+    """What a run has beyond its setting."""
+    return _title(ablation, one.setting.name) | {"seed": one.seed}
 
 
 def _gan_job(ablation: Ablation, one: Run, workdir: pathlib.Path) -> Job:

@@ -23,6 +23,7 @@ from asc_jax.data.pool import Pool, log_mels, take
 from asc_jax.frontend import FrontendConfig
 from asc_jax.train import classifier, parallel
 from asc_jax.train.feed import Feed, make_feed
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 from benchmarks import measure, training
 
@@ -72,11 +73,14 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     n_clips = len(host_pool.targets)
     splits = training.make_splits(size.folds, n_clips)
     network = training.build(model)
-    optimizer = make_optimizer(
-        name="adam", lr=1e-3, schedule="constant", n_steps=1, weight_decay=0, clip_norm=0
+    optimizer = functools.partial(
+        make_optimizer, name="adam", schedule="constant", n_steps=1, clip_norm=0
     )
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    state = classifier.init_state(network, optimizer, splits, host_pool, seed=0, **features)
+    recipe = Hyperparameters(lr=1e-3)
+    state = classifier.init_state(
+        network, optimizer, splits, host_pool, seed=0, hyperparameters=recipe, **features
+    )
     mesh = parallel.make_mesh(size.folds, size.batch)
     steps = classifier.compile_steps(
         mesh,
@@ -84,7 +88,6 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
         optimizer,
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
-        label_smoothing=0.0,
     )
 
     def train(feed: Feed):

@@ -17,6 +17,7 @@ from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
 from asc_jax.train import classifier, parallel
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
 N_CLASSES = 10
@@ -91,15 +92,18 @@ def prepare(
     """
     seconds, clock = {}, _stopwatch()
     network = build(model, dtype)
-    optimizer = make_optimizer(
-        name="adam", lr=LEARNING_RATE, schedule="constant", n_steps=1, weight_decay=0, clip_norm=0
+    optimizer = functools.partial(
+        make_optimizer, name="adam", schedule="constant", n_steps=1, clip_norm=0
     )
     splits = make_splits(size.folds, n_clips)
     mesh = parallel.make_mesh(size.folds, size.batch, shape=mesh_shape)
     host_pool = make_pool(size, n_clips)
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    state = classifier.init_state(network, optimizer, splits, host_pool, seed=0, **features)
+    recipe = Hyperparameters(lr=LEARNING_RATE)
+    state = classifier.init_state(
+        network, optimizer, splits, host_pool, seed=0, hyperparameters=recipe, **features
+    )
     state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
     clips = batches.epoch_indices(
         splits,
@@ -116,7 +120,6 @@ def prepare(
         optimizer,
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
-        label_smoothing=0.0,
     )
     lowered = steps.train.trace(state, pool, clips[:, :1]).lower()
     seconds["trace and lower"] = clock()

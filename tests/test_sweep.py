@@ -196,17 +196,39 @@ def test_a_dry_run_prints_lines_for_a_shell_and_touches_nothing(scenes, tmp_path
     assert read.stdout.splitlines() == words[1:] + shlex.split(evaluate)[1:]
 
 
-def test_seeds_together_are_one_job_for_what_is_left_of_a_setting(scenes, tmp_path):
+def test_together_is_a_job_for_what_is_left_of_a_program(scenes, tmp_path):
     ablation = se_of_demo(scenes)
     first, second, *_ = ablation.settings
     runs = [sweep.Run(first, 1), sweep.Run(first, 2), sweep.Run(second, 2)]
     jobs = sweep.plan(ablation, runs, tmp_path, together=True)
     assert [job.runs for job in jobs] == [tuple(runs[:2]), (runs[2],)]
     train, *evaluate = jobs[0].commands
-    assert train[-1] == "--seeds=1,2"
-    assert f"--workdir={tmp_path / 'model.se_ratio=0'}" in train
+    title = f"title={ablation.base.title}, model.se_ratio=0"
+    assert train[-8:] == (
+        "--run", "model.se_ratio=0/seed1", title, "seed=1",
+        "--run", "model.se_ratio=0/seed2", title, "seed=2",
+    )  # fmt: skip
+    assert {f"--workdir={tmp_path}", "--config.model.se_ratio=0"} < set(train)
     assert evaluate == [("evaluate", f"--workdir={tmp_path / run.name}") for run in runs[:2]]
     assert jobs[1].commands[0][-1] == "--config.seed=2"
+
+
+def test_settings_that_differ_in_numbers_of_the_recipe_are_one_program(scenes, tmp_path):
+    recipe = str(ROOT / "configs" / "ablations" / "recipe.py")
+    fields = [f"--config.{field}" for field in (f"data.root={scenes}", "data.fit_length=True")]
+    ablation = load_ablation(recipe, base=str(DEMO), overrides=fields)
+    runs = [sweep.Run(setting, seed) for setting in ablation.settings for seed in (0, 1)]
+    jobs = sweep.plan(ablation, runs, tmp_path, together=True)
+    assert jobs[0].name == "together/base"
+    assert {run.setting.name for run in jobs[0].runs} == {
+        "base", "optimizer.lr=0.0003", "optimizer.lr=0.003", "optimizer.weight_decay=0.05",
+        "train.label_smoothing=0.1",
+    }  # fmt: skip
+    assert len(jobs[0].runs) == 10 and all(len(job.runs) == 2 for job in jobs[1:])
+    assert sum(len(job.runs) for job in jobs) == len(runs)
+    words = jobs[0].commands[0]
+    start = words.index("optimizer.lr=0.003/seed1")
+    assert words[start + 1] == "optimizer.lr=0.003" and words[start + 3] == "seed=1"
 
 
 def test_gans_that_differ_in_synthesis_alone_train_once(tmp_path):

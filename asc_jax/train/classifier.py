@@ -22,8 +22,9 @@ from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.places import example_keys
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.optimizer import zero_state
+from asc_jax.train.optimizer import Optimizer, zero_state
 from asc_jax.train.parallel import (
     DATA,
     PER_EXAMPLE,
@@ -46,6 +47,7 @@ class ClassifierState:
       params: the network's parameters.
       batch_stats: its moving statistics.
       opt_state: the optimizer's.
+      hyperparameters: that it trains with.
       key_data: (2,) uint32, the fold's random key.
       band_mean: (M,) float32, subtracted from the log-mels.
       band_std: (M,) float32, by which they are then divided; infinite where a band is masked,
@@ -56,6 +58,7 @@ class ClassifierState:
     params: dict
     batch_stats: dict
     opt_state: optax.OptState
+    hyperparameters: Hyperparameters
     key_data: jax.Array
     band_mean: jax.Array
     band_std: jax.Array
@@ -77,11 +80,12 @@ class BestEpoch:
 
 def init_state(
     network: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     splits: Sequence[Split],
     pool: Pool,
     *,
     seed: int | Sequence[int],
+    hyperparameters: Hyperparameters | Sequence[Hyperparameters],
     frontend: FrontendConfig,
     n_frames: int,
     mask_above: float = 0.0,
@@ -90,12 +94,13 @@ def init_state(
 
     Args:
       network: from `asc_jax.models.build`.
-      optimizer: its transformation.
+      optimizer: of its hyperparameters.
       splits: the folds; each is standardised by its own training clips, the recorded ones
         alone: what is scored is recorded, and generated clips, which hold nothing in the upper
         bands, would move those bands' mean and widen them.
       pool: the recorded clips, on the host.
       seed: the run's, or one per split; folds draw different initial values from it.
+      hyperparameters: the run's, or one per split.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
@@ -112,7 +117,9 @@ def init_state(
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
     seeds = np.broadcast_to(seed, len(splits)).tolist()
-    for split, seed in zip(splits, seeds, strict=True):
+    if isinstance(hyperparameters, Hyperparameters):
+        hyperparameters = [hyperparameters] * len(splits)
+    for split, seed, own in zip(splits, seeds, hyperparameters, strict=True):
         variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
         mean, std = standardisation(moments, split.train)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)
@@ -121,7 +128,8 @@ def init_state(
                 step=np.zeros((), np.int32),
                 params=variables["params"],
                 batch_stats=variables["batch_stats"],
-                opt_state=zero_state(optimizer, variables["params"]),
+                opt_state=zero_state(optimizer(own), variables["params"]),
+                hyperparameters=jax.tree.map(np.float32, own),
                 key_data=jax.random.key_data(key),
                 band_mean=mean,
                 band_std=np.where(masked, np.float32(np.inf), std),
@@ -136,10 +144,9 @@ def train_step(
     clips: jax.Array,
     *,
     network: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
-    label_smoothing: float,
     skip_non_finite: bool,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One optimizer step of one fold.
@@ -150,10 +157,9 @@ def train_step(
       clips: (B, 2) int32 indices into the pool: each example and its mixup partner; (B, 1)
         without mixup.
       network: applied to (B, N, M) log-mels.
-      optimizer: applied to the gradients.
+      optimizer: of the state's hyperparameters; applied to the gradients.
       features: (pool, indices) -> (B, N, M) log-mels.
       augmentation: what to do to the examples.
-      label_smoothing: see `cross_entropy`.
       skip_non_finite: leave parameters, statistics and the optimizer's state as they are
         where the loss or the gradient is not finite; the step is counted all the same.
 
@@ -180,13 +186,17 @@ def train_step(
             mutable=["batch_stats"],
             rngs={DROPOUT_STREAM: jax.random.fold_in(key, _DROPOUT)},
         )
-        losses = cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        losses = cross_entropy(
+            logits, targets, label_smoothing=state.hyperparameters.label_smoothing
+        )
         return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated["batch_stats"])
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     if not network.sync_batch_norm:  # the shards' own statistics; the state has one of them
         batch_stats = jax.lax.pmean(batch_stats, DATA)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer(state.hyperparameters).update(
+        grads, state.opt_state, state.params
+    )
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
     norm = optax.tree.norm(grads)
     accuracy = jax.lax.pmean(jnp.mean(right), DATA)
@@ -259,11 +269,10 @@ class Steps:
 def compile_steps(
     mesh,
     network: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     *,
     features: Callable[[Pool, jax.Array], jax.Array],
     augmentation: Augmentation,
-    label_smoothing: float,
     skip_non_finite: bool = False,
 ) -> Steps:
     """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
@@ -273,7 +282,6 @@ def compile_steps(
         optimizer=optimizer,
         features=features,
         augmentation=augmentation,
-        label_smoothing=label_smoothing,
         skip_non_finite=skip_non_finite,
     )
     batches_of_steps = P("fold", None, DATA)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import jax
+import ml_collections
 import numpy as np
 import tqdm
 
@@ -26,14 +27,18 @@ from asc_jax.train.watch import Watch, peak_memory, refuse_divergence
 
 
 def train(
-    config, workdir: pathlib.Path, *, seeds: Sequence[int] = (), profile: bool = False
+    config,
+    workdir: pathlib.Path,
+    *,
+    runs: Sequence[ml_collections.FrozenConfigDict] = (),
+    profile: bool = False,
 ) -> None:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
       config: checked, frozen.
       workdir: the run folder; made if need be.
-      seeds: see `set_up`; `train_together` makes ordinary runs of the folder then.
+      runs: see `set_up`; `train_together` makes ordinary runs of the folder then.
       profile: trace some steps into the folder's `profile/` before going on.
 
     Raises:
@@ -49,7 +54,7 @@ def train(
         if synthetic is not None:
             refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
         setup = set_up(
-            config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, seeds=seeds
+            config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)

@@ -1,44 +1,52 @@
 """The optimizer of the classifier, out of optax's parts."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 import optax
+
+from asc_jax.train.hyperparameters import Hyperparameters
+
+# What a step's optimizer is before it knows its model's hyperparameters.
+Optimizer = Callable[[Hyperparameters], optax.GradientTransformation]
 
 OPTIMIZERS = {
     "adam": optax.scale_by_adam,
     "sgd": lambda: optax.trace(decay=0.9, nesterov=True),
 }
 
-# Learning rate over a run of `steps`, from its peak.
+# Learning rate over a run of `steps`, as a share of its peak.
 SCHEDULES = {
-    "constant": lambda lr, steps: optax.constant_schedule(lr),
-    "cosine": lambda lr, steps: optax.cosine_decay_schedule(lr, steps),
-    "one_cycle": lambda lr, steps: optax.cosine_onecycle_schedule(steps, lr, pct_start=0.3),
+    "constant": lambda steps: optax.constant_schedule(1.0),
+    "cosine": lambda steps: optax.cosine_decay_schedule(1.0, steps),
+    "one_cycle": lambda steps: optax.cosine_onecycle_schedule(steps, 1.0, pct_start=0.3),
 }
 
 
 def make_optimizer(
-    *, name: str, lr: float, schedule: str, n_steps: int, weight_decay: float, clip_norm: float
+    hyperparameters: Hyperparameters, *, name: str, schedule: str, n_steps: int, clip_norm: float
 ) -> optax.GradientTransformation:
     """Clipping, the optimizer proper, decoupled weight decay, and the learning rate.
 
     Args:
+      hyperparameters: the model's; they may be traced.
       name: a key of `OPTIMIZERS`.
-      lr: the peak learning rate.
       schedule: a key of `SCHEDULES`.
       n_steps: steps of the whole run.
-      weight_decay: per step and unit of learning rate, on kernels only; 0 for none.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
 
     Returns:
       An optax transformation.
     """
     parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    parts.append(OPTIMIZERS[name]())
-    if weight_decay:
-        parts.append(optax.add_decayed_weights(weight_decay, mask=_kernels))
-    parts.append(optax.scale_by_learning_rate(SCHEDULES[schedule](lr, n_steps)))
-    return optax.chain(*parts)
+    return optax.chain(
+        *parts,
+        OPTIMIZERS[name](),
+        optax.add_decayed_weights(hyperparameters.weight_decay, mask=_kernels),
+        optax.scale_by_schedule(SCHEDULES[schedule](n_steps)),
+        optax.scale_by_learning_rate(hyperparameters.lr),
+    )
 
 
 def _kernels(params) -> dict:

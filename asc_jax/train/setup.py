@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import ml_collections
 import numpy as np
 
 from asc_jax import run
@@ -18,7 +19,7 @@ from asc_jax.data.folds import Split
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
-from asc_jax.train import classifier, parallel
+from asc_jax.train import classifier, hyperparameters, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
@@ -68,7 +69,7 @@ def set_up(
     synthetic: Synthetic | None = None,
     *,
     mesh_shape: tuple[int, ...] = (),
-    seeds: Sequence[int] = (),
+    runs: Sequence[ml_collections.FrozenConfigDict] = (),
 ) -> Setup:
     """Decodes the data, builds the network and its first state; compiles no step yet.
 
@@ -80,27 +81,34 @@ def set_up(
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
       mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
         takes the devices that it finds.
-      seeds: of runs that train as one program, and differ in nothing else; the config's by
-        default.
+      runs: configs of runs that train as one program; they differ from `config` in
+        `SEPARATE_FIELDS` alone. `config` itself by default.
 
     Raises:
       InputError: bad audio files, all of them named, a network that the clips do not fit, or
         a mesh that cannot be.
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
-    seeds = seeds or (config.seed,)
-    mesh = parallel.make_mesh(len(splits) * len(seeds), batch_size, shape=mesh_shape)
+    runs = runs or (config,)
+    mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh)
     pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         pools.append(generated)
-    seed = tuple(number for number in seeds for _ in splits)
-    splits = tuple(splits) * len(seeds)
+    per_model = [one for one in runs for _ in splits]
+    seed = tuple(one.seed for one in per_model)
+    splits = tuple(splits) * len(runs)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
-    optimizer = make_optimizer(**config.optimizer, n_steps=config.train.epochs * steps_per_epoch)
+    optimizer = functools.partial(
+        make_optimizer,
+        name=config.optimizer.name,
+        schedule=config.optimizer.schedule,
+        n_steps=config.train.epochs * steps_per_epoch,
+        clip_norm=config.optimizer.clip_norm,
+    )
     feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     state = classifier.init_state(
@@ -109,6 +117,7 @@ def set_up(
         splits,
         pools[0],
         seed=seed,
+        hyperparameters=[hyperparameters.of_config(one) for one in per_model],
         mask_above=config.synthetic.mask_above,
         **shape,
     )
@@ -119,7 +128,6 @@ def set_up(
         optimizer,
         features=functools.partial(log_mels, **shape),
         augmentation=Augmentation(**config.augment),
-        label_smoothing=config.train.label_smoothing,
         skip_non_finite=skip_non_finite,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)

@@ -14,6 +14,7 @@ from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.train import classifier, parallel
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
 EVERYTHING = Augmentation(
@@ -24,6 +25,7 @@ EVERYTHING = Augmentation(
     mel_masks=1,
     mel_mask_bands=3,
 )
+RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
 FEATURES = functools.partial(log_mels, frontend=FrontendConfig(n_mels=16), n_frames=0)
 
 
@@ -41,18 +43,25 @@ def trained(
     devices,
     augmentation=EVERYTHING,
     per_call=1,
-    lr=1e-2,
+    recipe=RECIPE,
     name="adam",
 ):
     """The state after some steps, the losses (F, steps) and the compiled steps."""
     n_devices = jax.devices()[:devices]
     mesh = parallel.make_mesh(len(splits), 8, n_devices)
     network = models.build(model, 3, axis_name=parallel.DATA)
-    optimizer = make_optimizer(
-        name=name, lr=lr, schedule="cosine", n_steps=100, weight_decay=0.01, clip_norm=1.0
+    optimizer = functools.partial(
+        make_optimizer, name=name, schedule="cosine", n_steps=100, clip_norm=1.0
     )
     state = classifier.init_state(
-        network, optimizer, splits, pool, seed=7, frontend=FrontendConfig(n_mels=16), n_frames=0
+        network,
+        optimizer,
+        splits,
+        pool,
+        seed=7,
+        hyperparameters=recipe,
+        frontend=FrontendConfig(n_mels=16),
+        n_frames=0,
     )
     steps = classifier.compile_steps(
         mesh,
@@ -60,7 +69,6 @@ def trained(
         optimizer,
         features=FEATURES,
         augmentation=augmentation,
-        label_smoothing=0.1,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     pool = parallel.put(pool, mesh, parallel.SHARED)
@@ -165,7 +173,7 @@ def test_training_learns_and_evaluates(small_pool, small_splits, small_model):
         n_steps=40,
         devices=1,
         augmentation=Augmentation(),
-        lr=3e-2,
+        recipe=RECIPE.replace(lr=3e-2),
     )
     assert (losses[:, -5:].mean(axis=1) < 0.6 * losses[:, 0]).all()
     held_out = batches.padded_indices([split.held_out for split in small_splits], 8)
@@ -216,7 +224,14 @@ def test_waveforms_in_the_pool_train_alike(small_splits, small_model):
     np.testing.assert_allclose(features(waves, clips), expected, rtol=1e-6)
     network = models.build(small_model, 3, axis_name=parallel.DATA)
     state = classifier.init_state(
-        network, optax.sgd(0.1), small_splits, waves, seed=0, frontend=cfg, n_frames=20
+        network,
+        lambda _: optax.sgd(0.1),
+        small_splits,
+        waves,
+        seed=0,
+        hyperparameters=RECIPE,
+        frontend=cfg,
+        n_frames=20,
     )
     mean = np.asarray(log_mel(take(waves, small_splits[0].train), cfg)[:, :20]).mean((0, 1))
     np.testing.assert_allclose(state.band_mean[0], mean, rtol=1e-5)

@@ -16,6 +16,7 @@ from asc_jax.data.pool import Pool, log_mels
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
 from asc_jax.train import classifier, feed, parallel
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.setup import predict
 
@@ -42,11 +43,18 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     """By placement: losses and state after one and a half epochs, and logits of two lists."""
     splits, frontend = small_splits[:2], FrontendConfig(n_mels=16)
     network = models.build(small_model, 3, axis_name=parallel.DATA)
-    optimizer = make_optimizer(
-        name="adam", lr=1e-2, schedule="cosine", n_steps=100, weight_decay=0.01, clip_norm=1.0
+    optimizer = functools.partial(
+        make_optimizer, name="adam", schedule="cosine", n_steps=100, clip_norm=1.0
     )
     initial = classifier.init_state(
-        network, optimizer, splits, stored, seed=7, frontend=frontend, n_frames=0
+        network,
+        optimizer,
+        splits,
+        stored,
+        seed=7,
+        hyperparameters=Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1),
+        frontend=frontend,
+        n_frames=0,
     )
     steps = classifier.compile_steps(
         mesh,
@@ -54,7 +62,6 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
         optimizer,
         features=functools.partial(log_mels, frontend=frontend, n_frames=0),
         augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5),
-        label_smoothing=0.1,
     )
     n_steps = batches.steps_per_epoch(splits, BATCH_SIZE)
     draw = functools.partial(

@@ -14,6 +14,7 @@ from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.train import classifier, parallel
+from asc_jax.train.hyperparameters import Hyperparameters
 
 FRONTEND = FrontendConfig(n_mels=16)
 MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
@@ -22,13 +23,14 @@ CLIPS = np.arange(8, dtype=np.int32)[None]
 
 def init(pool, splits, model, mask_above):
     network = models.build(model, 3, axis_name=parallel.DATA)
-    optimizer = optax.sgd(0.1)
+    optimizer = lambda _: optax.sgd(0.1)
     state = classifier.init_state(
         network,
         optimizer,
         splits,
         pool,
         seed=0,
+        hyperparameters=Hyperparameters(lr=0.1),
         frontend=FRONTEND,
         n_frames=0,
         mask_above=mask_above,
@@ -46,7 +48,6 @@ def logits_and_losses(pool, splits, model, mask_above=8000.0):
         optimizer,
         features=functools.partial(log_mels, frontend=FRONTEND, n_frames=0),
         augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
-        label_smoothing=0.0,
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     pool = parallel.put(pool, mesh, parallel.SHARED)

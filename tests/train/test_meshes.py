@@ -17,6 +17,7 @@ from asc_jax.frontend import FrontendConfig
 from asc_jax.models.dropout import Dropout
 from asc_jax.models.resnet import ResNet
 from asc_jax.train import classifier, parallel
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
 N_STEPS, BATCH_SIZE = 20, 8
@@ -75,11 +76,14 @@ def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm
     network = NETWORK.clone(sync_batch_norm=sync_batch_norm)
     # Adam divides a gradient by its own size, and would walk on the rounding of those that are
     # 0 but for rounding: a sum over shards rounds in another order.
-    optimizer = make_optimizer(
-        name="sgd", lr=1e-2, schedule="constant", n_steps=1, weight_decay=0.01, clip_norm=1.0
+    optimizer = functools.partial(
+        make_optimizer, name="sgd", schedule="constant", n_steps=1, clip_norm=1.0
     )
+    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
     indices = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=BATCH_SIZE)
-    state = classifier.init_state(network, optimizer, splits, pool, seed=7, **FRONTEND)
+    state = classifier.init_state(
+        network, optimizer, splits, pool, seed=7, hyperparameters=recipe, **FRONTEND
+    )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     pool = parallel.put(pool, mesh, parallel.SHARED)
     steps = classifier.compile_steps(
@@ -88,7 +92,6 @@ def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm
         optimizer,
         features=functools.partial(log_mels, **FRONTEND),
         augmentation=AUGMENTATION,
-        label_smoothing=0.1,
     )
     step = steps.train.lower(state, pool, indices[:, :1]).compile()
     first, losses = None, []

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, zero_state
 
 PARAMS = {
@@ -22,9 +23,13 @@ DEFAULTS = {
 }
 
 
+def optimizer_of(*, lr: float, weight_decay: float, **options) -> optax.GradientTransformation:
+    return make_optimizer(Hyperparameters(lr=lr, weight_decay=weight_decay), **options)
+
+
 def updates_of(gradients: list, params=PARAMS, **options) -> list:
     """The update of every step, with the parameters held."""
-    optimizer = make_optimizer(**{**DEFAULTS, **options})
+    optimizer = optimizer_of(**{**DEFAULTS, **options})
     state, updates = optimizer.init(params), []
     step = jax.jit(optimizer.update)
     for gradient in gradients:
@@ -57,7 +62,7 @@ def test_steps_equal_pytorchs(name, weight_decay):
         if name == "adam"
         else torch.optim.SGD([kernel], lr=0.01, momentum=0.9, nesterov=True)
     )
-    ours = make_optimizer(**{**DEFAULTS, "name": name, "weight_decay": weight_decay})
+    ours = optimizer_of(**{**DEFAULTS, "name": name, "weight_decay": weight_decay})
     params = {"kernel": jnp.asarray(start)}
     state = ours.init(params)
     update = jax.jit(ours.update)
@@ -97,7 +102,8 @@ def test_weights_decay_after_clipping():
 
 
 def rates(schedule: str, n_steps: int, lr: float = 0.01) -> np.ndarray:
-    return np.array([float(SCHEDULES[schedule](lr, n_steps)(step)) for step in range(n_steps + 1)])
+    share = SCHEDULES[schedule](n_steps)
+    return np.array([lr * float(share(step)) for step in range(n_steps + 1)])
 
 
 def test_constant_schedule():
@@ -141,7 +147,7 @@ def test_the_schedule_reaches_the_update():
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_zero_state_is_the_initial_state(name, weight_decay):
     options = {"name": name, "weight_decay": weight_decay, "clip_norm": 1.0, "schedule": "cosine"}
-    optimizer = make_optimizer(**{**DEFAULTS, **options})
+    optimizer = optimizer_of(**{**DEFAULTS, **options})
     ours, expected = zero_state(optimizer, PARAMS), optimizer.init(PARAMS)
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):

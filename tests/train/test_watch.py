@@ -17,6 +17,7 @@ from asc_jax.frontend import FrontendConfig
 from asc_jax.train import classifier, loop, parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.watch import StepTimes, Watch, refuse_divergence
 
@@ -140,17 +141,19 @@ def train(small_pool, small_splits, small_model):
     mesh = parallel.make_mesh(4, 8, shape=(1, 1))
     model = {**small_model, "stage_sizes": (1,), "stage_strides": (1,)}
     network = models.build(model, 3, axis_name=parallel.DATA)
-    optimizer = make_optimizer(
-        name="adam", lr=1e-2, schedule="cosine", n_steps=20, weight_decay=0.01, clip_norm=1.0
+    optimizer = functools.partial(
+        make_optimizer, name="adam", schedule="cosine", n_steps=20, clip_norm=1.0
     )
-    start = classifier.init_state(network, optimizer, small_splits, small_pool, seed=1, **FRONTEND)
+    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01)
+    start = classifier.init_state(
+        network, optimizer, small_splits, small_pool, seed=1, hyperparameters=recipe, **FRONTEND
+    )
     steps = classifier.compile_steps(
         mesh,
         network,
         optimizer,
         features=functools.partial(log_mels, **FRONTEND),
         augmentation=Augmentation(),
-        label_smoothing=0.0,
         skip_non_finite=True,
     )
     indices = batches.epoch_indices(small_splits, seed=1, epoch=0, n_steps=6, batch_size=8)
