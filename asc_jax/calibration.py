@@ -24,7 +24,7 @@ class Reliability:
     accuracy: np.ndarray
 
     @property
-    def expected_error(self) -> float:
+    def expected_calibration_error(self) -> float:
         """The expected calibration error: the bins' mean |accuracy - confidence|, by clips.
 
         It is above 0 for a perfectly calibrated model too, the more so the fewer the clips.

@@ -31,11 +31,6 @@ class Jackknife:
     locations: int
 
     @property
-    def freedom(self) -> int:
-        """Degrees of freedom of a variance; 0 where no class has two locations."""
-        return int(min(np.maximum(self.n_locations - 1, 0).sum(), self.locations - 1))
-
-    @property
     def design_effect(self) -> np.ndarray:
         """(...): how many clips weigh as much as one independent clip, over all classes.
 
@@ -61,6 +56,28 @@ class Jackknife:
         lone = self.n_locations == 1
         alone = self.spread[..., lone] / self.n_clips[lone]
         return between + self.design_effect * (alone @ np.square(weights[lone]))
+
+    def df(self, weights: np.ndarray) -> np.ndarray:
+        """(...): degrees of freedom of `variance(weights)`; 0 where no class has two locations.
+
+        Classes that hold most of the variance count most. Satterthwaite's ratio of squares
+        with d + 2 for d: the square of a variance with d degrees of freedom is on average
+        1 + 2 / d times what it estimates, and with few locations the ratio would be far too
+        small.
+
+        Args:
+          weights: (K,) as of `variance`.
+
+        Source: Satterthwaite, "An approximate distribution of estimates of variance
+        components", 1946.
+        """
+        own = np.maximum(self.n_locations - 1, 0)
+        most = min(own.sum(), self.locations - 1)
+        parts = np.square(self.deviations).sum(axis=-2) * np.square(weights)  # (..., K)
+        squares = (np.square(parts) / (own + 2)).sum(axis=-1)
+        total = np.square(parts.sum(axis=-1))
+        ratio = np.divide(total, squares, out=np.full(total.shape, most + 2.0), where=squares > 0)
+        return np.clip(ratio - 2, 1, most)
 
     def weights(self, measure: str) -> np.ndarray:
         """(K,): what each class's mean counts in a measure.

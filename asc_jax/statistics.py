@@ -69,36 +69,55 @@ def scores_by_location(
     """
     right = (targets == np.atleast_2d(predictions)).mean(axis=0)
     left_out = jackknife(targets, right, locations, n_classes)
+    seen = min(len(np.unique(locations[right < 1])), len(np.unique(locations[right > 0])))
     return (
-        _score(left_out, left_out.weights("accuracy")),
-        _score(left_out, left_out.weights("class_wise_accuracy")),
-        [_recall(left_out, k) for k in range(n_classes)],
+        _score(left_out, left_out.weights("accuracy"), seen),
+        _score(left_out, left_out.weights("class_wise_accuracy"), seen),
+        [_recall(left_out, k, seen) for k in range(n_classes)],
     )
 
 
-def _score(left_out: Jackknife, weights: np.ndarray) -> Score:
-    """A weighted mean of the recalls."""
+def _score(left_out: Jackknife, weights: np.ndarray, seen: int) -> Score:
+    """A weighted mean of the recalls; see `_shrunk` for `seen`."""
     value = float(left_out.total(weights))
     variance = float(left_out.variance(weights))
-    if variance > 0 and left_out.freedom > 0:
-        return _interval(value, value * (1 - value) / variance, left_out.freedom)
-    # Nothing varied, or nothing could: no more is known than one answer per location.
-    return _interval(value, left_out.locations)
+    df = float(left_out.df(weights))
+    if not (variance > 0 and df > 0):
+        # Nothing varied, or nothing could: no more is known than one answer per location.
+        return _interval(value, left_out.locations)
+    weight = _shrunk(variance / (value * (1 - value)), 1 / left_out.locations, seen)
+    return _interval(value, 1 / weight, df)
 
 
-def _recall(left_out: Jackknife, k: int) -> Score:
-    """One class's recall; the classes share a design effect."""
-    if not left_out.n_clips[k]:
+def _recall(left_out: Jackknife, k: int, seen: int) -> Score:
+    """One class's recall; the classes share a design effect. See `_shrunk` for `seen`."""
+    n_clips = left_out.n_clips
+    if not n_clips[k]:
         return Score(float("nan"), float("nan"), float("nan"))
-    clips = left_out.n_clips[k] / max(1.0, float(left_out.design_effect))
-    return _interval(float(left_out.means[k]), clips, left_out.freedom)
+    effect = _shrunk(float(left_out.design_effect), n_clips.sum() / left_out.locations, seen)
+    df = float(left_out.df(np.sqrt(n_clips)))  # of what the design effect is made of
+    return _interval(float(left_out.means[k]), n_clips[k] / max(1.0, effect), df)
 
 
-def _interval(value: float, n_clips: float, freedom: float = 0) -> Score:
-    """Wilson's interval with Student's quantile, or the normal one without `freedom`."""
+def _shrunk(found: float, most: float, seen: int) -> float:
+    """What was found of how locations vary, and what is feared, as one location of its own.
+
+    Errors at one or two places say little of how errors cluster; without any, `most` is all
+    there is, one answer per location.
+
+    Args:
+      found: an inverse number of clips, or a design effect.
+      most: the same if clips of a location were one clip.
+      seen: locations that hold an error, or a right answer, whichever are fewer.
+    """
+    return (seen * found + most) / (seen + 1)
+
+
+def _interval(value: float, n_clips: float, df: float = 0) -> Score:
+    """Wilson's interval with Student's quantile, or the normal one without `df`."""
     from scipy.special import stdtrit
 
-    quantile = float(stdtrit(freedom, 0.975)) if freedom else _NORMAL
+    quantile = float(stdtrit(df, 0.975)) if df else _NORMAL
     low, high = wilson_interval(value, n_clips, quantile)
     return Score(value, min(low, value), max(high, value))
 

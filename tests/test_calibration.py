@@ -21,7 +21,7 @@ def test_equal_width_by_hand():
     np.testing.assert_allclose(result.confidence, [np.nan, np.nan, 1.75 / 3, 0.95])
     np.testing.assert_allclose(result.accuracy, [np.nan, np.nan, 2 / 3, 1 / 2])
     expected = 3 / 5 * (2 / 3 - 1.75 / 3) + 2 / 5 * (0.95 - 0.5)
-    assert result.expected_error == pytest.approx(expected)
+    assert result.expected_calibration_error == pytest.approx(expected)
 
 
 def test_equal_mass_by_hand():
@@ -58,8 +58,10 @@ def test_a_calibrated_model_is_found_calibrated_and_a_sure_one_is_not():
     targets = (rng.random((20_000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
     sure = softmax(3 * logits, axis=-1)
     for binning in ("width", "mass"):
-        assert reliability(probabilities, targets, binning=binning).expected_error < 0.015
-        assert reliability(sure, targets, binning=binning).expected_error > 0.15
+        assert (
+            reliability(probabilities, targets, binning=binning).expected_calibration_error < 0.015
+        )
+        assert reliability(sure, targets, binning=binning).expected_calibration_error > 0.15
     assert log_loss(3 * logits, targets) > log_loss(logits, targets)
     assert brier_score(sure, targets) > brier_score(probabilities, targets)
 

@@ -22,7 +22,6 @@ def test_by_hand():
     np.testing.assert_allclose(left_out.spread, [0.4 * 0.6, 0.75 * 0.25])
     expected = (5 * first + 4 * second) / (0.4 * 0.6 + 0.75 * 0.25)
     assert left_out.design_effect == pytest.approx(expected)
-    assert left_out.freedom == 3
 
 
 def test_equal_locations_have_the_variance_of_their_means():
@@ -40,7 +39,24 @@ def test_a_location_with_two_scenes_moves_both():
     apart = jackknife(targets, right, np.arange(40), 2)
     half = np.array([0.5, 0.5])
     assert together.variance(half) == pytest.approx(2 * apart.variance(half))
-    assert (together.freedom, apart.freedom) == (19, 38)
+    assert (together.df(half), apart.df(half)) == (19, pytest.approx(38, abs=4))
+
+
+def test_degrees_of_freedom():
+    """Of the class that varies; of all where they vary alike; on average that of their sum."""
+    rng = np.random.default_rng(3)
+    targets, locations = np.repeat(np.arange(10), 12), np.arange(120) // 2
+    alike = np.tile([0, 1, 0, 0, 1, 1, 0, 1, 1, 0, 1, 1.0], 10)
+    only = np.where(targets == 4, alike, 1.0)
+    every = np.full(10, 0.1)
+    assert jackknife(targets, only, locations, 10).df(every) == pytest.approx(5)
+    assert jackknife(targets, alike, locations, 10).df(every) == pytest.approx(50, abs=20)
+    one_each = [jackknife(targets, rng.normal(size=120), targets, 10).df(every) for _ in range(3)]
+    assert one_each == [0, 0, 0]
+    drawn = [jackknife(targets, rng.normal(size=120), locations, 10).df(every) for _ in range(400)]
+    assert np.mean(drawn) == pytest.approx(47, abs=4)
+    nothing = jackknife(targets, np.ones(120), locations, 10)
+    assert nothing.df(every) == 50
 
 
 def test_leading_axes():

@@ -90,6 +90,39 @@ def test_seeds_of_a_setting_are_a_row_and_the_base_is_the_reference(folder):
     assert first.scores["class_wise_accuracy"].value == pytest.approx(np.mean(single))
 
 
+def test_rows_that_differ_in_the_ensemble_alone_are_paired_by_seed(
+    tmp_path, write_sweep, monkeypatch
+):
+    """Their models are the same ones; those of other settings are not, nor are other seeds'."""
+    rule = ({"ensemble.rule": "mean_probabilities"}, 1.0)
+    ratio = ({"model.se_ratio": 4}, 1.0)
+    path = write_sweep(tmp_path / "sweep", {"base": ({}, 1.0), "rule": rule, "ratio": ratio})
+    write_sweep(tmp_path / "other", {"rule": rule}, seeds=(3, 4, 5))
+    asked = []
+
+    def record(*args, runs, **options):
+        asked.append(runs)
+        return compare(*args, runs=runs, **options)
+
+    monkeypatch.setattr("asc_jax.report.runs.results.compare", record)
+    compare_runs([path, tmp_path / "other"], kinds=["mean_logits"])
+    assert asked == 2 * ["paired", "independent", "independent", "fixed"]
+
+
+def test_ensembles_are_compared_as_they_are(folder):
+    results = compare_runs([folder / "sweep"], kinds=["mean_logits"])
+    *rows, built = [one.differences["class_wise_accuracy"] for one in results.others]
+    assert all(one.comparison.about_recipes for one in rows)
+    assert not built.comparison.about_recipes
+    assert results.about_recipes
+    alone = compare_runs([folder / "a", folder / "b"])
+    assert not alone.about_recipes
+    (found,) = (one.differences["class_wise_accuracy"] for one in alone.others)
+    assert found.detectable == pytest.approx(min(1.0, found.comparison.detectable()))
+    for one in rows:  # as hard to find as the correction makes it
+        assert one.detectable == min(1.0, one.comparison.detectable(alpha=0.05 / 3))
+
+
 def test_a_setting_that_says_what_the_base_says_is_the_base(tmp_path, write_sweep):
     settings = {
         "model.se_ratio=4": ({"model.se_ratio": 4}, 1.0),

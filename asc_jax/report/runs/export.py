@@ -8,10 +8,12 @@ import math
 
 from asc_jax.comparison import Comparison
 from asc_jax.report.runs.results import ALPHA, MEASURES, Difference, Result, Results
+from asc_jax.report.tables import count
 from asc_jax.statistics import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
 MINUS = "\N{MINUS SIGN}"
+ONE_SEED = "One seed each: this is about these trained models, not about the recipes."
 
 
 def points(fraction: float) -> str:
@@ -41,15 +43,19 @@ def summary_line(results: Results) -> str:
     if results.others:
         line += (
             f" Differences from {reference.name}, paired by clip; p corrected for "
-            f"{len(results.others)} comparisons ({results.correction.replace('_', '-')}); "
-            f"▲ ▼: p < {ALPHA}. Detectable: found 80 times of 100 if it were true."
+            f"{count(len(results.others), 'comparison')} "
+            f"({results.correction.replace('_', '-')}); ▲ ▼: p < {ALPHA}. Detectable: a true "
+            "difference of this size would be found 80 times of 100."
         )
+        if not results.about_recipes:
+            line += f" {ONE_SEED}"
     return line
 
 
 def markdown(results: Results) -> str:
     """A table of text, aligned, so that a terminal can show it as well."""
-    header = ["", "Class-wise accuracy (%)", "Accuracy (%)", "Difference", "p", "", "Detectable"]
+    header = ["", "Class-wise accuracy (%)", "Accuracy (%)"]
+    header += ["Difference", "p, corrected", "", "Detectable"]
     rows = []
     for i, one in enumerate(results.results):
         cells = [_cell(one.name), *(_score(one.scores[measure]) for measure in MEASURES)]
@@ -62,7 +68,7 @@ def markdown(results: Results) -> str:
                 f"{points(found.difference)} [{spread(found, ', ')}]",
                 p_value(difference.p),
                 MARKS[difference.verdict],
-                f"{100 * found.detectable():.1f}",
+                f"{100 * difference.detectable:.1f}",
             ]
         rows.append(cells)
     if not results.others:
@@ -128,7 +134,7 @@ def _row(one: Result, labels: tuple[str, ...]) -> dict:
         },
         "confusion": one.confusion.tolist(),
         "calibration": {
-            "expected_error": one.calibration.diagram.expected_error,
+            "expected_calibration_error": one.calibration.diagram.expected_calibration_error,
             "log_loss": one.calibration.log_loss,
             "brier_score": one.calibration.brier_score,
         },
@@ -137,8 +143,7 @@ def _row(one: Result, labels: tuple[str, ...]) -> dict:
 
 def _difference(one: Difference) -> dict:
     found = _finite(dataclasses.asdict(one.comparison))
-    detectable = one.comparison.detectable()
-    return found | {"p_corrected": one.p, "verdict": one.verdict, "detectable": detectable}
+    return found | {"p_corrected": one.p, "verdict": one.verdict, "detectable": one.detectable}
 
 
 def _finite(values: dict) -> dict:
@@ -160,7 +165,8 @@ def as_csv(results: Results) -> str:
     columns = ["name", "seeds"]
     for measure in MEASURES:
         columns += [measure, f"{measure}_low", f"{measure}_high"]
-    columns += ["difference", "low", "high", "p", "p_corrected", "detectable", "verdict"]
+    columns += ["difference", "difference_low", "difference_high"]
+    columns += ["p", "p_corrected", "detectable", "verdict"]
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(columns)
@@ -172,7 +178,7 @@ def as_csv(results: Results) -> str:
         if difference := one.differences.get("class_wise_accuracy"):
             found = difference.comparison
             cells += [found.difference, found.low, found.high, found.p, difference.p]
-            cells += [found.detectable(), difference.verdict]
+            cells += [difference.detectable, difference.verdict]
         else:
             cells += [""] * 7
         writer.writerow(cells)

@@ -48,7 +48,7 @@ def make_axis(differences: Sequence[Difference]) -> Axis:
     """An axis that has room for all intervals, and for what could have been missed."""
     found = [difference.comparison for difference in differences]
     reach = [0.0, *(one.low for one in found), *(one.high for one in found)]
-    reach += [sign * one.detectable() for one in found for sign in (-1, 1)]
+    reach += [sign * one.detectable for one in differences for sign in (-1, 1)]
     low, high = max(-1.0, min(reach)), min(1.0, max(reach))
     exact = max(high - low, 0.006) / 6
     power = 10 ** math.floor(math.log10(exact))
@@ -107,7 +107,7 @@ def _vertical(axis: Axis, value: float, css: str, half: int) -> str:
 def _marks(difference: Difference, axis: Axis) -> str:
     """The interval with its ends, the square on it, the band of what could be missed behind."""
     found = difference.comparison
-    missed = min(1.0, found.detectable())
+    missed = difference.detectable
     ends = "".join(_vertical(axis, end, "whisker", 4) for end in (found.low, found.high))
     return (
         f'<rect class="missed" x="{axis.place(-missed)}" width="{axis.width(2 * missed)}" '

@@ -124,7 +124,7 @@ def reliability_diagrams(results: Results) -> Markup:
     return multiples(
         results.results,
         lambda one: _diagram(one.calibration.diagram),
-        lambda one: f"ECE {100 * one.calibration.diagram.expected_error:.1f} points",
+        lambda one: f"ECE {100 * one.calibration.diagram.expected_calibration_error:.1f} points",
     )
 
 

@@ -5,7 +5,7 @@ import pathlib
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.report.page import HEAD, write_page
-from asc_jax.report.runs.export import MARKS, points, spread
+from asc_jax.report.runs.export import MARKS, ONE_SEED, points, spread
 from asc_jax.report.runs.forest import verdict_class
 from asc_jax.report.runs.results import ALPHA, Results
 from asc_jax.report.runs.sections import all_sections
@@ -108,13 +108,15 @@ def verdict(results: Results) -> Markup:
         )
     if len(shown) > _MOST:
         lines.append(f"<li><b></b>{len(shown) - _MOST} more differ by less, see below.</li>")
-    missed = sorted(pair[1].comparison.detectable() for pair in found if not pair[1].verdict)
+    missed = sorted(pair[1].detectable for pair in found if not pair[1].verdict)
     if missed:
         ends = dict.fromkeys(f"{100 * size:.1f}" for size in (missed[0], missed[-1]))
         others = f"{len(missed)} other{'' if len(missed) == 1 else 's'}: no" if shown else "No"
         lines.append(
-            f"<li><b>{MARKS[0]}</b>{others} difference was shown (p&nbsp;&lt;&nbsp;{ALPHA} after "
-            f"correction). True differences below {' to '.join(ends)} points are easily missed "
-            "here.</li>"
+            f"<li><b>{MARKS[0]}</b>{others} difference was shown: none has p&nbsp;&lt;&nbsp;"
+            f"{ALPHA} after correction. True differences below {' to '.join(ends)} points are "
+            "easily missed here.</li>"
         )
+    if not results.about_recipes:
+        lines.append(f"<li><b></b>{ONE_SEED}</li>")
     return Markup(f'<ul class="verdict">{"".join(lines)}</ul>')

@@ -26,10 +26,12 @@ class Difference:
     Attributes:
       comparison: of one measure.
       p: of the comparison, corrected for those of the other rows.
+      detectable: the true difference that would be found 80 times of 100, so corrected.
     """
 
     comparison: Comparison
     p: float
+    detectable: float
 
     @property
     def verdict(self) -> int:
@@ -103,6 +105,12 @@ class Results:
         return [result for result in self.results if result.row]
 
     @property
+    def about_recipes(self) -> bool:
+        """Whether some comparison knows of other seeds."""
+        found = [one.comparison for row in self.others for one in row.differences.values()]
+        return any(comparison.about_recipes for comparison in found)
+
+    @property
     def others(self) -> list[Result]:
         """Those that are compared with the reference."""
         return [result for i, result in enumerate(self.results) if i != self.reference]
@@ -137,7 +145,7 @@ def compare_runs(
     built = ensembles.build(tuple(dict.fromkeys(kinds)), rows, listed, answers)
     named = [(row.name, row, own) for row, own in zip(rows, answers, strict=True)]
     named += [(one.name, None, one.answers) for one in built]
-    differences = _differences(listed, [own for _, _, own in named], chosen, correction)
+    differences = _differences(listed, named, chosen, correction)
     results = tuple(
         _result(name, row, own, listed, different)
         for (name, row, own), different in zip(named, differences, strict=True)
@@ -165,27 +173,54 @@ def find_reference(rows: Sequence[Row], reference: str) -> int:
 
 
 def _differences(
-    listed: ClipList, answers: Sequence[Answers], reference: int, correction: str
+    listed: ClipList,
+    named: Sequence[tuple[str, Row | None, Answers]],
+    reference: int,
+    correction: str,
 ) -> list[dict[str, Difference]]:
-    others = [i for i in range(len(answers)) if i != reference]
-    found = [{} for _ in answers]
+    others = [i for i in range(len(named)) if i != reference]
+    found = [{} for _ in named]
+    _, first, answers = named[reference]
     for measure in MEASURES:
         comparisons = [
             compare(
                 listed.targets,
-                answers[reference].classes,
-                answers[i].classes,
+                answers.classes,
+                named[i][2].classes,
                 listed.locations,
                 len(listed.scene_labels),
                 measure=measure,
+                runs=_relation(first, named[i][1]),
             )
             for i in others
         ]
         if others:
             corrected = CORRECTIONS[correction](np.array([one.p for one in comparisons]))
             for i, one, p in zip(others, comparisons, corrected, strict=True):
-                found[i][measure] = Difference(one, float(p))
+                # Each at the level that Holm's method asks of the smallest p.
+                detectable = min(1.0, one.detectable(alpha=ALPHA / len(others)))
+                found[i][measure] = Difference(one, float(p), detectable)
     return found
+
+
+def _relation(reference: Row | None, other: Row | None) -> str:
+    """How the runs of two rows belong together; see `compare`."""
+    if reference is None or other is None:
+        return "fixed"  # an ensemble of these very models
+    same = len(reference.runs) == len(other.runs) and all(
+        _training(one.config) == _training(two.config)
+        for one, two in zip(reference.runs, other.runs, strict=True)
+    )
+    return "paired" if same else "independent"
+
+
+def _training(config: Mapping[str, object]) -> dict[str, object]:
+    """The fields that a model's training has followed, the seed included."""
+    return {
+        field: value
+        for field, value in config.items()
+        if field != "title" and not field.startswith("ensemble.")
+    }
 
 
 def _result(

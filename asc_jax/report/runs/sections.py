@@ -11,7 +11,7 @@ from asc_jax.report.runs.shifts import by_group, by_scene
 from asc_jax.report.runs.stacked import stacked_table
 from asc_jax.report.runs.training import cost, curves, settings
 from asc_jax.report.sections import paragraph
-from asc_jax.report.tables import DASH, Markup, percent, score_cell, text
+from asc_jax.report.tables import DASH, Markup, count, percent, score_cell, text
 from asc_jax.statistics import Score
 
 
@@ -38,10 +38,30 @@ def differences(results: Results) -> Markup:
         return Markup()
     note = (
         "Class-wise accuracy on the same clips, less the reference's. Line: 95 % interval. "
-        "Pale band: true differences in it would be found less than 80 times of 100 by one such "
-        f"comparison. Filled square: p < {ALPHA} after correction."
+        "Pale band: true differences in it would be found less than 80 times of 100. Filled "
+        f"square: p < {ALPHA}. Both after correction."
     )
-    return Markup(f'{forest(results)}\n<p class="note">{text(note)}</p>')
+    return Markup(f'{forest(results)}\n<p class="note">{text(note)}</p>\n{exact_tests(results)}')
+
+
+def exact_tests(results: Results) -> Markup:
+    """What tests that assume less, or more, say of single runs; uncorrected."""
+    rows = []
+    for row in results.others:
+        found = row.differences["class_wise_accuracy"].comparison
+        if found.mcnemar:
+            clips = (str(found.mcnemar.gained), str(found.mcnemar.lost))
+            rows.append((row.name, *clips, p_value(found.mcnemar.p), p_value(found.p_flip)))
+    if not rows:
+        return Markup()
+    header = ["", "Only it right", "Only the reference right", "McNemar's p", "Sign-flip p"]
+    note = paragraph(
+        "McNemar's exact test takes clips as independent, which those of one location are not: "
+        "with several clips per location its p is too small. The sign-flip test permutes whole "
+        "locations. Neither is corrected."
+    )
+    table = stacked_table(header, rows)
+    return Markup(f"<details><summary>Exact tests</summary>{table}\n{note}</details>")
 
 
 def scores(results: Results) -> Markup:
@@ -61,7 +81,7 @@ def scores(results: Results) -> Markup:
             cells += [
                 Markup(f'{points(found.difference)} <span class="interval">{spread(found)}</span>'),
                 Markup(f"{text(p_value(difference.p))} {mark}"),
-                f"{100 * found.detectable():.1f}",
+                f"{100 * difference.detectable:.1f}",
             ]
         rows.append(cells[: len(header)])
     return stacked_table(header, rows, "scores", results.reference)
@@ -88,7 +108,8 @@ def places(results: Results) -> Markup:
         parts.insert(
             0,
             Markup(
-                "<p>Shaded: the reference, in %. Others: their difference from it, in points.</p>"
+                "<p>Shaded: the reference, in %. Others: their difference from it, in points; "
+                "without a test, to look for what to ask next.</p>"
             ),
         )
     return Markup("\n".join(parts))
@@ -99,7 +120,7 @@ def calibration(results: Results) -> Markup:
     rows = [
         (
             one.name,
-            f"{100 * one.calibration.diagram.expected_error:.1f}",
+            f"{100 * one.calibration.diagram.expected_calibration_error:.1f}",
             f"{one.calibration.log_loss:.3f}",
             f"{one.calibration.brier_score:.3f}",
         )
@@ -107,9 +128,9 @@ def calibration(results: Results) -> Markup:
     ]
     header = ["", "Expected calibration error (points)", "Log loss (nats)", "Brier score"]
     note = (
-        "Across: confidence, the probability of the answer that was given, %. Up: how many of "
-        "such answers are right, %. On the dashed line a model is as often right as it says; "
-        "below it is too sure. Bars at the foot: how many clips."
+        "Across: confidence, the probability of the likeliest class, %. Up: how often that class "
+        "is the right one, %. On the dashed line a model is as often right as it says; below it "
+        "is too sure. Bars at the foot: how many answers, those of all seeds."
     )
     diagrams = reliability_diagrams(results)
     return Markup(f'{stacked_table(header, rows)}\n{diagrams}\n<p class="note">{note}</p>')
@@ -146,8 +167,10 @@ def method(results: Results) -> Markup:
         "Differences are paired: both systems answered the same clips. Their standard error is "
         "a jackknife over locations"
         + (
-            " with the variance over seeds, so that they speak of the recipes and not only of the "
-            "models that happened to be trained."
+            " with the variance over seeds, so that they speak of the recipes on this training "
+            "data, and not only of the models that happened to be trained. Settings that differ "
+            "in the ensemble alone share their models, and are paired by seed; an ensemble of all "
+            "runs is compared as it is, without what other seeds would give."
             if several
             else ". With one seed they speak of these trained models, not of what another seed "
             "would give."
@@ -156,10 +179,11 @@ def method(results: Results) -> Markup:
     if results.others:
         name = {"holm": "Holm's", "benjamini_hochberg": "Benjamini and Hochberg's"}
         words.append(
-            f"The p values are two-sided and corrected for {len(results.others)} comparisons by "
-            f"{name[results.correction]} method; intervals are of each comparison alone. "
-            f"Detectable is the true difference that one comparison at {ALPHA} would find 80 "
-            "times of 100, with these clips, locations and seeds."
+            "The p values are two-sided and corrected for "
+            f"{count(len(results.others), 'comparison')} by {name[results.correction]} method; "
+            "intervals are of each comparison alone. Detectable is the true difference that would "
+            f"be found 80 times of 100 at {ALPHA} / {len(results.others)}, with these clips, "
+            "locations and seeds."
         )
     words += _descriptions(results)
     if results.other_lists:
