@@ -1,0 +1,126 @@
+"""The resampler against exact signals; under jit, vmap and grad."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from asc_jax.errors import InputError
+from asc_jax.frontend import resample
+
+# Compiling is most of the time here.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    """(T,) noise; odd T."""
+    return np.random.default_rng(0).standard_normal(24_001).astype(np.float32)
+
+
+RATES = [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000), (48_000, 44_100)]
+
+
+def tone(frequency: float, sr: int, n_samples: int, phase: float = 0.3) -> np.ndarray:
+    return np.sin(2 * np.pi * frequency * np.arange(n_samples) / sr + phase)
+
+
+def edge(orig_sr: int, target_sr: int) -> int:
+    """Output samples within half a filter, 64 periods of the slower rate, of an end."""
+    return int(np.ceil(66 * target_sr / min(orig_sr, target_sr)))
+
+
+def snr(out, exact) -> float:
+    """dB."""
+    error = np.asarray(out, np.float64) - exact
+    return 10 * np.log10(np.sum(exact**2) / np.sum(error**2))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.125, 0.4, 0.6, 0.75, 0.85])
+@pytest.mark.parametrize(("orig_sr", "target_sr"), RATES)
+def test_resampled_tone_is_the_exact_tone(orig_sr, target_sr, share):
+    frequency = share * min(orig_sr, target_sr) / 2
+    out = resample(tone(frequency, orig_sr, orig_sr // 2).astype(np.float32), orig_sr, target_sr)
+    exact = tone(frequency, target_sr, len(out))
+    middle = slice(edge(orig_sr, target_sr), -edge(orig_sr, target_sr))
+    assert snr(out[middle], exact[middle]) >= 110
+
+
+@pytest.mark.parametrize("frequency", [8500.0, 10_000.0, 15_000.0, 23_000.0])
+def test_no_aliases(frequency):
+    signal = tone(frequency, 48_000, 24_000).astype(np.float32)
+    out = np.asarray(resample(signal, 48_000, 16_000))[66:-66]
+    assert 20 * np.log10(np.std(out) / np.std(signal)) <= -100
+
+
+def test_no_images():
+    out = np.asarray(resample(tone(3000.0, 16_000, 8000).astype(np.float32), 16_000, 48_000))
+    middle = out[len(out) // 2 - 4800 :][:9600]  # whole periods: no leakage
+    spectrum = np.abs(np.fft.rfft(middle * np.kaiser(9600, 24)))
+    frequency = np.fft.rfftfreq(9600, 1 / 48_000)
+    assert 20 * np.log10(spectrum[frequency > 8500].max() / spectrum.max()) <= -100
+
+
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [*RATES, (3, 2), (2, 3), (48_000, 8000)])
+@pytest.mark.parametrize("length", [1, 2, 7, 160, 1001])
+def test_resampled_length(orig_sr, target_sr, length):
+    out = jax.eval_shape(
+        lambda x: resample(x, orig_sr, target_sr), jax.ShapeDtypeStruct((length,), jnp.float32)
+    )
+    assert out.shape == (-(-length * target_sr // orig_sr),)
+    assert out.dtype == jnp.float32
+
+
+def test_a_constant_stays_and_the_same_rate_changes_nothing(noise):
+    assert resample(noise, 44_100, 44_100) is noise
+    out = resample(np.ones(4000, np.float32), 16_000, 48_000)
+    np.testing.assert_allclose(out[300:-300], 1, atol=1e-6)
+
+
+def test_sample_zero_stays_at_time_zero():
+    impulse = np.zeros(1001, np.float32)
+    impulse[500] = 1
+    for orig_sr, target_sr in ((16_000, 48_000), (48_000, 16_000), (3, 2)):
+        out = resample(impulse, orig_sr, target_sr)
+        assert np.argmax(out) == round(500 * target_sr / orig_sr)
+
+
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (48, 16), (3, 2)])
+def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr):
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((2, 301)).astype(np.float32)
+
+    resampled = jax.jit(lambda x: resample(x, orig_sr, target_sr))
+
+    np.testing.assert_allclose(
+        resampled(2 * x - 3 * y), 2 * resampled(x) - 3 * resampled(y), atol=2e-5
+    )
+    out, pullback = jax.vjp(resampled, x)
+    ct = rng.standard_normal(out.shape).astype(np.float32)
+    (gradient,) = pullback(ct)
+    matrix = np.asarray(jax.vmap(resampled, in_axes=1, out_axes=1)(np.eye(301, dtype=np.float32)))
+    np.testing.assert_allclose(out, matrix @ x, atol=1e-5)
+    np.testing.assert_allclose(gradient, matrix.T @ ct, atol=1e-5)
+    check_grads(resampled, (x,), order=1, modes=["fwd", "rev"], eps=1.0, atol=1e-2, rtol=1e-2)
+
+
+def test_resample_keeps_leading_axes_under_jit_and_vmap(noise):
+    batch = noise[:6000].reshape(2, 3, 1000)
+    looped = np.stack([[resample(x, 16_000, 48_000) for x in row] for row in batch])
+    assert looped.shape == (2, 3, 3000)
+    for transform in (
+        lambda x: resample(x, 16_000, 48_000),
+        jit(lambda x: resample(x, 16_000, 48_000)),
+        jax.vmap(lambda x: resample(x, 16_000, 48_000)),
+        jit(jax.vmap(lambda x: resample(x, 16_000, 48_000), in_axes=1, out_axes=1)),
+    ):
+        np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [(0, 16_000), (16_000, 0), (-1, 16_000)])
+def test_impossible_rates_are_refused(rates):
+    with pytest.raises(InputError, match="rates must be at least 1"):
+        resample(np.ones(10, np.float32), *rates)
