@@ -101,6 +101,7 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
         "se_ratio": integer(0),
         "max_receptive_field": integer(0),
         "head": choice(resnet.HEADS),
+        "dropout_rate": number(0, 0.99),
     },
     "baseline": {"dropout_rate": number(0, 0.99)},
 }
