@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from asc_jax import ensemble, models, screen, segments
-from asc_jax.data import folds, pool
+from asc_jax.data import folds, normalisation, pool
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
 from asc_jax.train import feed, gan_losses, optimizer
@@ -116,6 +116,7 @@ RULES: Mapping[str, Rule] = {
     "data.n_frames": integer(0),
     "data.channels": integer(0),
     "data.fit_length": flag,
+    "data.normalisation": choice(normalisation.KINDS),
     "data.pool": choice(pool.KINDS),
     "data.placement": choice(feed.PLACEMENTS),
     "data.cache_dir": text,
