@@ -195,6 +195,7 @@ GAN_RULES: Mapping[str, Rule] = {
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
     "synthesis.n_clips": integer(1),
+    "synthesis.classifier": text,
     "synthesis.merge": choice(segments.MERGES),
     "synthesis.rules": choices(tuple(screen.RULES)),
     "synthesis.threshold": number(0, 1),
