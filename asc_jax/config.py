@@ -33,6 +33,7 @@ _FOLDERS = (
     "data.leaderboard_root",
     "data.evaluation_root",
     "gan.classifier",
+    "synthesis.classifier",
     "synthetic.root",
 )
 

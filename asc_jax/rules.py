@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from asc_jax import ensemble, models, screen, segments
-from asc_jax.data import folds, pool
+from asc_jax.data import folds, normalisation, pool
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
 from asc_jax.train import feed, gan_losses, optimizer
@@ -101,6 +101,7 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
         "se_ratio": integer(0),
         "max_receptive_field": integer(0),
         "head": choice(resnet.HEADS),
+        "dropout_rate": number(0, 0.99),
     },
     "baseline": {"dropout_rate": number(0, 0.99)},
 }
@@ -115,6 +116,7 @@ RULES: Mapping[str, Rule] = {
     "data.n_frames": integer(0),
     "data.channels": integer(0),
     "data.fit_length": flag,
+    "data.normalisation": choice(normalisation.KINDS),
     "data.pool": choice(pool.KINDS),
     "data.placement": choice(feed.PLACEMENTS),
     "data.cache_dir": text,
@@ -193,6 +195,7 @@ GAN_RULES: Mapping[str, Rule] = {
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
     "synthesis.n_clips": integer(1),
+    "synthesis.classifier": text,
     "synthesis.merge": choice(segments.MERGES),
     "synthesis.rules": choices(tuple(screen.RULES)),
     "synthesis.threshold": number(0, 1),

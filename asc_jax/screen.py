@@ -1,4 +1,4 @@
-"""Which generated clips are kept as training data: rules on what the fold's classifier says.
+"""Which generated clips are kept as training data: rules on what a classifier of the fold says.
 
 A rule is a pure function from logits (n, K) and intended labels (n,) to a mask (n,); rules
 compose with `&`. A clip whose logits hold NaN passes none of them. NumPy arrays give NumPy

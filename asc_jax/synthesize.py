@@ -31,8 +31,9 @@ from asc_jax.screen import Screening, apportion
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.gan_loop import free_fields, restore
-from asc_jax.train.gan_setup import GanSetup, one_by_one, set_up_gan
+from asc_jax.train.gan_setup import GanSetup, one_by_one, open_screener, set_up_gan
 from asc_jax.train.gan_source import SYNTHESIS
+from asc_jax.train.recogniser import Classifier
 from asc_jax.train.setup import refuse_untrained
 from asc_jax.train.wavegan import BestGenerator
 
@@ -40,10 +41,11 @@ BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
 
 
 # Fields that another call for the same folder may change: more clips, more tries, and clips
-# of another run's GANs, of other folds or scenes.
+# of another run's GANs, of other folds or scenes. A classifier is known by its digest.
 _FREE_FIELDS = run.FREE_FIELDS | {
     "synthesis.n_clips",
     "synthesis.most_tries",
+    "synthesis.classifier",
     "gan.fold",
     "gan.scenes",
     "train.epochs",
@@ -97,12 +99,14 @@ def synthesize(
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
             raise InputError(f"{workdir}: no epoch is finished; run asc-jax gan to go on with it")
+        screener = open_screener(setup, config)
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
         refuse_other_splits(out / "splits.json", *folds)
         write_whole(out / "config.json", to_json(config))
         write_splits(out / "splits.json", *folds)
-        yields = list(_fill(out, one_by_one(setup, config), trained.best, config))
+        setup = one_by_one(setup, config, screener)
+        yields = list(_fill(out, setup, screener, trained.best, config))
         separable = told_by_bandwidth(out, setup)
     short = [y for y in yields if y.kept < y.wanted]
     if short:
@@ -149,7 +153,9 @@ def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) 
     return separability(shares(real), shares(generated)) if generated else float("nan")
 
 
-def _fill(out: pathlib.Path, setup: GanSetup, best: BestGenerator, config) -> Iterator[Yield]:
+def _fill(
+    out: pathlib.Path, setup: GanSetup, screener: Classifier, best: BestGenerator, config
+) -> Iterator[Yield]:
     """Brings each scene of each GAN to its number of clips."""
     manifest = Manifest(out)
     screening = Screening(
@@ -164,7 +170,7 @@ def _fill(out: pathlib.Path, setup: GanSetup, best: BestGenerator, config) -> It
         total=config.synthesis.n_clips * len(set(setup.folds)), unit="clip", dynamic_ncols=True
     ) as bar:
         for gan, corpus in enumerate(setup.corpora):
-            source = Generated(setup, best, gan, config)
+            source = Generated(setup, screener, best, gan, config)
             for label in corpus.scene_labels:
                 if np.asarray(best.epoch)[gan]:
                     yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
@@ -226,12 +232,14 @@ class Generated:
       setup: of one GAN at a time.
       corpus: of the GAN.
       seed: of the run.
-      maker: what every clip of the GAN has in common, for the manifest: a digest of the
-        generator's parameters, rate (Hz) and length (samples).
+      maker: what every clip of the GAN has in common, for the manifest: digests of the
+        generator's parameters and of the screening classifier's, rate (Hz), length (samples).
       most_tries: clips per clip wanted.
     """
 
-    def __init__(self, setup: GanSetup, best: BestGenerator, gan: int, config):
+    def __init__(
+        self, setup: GanSetup, screener: Classifier, best: BestGenerator, gan: int, config
+    ):
         """Takes one GAN's best generator."""
         self.setup, self.corpus = setup, setup.corpora[gan]
         self.seed, self.most_tries = config.seed, config.synthesis.most_tries
@@ -240,6 +248,7 @@ class Generated:
         params = one(best.params)
         self.maker = {
             "checkpoint": digest(params),
+            "classifier": digest(screener.params(self.corpus.fold)),
             "sr": setup.clip_sr,
             "n_samples": round(setup.classifier.config.data.clip_seconds * setup.clip_sr),
         }
@@ -285,7 +294,7 @@ class Generated:
 
 
 def digest(params: dict) -> str:
-    """16 hexadecimal digits that name a generator's parameters."""
+    """16 hexadecimal digits that name a network's parameters."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         found.update(np.ascontiguousarray(leaf))

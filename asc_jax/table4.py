@@ -61,7 +61,8 @@ NORMALISATION = Question(
     "normalisation of the input",
     "unstated",
     "per mel band, over the fold's training frames",
-    "nothing else",
+    '`data.normalisation="global"`, `"clip"`, `"none"`',
+    ("data.normalisation",),
 )
 NETWORK = (
     Question(
@@ -99,7 +100,13 @@ NETWORK = (
         "`model.max_receptive_field`",
         ("model.max_receptive_field",),
     ),
-    Question("dropout", "unstated", "none in the residual networks", "nothing else"),
+    Question(
+        "dropout",
+        "unstated",
+        "none in the residual networks",
+        "`model.dropout_rate`, before the last layer",
+        ("model.dropout_rate",),
+    ),
 )
 TRAINING = (
     Question(
@@ -113,7 +120,7 @@ TRAINING = (
         "ensemble",
         '"linearly combined"',
         "mean of logits; mean of probabilities is reported beside it",
-        "`ensemble.rule`",
+        "`ensemble.rule`; weights of runs, not of folds: `asc-jax report --ensemble=weighted`",
         ("ensemble.rule",),
     ),
     Question(
@@ -144,10 +151,10 @@ GAN = (
     ),
     Question(
         "screening",
-        '"correctly classified"',
-        '`synthesis.rules=("argmax",)`, by the fold\'s own classifier',
-        '`"confidence"`, `"margin_band"`',
-        ("synthesis.rules",),
+        '"correctly classified", by "either an ResNet- or an SE-ResNet-based classifier"',
+        '`synthesis.rules=("argmax",)`, by the fold\'s own classifier, an SE-ResNet',
+        '`"confidence"`, `"margin_band"`; `synthesis.classifier`, of the same folds',
+        ("synthesis.rules", "synthesis.classifier"),
     ),
     Question(
         "1,728 waves",

@@ -19,6 +19,9 @@ def get_config() -> ml_collections.ConfigDict:
     data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
     data.channels = 2  # channels of every file; report §4.1; 0 for any
     data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
+    # What log-mels are standardised by: "band": each mel band over the fold's training frames (the
+    # DCASE baseline's); "global": all bands together; "clip": each clip by itself; "none": nothing.
+    data.normalisation = "band"  # report silent
     data.pool = "log_mel"  # what a clip is to the step; "waveform" runs the frontend in it
     # Where the clips are while a run goes on; no effect on results. "device": all of them on every
     # device; "sharded": each on one device; "host": in the cache, read ahead of the steps; "auto":

@@ -24,4 +24,5 @@ def get_config() -> ml_collections.ConfigDict:
     model.se_ratio = 0  # no squeeze-and-excitation
     model.max_receptive_field = 0  # frames; 0 for no limit (897 frames with these strides)
     model.head = "average"  # report Table 1
+    model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
     return config

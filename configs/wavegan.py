@@ -50,6 +50,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.synthesis = synthesis = ml_collections.ConfigDict()
     synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds
     synthesis.merge = "concatenate"  # report §3; or "crossfade"
+    # Run folder of the classifier that screens, of the same folds; report §1: "either an ResNet- or
+    # an SE-ResNet-based" one. "": gan.classifier.
+    synthesis.classifier = ""
     synthesis.rules = ("argmax",)  # report §1; also "confidence", "margin_band"; all must hold
     synthesis.threshold = 0.5  # least probability of the scene, for "confidence"
     synthesis.margin_low = 0.0  # logits, for "margin_band"

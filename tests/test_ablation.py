@@ -55,9 +55,10 @@ def test_what_the_report_leaves_open_can_be_asked():
         "frontend.n_mels", "frontend.power", "frontend.window", "frontend.htk", "frontend.pad_mode",
         "folds.kind", "folds.n_folds", "folds.seed", "ensemble.rule", "ensemble.decision",
         "optimizer.lr", "optimizer.schedule", "train.batch_size", "train.epochs", "train.selection",
-        "gan.conditional", "gan.dim", "gan.loss", "gan.unseen_fraction",
+        "gan.conditional", "gan.dim", "gan.loss", "gan.unseen_fraction", "synthesis.classifier",
         "synthesis.rules", "synthesis.n_clips", "synthesis.merge", "synthesis.high_band",
         "synthetic.root", "synthetic.mask_above", "synthetic.share", "frontend.fmax",
+        "data.normalisation",
     }  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def test_the_last_of_two_overrides_holds():
         ("zzz.zzz=1", "zzz.zzz: no such field; there are augment, data"),
         ("model=1", "model: no such field; there are"),
         ("train.epochs.more=1", "train.epochs.more: no such field"),
-        ("model.dropout_rate=0.1", "model.dropout_rate: no such field; model has block"),
+        ("model.zzz=0.1", "model.zzz: no such field; model has block"),
     ],
 )
 def test_a_wrong_field(override, expected):

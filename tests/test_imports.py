@@ -36,6 +36,7 @@ RANKS = {
     "screen": 2,
     "segments": 2,
     "data.pool": 3,
+    "data.normalisation": 3,
     "predictions": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "rules": 5,

@@ -281,6 +281,40 @@ def test_the_classifier_must_be_the_one_of_the_gan(runs, tmp_path, capsys):
     assert not (tmp_path / "clips").exists()
 
 
+def test_another_classifier_of_the_same_folds_can_screen(runs, scenes, tmp_path, capsys):
+    fields = CLASSIFIER | {"data.root": scenes, "data.normalisation": "clip", "model.se_ratio": 0}
+    other = tmp_path / "other"
+    assert asc_jax("train", f"--config={CONFIGS / 'demo.py'}", f"--workdir={other}", **fields) == 0
+    screened = {"synthesis.classifier": other}
+    assert synthesize(runs, tmp_path / "clips", **screened) == 0
+    ours, theirs = (manifest(folder)[0] for folder in (tmp_path / "clips", runs / "clips"))
+    assert {field for field in ours if ours[field] != theirs[field]} == {
+        "classifier", "probability", "margin",
+    }  # fmt: skip
+    capsys.readouterr()
+    assert synthesize(runs, copy(runs, tmp_path / "mixed"), **screened) == 2
+    assert "was made with classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("group", "fields", "said"),
+    [
+        ("folds", {"seed": 5}, "its folds are not those of"),
+        ("data", {"clip_seconds": 0.5, "fit_length": True}, "takes clips of 0.5 s, and these have"),
+    ],
+)
+def test_a_classifier_that_cannot_screen_is_named(runs, tmp_path, capsys, group, fields, said):
+    """Of other folds it could know what a fold holds out."""
+    other = shutil.copytree(runs / "classifier", tmp_path / "other")
+    (other / "splits.json").unlink()
+    config = json.loads((other / "config.json").read_text())
+    config[group] |= fields
+    (other / "config.json").write_text(json.dumps(config))
+    assert synthesize(runs, tmp_path / "clips", **{"synthesis.classifier": other}) == 2
+    assert_one_line(capsys, f"synthesis.classifier={other}: {said}")
+    assert not (tmp_path / "clips").exists()
+
+
 def test_other_rules_need_another_folder(runs, tmp_path, capsys):
     folder = copy(runs, tmp_path)
     assert synthesize(runs, folder, **{"synthesis.rules": ("argmax",)}) == 2

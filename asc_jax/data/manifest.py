@@ -10,7 +10,9 @@ from asc_jax.files import write_whole
 NAME = "manifest.jsonl"
 
 # What synthesis needs of a line to make its clip again.
-_FIELDS = ("path", "scene_label", "fold", "batch", "row", "checkpoint", "sr", "n_samples")
+_FIELDS = (
+    "path", "scene_label", "fold", "batch", "row", "checkpoint", "classifier", "sr", "n_samples",
+)  # fmt: skip
 
 
 class Manifest:

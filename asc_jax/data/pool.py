@@ -13,13 +13,10 @@ import numpy as np
 from asc_jax import __version__
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
-from asc_jax.data.prefetch import prefetch
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, log_mel
 
 KINDS = ("log_mel", "waveform")
-
-_MOMENTS_BATCH = 16  # clips per call of `band_moments`
 
 
 @flax.struct.dataclass
@@ -95,58 +92,6 @@ def log_mels(
     if values.ndim == 2:
         values = log_mel(values, frontend)[:, : n_frames or None]
     return values
-
-
-def band_moments(
-    pool: Pool, *, frontend: FrontendConfig, n_frames: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of every clip's mel bands, from which any fold's can be had.
-
-    Args:
-      pool: on the host, of which a few clips at a time are read.
-      frontend: for a pool of waveforms.
-      n_frames: frames kept, from the first; 0 for all.
-
-    Returns:
-      mean and variance over the frames, each (clips, M) float64.
-    """
-
-    @jax.jit
-    def moments(pool):
-        every = np.arange(_MOMENTS_BATCH)
-        frames = log_mels(pool, every, frontend=frontend, n_frames=n_frames)
-        return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
-
-    def read(clips):  # whole batches only, so that one program serves
-        return read_clips([pool], clips, _MOMENTS_BATCH)
-
-    clips = np.arange(len(pool.targets))
-    some = [clips[first : first + _MOMENTS_BATCH] for first in clips[::_MOMENTS_BATCH]]
-    rows = [jax.device_get(moments(batch)) for batch in prefetch(read, some)]
-    mean, variance = (
-        np.concatenate([row[i] for row in rows])[: len(clips)].astype(np.float64) for i in (0, 1)
-    )
-    return mean, variance
-
-
-def standardisation(
-    moments: tuple[np.ndarray, np.ndarray], train: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per mel band over a fold's training frames.
-
-    Args:
-      moments: from `band_moments`.
-      train: (n,) indices of the training clips.
-
-    Returns:
-      mean and standard deviation, each (M,) float32.
-
-    Source: the DCASE 2018 baseline's normalisation; the report is silent.
-    """
-    mean, variance = (moment[train] for moment in moments)
-    total = variance.mean(axis=0) + mean.var(axis=0)
-    # A band that never changes (nothing above a recording's bandwidth) stays at 0.
-    return mean.mean(axis=0).astype(np.float32), np.sqrt(np.maximum(total, 1e-6)).astype(np.float32)
 
 
 def load_pool(

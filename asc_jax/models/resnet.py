@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from asc_jax.models.batch_norm import BatchNorm
 from asc_jax.models.conv import conv_general_dilated
 from asc_jax.models.depth import Run, repeat
+from asc_jax.models.dropout import Dropout
 from asc_jax.models.max_pool import max_pool
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
@@ -43,6 +44,7 @@ class ResNet(nn.Module):
       max_receptive_field: frames; 3x3 convolutions that would exceed it become 1x1; 0 for
         no limit. Source: Koutini et al., arXiv:1907.01803.
       head: pooling over the last map, "average", "max" or the sum of both.
+      dropout_rate: after that pooling, before the last layer; 0 for none.
       scan: compile equal neighbouring blocks once, as a loop over their stacked variables
         (see `asc_jax.models.depth`), instead of each for itself.
       dtype: of the computation; parameters and statistics are float32.
@@ -64,6 +66,7 @@ class ResNet(nn.Module):
     se_ratio: int = 0
     max_receptive_field: int = 0
     head: str = "average"
+    dropout_rate: float = 0.0
     scan: bool = True
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
@@ -102,6 +105,7 @@ class ResNet(nn.Module):
             x = nn.relu(norm(name="last_norm")(x))
         embedding = self.pool(x.astype(jnp.float32))
         self.sow("intermediates", "embedding", embedding)  # kept only where it is asked for
+        embedding = Dropout(self.dropout_rate, self.axis_name)(embedding, train=train)
         return Dense(self.n_classes, name="classifier")(embedding)
 
     def runs(self) -> list[Run]:

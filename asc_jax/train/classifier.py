@@ -17,7 +17,8 @@ import optax
 
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
-from asc_jax.data.pool import Pool, band_moments, log_mels, read_clips, standardisation
+from asc_jax.data.normalisation import band_moments, by_own_moments, standardisation
+from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
@@ -52,6 +53,7 @@ class ClassifierState:
       band_mean: (M,) float32, subtracted from the log-mels.
       band_std: (M,) float32, by which they are then divided; infinite where a band is masked,
         so that it is 0 in every clip that this state trains on or answers for.
+      per_clip: no array: whether each clip is standardised by its own moments before.
     """
 
     step: jax.Array
@@ -62,9 +64,12 @@ class ClassifierState:
     key_data: jax.Array
     band_mean: jax.Array
     band_std: jax.Array
+    per_clip: bool = flax.struct.field(pytree_node=False, default=False)
 
     def standardise(self, log_mel: jax.Array) -> jax.Array:
-        """(..., M) log-mels as the network takes them."""
+        """(..., N, M) log-mels as the network takes them."""
+        if self.per_clip:
+            log_mel = by_own_moments(log_mel, masked=jnp.isinf(self.band_std))
         return (log_mel - self.band_mean) / self.band_std
 
 
@@ -88,6 +93,7 @@ def init_state(
     hyperparameters: Hyperparameters | Sequence[Hyperparameters],
     frontend: FrontendConfig,
     n_frames: int,
+    normalisation: str = "band",
     mask_above: float = 0.0,
 ) -> ClassifierState:
     """The state of all folds before training.
@@ -95,7 +101,7 @@ def init_state(
     Args:
       network: from `asc_jax.models.build`.
       optimizer: of its hyperparameters.
-      splits: the folds; each is standardised by its own training clips, the recorded ones
+      splits: the folds; bands are standardised by a fold's own training clips, the recorded ones
         alone: what is scored is recorded, and generated clips, which hold nothing in the upper
         bands, would move those bands' mean and widen them.
       pool: the recorded clips, on the host.
@@ -103,6 +109,7 @@ def init_state(
       hyperparameters: the run's, or one per split.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
+      normalisation: of `asc_jax.data.normalisation.KINDS`.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
 
     Returns:
@@ -121,7 +128,7 @@ def init_state(
         hyperparameters = [hyperparameters] * len(splits)
     for split, seed, own in zip(splits, seeds, hyperparameters, strict=True):
         variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
-        mean, std = standardisation(moments, split.train)
+        mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)
         states.append(
             ClassifierState(
@@ -132,7 +139,8 @@ def init_state(
                 hyperparameters=jax.tree.map(np.float32, own),
                 key_data=jax.random.key_data(key),
                 band_mean=mean,
-                band_std=np.where(masked, np.float32(np.inf), std),
+                band_std=std,
+                per_clip=normalisation == "clip",
             )
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)

@@ -140,8 +140,44 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
     )
 
 
-def one_by_one(setup: GanSetup, config) -> GanSetup:
-    """The same run with functions of one GAN at a time, and of clips at the classifier's rate.
+def open_screener(setup: GanSetup, config) -> Classifier:
+    """The classifier that decides which clips are kept: `synthesis.classifier`, if there is one.
+
+    Args:
+      setup: of the run.
+      config: the run's.
+
+    Raises:
+      InputError: it is of other folds: what it has learnt of the clips that a fold holds out
+        would pass to that fold. Or it takes clips of another length.
+    """
+    own, name = setup.classifier, config.synthesis.classifier
+    if not name:
+        return own
+    screener = open_classifier(name, config.data)
+    if _folds_of(screener) != _folds_of(own):
+        raise InputError(
+            f"synthesis.classifier={name}: its folds are not those of {own.workdir}, for which the "
+            "clips are; train it with the same data.root and folds.*"
+        )
+    seconds = [one.config.data.clip_seconds for one in (screener, own)]
+    if seconds[0] != seconds[1]:
+        raise InputError(
+            f"synthesis.classifier={name}: takes clips of {seconds[0]:g} s, and these have "
+            f"{seconds[1]:g} s; train it with --config.data.clip_seconds={seconds[1]:g}"
+        )
+    return screener
+
+
+def _folds_of(classifier: Classifier) -> tuple:
+    """Its classes, and what each of its folds has learnt from."""
+    clips, splits = classifier.dataset.clips, classifier.splits
+    trained = [(split.fold, [clips[i].path for i in split.train]) for split in splits]
+    return classifier.dataset.scene_labels, trained
+
+
+def one_by_one(setup: GanSetup, config, screener: Classifier) -> GanSetup:
+    """The same run with functions of one GAN at a time, and the screener's of whole clips.
 
     Screening takes many tries for one scene and few for another: in one program all would
     take as many as the hardest.
@@ -149,6 +185,7 @@ def one_by_one(setup: GanSetup, config) -> GanSetup:
     Args:
       setup: of the run.
       config: the run's.
+      screener: whose answers `recognise` then gives, for clips at `clip_sr`.
     """
     mesh = parallel.make_mesh(1, 1)
     return dataclasses.replace(
@@ -161,7 +198,7 @@ def one_by_one(setup: GanSetup, config) -> GanSetup:
             n_samples=setup.clip_samples,
             how=config.synthesis.merge,
         ),
-        recognise=make_recogniser(setup.classifier, mesh, sr=setup.clip_sr),
+        recognise=make_recogniser(screener, mesh, sr=setup.clip_sr),
     )
 
 

@@ -42,6 +42,11 @@ class Classifier:
     test: np.ndarray
     state: ClassifierState
 
+    def params(self, fold: int) -> dict:
+        """The parameters of a fold's network, on the host."""
+        row = [split.fold for split in self.splits].index(fold)
+        return jax.tree.map(lambda leaf: leaf[row], parallel.fetch(self.state.params))
+
 
 def open_classifier(workdir: str, data) -> Classifier:
     """Opens the classifier run whose folds the generated clips are for.

@@ -118,6 +118,7 @@ def set_up(
         pools[0],
         seed=seed,
         hyperparameters=[hyperparameters.of_config(one) for one in per_model],
+        normalisation=config.data.normalisation,
         mask_above=config.synthetic.mask_above,
         **shape,
     )

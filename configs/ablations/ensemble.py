@@ -1,7 +1,11 @@
 """How do folds become one answer? "Linearly combined", says the report (§2.5).
 
 The published test part is what ensembles answer for. Both means stand in each run's report.json,
-and so does each fold alone; fitted weights can be had from the run's stored logits.
+and so does each fold alone. Weights per fold cannot be fitted: outside the test part, which is
+scored, no clip is new to two of the models. Weights per run can, on out-of-fold answers, where
+each clip is answered by a model that has not seen its location:
+
+    asc-jax report RUN RUN... --ensemble=weighted --out=weighted.html
 """
 
 import ml_collections

@@ -1,4 +1,6 @@
-"""What is a leak of locations worth, and how many folds? "4 folds" is all that the report says.
+"""What is a leak of locations worth, and how many folds?
+
+The report says "4 folds" and, of each, "the nine remaining folds": four, or ten.
 
 At random, models know the places that they are scored on. Every setting is also scored on the
 published test part, whose locations none of them has seen: what a leak adds is the difference
@@ -19,4 +21,4 @@ def get_config() -> ml_collections.ConfigDict:
 
 def get_settings() -> list[dict]:
     kinds = [{"folds.kind": kind} for kind in ("location", "random")]
-    return kinds + [{"folds.n_folds": n_folds} for n_folds in (2, 8)]
+    return kinds + [{"folds.n_folds": n_folds} for n_folds in (2, 8, 10)]

@@ -1,7 +1,10 @@
 r"""Which generated clips are kept, and how do segments become a clip? Report §1 and §3.
 
-"Chosen if it is correctly classified", says the report. Settings share one training of the GANs.
+"Chosen if it is correctly classified", says the report, by "either an ResNet- or an
+SE-ResNet-based classifier". Settings share one training of the GANs. The last one is screened by a
+ResNet(152)-rev of the same folds, which is trained beforehand:
 
+    asc-jax train --config=configs/resnet152.py --config.data.root=FOLDER --workdir=runs/resnet152
     asc-jax sweep --config=configs/ablations/screening.py --workdir=runs/screening \
         --config.gan.classifier=runs/se_resnet152
 """
@@ -24,4 +27,5 @@ def get_settings() -> list[dict]:
         {"synthesis.merge": "crossfade"},
         {"synthesis.high_band": "splice"},
         {"synthesis.n_clips": 216},  # per fold; half of the report's
+        {"synthesis.classifier": "runs/resnet152"},
     ]

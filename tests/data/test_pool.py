@@ -11,12 +11,10 @@ from asc_jax.data import read_dataset
 from asc_jax.data.audio import mono, read_clip
 from asc_jax.data.pool import (
     Pool,
-    band_moments,
     join,
     load_pool,
     log_mels,
     read_clips,
-    standardisation,
     take,
 )
 from asc_jax.errors import InputError
@@ -154,49 +152,3 @@ def test_clips_are_read_from_several_pools_as_from_one(pools, clips):
         np.testing.assert_array_equal(ours[: len(clips)], theirs[clips])
         assert ours.dtype == theirs.dtype and len(ours) == 170
         assert not ours[len(clips) :].any()
-
-
-def test_moments_are_those_of_each_clips_frames(pools, direct):
-    mean, variance = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
-    assert mean.dtype == np.float64
-    assert mean.shape == variance.shape == (80, 12)
-    np.testing.assert_allclose(mean, direct.mean(axis=1), atol=1e-3)
-    np.testing.assert_allclose(variance, direct.var(axis=1), atol=1e-2, rtol=1e-2)
-
-
-@pytest.mark.parametrize("n_clips", [1, 15, 16, 17])
-def test_moments_of_any_number_of_clips(pools, n_clips):
-    part = jax.tree.map(lambda leaf: leaf[:n_clips], pools["log_mel"])
-    whole = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
-    for ours, theirs in zip(
-        band_moments(part, frontend=FRONTEND, n_frames=N_FRAMES), whole, strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs[:n_clips], rtol=1e-5, atol=1e-6)
-
-
-def test_standardisation_is_over_the_folds_training_frames(pools):
-    train = np.array([1, 5, 8, 40, 77])
-    moments = band_moments(pools["log_mel"], frontend=FRONTEND, n_frames=N_FRAMES)
-    mean, deviation = standardisation(moments, train)
-    assert mean.dtype == deviation.dtype == np.float32
-    frames = np.asarray(take(pools["log_mel"], train), np.float64).reshape(-1, 12)
-    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(deviation, frames.std(axis=0), rtol=1e-5)
-
-
-def test_held_out_clips_do_not_touch_the_standardisation(pools):
-    pool, train = pools["log_mel"], np.arange(0, 80, 3)
-    values = np.array(pool.values)
-    values[np.setdiff1d(np.arange(80), train)] = 32_767
-    altered = dataclasses.replace(pool, values=values)
-    ours, theirs = (
-        standardisation(band_moments(some, frontend=FRONTEND, n_frames=N_FRAMES), train)
-        for some in (pool, altered)
-    )
-    np.testing.assert_array_equal(ours, theirs)
-
-
-def test_a_band_that_never_changes_is_not_divided_by_zero():
-    mean, deviation = standardisation((np.full((4, 2), -36.0), np.zeros((4, 2))), np.arange(4))
-    np.testing.assert_array_equal(mean, [-36, -36])
-    assert (deviation > 0).all()

@@ -9,7 +9,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from asc_jax.models.dropout import DROPOUT_STREAM, Dropout
+from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.phase_shuffle import phase_shuffle
+from asc_jax.models.resnet import ResNet
 
 RATE = 0.3
 ONES = np.ones((8, 40, 25), np.float32)
@@ -51,3 +53,27 @@ def test_a_mask_per_example_that_keeps_the_mean():
 
 def test_evaluation_drops_nothing():
     np.testing.assert_array_equal(dropped(ONES, axis_name=None, train=False), ONES)
+
+
+def test_a_resnet_drops_of_the_pooled_map_in_training_alone():
+    network = ResNet(8, stage_sizes=(1, 1), stage_strides=(1, 2), width=4)
+    dropping = network.clone(dropout_rate=RATE)
+    x = np.random.default_rng(0).standard_normal((16, 24, 16)).astype(np.float32)
+    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        variables,
+        initial_variables(dropping, x.shape, seed=0, fold=0),
+    )
+    # A last layer that shows what it is given: eight classes, eight channels.
+    variables["params"]["classifier"] = {"kernel": np.eye(8, dtype=np.float32), "bias": np.zeros(8)}
+
+    def logits(network, train, **rngs):
+        return network.apply(variables, x, train=train, mutable=["batch_stats"], rngs=rngs)
+
+    pooled, statistics = logits(network, True)  # no dropout, and no key for it
+    dropped, same_statistics = logits(dropping, True, **{DROPOUT_STREAM: jax.random.key(3)})
+    jax.tree.map(np.testing.assert_array_equal, statistics, same_statistics)
+    assert 0.15 < (dropped == 0).mean() < 0.45
+    np.testing.assert_allclose(dropped, np.where(dropped == 0, 0, pooled / (1 - RATE)), rtol=1e-6)
+    np.testing.assert_array_equal(logits(dropping, False)[0], logits(network, False)[0])

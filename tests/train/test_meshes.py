@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import re
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,6 @@ from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
-from asc_jax.models.dropout import Dropout
 from asc_jax.models.resnet import ResNet
 from asc_jax.train import classifier, parallel
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -26,17 +24,14 @@ AUGMENTATION = Augmentation(time_roll=0.5, mel_masks=1, mel_mask_bands=3)
 MESHES = ((1, 1), (4, 1), (1, 8), (2, 4), (4, 2))  # folds x shards of a batch
 
 
-class DroppingResNet(ResNet):
-    """A ResNet of which dropout has taken a part of the input."""
-
-    @nn.compact
-    def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
-        """(B, N, M) -> (B, K)."""
-        return super().__call__(Dropout(0.2, self.axis_name)(log_mel, train=train), train=train)
-
-
-NETWORK = DroppingResNet(
-    3, stage_sizes=(1,), stage_strides=(1,), width=4, se_ratio=2, axis_name=parallel.DATA
+NETWORK = ResNet(
+    3,
+    stage_sizes=(1,),
+    stage_strides=(1,),
+    width=4,
+    se_ratio=2,
+    dropout_rate=0.5,
+    axis_name=parallel.DATA,
 )
 
 

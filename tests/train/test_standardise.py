@@ -1,27 +1,35 @@
-"""Bands that are masked: which they are, and that nothing in them reaches a logit or a loss."""
+"""Log-mels as a network takes them: what they are divided by, and bands that are masked.
+
+Which these are, and that nothing in them reaches a logit or a loss.
+"""
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from asc_jax import models
+from asc_jax import models, run
 from asc_jax.augment import Augmentation
+from asc_jax.config import load_config
 from asc_jax.data import batches
-from asc_jax.data.pool import log_mels
+from asc_jax.data.normalisation import KINDS
+from asc_jax.data.pool import log_mels, take
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.train import classifier, parallel
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.setup import set_up
 
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FRONTEND = FrontendConfig(n_mels=16)
 MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
 CLIPS = np.arange(8, dtype=np.int32)[None]
 
 
-def init(pool, splits, model, mask_above):
+def init(pool, splits, model, mask_above, normalisation="band"):
     network = models.build(model, 3, axis_name=parallel.DATA)
     optimizer = lambda _: optax.sgd(0.1)
     state = classifier.init_state(
@@ -33,14 +41,15 @@ def init(pool, splits, model, mask_above):
         hyperparameters=Hyperparameters(lr=0.1),
         frontend=FRONTEND,
         n_frames=0,
+        normalisation=normalisation,
         mask_above=mask_above,
     )
     return network, optimizer, state
 
 
-def logits_and_losses(pool, splits, model, mask_above=8000.0):
+def logits_and_losses(pool, splits, model, mask_above=8000.0, normalisation="band"):
     """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
-    network, optimizer, state = init(pool, splits, model, mask_above)
+    network, optimizer, state = init(pool, splits, model, mask_above, normalisation)
     mesh = parallel.make_mesh(len(splits), 8, jax.devices()[:1])
     steps = classifier.compile_steps(
         mesh,
@@ -68,8 +77,11 @@ def altered(pool, bands: np.ndarray):
     return dataclasses.replace(pool, values=values)
 
 
-def test_masked_bands_have_no_influence(small_pool, small_splits, small_model):
-    run = functools.partial(logits_and_losses, splits=small_splits[:1], model=small_model)
+@pytest.mark.parametrize("normalisation", ["band", "clip"])
+def test_masked_bands_have_no_influence(small_pool, small_splits, small_model, normalisation):
+    run = functools.partial(
+        logits_and_losses, splits=small_splits[:1], model=small_model, normalisation=normalisation
+    )
     logits, losses = run(small_pool)
     assert np.isfinite(logits).all() and np.isfinite(losses).all()
     for ours, theirs in zip((logits, losses), run(altered(small_pool, MASKED)), strict=True):
@@ -79,18 +91,44 @@ def test_masked_bands_have_no_influence(small_pool, small_splits, small_model):
     assert (run(small_pool, mask_above=0.0)[0] != logits).any()
 
 
-def test_masked_bands_are_zero_and_the_others_as_without(small_pool, small_splits, small_model):
-    _, _, masked = init(small_pool, small_splits, small_model, 8000.0)
-    _, _, whole = init(small_pool, small_splits, small_model, 0.0)
-    log_mel = np.random.default_rng(0).normal(-10, 30, (24, 16)).astype(np.float32)
-    fold = lambda state: jax.tree.map(lambda leaf: leaf[0], state)
-    standardised = np.asarray(fold(masked).standardise(log_mel))
-    assert (standardised[:, MASKED] == 0).all()
-    np.testing.assert_array_equal(
-        standardised[:, ~MASKED], np.asarray(fold(whole).standardise(log_mel))[:, ~MASKED]
-    )
-    assert np.isfinite(whole.band_std).all()
-    assert masked.band_std.dtype == whole.band_std.dtype == np.float32
+@pytest.mark.parametrize("masked", [MASKED & False, MASKED], ids=["whole", "masked"])
+@pytest.mark.parametrize("normalisation", KINDS)
+def test_the_network_gets_what_numpy_standardises(
+    small_pool, small_splits, small_model, normalisation, masked
+):
+    mask_above = 8000.0 if masked.any() else 0.0
+    _, _, states = init(small_pool, small_splits, small_model, mask_above, normalisation)
+    assert states.band_std.dtype == np.float32
+    state = jax.tree.map(lambda leaf: leaf[1], states)
+    clips = np.asarray(take(small_pool, np.arange(40)), np.float64)
+    kept = clips[..., ~masked]
+    seen = kept[small_splits[1].train]
+    mean, deviation = {
+        "band": (seen.mean((0, 1)), seen.std((0, 1))),
+        "global": (seen.mean(), seen.std()),
+        "clip": (kept.mean((1, 2), keepdims=True), kept.std((1, 2), keepdims=True)),
+        "none": (0, 1),
+    }[normalisation]
+    given = np.asarray(state.standardise(clips.astype(np.float32)))
+    np.testing.assert_allclose(given[..., ~masked], (kept - mean) / deviation, atol=1e-4)
+    assert (given[..., masked] == 0).all()
+
+
+def test_the_config_decides(scenes):
+    found = set()
+    for kind in KINDS:
+        fields = (f"data.root={scenes}", "data.clip_seconds=1", "train.batch_size=8",
+                  "folds.n_folds=2", "folds.test_fold=0", f"data.normalisation={kind}")  # fmt: skip
+        config = load_config(str(CONFIGS / "demo.py"), [f"--config.{field}" for field in fields])
+        state = set_up(config, *run.read_data(config)).state
+        mean = np.asarray(state.band_mean)
+        found.add((kind, mean.any().item(), np.ptp(mean, axis=1).any().item(), state.per_clip))
+    assert found == {
+        ("band", True, True, False),
+        ("global", True, False, False),
+        ("clip", False, False, True),
+        ("none", False, False, False),
+    }
 
 
 @pytest.mark.parametrize(("n_mels", "n_masked"), [(40, 9), (80, 20)])

@@ -1,0 +1,96 @@
+"""Normalisation of a network's input: by which means and deviations log-mels are standardised."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asc_jax.data.pool import Pool, log_mels, read_clips
+from asc_jax.data.prefetch import prefetch
+from asc_jax.frontend import FrontendConfig
+
+# "band": each mel band over a fold's training frames; "global": all bands over them together;
+# "clip": each clip by itself, all bands and frames together; "none": log-mels as they are.
+KINDS = ("band", "global", "clip", "none")
+
+_MOMENTS_BATCH = 16  # clips per call of `band_moments`
+_LEAST_VARIANCE = 1e-6  # what never changes (above a recording's bandwidth, say) stays at 0
+
+
+def band_moments(
+    pool: Pool, *, frontend: FrontendConfig, n_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of every clip's mel bands, from which any fold's can be had.
+
+    Args:
+      pool: on the host, of which a few clips at a time are read.
+      frontend: for a pool of waveforms.
+      n_frames: frames kept, from the first; 0 for all.
+
+    Returns:
+      mean and variance over the frames, each (clips, M) float64.
+    """
+
+    @jax.jit
+    def moments(pool):
+        every = np.arange(_MOMENTS_BATCH)
+        frames = log_mels(pool, every, frontend=frontend, n_frames=n_frames)
+        return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
+
+    def read(clips):  # whole batches only, so that one program serves
+        return read_clips([pool], clips, _MOMENTS_BATCH)
+
+    clips = np.arange(len(pool.targets))
+    some = [clips[first : first + _MOMENTS_BATCH] for first in clips[::_MOMENTS_BATCH]]
+    rows = [jax.device_get(moments(batch)) for batch in prefetch(read, some)]
+    mean, variance = (
+        np.concatenate([row[i] for row in rows])[: len(clips)].astype(np.float64) for i in (0, 1)
+    )
+    return mean, variance
+
+
+def standardisation(
+    moments: tuple[np.ndarray, np.ndarray],
+    train: np.ndarray,
+    *,
+    kind: str = "band",
+    masked: np.ndarray | bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a fold's log-mels are standardised by, per mel band.
+
+    Args:
+      moments: from `band_moments`.
+      train: (n,) indices of the training clips.
+      kind: of `KINDS`; for "clip", what is left to do after `by_own_moments`.
+      masked: (M,) bool, bands that are to be 0; they count for no other band.
+
+    Returns:
+      mean and standard deviation, each (M,) float32; the latter infinite where masked.
+
+    Source: "band" is the DCASE 2018 baseline's normalisation; the report is silent.
+    """
+    mean, variance = (moment[train] for moment in moments)
+    n_mels = mean.shape[1]
+    masked = np.broadcast_to(masked, n_mels)
+    centre, total = np.zeros(n_mels), np.ones(n_mels)
+    if kind in ("band", "global"):
+        centre, total = mean.mean(axis=0), variance.mean(axis=0) + mean.var(axis=0)
+    if kind == "global":
+        total = np.full(n_mels, total[~masked].mean() + centre[~masked].var())
+        centre = np.full(n_mels, centre[~masked].mean())
+    deviation = np.sqrt(np.maximum(total, _LEAST_VARIANCE)).astype(np.float32)
+    return centre.astype(np.float32), np.where(masked, np.float32(np.inf), deviation)
+
+
+def by_own_moments(log_mel: jax.Array, masked: jax.Array) -> jax.Array:
+    """Each clip less its own mean, by its own standard deviation.
+
+    Args:
+      log_mel: (..., N, M).
+      masked: (M,) bool, bands that do not count.
+
+    Returns:
+      (..., N, M), masked bands included.
+    """
+    over = {"axis": (-2, -1), "keepdims": True, "where": ~masked}
+    variance = jnp.maximum(jnp.var(log_mel, **over), _LEAST_VARIANCE)
+    return (log_mel - jnp.mean(log_mel, **over)) / jnp.sqrt(variance)
