@@ -191,7 +191,7 @@ def sweep_command(args) -> None:
 def reproduce_command(args) -> None:
     from asc_jax.reproduce import reproduce
 
-    reproduce(args.workdir, args.data, args.budget, dry_run=args.dry_run)
+    reproduce(args.workdir, args.data, args.budget, overrides=args.overrides, dry_run=args.dry_run)
 
 
 def report_command(args) -> None:

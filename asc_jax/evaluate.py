@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import remove, write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
 from asc_jax.train.checkpoint import Progress
@@ -58,8 +58,40 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     for name, dataset in others.items():
         predictions.append(_predict_other(name, dataset, setup, state, config))
 
-    labels = setup.dataset.scene_labels
+    about = _describe_run(workdir, config, setup, state, progress, epochs)
     chosen = {"rule": config.ensemble.rule, "decision": config.ensemble.decision}
+    return write_evaluation(workdir, about, predictions, setup.dataset.scene_labels, **chosen)
+
+
+def write_evaluation(
+    workdir: pathlib.Path,
+    about: Mapping,
+    predictions: Sequence[Predictions],
+    labels: Sequence[str],
+    *,
+    rule: str,
+    decision: str,
+) -> dict:
+    """Writes what `evaluate` is to write, and takes away the page of an earlier evaluation.
+
+    A run with a page is evaluated to its end: `write_page` makes it of these files.
+
+    Args:
+      workdir: the run folder.
+      about: what `report.json` says besides the scores.
+      predictions: every list.
+      labels: the classes.
+      rule: see `systems`, as `decision`.
+      decision: of the answers.
+
+    Returns:
+      The report.
+
+    Raises:
+      InputError: a file cannot be written.
+    """
+    remove(workdir / "report.html")
+    chosen = {"rule": rule, "decision": decision}
     unlabelled = []
     for one in predictions:
         if not one.labelled:
@@ -69,7 +101,7 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
-        **_describe_run(workdir, config, setup, state, progress, epochs),
+        **about,
         "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
         "unlabelled": unlabelled,
     }
@@ -80,19 +112,19 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
 
 def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
     """The sets beside the development set, by a name each."""
-    named = {"leaderboard": config.data.leaderboard_root, "evaluation": config.data.evaluation_root}
+    named = run.sets_beside(config)
     for root in roots:
         name = pathlib.Path(root).resolve().name
-        if name in ("out_of_fold", "test") or named.get(name):
+        if name in ("out_of_fold", "test") or name in named:
             raise InputError(f"{root}: a list named {name!r} is there already; rename the folder")
         named[name] = root
     for root in named.values():
-        if root and pathlib.Path(root).resolve() == pathlib.Path(config.data.root).resolve():
+        if pathlib.Path(root).resolve() == pathlib.Path(config.data.root).resolve():
             raise InputError(
                 f"{root}: is the set that the run was trained on, which is scored out of fold "
                 "anyway; leave it out"
             )
-    return {name: read_dataset(root) for name, root in named.items() if root}
+    return {name: read_dataset(root) for name, root in named.items()}
 
 
 def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:

@@ -29,3 +29,17 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
             f"{path}: cannot be written ({error.strerror}); free some space, or make its folder "
             "one that can be written"
         ) from None
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+      InputError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be removed ({error.strerror}); make its folder one that can be written"
+        ) from None

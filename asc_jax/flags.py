@@ -126,7 +126,11 @@ def _sweep(commands) -> None:
 
 def _reproduce(commands) -> None:
     reproduce = _command(
-        commands, "reproduce", "carry out the report's Table 4, row by row, GANs included"
+        commands,
+        "reproduce",
+        "carry out the report's Table 4, row by row, GANs included; --config.synthesis.FIELD=VALUE "
+        "changes how clips are screened",
+        takes_overrides=True,
     )
     _workdir(reproduce)
     reproduce.add_argument(

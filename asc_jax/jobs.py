@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 from asc_jax.data import manifest
@@ -52,19 +52,27 @@ class Failure:
     """How a job has ended that did not come to its end.
 
     Attributes:
-      status: exit status of the command; 2 where its log could not be written.
-      said: the command's last line.
+      status: exit status of the command; 2 where its log could not be written, None where
+        none was tried.
+      said: the command's last line, or what the job lacks.
     """
 
-    status: int
+    status: int | None
     said: str
 
     def __str__(self) -> str:
+        if self.status is None:
+            return f"not tried: {self.said}"
         return f"failed with status {self.status}: {self.said}"
 
 
 def carry_out(
-    jobs: Sequence[Job], workdir: pathlib.Path, lock: TextIO, *, fatal: Collection[int] = ()
+    jobs: Sequence[Job],
+    workdir: pathlib.Path,
+    lock: TextIO,
+    *,
+    fatal: Collection[int] = (),
+    lacks: Callable[[Job], Collection[str]] = lambda job: (),
 ) -> dict[str, Failure]:
     """Carries out jobs, and says how they go on the standard error.
 
@@ -73,6 +81,7 @@ def carry_out(
       workdir: where their logs go.
       lock: of `only_caller`.
       fatal: exit statuses after which no further job is tried.
+      lacks: asked when a job's turn comes: what it needs and is not done. It is not tried then.
 
     Returns:
       What went wrong, by the names of the jobs.
@@ -84,9 +93,13 @@ def carry_out(
     with _Signals(lock) as signals:
         for number, job in enumerate(jobs, start=1):
             log, place = workdir / f"{job.name}.log", f"[{number}/{len(jobs)}] {job.name}"
-            print(f"{place}: see {log}", file=sys.stderr)
             started = time.perf_counter()
-            if failure := _failure(job, log, signals):
+            if missing := lacks(job):
+                failure = Failure(None, f"needs {', '.join(missing)}")
+            else:
+                print(f"{place}: see {log}", file=sys.stderr)
+                failure = _failure(job, log, signals)
+            if failure:
                 failures[job.name] = failure
                 print(f"{place}: {failure}", file=sys.stderr)
                 if failure.status in fatal:
@@ -97,24 +110,37 @@ def carry_out(
     return failures
 
 
-def is_scored(folder: pathlib.Path, n_epochs: int) -> bool:
-    """Whether a classifier's run has all its epochs, its report and its page."""
+def is_scored(folder: pathlib.Path, n_epochs: int, sets: Iterable[str] = ()) -> bool:
+    """Whether a classifier's run is evaluated as it should be.
+
+    Args:
+      folder: the run's.
+      n_epochs: that it is to have.
+      sets: names of those beside the development set that its report must speak of.
+    """
     try:
         report = json.loads((folder / "report.json").read_text())
-        # The page comes last.
-        return report["training"]["epochs"] >= n_epochs and (folder / "report.html").exists()
+        listed = {one["name"] for one in (*report["lists"], *report["unlabelled"])}
+        if report["training"]["epochs"] < n_epochs or not listed.issuperset(sets):
+            return False
+        # The page goes before anything else is written, and comes last.
+        return (folder / "report.html").exists()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def is_synthesized(gan: pathlib.Path, clips: pathlib.Path, n_clips: int) -> bool:
-    """Whether there are so many clips for each fold of a GAN's run."""
+    """Whether there are so many clips for each fold of a GAN's run, of all scenes alike."""
     try:
-        folds = {corpus["fold"] for corpus in json.loads((gan / "corpora.json").read_text())}
+        scenes = collections.defaultdict(set)
+        for corpus in json.loads((gan / "corpora.json").read_text()):
+            scenes[corpus["fold"]].update(corpus["scene_labels"])
         # A last line that a stop has torn is no clip.
         lines = (clips / manifest.NAME).read_text().split("\n")[:-1]
-        made = collections.Counter(json.loads(line)["fold"] for line in lines)
-        return all(made[fold] >= n_clips for fold in folds)
+        clip = lambda line: (line["fold"], line["scene_label"])
+        made = collections.Counter(clip(json.loads(line)) for line in lines)
+        counts = [[made[fold, label] for label in labels] for fold, labels in scenes.items()]
+        return all(sum(c) >= n_clips and min(c) >= n_clips // len(c) for c in counts)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

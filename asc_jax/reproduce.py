@@ -2,7 +2,7 @@
 
 A stage is a job of the ordinary commands, with folders of its own:
 
-    reproduce.json         what is carried out: the budget and every config
+    reproduce.json         what is carried out: the budget, the data and every config
     data/                  the procedural set, where no other data is given
     ROW/                   a row's run, as train and evaluate leave it; ROW.log
     gan/foldN/             the GANs of a fold, as gan leaves them; gan/foldN.log
@@ -16,7 +16,8 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import ml_collections
 
@@ -25,12 +26,13 @@ from asc_jax.ablation import as_overrides
 from asc_jax.config import call, check_gan_config, flatten, load_config
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
-from asc_jax.files import write_whole
-from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.files import remove, write_whole
+from asc_jax.folders import refuse_another, refuse_files
+from asc_jax.identity import of_dataset
+from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table
 from asc_jax.report.table4_page import render_page
 
-RECORD = "reproduce.json"
 COMPARISON = "comparison.html"
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -51,12 +53,14 @@ class Stage:
       path: its config file.
       fields: {"group.field": value}, what differs from the file.
       config: the file with these fields, checked.
+      needs: names of the stages that must be done before.
     """
 
     name: str
     path: pathlib.Path
     fields: Mapping[str, object]
     config: ml_collections.FrozenConfigDict
+    needs: tuple[str, ...] = ()
 
     @property
     def of_gan(self) -> bool:
@@ -65,7 +69,12 @@ class Stage:
 
 
 def reproduce(
-    workdir: pathlib.Path, data: str = "", budget: str = "", *, dry_run: bool = False
+    workdir: pathlib.Path,
+    data: str = "",
+    budget: str = "",
+    *,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> None:
     """Carries out what is not done yet of Table 4; writes and prints the table.
 
@@ -73,6 +82,8 @@ def reproduce(
       workdir: the folder of it all; made if need be.
       data: folder of the development set; "" for the procedural one.
       budget: a key of `configs/budgets.py`; "" for "full" with data, else "smoke".
+      overrides: "--config.synthesis.FIELD=VALUE" each. These may change from call to call, until
+        the row that trains on the clips has begun: screening may leave too few.
       dry_run: print the commands, one line for a shell per job, and do nothing.
 
     Raises:
@@ -82,27 +93,19 @@ def reproduce(
       Stopped: by a signal; the command that was under way as well.
     """
     budget = budget or ("full" if data else "smoke")
-    stages = plan(workdir, data, budget)
+    stages = plan(workdir, data, budget, overrides)
     if dry_run:
         for stage in stages:
             if not is_done(stage, workdir):
                 print(as_job(stage, workdir))
         return
-    if data:
-        _read_data(stages)  # before there is a folder
+    content = _read_data(stages) if data else "procedural"  # before there is a folder
     with run.hold(workdir):
-        write_whole(workdir / RECORD, _record(workdir, budget, stages))
+        write_whole(workdir / table4.RECORD, _record(workdir, budget, content, stages))
         if not data:
             write_synthetic_dataset(workdir / "data", **_EMBEDDED)
         with only_caller(workdir) as lock:
-            todo = [stage for stage in stages if not is_done(stage, workdir)]
-            done = len(stages) - len(todo)
-            print(f"{budget}: {len(stages)} stages, {done} done before", file=sys.stderr)
-            jobs = [as_job(stage, workdir) for stage in todo]
-            # Wrong input is so for the stages to come as well.
-            failures = carry_out(jobs, workdir, lock, fatal=(2,))
-            if not failures and (todo or not (workdir / COMPARISON).exists()):
-                failures = carry_out([_comparison(workdir)], workdir, lock)
+            failures = _carry_out(stages, budget, workdir, lock)
         table = write_table(workdir, budget, {stage.name: stage.config for stage in stages})
         page = render_page(table, comparison=(workdir / COMPARISON).exists())
         write_whole(workdir / "report.html", page)
@@ -111,14 +114,40 @@ def reproduce(
     print(render_terminal(table))
     print(workdir / "report.html", file=sys.stderr)
     if failures:
+        waiting = [name for name, failure in failures.items() if failure.status is None]
+        others = f", {', '.join(waiting)} not tried for want of them" if waiting else ""
         raise RunsFailed(
-            f"{len(failures)} of {len(stages)} stages have failed; the same command tries them "
-            "again"
+            f"{', '.join(name for name in failures if name not in waiting)} failed{others}; the "
+            "same command tries again"
         )
 
 
-def plan(workdir: pathlib.Path, data: str, budget: str) -> list[Stage]:
-    """All stages, in the order in which they need one another.
+def _carry_out(
+    stages: Sequence[Stage], budget: str, workdir: pathlib.Path, lock: TextIO
+) -> dict[str, Failure]:
+    """What is not done yet, stage by stage; then the comparison, when all is."""
+    by_name = {stage.name: stage for stage in stages}
+
+    def lacks(job: Job) -> list[str]:
+        (stage,) = job.runs
+        return [name for name in stage.needs if not is_done(by_name[name], workdir)]
+
+    todo = [stage for stage in stages if not is_done(stage, workdir)]
+    print(f"{budget}: {len(stages)} stages, {len(stages) - len(todo)} done before", file=sys.stderr)
+    if todo:
+        remove(workdir / COMPARISON)  # it is of the rows as they were
+    jobs = [as_job(stage, workdir) for stage in todo]
+    # Wrong input is so for the stages to come as well.
+    failures = carry_out(jobs, workdir, lock, fatal=(2,), lacks=lacks)
+    if failures or (workdir / COMPARISON).exists():
+        return failures
+    return carry_out([_comparison(workdir)], workdir, lock)
+
+
+def plan(
+    workdir: pathlib.Path, data: str, budget: str, overrides: Sequence[str] = ()
+) -> list[Stage]:
+    """All stages, in the order in which they need one another; arguments as `reproduce`.
 
     Raises:
       InputError: there is no such budget, it needs data, or a config cannot be.
@@ -135,14 +164,28 @@ def plan(workdir: pathlib.Path, data: str, budget: str) -> list[Stage]:
         )
     root = {"data.root": data or str(workdir / "data"), **_sets_beside(data)}
     changed = budgets[budget]
+    of_gans = changed.get("wavegan", {}) | _of_synthesis(overrides)
     stages = []
     for row in table4.ROWS:
         fields = root | changed.get(row.config, {})
-        if row.augmented:
+        gans = _gan_stages(workdir, stages, of_gans) if row.augmented else []
+        if gans:
             fields |= {"synthetic.root": str(workdir / "synthetic")}
-            stages += _gan_stages(workdir, stages, changed.get("wavegan", {}))
-        stages.append(_stage(row.config, row.config, fields))
+        needs = tuple(gan.name for gan in gans)
+        stages += [*gans, _stage(row.config, row.config, fields, needs)]
     return stages
+
+
+def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
+    """The fields that a call may set: those by which clips are screened."""
+    fields = dict(word.removeprefix("--config.").split("=", 1) for word in overrides)
+    for field in fields:
+        if not field.startswith("synthesis."):
+            raise InputError(
+                f"--config.{field}: reproduce takes --config.synthesis.FIELD=VALUE alone; change "
+                "a file of configs/, with another --workdir"
+            )
+    return fields
 
 
 def _gan_stages(
@@ -152,17 +195,20 @@ def _gan_stages(
     (classifier,) = (stage for stage in before if stage.name == table4.SCREENED_BY)
     fields = {"gan.classifier": str(workdir / classifier.name), **fields}
     folds = range(1, classifier.config.folds.n_folds + 1)
+    needs = (classifier.name,)
     if "gan.fold" in fields:
-        return [_stage("gan/all", "wavegan", fields)]
-    return [_stage(f"gan/fold{fold}", "wavegan", fields | {"gan.fold": fold}) for fold in folds]
+        return [_stage("gan/all", "wavegan", fields, needs)]
+    return [
+        _stage(f"gan/fold{fold}", "wavegan", fields | {"gan.fold": fold}, needs) for fold in folds
+    ]
 
 
-def _stage(name: str, config: str, fields: Mapping[str, object]) -> Stage:
+def _stage(name: str, config: str, fields: Mapping[str, object], needs: tuple[str, ...]) -> Stage:
     path = CONFIGS / f"{config}.py"
     if path.is_relative_to(pathlib.Path.cwd()):
         path = path.relative_to(pathlib.Path.cwd())  # as one would type it
     check = {"check": check_gan_config} if config == "wavegan" else {}
-    return Stage(name, path, fields, load_config(str(path), as_overrides(fields), **check))
+    return Stage(name, path, fields, load_config(str(path), as_overrides(fields), **check), needs)
 
 
 def _sets_beside(data: str) -> dict[str, str]:
@@ -177,11 +223,12 @@ def _sets_beside(data: str) -> dict[str, str]:
     return {field: str(place) for field, place in places.items() if place.is_dir()}
 
 
-def _read_data(stages: list[Stage]) -> None:
-    """Refuses data that a row cannot use, as its command would."""
+def _read_data(stages: list[Stage]) -> str:
+    """What the data is; refuses what a row cannot use, as its command would."""
     for stage in stages:
         if not stage.of_gan:
-            run.read_data(stage.config)
+            dataset, _, _ = run.read_data(stage.config)
+    return of_dataset(dataset)
 
 
 def as_job(stage: Stage, workdir: pathlib.Path) -> Job:
@@ -206,10 +253,10 @@ def is_done(stage: Stage, workdir: pathlib.Path) -> bool:
     folder, config = workdir / stage.name, stage.config
     if stage.of_gan:
         return is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
-    return is_scored(folder, config.train.epochs)
+    return is_scored(folder, config.train.epochs, run.sets_beside(config))
 
 
-def _record(workdir: pathlib.Path, budget: str, stages: list[Stage]) -> str:
+def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) -> str:
     """What `reproduce.json` is to hold.
 
     Raises:
@@ -219,23 +266,25 @@ def _record(workdir: pathlib.Path, budget: str, stages: list[Stage]) -> str:
         f"{stage.name}: {field}": value
         for stage in stages
         for field, value in flatten(stage.config).items()
-        if field not in run.FREE_FIELDS
+        if field not in run.FREE_OF_SEVERAL
     }
-    ours = json.loads(json.dumps({"budget": budget, **fixed}))  # as it is read back
-    path = workdir / RECORD
+    ours = {"budget": budget, "data": data, **fixed}
+    ours = json.loads(json.dumps(ours))  # as it is read back
+    path = workdir / table4.RECORD
     if path.exists():
-        theirs = _read_record(path)
-        for field in theirs | ours:
-            if theirs.get(field) != ours.get(field):
-                raise InputError(
-                    f"{workdir}: belongs to another reproduction ({field}={theirs.get(field)!r} "
-                    f"there, {ours.get(field)!r} now); use another --workdir"
-                )
-    elif any(found.name != ".lock" for found in workdir.iterdir()):
-        raise InputError(
-            f"{workdir}: is not empty and no reproduction's folder; use another --workdir"
-        )
+        same = [_without_free(record, workdir) for record in (_read_record(path), ours)]
+        refuse_another(workdir, "reproduction", *same)
+    else:
+        refuse_files(workdir, "reproduction's folder")
     return json.dumps(ours, indent=1) + "\n"
+
+
+def _without_free(record: Mapping, workdir: pathlib.Path) -> Mapping:
+    """A record without what may still change: how clips are screened that no row trains on yet."""
+    rows = [row.config for row in table4.ROWS if row.augmented]
+    if any((workdir / row / "config.json").exists() for row in rows):
+        return record
+    return {name: value for name, value in record.items() if ": synthesis." not in name}
 
 
 def _read_record(path: pathlib.Path) -> dict:

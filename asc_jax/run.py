@@ -39,6 +39,7 @@ from asc_jax.data.splits import write_splits
 from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
+from asc_jax.folders import refuse_another, refuse_files
 from asc_jax.train.parallel import DATA
 
 # Fields that a run may change on the way: they say where things are, which devices share the
@@ -62,6 +63,9 @@ FREE_FIELDS = {
     "ensemble.decision",
     "gan.classifier",
 }
+
+# Of these, what a sweep or a reproduction may change: all of its runs are scored alike.
+FREE_OF_SEVERAL = FREE_FIELDS - {"ensemble.rule", "ensemble.decision"}
 
 # A run folder's record of its synthetic clips.
 SYNTHETIC = "synthetic.json"
@@ -110,6 +114,7 @@ def refuse_foreign_folder(
     *,
     check: Check = check_config,
     free: Collection[str] = FREE_FIELDS,
+    mend: str = "use another --workdir",
 ) -> None:
     """Checks that a run folder is free, or belongs to the config.
 
@@ -118,6 +123,7 @@ def refuse_foreign_folder(
       config: checked.
       check: of configs of its kind.
       free: fields that may differ.
+      mend: what to do where they differ.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
@@ -125,19 +131,13 @@ def refuse_foreign_folder(
     if not hosts.is_first():
         return
     if (workdir / "config.json").exists():
-        theirs = _fixed_fields(read_config(workdir, check=check), free)
-        ours = _fixed_fields(config, free)
-        for field in sorted(theirs.keys() | ours.keys()):
-            if theirs.get(field) != ours.get(field):
-                raise InputError(
-                    f"{workdir}: belongs to another config ({field}={theirs.get(field)!r} there, "
-                    f"{ours.get(field)!r} now); use another --workdir"
-                )
-    elif any(path.name != ".lock" for path in workdir.iterdir()):
-        raise InputError(f"{workdir}: is not empty and no run folder; use another --workdir")
+        theirs = fixed_fields(read_config(workdir, check=check), free)
+        refuse_another(workdir, "config", theirs, fixed_fields(config, free), mend=mend)
+    else:
+        refuse_files(workdir, "run folder")
 
 
-def _fixed_fields(config, free: Collection[str]) -> dict[str, object]:
+def fixed_fields(config, free: Collection[str] = FREE_FIELDS) -> dict[str, object]:
     """What a run may not change on the way."""
     fields = flatten(config)
     fixed = {name: value for name, value in fields.items() if name not in free}
@@ -223,6 +223,12 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
             f"{len(smallest.train)} training clips; use at most that"
         )
     return dataset, splits, test
+
+
+def sets_beside(config) -> dict[str, str]:
+    """The roots of the sets that a config names beside its development set, by their names."""
+    roots = {"leaderboard": config.data.leaderboard_root, "evaluation": config.data.evaluation_root}
+    return {name: root for name, root in roots.items() if root}
 
 
 def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synthetic | None:

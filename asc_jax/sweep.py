@@ -3,7 +3,7 @@
 Each run is what its commands make of it, in processes of their own; the sweep knows which
 runs there are, which are done, and what their folders are called. Its record says so:
 
-    sweep.json             the base config; the settings, their fields and their runs
+    sweep.json             the base config and its data; the settings, their fields and runs
     SETTING/seedN/         an ordinary run folder
     SETTING/seedN.log      what its commands have said
     together/              logs of several runs in one program, and its folder as it trains
@@ -13,18 +13,19 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import SEPARATE_FIELDS, flatten
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
+from asc_jax.identity import identify
 from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.sweep_record import RECORD, joined_record
 
 # Base fields that a sweep may change on the way: where things are.
-_FREE_FIELDS = run.FREE_FIELDS - {"ensemble.rule", "ensemble.decision"} | {"seed"}
+_FREE_FIELDS = run.FREE_OF_SEVERAL | {"seed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +82,20 @@ def sweep(
         return
     if not ablation.of_gan:
         run.read_data(ablation.settings[0].config)  # or each run would say that there is none
+    data = identify(ablation.base)
     with run.hold(workdir):
-        write_whole(workdir / RECORD, joined_record(_record(ablation, runs), workdir))
+        write_whole(workdir / RECORD, joined_record(_record(ablation, runs, data), workdir))
         with only_caller(workdir) as lock:
             todo = [one for one in runs if not is_done(one, workdir)]
             print(_count(ablation, seeds, todo), file=sys.stderr)
             jobs = plan(ablation, todo, workdir, together=together)
             failed = carry_out(jobs, workdir, lock)
-    failures = {
-        one.name: failed[job.name] for job in jobs if job.name in failed for one in job.runs
+    failures = {  # a job of several may have finished some of them
+        one.name: failed[job.name]
+        for job in jobs
+        if job.name in failed
+        for one in job.runs
+        if not is_done(one, workdir)
     }
     for one in runs:
         print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
@@ -113,7 +119,7 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
     if is_gan_config(config):
         n_clips = config.synthesis.n_clips
         return is_synthesized(workdir / one.gan_name, folder / "clips", n_clips)
-    return is_scored(folder, config.train.epochs)
+    return is_scored(folder, config.train.epochs, run.sets_beside(config))
 
 
 def plan(
@@ -202,11 +208,12 @@ def _scores(folder: pathlib.Path) -> str:
         return "done"
 
 
-def _record(ablation: Ablation, runs: Iterable[Run]) -> dict:
+def _record(ablation: Ablation, runs: Iterable[Run], data: Mapping[str, str]) -> dict:
     """These runs, as `joined_record` takes them."""
     record = {
         "config": ablation.path,
         "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
+        "data": data,
         "settings": {
             setting.name: {"fields": setting.fields, "runs": {}} for setting in ablation.settings
         },

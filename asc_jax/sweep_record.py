@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 
 from asc_jax.errors import InputError
+from asc_jax.folders import refuse_another, refuse_files
 
 RECORD = "sweep.json"
 
@@ -13,8 +14,9 @@ def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
     """What `sweep.json` is to hold: these runs beside those that it has.
 
     Args:
-      ours: "config", the file of the base; "base", its fields; "settings", by name the "fields"
-        of each and its "runs", seed -> folder below the sweep's.
+      ours: "config", the file of the base; "base", its fields; "data", what lies where its
+        fields say, from `identify`; "settings", by name the "fields" of each and its "runs",
+        seed -> folder below the sweep's.
       workdir: the sweep's folder.
 
     Raises:
@@ -24,19 +26,15 @@ def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
     path = workdir / RECORD
     if path.exists():
         ours["settings"] = _joined(read_record(workdir), ours, workdir)
-    elif any(found.name != ".lock" for found in workdir.iterdir()):
-        raise InputError(f"{workdir}: is not empty and no sweep's folder; use another --workdir")
+    else:
+        refuse_files(workdir, "sweep's folder")
     return json.dumps(ours, indent=1) + "\n"
 
 
 def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
     """The settings of two records of one folder."""
-    for field in sorted(theirs["base"].keys() | ours["base"].keys()):
-        if theirs["base"].get(field) != ours["base"].get(field):
-            raise InputError(
-                f"{workdir}: belongs to another sweep ({field}={theirs['base'].get(field)!r} "
-                f"there, {ours['base'].get(field)!r} now); use another --workdir"
-            )
+    for part in ("base", "data"):
+        refuse_another(workdir, "sweep", theirs[part], ours[part])
     settings = dict(theirs["settings"])
     for name, setting in ours["settings"].items():
         before = settings.get(name, setting)
@@ -59,6 +57,7 @@ def read_record(workdir: pathlib.Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
-        return record | {"base": dict(record["base"].items())}
+        parts = {"base": record["base"], "data": record.get("data", {})}
+        return record | {name: dict(part.items()) for name, part in parts.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None

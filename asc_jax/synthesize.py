@@ -39,6 +39,7 @@ from asc_jax.train.wavegan import BestGenerator
 
 BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
 
+_OTHER_CLIPS = "use another --out, or delete that one to have all its clips made anew"
 
 # Fields that another call for the same folder may change: more clips, more tries, and clips
 # of another run's GANs, of other folds or scenes. A classifier is known by its digest.
@@ -92,7 +93,9 @@ def synthesize(
     run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
     refuse_untrained(workdir, "gan")
     with run.hold(out):
-        run.refuse_foreign_folder(out, config, check=check_gan_config, free=_FREE_FIELDS)
+        run.refuse_foreign_folder(
+            out, config, check=check_gan_config, free=_FREE_FIELDS, mend=_OTHER_CLIPS
+        )
         setup = set_up_gan(config)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
@@ -108,18 +111,21 @@ def synthesize(
         setup = one_by_one(setup, config, screener)
         yields = list(_fill(out, setup, screener, trained.best, config))
         separable = told_by_bandwidth(out, setup)
-    short = [y for y in yields if y.kept < y.wanted]
-    if short:
-        raise InputError(
-            "\n".join(
-                f"{out}: {y.name}: {y.kept} of {y.wanted} clips passed the screening in {y.tried} "
-                "tries; raise synthesis.most_tries (now "
-                f"{config.synthesis.most_tries:g} per clip), or train that GAN longer or choose "
-                "other synthesis.rules, and use another --out"
-                for y in short
-            )
-        )
+    _refuse_shortfall(out, yields, config.synthesis.most_tries)
     return yields, separable
+
+
+def _refuse_shortfall(out: pathlib.Path, yields: Sequence[Yield], most_tries: float) -> None:
+    """Says which scenes have too few clips, and what can be done about it."""
+    short = [one for one in yields if one.kept < one.wanted]
+    if short:
+        listed = ", ".join(f"{y.name} {y.kept} of {y.wanted} in {y.tried} tries" for y in short)
+        raise InputError(
+            f"{out}: too few clips passed the screening ({listed}); add "
+            f"--config.synthesis.most_tries=N to try more (now {most_tries:g} per clip), or "
+            "--config.synthesis.n_clips=N for fewer clips; or train those GANs longer, or choose "
+            f"other synthesis.rules, and {_OTHER_CLIPS}"
+        )
 
 
 def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) -> float:

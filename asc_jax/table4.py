@@ -41,6 +41,8 @@ class Row:
     augmented: bool = False
 
 
+RECORD = "reproduce.json"  # what makes a folder a reproduction's; its report.html is the table
+
 N_PUBLISHED = 600  # clips that the published scores are of
 
 PROTOCOL = Question(

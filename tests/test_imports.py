@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 RANKS = {
     "errors": 0,
     "files": 0,
+    "folders": 0,
     "hosts": 0,
     "flags": 0,
     "platform": 0,
@@ -45,6 +46,7 @@ RANKS = {
     "table4": 2,
     "ablation": 6,
     "run": 6,
+    "identity": 6,
     "sweep": 7,
     "train.setup": 7,
     "train.trace": 8,

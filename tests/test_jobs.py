@@ -46,6 +46,17 @@ def test_a_failure_ends_its_job_and_a_fatal_one_all(tmp_path, notes):
     assert str(failures["a"]) == "failed with status 1: loading a"
 
 
+def test_a_job_that_lacks_something_is_not_tried(tmp_path, notes):
+    done = lambda name: notes.exists() and name in notes.read_text()
+    needs = {"b": ["a"], "d": ["c"]}
+    lacks = lambda job: [name for name in needs.get(job.name, ()) if not done(name)]
+    todo = [job("a", 0), job("b", 0), job("d", 0), job("c", 0)]
+    with only_caller(tmp_path) as lock:
+        failures = carry_out(todo, tmp_path, lock, lacks=lacks)
+    assert notes.read_text() == "abc"
+    assert {name: str(failure) for name, failure in failures.items()} == {"d": "not tried: needs c"}
+
+
 CALLER = """
 import pathlib, sys
 from asc_jax import jobs

@@ -5,11 +5,12 @@ import json
 import pathlib
 import re
 import shlex
+from urllib.parse import unquote
 
 import pytest
 
 from asc_jax import table4
-from asc_jax.config import check_gan_config, flatten, load_config
+from asc_jax.config import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
@@ -34,6 +35,7 @@ def a_report(value=0.5, epochs=1000, unlabelled=()) -> str:
         "title": "Test",
         "n_clips": 30,
         "n_locations": 10,
+        "per_fold": [],
         "systems": [{"name": "mean of logits", "class_wise_accuracy": score}],
     }
     lists = [one | {"name": "out_of_fold", "title": "Out-of-fold"}, one]
@@ -133,14 +135,19 @@ def test_gans_are_done_when_each_of_their_folds_has_its_clips(tmp_path):
     first, second = found["gan/fold1"], found["gan/fold2"]
     for fold in (1, 2):
         (tmp_path / f"gan/fold{fold}").mkdir(parents=True)
-        (tmp_path / f"gan/fold{fold}/corpora.json").write_text(json.dumps([{"fold": fold}] * 10))
+        (tmp_path / f"gan/fold{fold}/corpora.json").write_text(
+            json.dumps([{"fold": fold, "scene_labels": [scene]} for scene in ("bus", "tram")])
+        )
     clips = tmp_path / "synthetic"
     clips.mkdir()
     n_clips = first.config.synthesis.n_clips
-    lines = '{"fold": 1}\n' * n_clips + '{"fold": 2}\n' * (n_clips - 1)
-    (clips / "manifest.jsonl").write_text(lines + '{"fold": 2}')  # torn
+    bus, tram = ('{"fold": %d, "scene_label": "' + scene + '"}\n' for scene in ("bus", "tram"))
+    lines = (bus % 1 + tram % 1 + bus % 2) * (n_clips // 2) + tram % 2 * (n_clips // 2 - 1)
+    (clips / "manifest.jsonl").write_text(lines + (tram % 2)[:-1])  # torn
     assert is_done(first, tmp_path) and not is_done(second, tmp_path)
-    (clips / "manifest.jsonl").write_text(lines + '{"fold": 2}\n')
+    (clips / "manifest.jsonl").write_text(lines + bus % 2)  # too many of one scene
+    assert not is_done(second, tmp_path)
+    (clips / "manifest.jsonl").write_text(lines + tram % 2)
     assert is_done(second, tmp_path)
 
 
@@ -174,7 +181,9 @@ def test_the_table_has_each_row_with_its_choices(tmp_path):
     rows = {row["config"]: row for row in table["rows"]}
     assert list(rows) == [row.config for row in table4.ROWS]
     assert rows["baseline"]["score"]["value"] == 0.25 and rows["resnet50"]["score"] is None
-    assert rows["baseline"]["scored_on"] == "Test: 30 clips, 10 locations"
+    assert rows["baseline"]["scored_on"] == (
+        "Test: 30 clips, 10 locations; ensemble, mean of logits"
+    )
     here = {one["point"]: one["here"] for one in rows["se_resnet152_aug"]["open"]}
     assert here["GANs"]["gan.loss"] == "lsgan" and here["squeeze ratio"] == {"model.se_ratio": 4}
     assert here["nothing above 8 kHz in a generated clip"]["synthetic.mask_above"] == 0
@@ -184,6 +193,80 @@ def test_the_table_has_each_row_with_its_choices(tmp_path):
     assert "| Baseline | 62.50% | 25.0% [15.0%, 35.0%] |" in text
     assert "says nothing about the rows" in text
     assert "- [baseline/submission/leaderboard_leaderboard.csv]" in text
+
+
+def test_a_row_is_not_done_before_its_report_speaks_of_all_sets(tmp_path):
+    for name in ("development", "leaderboard"):
+        (tmp_path / f"TUT-{name}").mkdir()
+    stage = stages(tmp_path, "full", str(tmp_path / "TUT-development"))["resnet50"]
+    folder = tmp_path / "resnet50"
+    folder.mkdir()
+    (folder / "report.html").touch()
+    (folder / "report.json").write_text(a_report())
+    assert not is_done(stage, tmp_path)
+    (folder / "report.json").write_text(a_report(unlabelled=[{"name": "leaderboard"}]))
+    assert is_done(stage, tmp_path)
+
+
+def test_what_a_row_says_of_itself_is_what_its_run_was_made_with(tmp_path):
+    """Not what a config that was edited since then would do."""
+    found = stages(tmp_path)
+    for name, field, value in (
+        ("se_resnet152_aug", "ensemble.rule", "mean_probabilities"),
+        ("gan/all", "synthesis.n_clips", 7),
+    ):
+        check = {"check": check_gan_config} if name == "gan/all" else {}
+        config = override(found[name].config, [f"--config.{field}={value}"], name, **check)
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text(to_json(config))
+    table = write_table(tmp_path, "smoke", {n: stage.config for n, stage in found.items()})
+    here = {row["config"]: {o["point"]: o["here"] for o in row["open"]} for row in table["rows"]}
+    assert here["se_resnet152_aug"]["ensemble"] == {"ensemble.rule": "mean_probabilities"}
+    assert here["se_resnet152_aug"]["1,728 waves"] == {"synthesis.n_clips": 7}
+    assert here["resnet50"]["ensemble"] == {"ensemble.rule": "mean_logits"}
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "n_folds", "answered", "noted"),
+    [
+        ("out_of_fold", "held-out fold", 4, "each fold's own model", "of single models"),
+        ("out_of_fold", "held-out fold", 1, "one model", "of single models"),
+        ("test", "fold 1", 0, "one model", "of other clips than the published ones."),
+        ("test", "mean of logits", 0, "ensemble, mean of logits", "of other clips than"),
+        ("leaderboard", "mean of logits", 0, "ensemble, mean of logits", "of half of them"),
+    ],
+)
+def test_a_score_says_what_answered_and_how_far_it_is_what_was_published(
+    tmp_path, name, system, n_folds, answered, noted
+):
+    report = json.loads(a_report())
+    (one,) = report["lists"][1:]
+    one |= {"name": name, "title": name, "per_fold": [{}] * n_folds}
+    one["systems"][0]["name"] = system
+    (tmp_path / "resnet50").mkdir()
+    (tmp_path / "resnet50" / "report.json").write_text(json.dumps(report | {"lists": [one]}))
+    table = write_table(tmp_path, "full", {n: s.config for n, s in stages(tmp_path).items()})
+    (scored,) = (row["scored_on"] for row in table["rows"] if row["score"])
+    assert scored == f"{name}: 30 clips, 10 locations; {answered}"
+    assert noted in table["notes"][-1] and len(table["notes"]) == 3
+
+
+def test_links_to_submissions_lead_to_them(tmp_path):
+    folder = tmp_path / "se_resnet152_mel80" / "submission"
+    folder.mkdir(parents=True)
+    names = ["leader_board_leaderboard.csv", "50 % & more'_dcase.txt"]
+    for name in names:
+        (folder / name).touch()
+    files = {"name": "leaderboard", "files": [f"submission/{name}" for name in names]}
+    (folder.parent / "report.json").write_text(a_report(unlabelled=[files]))
+    configs = {name: stage.config for name, stage in stages(tmp_path).items()}
+    page = render_page(write_table(tmp_path, "smoke", configs), comparison=False)
+    found = re.findall(r'href="([^"]*submission[^"]*)"', page)
+    assert len(found) == 2 and "<" not in "".join(found)
+    links = re.findall(r"\]\((.*submission.*)\)", (tmp_path / "table.md").read_text())
+    for link in [*found, *links]:
+        assert (tmp_path / unquote(html.unescape(link))).exists()
+    assert len(links) == 2
 
 
 def test_the_page_shows_the_table_and_asks_nothing_of_a_network(tmp_path):

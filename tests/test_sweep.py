@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from asc_jax import cli, jobs, sweep
 from asc_jax.ablation import load_ablation
+from asc_jax.config import load_config, to_json
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.sweep_record import read_record
 
@@ -29,7 +31,7 @@ import json, pathlib, signal, sys, time
 command, *words = sys.argv[1:]
 with open({calls!r}, "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
-flags = dict(word[2:].split("=", 1) for word in words)
+flags = dict(word[2:].split("=", 1) for word in words if word[:2] == "--" and "=" in word)
 folder = pathlib.Path(flags["workdir"])
 folder.mkdir(parents=True, exist_ok=True)
 ratio = flags.get("config.model.se_ratio")
@@ -45,8 +47,11 @@ if command == "train" and ratio == {slow!r}:
     (folder / "waiting").touch()
     time.sleep(60)
 if command == "evaluate":
+    if {failing!r} == folder.name:
+        sys.exit(3)
     one = {{"title": "Out-of-fold", "systems": [{{"class_wise_accuracy": {{"value": 0.625}}}}]}}
-    report = {{"training": {{"epochs": {epochs}}}, "lists": [one]}}
+    one["name"] = "out_of_fold"
+    report = {{"training": {{"epochs": {epochs}}}, "lists": [one], "unlabelled": []}}
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "report.html").touch()
 """
@@ -124,6 +129,20 @@ def test_a_failed_run_is_named_and_tried_again_while_finished_ones_are_not(
     }
     runs = read_record(workdir)["settings"]["model.se_ratio=8"]["runs"]
     assert runs == {"0": "model.se_ratio=8/seed0", "1": "model.se_ratio=8/seed1"}
+
+
+def test_runs_that_a_failed_program_has_finished_have_not_failed(
+    scenes, tmp_path, stand_in, capsys
+):
+    stand_in(failing="seed1")
+    workdir = tmp_path / "sweep"
+    with pytest.raises(RunsFailed, match="8 of 12 runs have failed"):
+        sweep.sweep(se_of_demo(scenes), workdir, (0, 1, 2), together=True)
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    for ratio in (0, 4, 8, 16):
+        done, *others = (lines[f"model.se_ratio={ratio}/seed{seed}"] for seed in (0, 1, 2))
+        assert done == "Out-of-fold 62.5%"
+        assert all(said.startswith("failed with status 3") for said in others)
 
 
 def test_a_run_that_was_evaluated_before_its_last_epoch_goes_on(scenes, tmp_path, stand_in):
@@ -251,10 +270,14 @@ def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
     trained.mkdir(parents=True)
     clips.mkdir(parents=True)
     assert not sweep.is_done(run, tmp_path)
-    (trained / "corpora.json").write_text(json.dumps([{"fold": 1}, {"fold": 1}, {"fold": 2}]))
-    (clips / "manifest.jsonl").write_text('{"fold": 1}\n' * 5 + '{"fold": 2}\n' * 2)
+    (trained / "corpora.json").write_text(
+        json.dumps([{"fold": fold, "scene_labels": ["bus"]} for fold in (1, 2)])
+    )
+    line = '{"fold": 1, "scene_label": "bus"}\n'
+    first, second = line, line.replace("1", "2")
+    (clips / "manifest.jsonl").write_text(first * 5 + second * 2)
     assert not sweep.is_done(run, tmp_path)
-    (clips / "manifest.jsonl").write_text('{"fold": 1}\n{"fold": 2}\n' * 3)
+    (clips / "manifest.jsonl").write_text((first + second) * 3)
     assert sweep.is_done(run, tmp_path)
 
 
@@ -279,6 +302,55 @@ def test_anothers_folder_is_refused(scenes, tmp_path, stand_in):
     assert "is not empty and no sweep's folder" in refused(scenes, run)
     (workdir / "sweep.json").write_text("{")
     assert f"{workdir / 'sweep.json'}: cannot be read" in refused(scenes, workdir)
+
+
+def test_data_may_move_but_not_change(scenes, tmp_path, stand_in):
+    calls, workdir = stand_in(), tmp_path / "sweep"
+    sweep.sweep(se_of_demo(scenes), workdir)
+    stand_in()
+    moved = shutil.copytree(scenes, tmp_path / "moved")
+    sweep.sweep(se_of_demo(moved), workdir)
+    assert not calls()
+    gone = (moved / "meta.csv").read_text().splitlines()[-1].split("\t")[0]
+    for table in (moved / "meta.csv", *(moved / "evaluation_setup").iterdir()):
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join(line for line in lines if gone not in line))
+    message = refused(moved, workdir)
+    assert "belongs to another sweep (data.root='80 clips, " in message
+    assert "there, '79 clips, " in message and not calls()
+
+
+def test_synthetic_clips_may_move_but_not_change(scenes, tmp_path, stand_in):
+    stand_in()
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "manifest.jsonl").write_text('{"path": "a.wav"}\n')
+    root = lambda place: f"--config.synthetic.root={place}"
+    sweep.sweep(se_of_demo(scenes, root(clips)), tmp_path / "sweep")
+    moved = clips.rename(tmp_path / "moved")
+    sweep.sweep(se_of_demo(scenes, root(moved)), tmp_path / "sweep")
+    (moved / "manifest.jsonl").write_text('{"path": "b.wav"}\n')
+    message = refused(scenes, tmp_path / "sweep", root(moved))
+    assert "belongs to another sweep (synthetic.root=" in message
+    assert "(synthetic.root=" in refused(scenes, tmp_path / "sweep")
+
+
+def test_gans_go_on_with_the_classifier_that_they_began_with(tmp_path, stand_in):
+    """It is known by its config, which has the seed, and by its splits."""
+    stand_in()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / name).mkdir()
+        config = load_config(DEMO, [f"--config.seed={seed}", f"--config.data.root=at/{name}"])
+        (tmp_path / name / "config.json").write_text(to_json(config))
+    of = lambda name: load_ablation(SCREENING, overrides=[f"--config.gan.classifier={name}"])
+    workdir = tmp_path / "sweep"
+    sweep.sweep(of(tmp_path / "a"), workdir)
+    sweep.sweep(of(tmp_path / "b"), workdir)  # the same run at another place
+    with pytest.raises(InputError, match=r"another sweep \(gan\.classifier="):
+        sweep.sweep(of(tmp_path / "c"), workdir)
+    (tmp_path / "b" / "splits.json").write_text('{"clips": {}}')
+    with pytest.raises(InputError, match=r"another sweep \(gan\.classifier="):
+        sweep.sweep(of(tmp_path / "b"), workdir)
 
 
 def test_a_data_set_that_is_not_there_is_one_line_and_no_folder(tmp_path, stand_in):

@@ -110,6 +110,15 @@ def read_manifest(
     return Synthetic(described, np.array(clip_folds, np.int32), digest)
 
 
+def manifest_digest(root: str | pathlib.Path) -> str:
+    """The digest of a folder's manifest, as `Synthetic` has it.
+
+    Raises:
+      InputError: there is no manifest that can be read, or it lists no clip.
+    """
+    return _read_lines(pathlib.Path(root) / "manifest.jsonl")[1]
+
+
 def _read_lines(manifest: pathlib.Path) -> tuple[list[str], str]:
     """The finished lines of a manifest, and their digest."""
     try:

@@ -4,16 +4,25 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from asc_jax import table4
-from asc_jax.config import flatten
+from asc_jax import run, table4
+from asc_jax.config import Check, check_config, check_gan_config, flatten
 from asc_jax.files import write_whole
 from asc_jax.report.page import read_report
 from asc_jax.table4 import Question, Row
 
 # The list of a run that is set beside the published score, the best that it has: the
-# leaderboard set where it has labels, then clips that no fold has seen.
-_LISTS = ("leaderboard", "test", "out_of_fold")
+# leaderboard set where it has labels, then clips that no fold has seen. And how far that is
+# what was published.
+_LISTS = {
+    "leaderboard": "Scores on the leaderboard set, labelled here, are of all its clips; the "
+    "published ones are of half of them.",
+    "test": "Scores on the test part are of other clips than the published ones.",
+    "out_of_fold": "Scores out of fold, or on a held-out part, are of other clips than the "
+    "published ones, and of single models: each clip is answered by the one that held it out. "
+    "The published ones are of ensembles, but for the baseline's.",
+}
 
 NOTES = {
     "smoke": "Budget smoke: tiny networks. This table shows that the chain works, and says nothing "
@@ -24,7 +33,10 @@ _PUBLISHED = (
     "Published: class-wise accuracy of four-fold ensembles, and of one model for the baseline, on "
     f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about +-3.7 points."
 )
-_OURS = "Ours: class-wise accuracy with a 95 % interval over locations, on other clips than those."
+_OURS = (
+    "Ours: class-wise accuracy with a 95 % interval over locations; beside it stands which clips "
+    "were scored, and what answered."
+)
 
 
 def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mapping]) -> dict:
@@ -33,18 +45,34 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
     Args:
       workdir: its folder, with a folder per row.
       budget: its name.
-      configs: of its stages, by their names.
+      configs: of its stages, by their names: what a stage that has not begun will do.
 
     Returns:
       The table, as `table.json` holds it. The same scores give the same bytes.
     """
-    gan = next(config for name, config in configs.items() if name.startswith("gan/"))
-    rows = [_row(row, workdir / row.config, configs[row.config], gan) for row in table4.ROWS]
+    own = {
+        name: _own(workdir / name, config, check_gan_config if _of_gan(name) else check_config)
+        for name, config in configs.items()
+    }
+    gan = next(config for name, config in own.items() if _of_gan(name))
+    rows = [_row(row, workdir / row.config, own[row.config], gan) for row in table4.ROWS]
+    lists = {row["list"] for row in rows}
     notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
+    notes += [note for name, note in _LISTS.items() if name in lists]
     table = {"budget": budget, "notes": notes, "rows": rows}
     write_whole(workdir / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
     write_whole(workdir / "table.md", render_markdown(table))
     return table
+
+
+def _of_gan(name: str) -> bool:
+    return name.startswith("gan/")
+
+
+def _own(folder: pathlib.Path, config: Mapping, check: Check) -> Mapping:
+    """What a run was made with; what it is to be made with where there is none yet."""
+    begun = (folder / "config.json").is_file()
+    return run.read_config(folder, check=check) if begun else config
 
 
 def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[str, Any]:
@@ -59,6 +87,7 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
         "config": row.config,
         "published": row.published,
         "score": chosen and chosen["systems"][0]["class_wise_accuracy"],
+        "list": chosen and chosen["name"],
         "scored_on": chosen and _scored_on(chosen),
         "submissions": [f"{row.config}/{file}" for file in files],
         "open": [
@@ -73,7 +102,16 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
 
 
 def _scored_on(chosen: Mapping) -> str:
-    return f"{chosen['title']}: {chosen['n_clips']} clips, {chosen['n_locations']} locations"
+    size = f"{chosen['n_clips']} clips, {chosen['n_locations']} locations"
+    return f"{chosen['title']}: {size}; {_answered_by(chosen)}"
+
+
+def _answered_by(chosen: Mapping) -> str:
+    """What the score is of: one model, the one of each clip's fold, or an ensemble of all."""
+    name = chosen["systems"][0]["name"]
+    if chosen["name"] == "out_of_fold":
+        return "each fold's own model" if len(chosen["per_fold"]) > 1 else "one model"
+    return "one model" if name.startswith("fold ") else f"ensemble, {name}"
 
 
 def _choice(question: Question, row: Mapping, gan: Mapping) -> dict[str, Any] | str:
@@ -112,7 +150,8 @@ def render_markdown(table: Mapping) -> str:
     ]
     submissions = [file for row in table["rows"] for file in row["submissions"]]
     if submissions:
-        parts += ["\nSubmissions:\n\n", *(f"- [{file}]({file})\n" for file in submissions)]
+        links = (f"- [{file}]({quote(file)})\n" for file in submissions)
+        parts += ["\nSubmissions:\n\n", *links]
     parts.append("\n# What the report leaves open, and what these runs do\n")
     for row in table["rows"]:
         cells = [(one["point"], one["report"], _as_code(one["here"])) for one in row["open"]]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from asc_jax.report.page import HEAD
+from asc_jax.report.sections import link
 from asc_jax.report.style import STYLE
 from asc_jax.report.table4 import choice_text
 from asc_jax.report.tables import DASH, Markup, score_cell, table, text
@@ -63,7 +64,7 @@ def _linked(row: Mapping) -> Markup | str:
 
 def _files(content: Mapping) -> str:
     files = [file for row in content["rows"] for file in row["submissions"]]
-    items = "".join(f'<li><a href="{text(file)}">{text(file)}</a></li>\n' for file in files)
+    items = "".join(f"<li>{link(file)}</li>\n" for file in files)
     return f"<h3>Submissions</h3>\n<ul>\n{items}</ul>\n" if files else ""
 
 

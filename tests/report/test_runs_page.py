@@ -123,6 +123,16 @@ def test_the_page_of_one_run_is_its_own(runs, capsys):
     assert "report of a run" in (runs / "a/report.html").read_text()
 
 
+def test_the_page_of_a_reproduction_is_its_own(runs, capsys):
+    (runs / "reproduce.json").write_text("{}")
+    (runs / "report.html").write_text("Table 4")
+    for out in ([], ["--out=report.html"], [f"--out={runs / 'report.html'}"]):
+        assert main(["report", "a", "b", *out]) == 2
+        assert "is a reproduction's own page; use another --out" in capsys.readouterr().err
+    assert (runs / "report.html").read_text() == "Table 4"
+    assert main(["report", "a", "b", "--out=comparison.html"]) == 0
+
+
 def test_tables_for_programs(runs, capsys):
     def printed(*flags):
         assert main(["report", "a", "b", *flags]) == 0

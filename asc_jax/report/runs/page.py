@@ -2,6 +2,7 @@
 
 import pathlib
 
+from asc_jax import table4
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.report.page import HEAD, write_page
@@ -31,7 +32,8 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
       The file. The same input at the same places gives the same bytes.
 
     Raises:
-      InputError: it cannot be written, or would take the place of a run's own page.
+      InputError: it cannot be written, or would take the place of a run's own page, or of a
+        reproduction's.
     """
     if out is None and len(results.paths) == 1:
         (path,) = results.paths
@@ -39,8 +41,10 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
             return write_page(path)
         out = path / NAME
     out = out or pathlib.Path(NAME)
-    if out.name == NAME and (out.parent / "config.json").is_file():
-        raise InputError(f"{out}: is a run's own page; use another --out")
+    owners = {"config.json": "a run", table4.RECORD: "a reproduction"}
+    for record, owner in owners.items():
+        if out.name == NAME and (out.parent / record).is_file():
+            raise InputError(f"{out}: is {owner}'s own page; use another --out")
     write_whole(out, render(results, out.parent))
     return out
 
