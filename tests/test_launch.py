@@ -192,6 +192,104 @@ def test_the_launcher_ends_what_takes_too_long(environment):
     assert time.monotonic() - started < 30
 
 
+SRUN = f"""#!{sys.executable}
+# As srun --kill-on-bad-exit: two tasks; when one ends badly the other is ended; returns the
+# highest status. A SIGTERM is passed on.
+import os, signal, subprocess, sys, time
+
+command = [word for word in sys.argv[1:] if not word.startswith("--")]
+tasks = []
+signal.signal(signal.SIGTERM, lambda *_: [task.terminate() for task in tasks])
+for number in "01":
+    environment = os.environ | dict(SLURM_PROCID=number)
+    tasks.append(subprocess.Popen(command, env=environment, start_new_session=True))
+while None in (statuses := [task.poll() for task in tasks]):
+    if any(statuses):
+        for task in tasks:
+            if task.returncode is None:
+                os.killpg(task.pid, signal.SIGTERM)
+                task.wait()
+    time.sleep(0.05)
+sys.exit(max(status if status >= 0 else 128 - status for status in statuses))
+"""
+SCONTROL = """#!/bin/bash
+case $1 in show) echo node ;; *) echo "$@" >> requeued ;; esac
+"""
+
+
+@pytest.fixture
+def sbatch(tmp_path):
+    """A function: (what the tasks do, restarts so far) -> status, whether it queues again, stderr.
+
+    The script runs as it is, beside stand-ins for SLURM's commands.
+    """
+    for name, content in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "12",
+        "SLURM_JOB_NODELIST": "node",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+    }
+
+    def sbatch(command: str, restarts: int = 0, act=None):
+        (tmp_path / "requeued").unlink(missing_ok=True)
+        script = [str(ROOT / "launch" / "slurm.sbatch"), "bash", "-c", command]
+        process = subprocess.Popen(
+            ["bash", *script],
+            env={**variables, "SLURM_RESTART_COUNT": str(restarts)},
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if act:
+            act(process)
+        _, said = process.communicate(timeout=60)
+        assert not list(tmp_path.glob("*.failed"))
+        return process.returncode, (tmp_path / "requeued").exists(), said
+
+    return sbatch
+
+
+@pytest.mark.parametrize(
+    ("first", "status", "again"),
+    [
+        ("exit 0", 0, False),
+        ("exit 75", 143, True),
+        ("exit 1", 143, False),  # a bug, Diverged
+        ("exit 2", 143, False),  # bad input, a full disk
+        ("nosuchcommand", 143, False),
+        ("kill -KILL $$", 143, True),  # lost, for too little memory say
+    ],
+)
+def test_slurm_queues_again_what_was_stopped_or_lost_and_no_failure(sbatch, first, status, again):
+    other = "exit 0" if first == "exit 0" else "sleep 60"
+    done = sbatch(f'if [ "$ASC_JAX_PROCESS" = 0 ]; then sleep 0.2; {first}; else {other}; fi')
+    assert done[:2] == (status, again), done
+    assert ("not queued again" in done[2]) == (first in ("exit 1", "exit 2", "nosuchcommand"))
+
+
+def test_slurm_queues_no_job_for_ever(sbatch):
+    assert sbatch("sleep 0.2; exit 75", restarts=99)[1]
+    _, again, said = sbatch("sleep 0.2; exit 75", restarts=100)
+    assert not again and "after 100 restarts: not queued again" in said
+
+
+def test_slurms_sigterm_reaches_the_command(sbatch, tmp_path):
+    def stop(process):
+        deadline = time.monotonic() + 30
+        while len(list(tmp_path.glob("ready*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(children.split()[0]), signal.SIGTERM)  # srun's, which passes it on
+
+    save = "trap 'exit 75' TERM; touch ready$ASC_JAX_PROCESS; while :; do sleep 0.1; done"
+    assert sbatch(save, act=stop)[:2] == (75, True)
+
+
 def test_a_line_of_several_commands_ends_at_the_first_that_fails(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "launch")
     from submitit_job import Job
