@@ -53,16 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hosts.leave(1)
         return 1
     except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
+        hosts.leave(1)
         return 1
     except Exception as error:
         lost = hosts.lost_peer(error)
+        if hosts.joined():  # it leaves at once, and what is taken for a loss may be something else
+            traceback.print_exc()
         if lost:
             print(lost, file=sys.stderr)
-        elif hosts.joined():
-            traceback.print_exc()
         hosts.leave(STOPPED if lost else 1)
         raise
     return 0

@@ -114,6 +114,7 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,
     )
+    parallel.connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     crossfade = config.synthesis.merge == "crossfade"
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many

@@ -5,6 +5,7 @@ A step is written for one fold and one shard of its batch. `map_folds` maps it o
 it. One device is a mesh of (1, 1): there is no other path.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
 
 FOLD, DATA = "fold", "data"
@@ -181,6 +183,26 @@ def any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def connect(mesh: Mesh) -> None:
+    """Waits for all processes, and opens the connections that their steps use.
+
+    Gloo gives the devices of a collective 30 s to meet for the first time, and processes may
+    read their data, or compile a step, for longer than others. Once they have met they wait.
+
+    Args:
+      mesh: of the steps.
+    """
+    if jax.process_count() == 1:
+        return
+    hosts.wait_for_all()
+    any_process(False)
+    ones = put(np.ones(mesh.size, np.float32), mesh, SPREAD)
+    for axes, rest in ((FOLD, P(DATA)), (DATA, P(FOLD)), ((FOLD, DATA), SHARED)):
+        add = functools.partial(jax.lax.psum, axis_name=axes)
+        add = jax.shard_map(add, mesh=mesh, in_specs=SPREAD, out_specs=rest)
+        jax.block_until_ready(jax.jit(add)(ones))
 
 
 def refuse_idle_processes(mesh: Mesh) -> None:

@@ -97,6 +97,7 @@ def set_up(
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         pools.append(generated)
+    parallel.connect(mesh)
     per_model = [one for one in runs for _ in splits]
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
