@@ -62,7 +62,8 @@ def make_mesh(
         _refuse_shape(shape, n_folds, batch_size, len(devices))
     else:
         fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
-        shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
+        divisors = [d for d in range(1, len(devices) + 1) if batch_size % d == 0]
+        shapes = [(f, max(d for d in divisors if f * d <= len(devices))) for f in fold_sizes]
         shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
     return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
 
@@ -128,6 +129,17 @@ def put(tree, mesh: Mesh, spec: P):
     """Places host arrays on the mesh's devices; with several processes each holds all of them."""
     sharding = NamedSharding(mesh, spec)
     return jax.tree.map(lambda leaf: put_like(leaf, sharding), tree)
+
+
+def shapes_per_fold(tree, n_folds: int, mesh: Mesh):
+    """What a tree (1, ...) of one fold is for so many, placed `PER_FOLD`; nothing is placed."""
+    sharding = NamedSharding(mesh, PER_FOLD)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (n_folds, *leaf.shape[1:]), leaf.dtype, sharding=sharding
+        ),
+        tree,
+    )
 
 
 def put_like(leaf, sharding: jax.sharding.Sharding) -> jax.Array:
@@ -205,8 +217,12 @@ def connect(mesh: Mesh) -> None:
         jax.block_until_ready(jax.jit(add)(ones))
 
 
-def refuse_idle_processes(mesh: Mesh) -> None:
+def refuse_idle_processes(mesh: Mesh, *, named: bool = False) -> None:
     """Refuses a mesh without a device of some process, which could take no part.
+
+    Args:
+      mesh: of the steps.
+      named: whether its shape was, by `train.mesh`.
 
     Raises:
       InputError: there is such a process.
@@ -215,10 +231,13 @@ def refuse_idle_processes(mesh: Mesh) -> None:
     busy = {device.process_index for device in mesh.devices.flat}
     if len(busy) < n_processes:
         folds, shards = mesh.devices.shape
+        mend = f"a train.batch_size that {jax.device_count() // folds} divides"
+        if named:
+            mend = f"a larger train.mesh than ({folds}, {shards})"
         raise InputError(
             f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a batch) "
-            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose a "
-            f"train.batch_size that {jax.device_count() // folds} divides"
+            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose "
+            f"{mend}"
         )
 
 
