@@ -30,7 +30,8 @@ _READING = 3600
 # What JAX's error says where a collective, or the coordinator, has lost a peer.
 _LOST = re.compile(
     r"connection (closed|reset) by peer|socket closed|broken pipe|remote process exited"
-    r"|gloo context initialization failed|timed out|heartbeat|unhealthy|unavailable: .*(rpc|connect)",
+    r"|gloo context initialization failed|timed out|heartbeat|unhealthy"
+    r"|unavailable: .*(rpc|connect)",
     re.IGNORECASE | re.DOTALL,
 )
 

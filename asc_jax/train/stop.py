@@ -80,7 +80,7 @@ class StopSignal:
                     words = (
                         "stopped at once; what was saved is whole; run the same command to go on"
                     )
-                    os.write(2, f"\n{words}\n".encode())  # no lock that another thread may hold
+                    os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever
                     os._exit(128 + number[0])
 
     def __exit__(self, *_):

@@ -141,6 +141,17 @@ def final_state(config, workdir):
     return setup.mesh.devices.size, jax.device_get(state)
 
 
+def test_a_restart_needs_no_memory_but_its_state(config, whole):
+    dataset, splits, test = run.read_data(config)
+    size = lambda arrays: sum(leaf.nbytes for leaf in arrays)
+    setup = set_up(config, dataset, splits, test)
+    before = size(jax.live_arrays())
+    with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
+        state, best, _ = restore(setup, checkpoints, choosing=False)
+    needed = size(jax.tree.leaves((state, best)))
+    assert needed > 1000 and size(jax.live_arrays()) - before == needed
+
+
 def test_another_number_of_devices_ends_within_rounding(
     config, whole, tmp_path, stop_at_step, monkeypatch
 ):
