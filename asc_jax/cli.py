@@ -6,6 +6,8 @@ anything else.
 """
 
 import os
+import pathlib
+import re
 import signal
 import sys
 import traceback
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.overrides = overrides
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _refuse_addresses(args)
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(
@@ -53,16 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hosts.leave(1)
         return 1
     except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
+        hosts.leave(1)
         return 1
     except Exception as error:
         lost = hosts.lost_peer(error)
+        if hosts.joined():  # it leaves at once, and what is taken for a loss may be something else
+            traceback.print_exc()
         if lost:
             print(lost, file=sys.stderr)
-        elif hosts.joined():
-            traceback.print_exc()
         hosts.leave(STOPPED if lost else 1)
         raise
     return 0
@@ -70,6 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupt(*_):
     raise KeyboardInterrupt
+
+
+def _refuse_addresses(args) -> None:
+    """Refuses the address of a bucket, which would become a folder of its name."""
+    for name, value in vars(args).items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, pathlib.Path) and re.match(r"\w[\w+.-]+:/", str(path)):
+                raise InputError(
+                    f"{name}: {str(path).replace(':/', '://', 1)}: is no folder of this machine's; "
+                    "mount it, and name the mounted folder"
+                )
 
 
 def _seeds(args) -> tuple[int, ...]:

@@ -23,8 +23,17 @@ _SILENCE = 20
 # ... and, when it is done, waits so long for others that are still writing.
 _LAST_WRITES = 300
 
-# What an error says where a collective, or the coordinator, has lost a peer.
-_LOST = re.compile(r"gloo|nccl|connection|socket|unavailable|unhealthy|heartbeat", re.IGNORECASE)
+# ... Its data it may have read for so long after the others: from files, say, that they found in
+# a cache. One that is lost meanwhile is noticed by its silence.
+_READING = 3600
+
+# What JAX's error says where a collective, or the coordinator, has lost a peer.
+_LOST = re.compile(
+    r"connection (closed|reset) by peer|socket closed|broken pipe|remote process exited"
+    r"|gloo context initialization failed|timed out|heartbeat|unhealthy"
+    r"|unavailable: .*(rpc|connect)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,15 +146,31 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def wait_for_all() -> None:
+    """Waits until every process has come here; once in a program."""
+    if joined():
+        # As orbax and JAX's own modules do it: there is no public barrier without a collective.
+        from jax._src import distributed
+
+        distributed.global_state.client.wait_at_barrier("asc_jax", 1000 * _READING)
+
+
 def lost_peer(error: BaseException) -> str:
     """A line for the user if an error says that another process is lost, else ""."""
-    if not joined() or not _LOST.search(str(error)):
+    if not joined() or not says_lost(error):
         return ""
     reason = str(error).strip().splitlines()[0]
     return (
         f"another process of this run is lost ({reason}); what was saved is whole; run the same "
         "command to go on"
     )
+
+
+def says_lost(error: BaseException) -> bool:
+    """Whether an error is JAX's, of a collective or the coordinator without a peer."""
+    import jax
+
+    return isinstance(error, jax.errors.JaxRuntimeError) and bool(_LOST.search(str(error)))
 
 
 def leave(status: int) -> None:

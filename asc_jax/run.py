@@ -14,6 +14,7 @@ and listen.html.
 """
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Collection, Iterator
 
@@ -81,31 +82,43 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
     Raises:
       InputError: the folder cannot be written, or another process trains in it.
     """
-    import fcntl
-
     if not hosts.is_first():
         yield
         return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{workdir}: another process trains in it; wait for it, or use another --workdir"
-            ) from None
+    with _lock(workdir):
         try:
             yield
         finally:
             (workdir / ".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 workdir.rmdir()
+
+
+def _lock(workdir: pathlib.Path):
+    """The open and locked `.lock` of a run folder, which is made if need be."""
+    import fcntl
+
+    path = workdir / ".lock"
+    while True:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
+        except OSError as error:
+            raise InputError(
+                f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise InputError(
+                f"{workdir}: another process trains in it; wait for it, or use another --workdir"
+            ) from None
+        # A holder that left between the two has removed it: another process may lock a new one.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()
 
 
 def refuse_foreign_folder(

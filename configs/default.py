@@ -84,7 +84,7 @@ def get_config() -> ml_collections.ConfigDict:
     # own clips: less communication, and other results on another mesh.
     train.sync_batch_norm = True
     # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
-    # "skip" leaves out that fold's update, counts it, and goes on.
+    # "skip" leaves out that fold's update, counts it, and goes on while a fold is left.
     train.non_finite = "stop"
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips

@@ -170,7 +170,8 @@ def verdict(processes: list[subprocess.Popen]) -> str:
 def status_of(processes: list[subprocess.Popen]) -> int:
     """The job's exit status."""
     statuses = [process.returncode for process in processes]
-    said = [status for status in statuses if status > 0 and status != STOPPED]
+    # 130 and 143: a second signal has ended them at once.
+    said = [status for status in statuses if status > 0 and status not in (STOPPED, 130, 143)]
     if said:
         return said[0]
     return STOPPED if any(statuses) else 0

@@ -24,6 +24,7 @@ class Job:
 
     def __init__(self, line: str):
         self.line = line
+        self.process = None
         words = itertools.groupby(shlex.split(line), key=lambda word: word == "&&")
         self.commands = [list(command) for joint, command in words if not joint]
 
@@ -40,10 +41,11 @@ class Job:
         """Ahead of preemption or of the time limit: saves; submitit queues what this returns."""
         from submitit.helpers import DelayedSubmission
 
-        self.process.terminate()
-        # Not `Popen.wait`, in whose middle the signal that called this has come.
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        if self.process:
+            self.process.terminate()
+            # Not `Popen.wait`, in whose middle the signal that called this has come.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Job(self.line))
 
 
@@ -57,6 +59,9 @@ def main() -> int:
     parser.add_argument("--gpus", type=int, default=1, help="per job (1)")
     parser.add_argument("--cpus", type=int, default=8, help="per job (8)")
     parser.add_argument("--hours", type=float, default=24, help="of a turn, not of the run (24)")
+    parser.add_argument(
+        "--turns", type=int, default=100, help="up to its time limit, per job (100)"
+    )
     parser.add_argument("--at-once", type=int, default=16, help="jobs of the array (16)")
     args = parser.parse_args()
     try:
@@ -75,7 +80,11 @@ def main() -> int:
     if not jobs:
         print(f"{args.commands}: holds no command", file=sys.stderr)
         return 2
-    executor = submitit.AutoExecutor(args.folder, cluster="local" if args.local else "slurm")
+    # By default submitit gives a job up at its fourth time limit.
+    cluster = {"cluster": "slurm", "slurm_max_num_timeout": args.turns - 1}
+    executor = submitit.AutoExecutor(
+        args.folder, **({"cluster": "local"} if args.local else cluster)
+    )
     executor.update_parameters(name="asc-jax", timeout_min=round(60 * args.hours))
     if not args.local:
         executor.update_parameters(

@@ -1,9 +1,12 @@
 """Checkpoints: the state of all folds after a step, kept by orbax, verified on restore."""
 
 import dataclasses
+import errno
 import itertools
 import json
+import os
 import pathlib
+import re
 import sys
 import zlib
 
@@ -124,37 +127,38 @@ class Checkpoints:
         """What the newest whole checkpoint holds.
 
         A damaged one is named on stderr and moved to the folder `..._damaged` beside this
-        one (not where it is read only), and the one before it takes its place.
+        one (not where it is read only), and the one before it takes its place. It is verified
+        on the host, before anything is placed: what a device says is no damage.
 
         Args:
           like: a tree of arrays, or of shapes with shardings, of the same structure.
 
         Returns:
-          The tree, placed as `like` is, and its `Progress`; None if no checkpoint is left.
+          The tree, placed as `like` is (a leaf without a sharding stays on the host), and its
+          `Progress`; None if no checkpoint is left.
 
         Raises:
-          InputError: the newest is no damaged one but of another structure, does not fit into
-            memory, or cannot be moved.
+          InputError: the newest is no damaged one but of another structure, cannot be read or
+            moved, or does not fit into memory.
         """
-        if not hosts.joined():
-            return self._newest(like)
-        on_host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-        found = self._newest(on_host) if self._manager else None
-        about = parallel.share_text(_progress_text(found[1]) if found else "")
+        tree = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+        about = ""
+        if self._manager and (found := self._newest(tree)):
+            tree, about = found[0], _progress_text(found[1])
+            del found
+        about = parallel.share_text(about)
         if not about:
             return None
-        tree = jax.tree.map(parallel.share, found[0] if found else on_host)
-        tree = jax.tree.map(
-            lambda leaf, place: (
-                parallel.put_like(leaf, place.sharding) if isinstance(place, jax.Array) else leaf
-            ),
-            tree,
-            like,
-        )
-        return tree, _progress(json.loads(about))
+        leaves, structure = jax.tree.flatten(tree)
+        del tree  # leaf by leaf: the host's memory is given back as the devices' fills
+        for i, place in enumerate(jax.tree.leaves(like)):
+            leaves[i] = parallel.share(leaves[i])
+            if sharding := getattr(place, "sharding", None):
+                leaves[i] = parallel.put_like(leaves[i], sharding)
+        return jax.tree.unflatten(structure, leaves), _progress(json.loads(about))
 
     def _newest(self, like):
-        """As `restore`, in this process."""
+        """The newest whole checkpoint, as host arrays; None if there is none."""
         tried = set()
         while steps := set(self._manager.all_steps()) - tried:
             step = max(steps)
@@ -174,6 +178,7 @@ class Checkpoints:
         try:
             leaves, progress = _understand(load(about=ocp.args.JsonRestore()).about)
         except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+            _refuse_unreadable(error, place)
             raise _Damaged(_reason(error)) from None
         saved, wanted = {leaf: kind for leaf, (kind, _) in leaves.items()}, _kinds(like)
         for leaf in sorted(saved.keys() | wanted.keys()):
@@ -185,8 +190,7 @@ class Checkpoints:
         try:
             tree = load(state=ocp.args.StandardRestore(like)).state
         except Exception as error:
-            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-                raise InputError(f"{place}: does not fit into memory; use more devices") from None
+            _refuse_unreadable(error, place)
             raise _Damaged(_reason(error)) from None
         for leaf, checksum in _checksums(tree).items():
             if leaves[leaf][1] != checksum:
@@ -225,6 +229,26 @@ class Checkpoints:
 
 class _Damaged(Exception):
     """A checkpoint is not what was saved; the message says how that shows."""
+
+
+def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
+    """Refuses to go on where reading has failed, and not for what the files are.
+
+    Another attempt may read them: a file that the system does not give, too many that are open
+    or a network's disk that is away are no damage.
+    """
+    if isinstance(error, MemoryError):
+        raise InputError(f"{place}: does not fit into memory; use a machine with more") from None
+    number, path = None, None
+    if isinstance(error, OSError):
+        number, path = error.errno, error.filename
+    elif found := re.search(r"os_error_code='(\d+)'", str(error)):  # tensorstore's way
+        number = int(found[1])
+    if number not in (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
+        raise InputError(
+            f"{path or place}: cannot be read ({os.strerror(number)}); nothing was moved; mend "
+            "that and run the same command to go on"
+        ) from None
 
 
 def _describe(tree, progress: Progress) -> dict:

@@ -28,6 +28,7 @@ from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer, zero_state
 from asc_jax.train.parallel import (
     DATA,
+    FOLD,
     PER_EXAMPLE,
     PER_FOLD,
     SHARED,
@@ -95,6 +96,7 @@ def init_state(
     n_frames: int,
     normalisation: str = "band",
     mask_above: float = 0.0,
+    moments: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ClassifierState:
     """The state of all folds before training.
 
@@ -111,11 +113,12 @@ def init_state(
       n_frames: log-mel frames of a clip; 0 for all.
       normalisation: of `asc_jax.data.normalisation.KINDS`.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
+      moments: the pool's `band_moments`, if they are known.
 
     Returns:
       The stacked state: every leaf (F, ...), host arrays.
     """
-    moments = band_moments(pool, frontend=frontend, n_frames=n_frames)
+    moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
     one_clip = jax.eval_shape(
         functools.partial(log_mels, frontend=frontend, n_frames=n_frames),
         read_clips([pool], np.zeros(1, int), 1),
@@ -292,7 +295,7 @@ def compile_steps(
         augmentation=augmentation,
         skip_non_finite=skip_non_finite,
     )
-    batches_of_steps = P("fold", None, DATA)
+    batches_of_steps = P(FOLD, None, DATA)
     return Steps(
         train=map_folds(
             functools.partial(train_steps, step=one_step),

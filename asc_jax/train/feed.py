@@ -131,22 +131,25 @@ def _choose(pools: Sequence[Pool], mesh: Mesh) -> str:
         placement, words = "sharded", f"spread over {mesh.size} devices"
     else:
         placement, words = "host", "read from the cache during each epoch"
+    why = f"of the memory free there, {room / 2**30:.2f} GiB a device may be used"
+    if not room:
+        why = "the devices do not say what memory is free; name another data.placement if it fits"
     if hosts.is_first():
         print(
-            f"data.placement: {placement}: {n_bytes / 2**30:.2f} GiB of clips {words}; of the "
-            f"memory free there, {room / 2**30:.2f} GiB a device may be used",
+            f"data.placement: {placement}: {n_bytes / 2**30:.2f} GiB of clips {words}; {why}",
             file=sys.stderr,
         )
     return placement
 
 
 def free_bytes(mesh: Mesh) -> int:
-    """Memory that is free on the fullest of this process's devices of a mesh."""
-    stats = [device.memory_stats() for device in mesh.local_devices]
-    if all(stats):
-        return min(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
-    # A CPU's devices share the memory of the host.
-    return _free_host_bytes() // len(stats)
+    """Memory that is free on the fullest of this process's devices of a mesh; 0 if none says."""
+    devices = mesh.local_devices
+    if devices[0].platform == "cpu":  # they share the memory of the host
+        return _free_host_bytes() // len(devices)
+    stats = [device.memory_stats() or {} for device in devices]
+    # Some tell nothing: with XLA_PYTHON_CLIENT_ALLOCATOR=platform, say.
+    return min(one.get("bytes_limit", 0) - one.get("bytes_in_use", 0) for one in stats)
 
 
 def _free_host_bytes() -> int:

@@ -181,14 +181,16 @@ def after_look(
 def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progress]:
     """The newest whole checkpoint, or the beginning."""
     n_gans = len(setup.corpora)
-    best = BestGenerator(
-        parallel.fetch(setup.state.generator),
-        np.full(n_gans, np.inf, np.float32),
-        np.zeros(n_gans, np.int32),
-    )
-    best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    start = Snapshot(setup.state, best, np.zeros(n_gans, np.int32), np.ones(n_gans, bool))
-    return checkpoints.restore(start) or (start, Progress())
+    distance, epoch = np.full(n_gans, np.inf, np.float32), np.zeros(n_gans, np.int32)
+    on_host = np.zeros(n_gans, np.int32), np.ones(n_gans, bool)
+    shapes = parallel.shapes_per_fold((distance, epoch), n_gans, setup.mesh)
+    best = BestGenerator(setup.like.generator, *shapes)
+    if found := checkpoints.restore(Snapshot(setup.like, best, *on_host)):
+        return found
+    state = setup.init()
+    copy = jax.tree.map(lambda leaf: leaf.copy(), state.generator)
+    rest = parallel.put((distance, epoch), setup.mesh, parallel.PER_FOLD)
+    return Snapshot(state, BestGenerator(copy, *rest), *on_host), Progress()
 
 
 def run_steps(

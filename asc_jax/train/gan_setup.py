@@ -1,6 +1,7 @@
 """What a GAN run consists of on its devices, for training it and for synthesis alike."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -39,7 +40,8 @@ class GanSetup:
       source: of all GANs, on the devices.
       networks: that the GANs have in common.
       steps: of all GANs.
-      state: before the first step, on the devices.
+      like: shapes and places of the state.
+      init: () -> the state before the first step, on the devices. A run that goes on needs none.
       recognise: (fold of each GAN, waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K)
         and embeddings (G, n, D) of the classifier of these folds, as host arrays.
       classifier: that the clips are for.
@@ -56,7 +58,8 @@ class GanSetup:
     source: Source
     networks: Networks
     steps: GanSteps
-    state: WaveGanState
+    like: WaveGanState
+    init: Callable[[], WaveGanState]
     recognise: Callable
     classifier: Classifier
     n_segments: int
@@ -71,7 +74,7 @@ class GanSetup:
 
 
 def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
-    """Opens the classifier, decodes its data at the GAN's rate, builds the first state.
+    """Opens the classifier, decodes its data at the GAN's rate; places no state yet.
 
     Args:
       config: of a GAN; checked, frozen.
@@ -93,7 +96,7 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
         seed=config.seed,
     )
     mesh = parallel.make_mesh(len(corpora), config.train.batch_size, shape=mesh_shape)
-    parallel.refuse_idle_processes(mesh)
+    parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
     sr = config.gan.sr
     clip_samples = round(classifier.config.data.clip_seconds * sr)
     if clip_samples < config.gan.n_samples:
@@ -114,12 +117,13 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,
     )
+    parallel.connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     crossfade = config.synthesis.merge == "crossfade"
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
     segments = n_segments(clip_samples, config.gan.n_samples, overlap)
     source = make_sources(corpora, host_pool)
-    state = init_state(networks, len(corpora), seed=config.seed)
+    draw = functools.partial(init_state, networks, seed=config.seed)
     return GanSetup(
         dataset=classifier.dataset,
         corpora=corpora,
@@ -130,7 +134,8 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
         steps=compile_steps(
             mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
         ),
-        state=parallel.put(state, mesh, parallel.PER_FOLD),
+        like=parallel.shapes_per_fold(draw(1), len(corpora), mesh),
+        init=lambda: parallel.put(draw(len(corpora)), mesh, parallel.PER_FOLD),
         recognise=make_recogniser(classifier, mesh, sr=sr),
         classifier=classifier,
         n_segments=segments,

@@ -116,10 +116,12 @@ def _run_epochs(
                     bar=bar, stop=stop,
                 )  # fmt: skip
                 if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
-                    for message in watch.report_skipped() if hosts.is_first() else ():
-                        bar.write(message, sys.stderr)
                     line = log_line(setup, progress, watch)
                     line |= validate(setup, state, progress.step)
+                    # It may raise: on all processes, for none waits for another then.
+                    messages = watch.report(line["validation_loss"])
+                    for message in messages if hosts.is_first() else ():
+                        bar.write(message, sys.stderr)
                     scores = np.array(line["validation_accuracy"], np.float32)
                     if best is not None and line["epoch"] > choose_after:
                         epochs = np.full(scores.shape, line["epoch"], np.int32)
@@ -127,16 +129,21 @@ def _run_epochs(
                     # In this order: a line without its checkpoint is dropped on restart, but a
                     # checkpoint without its line would leave a gap in the log.
                     log.write(line)
-                    bar.set_postfix_str(
-                        f"loss {np.mean(line['loss']):.3f}, {line['validation_list']} "
-                        f"{scores.mean():.1%} (" + " ".join(f"{s:.0%}" for s in scores) + ")"
-                    )
+                    bar.set_postfix_str(in_short(line))
                     progress = Progress(progress.step, line["epoch"])
                     watch = Watch(setup, progress)
                 checkpoints.save(progress, {"state": state, "best": best})
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
+
+
+def in_short(line: dict) -> str:
+    """A log line for the bar; means are of the folds that are finite, "-" is one that is not."""
+    mean = lambda values: np.mean([value for value in values if value is not None] or [np.nan])
+    scores = line["validation_accuracy"]
+    folds = " ".join("-" if score is None else f"{score:.0%}" for score in scores)
+    return f"loss {mean(line['loss']):.3f}, {line['validation_list']} {mean(scores):.1%} ({folds})"
 
 
 def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
@@ -226,10 +233,11 @@ def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
       step: of the state.
 
     Returns:
-      The part of a log line that speaks of validation.
+      The part of a log line that speaks of validation. Where steps that are not finite are
+      skipped, a fold whose loss is not finite has no figures: None.
 
     Raises:
-      Diverged: a loss is not finite.
+      Diverged: a loss is not finite, and such steps are not to be skipped.
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
@@ -242,9 +250,12 @@ def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
         losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
         confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
         scores.append(float(class_wise_accuracy(confusion)))
-    refuse_divergence({"loss": np.array(losses)[:, None]}, setup, step - 1)
+    if not setup.skip_non_finite:
+        refuse_divergence({"loss": np.array(losses)[:, None]}, setup, step - 1)
+    finite = np.isfinite(losses)
+    or_none = lambda values: [one if ok else None for one, ok in zip(values, finite, strict=True)]
     return {
         "validation_list": "inner" if inner else "held_out",
-        "validation_loss": losses,
-        "validation_accuracy": scores,
+        "validation_loss": or_none(losses),
+        "validation_accuracy": or_none(scores),
     }

@@ -5,6 +5,7 @@ A step is written for one fold and one shard of its batch. `map_folds` maps it o
 it. One device is a mesh of (1, 1): there is no other path.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from asc_jax import hosts
 from asc_jax.errors import InputError
 
 FOLD, DATA = "fold", "data"
@@ -60,7 +62,8 @@ def make_mesh(
         _refuse_shape(shape, n_folds, batch_size, len(devices))
     else:
         fold_sizes = [f for f in range(1, len(devices) + 1) if n_folds % f == 0]
-        shapes = [(f, math.gcd(batch_size, len(devices) // f)) for f in fold_sizes]
+        divisors = [d for d in range(1, len(devices) + 1) if batch_size % d == 0]
+        shapes = [(f, max(d for d in divisors if f * d <= len(devices))) for f in fold_sizes]
         shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
     return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
 
@@ -128,6 +131,17 @@ def put(tree, mesh: Mesh, spec: P):
     return jax.tree.map(lambda leaf: put_like(leaf, sharding), tree)
 
 
+def shapes_per_fold(tree, n_folds: int, mesh: Mesh):
+    """What a tree (1, ...) of one fold is for so many, placed `PER_FOLD`; nothing is placed."""
+    sharding = NamedSharding(mesh, PER_FOLD)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (n_folds, *leaf.shape[1:]), leaf.dtype, sharding=sharding
+        ),
+        tree,
+    )
+
+
 def put_like(leaf, sharding: jax.sharding.Sharding) -> jax.Array:
     """Places one host array."""
     if sharding.is_fully_addressable:
@@ -183,8 +197,32 @@ def any_process(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
-def refuse_idle_processes(mesh: Mesh) -> None:
+def connect(mesh: Mesh) -> None:
+    """Waits for all processes, and opens the connections that their steps use.
+
+    Gloo gives the devices of a collective 30 s to meet for the first time, and processes may
+    read their data, or compile a step, for longer than others. Once they have met they wait.
+
+    Args:
+      mesh: of the steps.
+    """
+    if jax.process_count() == 1:
+        return
+    hosts.wait_for_all()
+    any_process(False)
+    ones = put(np.ones(mesh.size, np.float32), mesh, SPREAD)
+    for axes, rest in ((FOLD, P(DATA)), (DATA, P(FOLD)), ((FOLD, DATA), SHARED)):
+        add = functools.partial(jax.lax.psum, axis_name=axes)
+        add = jax.shard_map(add, mesh=mesh, in_specs=SPREAD, out_specs=rest)
+        jax.block_until_ready(jax.jit(add)(ones))
+
+
+def refuse_idle_processes(mesh: Mesh, *, named: bool = False) -> None:
     """Refuses a mesh without a device of some process, which could take no part.
+
+    Args:
+      mesh: of the steps.
+      named: whether its shape was, by `train.mesh`.
 
     Raises:
       InputError: there is such a process.
@@ -193,10 +231,13 @@ def refuse_idle_processes(mesh: Mesh) -> None:
     busy = {device.process_index for device in mesh.devices.flat}
     if len(busy) < n_processes:
         folds, shards = mesh.devices.shape
+        mend = f"a train.batch_size that {jax.device_count() // folds} divides"
+        if named:
+            mend = f"a larger train.mesh than ({folds}, {shards})"
         raise InputError(
             f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a batch) "
-            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose a "
-            f"train.batch_size that {jax.device_count() // folds} divides"
+            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose "
+            f"{mend}"
         )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
@@ -16,6 +16,7 @@ from asc_jax.config import frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
@@ -37,7 +38,8 @@ class Setup:
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
       steps: of all folds.
-      state: before the first step, on the devices.
+      like: shapes and places of the state.
+      init: () -> the state before the first step, on the devices. A run that goes on needs none.
       seed: of the batches, one per split.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
@@ -52,7 +54,8 @@ class Setup:
     mesh: jax.sharding.Mesh
     feed: Feed
     steps: Steps
-    state: ClassifierState
+    like: ClassifierState
+    init: Callable[[], ClassifierState]
     seed: tuple[int, ...]
     batch_size: int
     share: float
@@ -71,7 +74,7 @@ def set_up(
     mesh_shape: tuple[int, ...] = (),
     runs: Sequence[ml_collections.FrozenConfigDict] = (),
 ) -> Setup:
-    """Decodes the data, builds the network and its first state; compiles no step yet.
+    """Decodes the data, builds the network; compiles no step and places no state yet.
 
     Args:
       config: checked, frozen.
@@ -91,12 +94,13 @@ def set_up(
     batch_size, share = config.train.batch_size, config.synthetic.share
     runs = runs or (config,)
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
-    parallel.refuse_idle_processes(mesh)
+    parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
     pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         pools.append(generated)
+    parallel.connect(mesh)
     per_model = [one for one in runs for _ in splits]
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
@@ -111,17 +115,17 @@ def set_up(
     )
     feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
-    state = classifier.init_state(
+    draw = functools.partial(
+        classifier.init_state,
         network,
         optimizer,
-        splits,
-        pools[0],
-        seed=seed,
-        hyperparameters=[hyperparameters.of_config(one) for one in per_model],
+        pool=pools[0],
+        moments=band_moments(pools[0], **shape),
         normalisation=config.data.normalisation,
         mask_above=config.synthetic.mask_above,
         **shape,
     )
+    models = list(zip(splits, seed, map(hyperparameters.of_config, per_model), strict=True))
     skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
@@ -131,7 +135,6 @@ def set_up(
         augmentation=Augmentation(**config.augment),
         skip_non_finite=skip_non_finite,
     )
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
     return Setup(
         dataset,
         splits,
@@ -139,7 +142,8 @@ def set_up(
         mesh,
         feed,
         steps,
-        state,
+        like=parallel.shapes_per_fold(_draw(draw, models[:1]), len(models), mesh),
+        init=lambda: parallel.put(_draw(draw, models), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -147,6 +151,12 @@ def set_up(
         steps_per_epoch=steps_per_epoch,
         skip_non_finite=skip_non_finite,
     )
+
+
+def _draw(draw: Callable, models: Sequence[tuple]) -> ClassifierState:
+    """The first state of models: the split, the seed and the hyperparameters of each."""
+    splits, seed, recipes = zip(*models, strict=True)
+    return draw(splits=splits, seed=seed, hyperparameters=recipes)
 
 
 def restore(
@@ -163,21 +173,23 @@ def restore(
       The state, each fold's best epoch (None unless `choosing`), and the progress.
     """
     n_folds = len(setup.splits)
+    score, epoch = np.full(n_folds, -1, np.float32), np.zeros(n_folds, np.int32)
     best = None
     if choosing:
-        score = np.full(n_folds, -1, np.float32)
         best = BestEpoch(
-            parallel.fetch(setup.state.params),
-            parallel.fetch(setup.state.batch_stats),
-            score,
-            np.zeros(n_folds, np.int32),
+            setup.like.params,
+            setup.like.batch_stats,
+            *parallel.shapes_per_fold((score, epoch), n_folds, setup.mesh),
         )
-        best = parallel.put(best, setup.mesh, parallel.PER_FOLD)
-    found = checkpoints.restore({"state": setup.state, "best": best})
-    if found is None:
-        return setup.state, best, Progress()
-    tree, progress = found
-    return tree["state"], tree["best"], progress
+    found = checkpoints.restore({"state": setup.like, "best": best})
+    if found:
+        tree, progress = found
+        return tree["state"], tree["best"], progress
+    state = setup.init()
+    if choosing:
+        copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
+        best = BestEpoch(*copies, *parallel.put((score, epoch), setup.mesh, parallel.PER_FOLD))
+    return state, best, Progress()
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:

@@ -1,18 +1,33 @@
 """Stopping a run when a signal asks for it: at the end of a step, which is saved."""
 
+import os
 import signal
+import sys
+import threading
+import time
 
+import tqdm
+
+from asc_jax import hosts
 from asc_jax.errors import Stopped
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
+
+# Seconds. One wish to stop may come as several signals: timeout(1) sends two, and a launcher
+# may pass on what its group has had already.
+_ONE_WISH = 1.0
 
 
 class StopSignal:
     """SIGTERM and SIGINT as a question that the loop asks after each step.
 
     An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
-    orbax's threads waiting for one another. A second signal ends the process at once; what
-    it has saved before is whole.
+    orbax's threads waiting for one another. A second signal, a second later or more, ends the
+    process at once with status 128 + its number; what it has saved before is whole.
+
+    Python runs handlers in the main thread alone, which may be compiling or waiting for a
+    collective for minutes, and makes one of several signals. A thread hears them all the same,
+    through the pipe into which Python's part in C writes the number of each.
     """
 
     def __init__(self):
@@ -20,8 +35,13 @@ class StopSignal:
         self._previous = {}
 
     def __enter__(self):
+        hears, self._told = os.pipe()
+        os.set_blocking(self._told, False)
+        self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._request)
+        self._thread = threading.Thread(target=self._listen, args=(hears,), daemon=True)
+        self._thread.start()
         return self
 
     @property
@@ -42,9 +62,30 @@ class StopSignal:
 
     def _request(self, *_):
         self._came = True
-        for number in self._previous:
-            signal.signal(number, signal.SIG_DFL)
+
+    def _listen(self, hears: int) -> None:
+        """Says that a signal was heard, and ends the process at the next; in a thread."""
+        first = None
+        with open(hears, "rb", buffering=0) as signals:
+            while number := signals.read(1):
+                if number[0] not in self._previous:
+                    continue
+                if first is None:
+                    first = time.monotonic()
+                    self._came = True
+                    if hosts.is_first():
+                        words = "stopping after this step; again to stop at once"
+                        tqdm.tqdm.write(words, file=sys.stderr)
+                elif time.monotonic() - first > _ONE_WISH:
+                    words = (
+                        "stopped at once; what was saved is whole; run the same command to go on"
+                    )
+                    os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever
+                    os._exit(128 + number[0])
 
     def __exit__(self, *_):
+        signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        os.close(self._told)
+        self._thread.join()

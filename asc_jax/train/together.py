@@ -24,6 +24,9 @@ from asc_jax.train.loop import train
 from asc_jax.train.metrics_log import SECONDS, as_text, read_metrics
 from asc_jax.train.setup import restore, set_up
 
+# At the end of the name of a folder that is being removed.
+_LEFT = ".left"
+
 
 def load_runs(
     path: str, overrides: Sequence[str], runs: Sequence[Sequence[str]]
@@ -86,6 +89,7 @@ def train_together(
         raise InputError("--seeds, --run: are for one process; launch each run, or one process")
     folders = {name: workdir / name for name in configs}
     program = workdir / "together" / _name(configs)
+    _remove_left(program.parent)
     if program.exists() or not any(folder.exists() for folder in folders.values()):
         runs = tuple(configs.values())
         train(runs[0], program, runs=runs, profile=profile)
@@ -93,12 +97,20 @@ def train_together(
             _write_runs(program, configs, folders)
             if (program / "profile").exists():
                 shutil.move(program / "profile", workdir / "profile")
-            shutil.rmtree(program)
-        with contextlib.suppress(OSError):  # a sweep's logs may be there
-            program.parent.rmdir()
+            # By its name it is either there, and whole, or not.
+            program.rename(program.with_name(f".{program.name}{_LEFT}"))
+        _remove_left(program.parent)
     else:
         for name, folder in folders.items():
             train(configs[name], folder)
+
+
+def _remove_left(programs: pathlib.Path) -> None:
+    """Removes the folders of programs that have ended, and the one that held them if it is bare."""
+    for left in programs.glob(f".*{_LEFT}"):
+        shutil.rmtree(left, ignore_errors=True)  # it may be another's, who removes it too
+    with contextlib.suppress(OSError):  # a sweep's logs may be there
+        programs.rmdir()
 
 
 def _name(configs: Mapping[str, Mapping]) -> str:

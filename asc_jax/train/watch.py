@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from asc_jax.train.setup import Setup
 # What must be finite.
 _NAMES = ("loss", "gradient_norm")
 
-_MEND = "lower optimizer.lr or set optimizer.clip_norm"
+# The folder belongs to its config: the same --workdir would be refused.
+_MEND = "lower optimizer.lr or set optimizer.clip_norm, in a new --workdir"
 
 
 class StepTimes:
@@ -91,28 +92,41 @@ class Watch:
         """(F, steps) bool."""
         return not_finite(self.metrics)
 
-    def mean(self, name: str) -> list[float]:
-        """A metric's mean per fold over the steps that were not skipped."""
-        return self.metrics[name].mean(axis=1, where=~self.skipped).tolist()
+    def mean(self, name: str) -> list[float | None]:
+        """A metric's mean per fold over the steps that were not skipped; None of no step."""
+        return [
+            float(values[~skipped].mean()) if not skipped.all() else None
+            for values, skipped in zip(self.metrics[name], self.skipped, strict=True)
+        ]
 
-    def report_skipped(self) -> list[str]:
-        """What to say of the skipped steps: a line for each fold that has some.
+    def report(self, validation_loss: Sequence[float | None]) -> list[str]:
+        """What to say of an epoch with skipping: a line for each fold that was not finite.
+
+        Args:
+          validation_loss: of each fold at the epoch's end; None where it is not finite.
 
         Raises:
-          Diverged: a fold has skipped all of them.
+          Diverged: no fold is left, with a finite step and a finite validation.
         """
-        lines, epoch = [], _epoch(self._setup, self._first)
-        for split, skipped in zip(self._setup.splits, self.skipped, strict=True):
-            if skipped.all():
-                raise Diverged(
-                    f"fold {split.fold}: the loss or the gradient was finite at no step of epoch "
-                    f"{epoch}; {_kept(epoch)}; {_MEND}"
-                )
+        lines, lost, epoch = [], [], _epoch(self._setup, self._first)
+        for split, skipped, loss in zip(
+            self._setup.splits, self.skipped, validation_loss, strict=True
+        ):
+            lost.append(bool(skipped.all()) or loss is None)
             if skipped.any():
                 lines.append(
                     f"epoch {epoch}: fold {split.fold} skipped {skipped.sum()} of {len(skipped)} "
                     "steps, whose loss or gradient was not finite"
                 )
+            if loss is None:
+                lines.append(
+                    f"epoch {epoch}: fold {split.fold} is not finite on its validation clips"
+                )
+        if all(lost):
+            raise Diverged(
+                f"all folds: the loss or the gradient was finite at no step of epoch {epoch}, or "
+                f"its validation was not finite; {_kept(epoch)}; {_MEND}"
+            )
         return lines
 
 

@@ -151,6 +151,36 @@ def test_down_to_the_beginning_and_nothing_is_overwritten(two_saved, one_device,
     assert restore(folder, one_device)[1].step == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "target", "reason"),
+    [
+        ("_METADATA", "/proc/self/mem", "Input/output error"),  # read by Python
+        ("d/*", "loop", "Too many levels of symbolic links"),  # by tensorstore
+    ],
+)
+def test_what_cannot_be_read_is_no_damage(
+    two_saved, one_device, tmp_path, capsys, file, target, reason
+):
+    folder = shutil.copytree(two_saved, tmp_path / "checkpoints")
+    (path,) = (folder / "2" / "state").glob(file)
+    path.unlink()
+    path.symlink_to(path if target == "loop" else target)
+    with pytest.raises(InputError, match=rf"{folder / '2'}.*: cannot be read \({reason}\)"):
+        restore(folder, one_device)
+    assert names(folder) == {"1", "2"} and not capsys.readouterr().err
+
+
+def test_what_a_device_says_is_no_damage(two_saved, one_device, tmp_path, capsys, monkeypatch):
+    def put_like(leaf, sharding):
+        raise jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE")
+
+    folder = shutil.copytree(two_saved, tmp_path / "checkpoints")
+    monkeypatch.setattr(parallel, "put_like", put_like)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="ECC"):
+        restore(folder, one_device)
+    assert names(folder) == {"1", "2"} and not capsys.readouterr().err
+
+
 def test_reading_alone_moves_nothing(two_saved, one_device, tmp_path, capsys):
     folder = shutil.copytree(two_saved, tmp_path / "checkpoints")
     flip(largest_file(folder / "2" / "state"))

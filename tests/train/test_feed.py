@@ -158,12 +158,12 @@ def test_the_first_that_fits_is_taken(stored, mesh, monkeypatch, capsys, free, p
         assert said.startswith(f"data.placement: {placement}: ") and said.count("\n") == 1
 
 
-def test_devices_say_what_is_free_else_the_host_does(mesh):
-    device = lambda limit, used: types.SimpleNamespace(
-        memory_stats=lambda: {"bytes_limit": limit, "bytes_in_use": used}
-    )
-    two = types.SimpleNamespace(local_devices=[device(100, 20), device(100, 70)])
-    assert feed.free_bytes(two) == 30
+def test_accelerators_say_what_is_free_and_a_cpu_has_the_hosts_memory(mesh):
+    device = lambda **stats: types.SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
+    full, empty = (device(bytes_limit=100, bytes_in_use=used) for used in (70, 20))
+    assert feed.free_bytes(types.SimpleNamespace(local_devices=[empty, full])) == 30
+    silent = device(num_allocs=3)
+    assert feed.free_bytes(types.SimpleNamespace(local_devices=[empty, silent])) == 0
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < feed.free_bytes(mesh) <= total / mesh.size
 

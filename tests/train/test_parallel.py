@@ -1,5 +1,6 @@
 """The mesh, and how a step is mapped over it."""
 
+import itertools
 import re
 
 import jax
@@ -28,6 +29,17 @@ def test_mesh_divides_folds_and_batches(n_folds, batch_size, n_devices, shape):
     mesh = parallel.make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
     assert tuple(mesh.shape.values()) == shape
     assert n_folds % shape[0] == 0 and batch_size % shape[1] == 0
+
+
+def test_no_mesh_is_larger():
+    for n_devices, n_folds, batch_size in itertools.product(range(1, 9), range(1, 9), range(1, 25)):
+        mesh = parallel.make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
+        possible = [
+            (f * d, f)
+            for f, d in itertools.product(range(1, n_devices + 1), repeat=2)
+            if f * d <= n_devices and n_folds % f == 0 and batch_size % d == 0
+        ]
+        assert (mesh.size, mesh.shape["fold"]) == max(possible)
 
 
 def test_mesh_takes_all_devices_by_default():

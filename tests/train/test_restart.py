@@ -1,9 +1,14 @@
 """A run that was interrupted ends as one that was not: same mesh, other mesh, damaged files."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
+import threading
+import time
 
 import jax
 import numpy as np
@@ -136,6 +141,17 @@ def final_state(config, workdir):
     return setup.mesh.devices.size, jax.device_get(state)
 
 
+def test_a_restart_needs_no_memory_but_its_state(config, whole):
+    dataset, splits, test = run.read_data(config)
+    size = lambda arrays: sum(leaf.nbytes for leaf in arrays)
+    setup = set_up(config, dataset, splits, test)
+    before = size(jax.live_arrays())
+    with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
+        state, best, _ = restore(setup, checkpoints, choosing=False)
+    needed = size(jax.tree.leaves((state, best)))
+    assert needed > 1000 and size(jax.live_arrays()) - before == needed
+
+
 def test_another_number_of_devices_ends_within_rounding(
     config, whole, tmp_path, stop_at_step, monkeypatch
 ):
@@ -154,11 +170,48 @@ def test_another_number_of_devices_ends_within_rounding(
     assert max(jax.tree.leaves(worst)) < 1e-4
 
 
-def test_a_second_signal_is_not_caught():
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+def test_signals_are_as_before_once_it_is_left():
+    handlers = lambda: (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
+    before, threads = handlers(), threading.active_count()
     with StopSignal() as stop:
+        assert handlers() != before and not stop.requested
         signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the same wish
         assert stop.requested
-        for number in (signal.SIGTERM, signal.SIGINT):
-            assert signal.getsignal(number) == signal.SIG_DFL
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert (handlers(), threading.active_count()) == (before, threads)
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+BUSY = """
+import jax, jax.numpy as jnp
+from asc_jax.train.stop import StopSignal
+
+busy = jax.jit(lambda x: jax.lax.while_loop(lambda x: x[0] < 2, jnp.sin, x))
+with StopSignal():
+    print("busy", flush=True)
+    busy(jnp.ones(8)).block_until_ready()  # for ever, and not in Python
+"""
+
+
+def test_signals_are_heard_while_the_main_thread_is_not_in_python():
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "busy\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stopping after this step; again to stop at once\n"
+        process.send_signal(signal.SIGINT)  # the same wish: timeout(1) sends it twice
+        time.sleep(1.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.strip().startswith("stopped at once; what was saved is whole")

@@ -151,6 +151,30 @@ def test_a_stop_between_two_runs_leaves_whole_ones(joined, scenes, tmp_path, mon
     jax.tree.map(np.testing.assert_array_equal, theirs, ours)
 
 
+def test_a_stop_while_the_program_is_removed_leaves_nothing(scenes, tmp_path, monkeypatch):
+    trained, runs = [], configs(scenes, ("seed0", "seed7"))
+
+    def train(config, folder, **_):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").touch()
+        trained.append(folder.name)
+
+    def stop(folder, **_):
+        (folder / "config.json").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(together, "train", train)
+    monkeypatch.setattr(
+        together, "_write_runs", lambda _, configs, folders: [f.mkdir() for f in folders.values()]
+    )
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", stop)
+        train_together(runs, tmp_path)
+    train_together(runs, tmp_path)
+    assert trained == [together._name(runs), "seed0", "seed7"]
+    assert {path.name for path in tmp_path.iterdir()} == {"seed0", "seed7"}
+
+
 def test_a_run_that_is_there_already_goes_on_alone(alone, scenes, tmp_path, monkeypatch):
     shutil.copytree(alone / "seed7", tmp_path / "seed7")
     trained = []

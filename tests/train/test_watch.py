@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import types
 
 import jax
@@ -10,17 +11,22 @@ import pytest
 
 from asc_jax import models
 from asc_jax.augment import Augmentation
+from asc_jax.config import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.errors import Diverged
 from asc_jax.frontend import FrontendConfig
-from asc_jax.train import classifier, loop, parallel
+from asc_jax.report.curves import learning_curves
+from asc_jax.report.figures import learning_curves_figure
+from asc_jax.train import classifier, loop, parallel, setup
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.watch import StepTimes, Watch, refuse_divergence
 
+CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
 N_STEPS, PER_CALL = 12, 2
 FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
 
@@ -106,7 +112,7 @@ def test_a_gradient_and_the_last_validation_are_watched(small_splits):
 def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_every):
     setup = FakeSetup(small_splits, with_bad((1, 0), (1, 11)), skip_non_finite=True)
     progress, watch = run_epoch(setup, save_every=save_every)
-    (message,) = watch.report_skipped()
+    (message,) = watch.report([1.0] * 4)
     assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["skipped_steps"] == [0, 2, 0, 0]
@@ -115,11 +121,55 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     assert 0 <= line["seconds_per_step"] <= line["seconds_of_worst_step"] < 10
 
 
-def test_a_fold_without_a_finite_step_ends_the_run(small_splits):
+def test_folds_without_a_finite_step_or_validation_are_null_and_the_last_one_ends_the_run(
+    small_splits,
+):
     bad = [(3, step) for step in range(N_STEPS)]
-    _, watch = run_epoch(FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True))
-    with pytest.raises(Diverged, match="fold 4: the loss or the gradient was finite at no step of"):
-        watch.report_skipped()
+    setup = FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True)
+    progress, watch = run_epoch(setup)
+    line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
+    assert line["loss"] == [6.5, 6.5, 6.5, None]
+    lost, skipped = watch.report([1.0, None, 1.0, 1.0])
+    assert skipped.startswith("epoch 3: fold 4 skipped 12 of 12 steps")
+    assert lost == "epoch 3: fold 2 is not finite on its validation clips"
+    with pytest.raises(Diverged, match=r"all folds: .* at no step of epoch 3.*; epoch 2 is saved;"):
+        watch.report([None, None, None, 1.0])
+
+
+SMALL = (
+    "data.clip_seconds=1.0", "data.n_frames=24", "frontend.n_mels=16", "model.stage_sizes=(1,)",
+    "model.stage_strides=(2,)", "model.width=4", "folds.n_folds=2", "train.batch_size=8",
+    "folds.test_fold=0", "train.epochs=2", "train.mesh=(1,1)",
+    "train.non_finite=skip",
+)  # fmt: skip
+
+
+def test_a_lost_fold_has_no_figures_and_the_others_go_on(scenes, tmp_path, monkeypatch, capsys):
+    def lose(*folds):
+        def predict(*arguments):
+            logits = setup.predict(*arguments)
+            return [one * np.nan if i in folds else one for i, one in enumerate(logits)]
+
+        monkeypatch.setattr(loop, "predict", predict)
+
+    fields = (f"data.root={scenes}", *SMALL)
+    config = load_config(CONFIG, [f"--config.{field}" for field in fields])
+    lose(1)
+    loop.train(config, tmp_path / "run")
+    log = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert len(log) == 2
+    for line in log:
+        for name in ("validation_loss", "validation_accuracy"):
+            assert line[name][0] > 0 and line[name][1] is None
+        assert all(np.isfinite(line["loss"]))
+    said = capsys.readouterr().err
+    assert "fold 2 is not finite on its validation clips" in said and "% -)" in said
+    # The page's curves have that fold's training alone.
+    assert "<path" in learning_curves(log, [])
+    assert "<path" in learning_curves_figure(log)
+    lose(0, 1)
+    with pytest.raises(Diverged, match=r"all folds: "):
+        loop.train(config, tmp_path / "all")
 
 
 def test_step_times_are_of_whole_calls_after_the_first(monkeypatch):
