@@ -8,6 +8,7 @@ from typing import Any
 from asc_jax import table4
 from asc_jax.config import flatten
 from asc_jax.files import write_whole
+from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
 from asc_jax.table4 import Question, Row
 
@@ -42,6 +43,8 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
     rows = [_row(row, workdir / row.config, configs[row.config], gan) for row in table4.ROWS]
     notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
     table = {"budget": budget, "notes": notes, "rows": rows}
+    pages = [f"{name}/{LISTEN}" for name in configs if name.startswith("gan/")]
+    table["listen"] = [page for page in pages if (workdir / page).is_file()]
     write_whole(workdir / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
     write_whole(workdir / "table.md", render_markdown(table))
     return table
