@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import ml_collections
 
-from asc_jax.config import call, check_config, check_gan_config, flatten, load_config, override
+from asc_jax.config import check_config, check_gan_config, flatten, load_config, override
+from asc_jax.config_files import call
 from asc_jax.errors import InputError
 
 

@@ -8,6 +8,7 @@ anything else.
 import os
 import pathlib
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -21,6 +22,9 @@ from asc_jax.flags import build_parser
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit status."""
     parser = build_parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        return 2
     args, overrides = parser.parse_known_args(argv)
     wrong = [
         word
@@ -33,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     args.overrides = overrides
     signal.signal(signal.SIGTERM, _interrupt)
+    place = None
     try:
         _refuse_addresses(args)
         place = hosts.read_place(os.environ)
@@ -44,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.place = place
         COMMANDS[args.command](args)
     except InputError as error:
-        print(error, file=sys.stderr)
+        if not hosts.says_the_same(place):
+            print(error, file=sys.stderr)
         hosts.leave(2)
         return 2
     except Stopped as stopped:
@@ -134,7 +140,7 @@ def data_synth(args) -> None:
 def data_check(args) -> None:
     from asc_jax.data.check import check_dataset
 
-    print(check_dataset(args.root))
+    print(check_dataset(args.root, argument="FOLDER"))
 
 
 def train_command(args) -> None:
@@ -153,6 +159,15 @@ def train_command(args) -> None:
         from asc_jax.train.loop import train
 
         train(config, args.workdir, profile=args.profile)
+    if hosts.is_first():
+        for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
+            _say_next(f"{folder}: all {config.train.epochs} epochs are done", "evaluate", folder)
+
+
+def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
+    """Says what is done, and the command that comes next."""
+    flag = "" if command == "report" else "--workdir="
+    print(f"{done}; next: asc-jax {command} {flag}{shlex.quote(str(folder))}", file=sys.stderr)
 
 
 def gan_command(args) -> None:
@@ -202,11 +217,16 @@ def sweep_command(args) -> None:
 
     ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
     sweep(ablation, args.workdir, _seeds(args), together=args.together, dry_run=args.dry_run)
+    if not (args.dry_run or ablation.of_gan):
+        _say_next(f"{args.workdir}: all runs are done", "report", args.workdir)
 
 
 def reproduce_command(args) -> None:
+    from asc_jax.data.clips import read_tables
     from asc_jax.reproduce import reproduce
 
+    if args.data and not args.dry_run:
+        read_tables(args.data, argument="--data")  # whose complaints name the flag
     reproduce(args.workdir, args.data, args.budget, overrides=args.overrides, dry_run=args.dry_run)
 
 

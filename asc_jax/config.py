@@ -1,15 +1,14 @@
-"""Configs: loading a file, overriding its fields, and refusing values that no run can have."""
+"""Configs: reading them, overriding their fields, and refusing values that no run can have."""
 
 import ast
 import difflib
-import importlib.util
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
+from asc_jax.config_files import call
 from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_edges, mel_filterbank
 from asc_jax.models.wavegan import map_sizes
@@ -163,11 +162,16 @@ def load_config(
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(f"{path}: get_config() must return a ConfigDict")
-    return override(config, overrides, path, check=check)
+    return override(config, overrides, path, check=check, typed=True)
 
 
 def override(
-    config: Mapping, overrides: Sequence[str], source: str, *, check: Check = check_config
+    config: Mapping,
+    overrides: Sequence[str],
+    source: str,
+    *,
+    check: Check = check_config,
+    typed: bool = False,
 ) -> ml_collections.FrozenConfigDict:
     """A config with fields overridden, checked.
 
@@ -176,6 +180,8 @@ def override(
       overrides: "--config.FIELD=VALUE" each.
       source: where the config came from, for a message.
       check: of the kind of config that it is.
+      typed: the overrides stand in a command line: what is wrong with one is said of it, and
+        not of `source`.
 
     Returns:
       The config, frozen.
@@ -185,16 +191,34 @@ def override(
     """
     config = changeable(config)
     fields = flatten(config)
+    given = {}
     for override in overrides:
         field, equals, text = override.removeprefix("--config.").partition("=")
         if field not in fields:
-            raise InputError(f"{source}: {field}: no such field{_near(field, fields)}")
+            place = f"--config.{field}" if typed else f"{source}: {field}"
+            raise InputError(f"{place}: no such field{_near(field, fields)}")
         if not equals:
             raise InputError(f"{override}: has no value; write {override}=VALUE")
+        value = _parse(text, fields[field])
+        given[field] = (text, value)
         with config.ignore_type():  # the rules below say it better
-            config.update_from_flattened_dict({field: _parse(text, fields[field])})
-    check(config, source)
+            config.update_from_flattened_dict({field: value})
+    try:
+        check(config, source)
+    except InputError as error:
+        if not typed:
+            raise
+        raise InputError(_as_typed(str(error), source, given)) from None
     return ml_collections.FrozenConfigDict(config)
+
+
+def _as_typed(message: str, source: str, given: Mapping[str, tuple[str, object]]) -> str:
+    """A message of a check; where it begins with a field that was given, with that override."""
+    said = message.removeprefix(f"{source}: ")
+    for field, (text, value) in given.items():
+        if said.startswith(f"{field}="):
+            return f"--config.{said}".replace(f"={value!r}: ", f"={text}: ", 1)
+    return message
 
 
 def changeable(config: Mapping) -> ml_collections.ConfigDict:
@@ -203,34 +227,6 @@ def changeable(config: Mapping) -> ml_collections.ConfigDict:
     `ConfigDict(config)` alone would share its groups with every other such copy.
     """
     return ml_collections.ConfigDict(config).copy_and_resolve_references()
-
-
-def call(path: str, function: str) -> object:
-    """What a function of a config file returns.
-
-    Args:
-      path: the file.
-      function: its name.
-
-    Raises:
-      InputError: there is no such file, it does not run, or it has no such function.
-    """
-    file = pathlib.Path(path)
-    if not file.is_file() or file.suffix != ".py":
-        near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1)
-        hint = f"; did you mean {file.with_name(near[0] + '.py')}?" if near else ""
-        raise InputError(f"{path}: no such config file{hint or '; name one of configs/*.py'}")
-    _make_importable(file)
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if hasattr(module, function):
-            return getattr(module, function)()
-    except Exception as error:  # of any kind: it is the user's program
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: does not run ({type(error).__name__}: {reason})") from error
-    raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
 
 
 def _parse(text: str, replaced: object) -> object:
@@ -244,15 +240,6 @@ def _parse(text: str, replaced: object) -> object:
         return type(replaced)(text)
     except (KeyError, ValueError, SyntaxError):
         return text
-
-
-def _make_importable(file: pathlib.Path) -> None:
-    """Puts the folder that holds `configs` on the path: configs import one another."""
-    for folder in file.absolute().parents:
-        if folder.name == "configs":
-            if str(folder.parent) not in sys.path:
-                sys.path.insert(0, str(folder.parent))
-            return
 
 
 def _near(field: str, known: Iterable[str]) -> str:

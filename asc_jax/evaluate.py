@@ -124,7 +124,10 @@ def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
                 f"{root}: is the set that the run was trained on, which is scored out of fold "
                 "anyway; leave it out"
             )
-    return {name: read_dataset(root) for name, root in named.items()}
+    return {
+        name: read_dataset(root, argument="--data" if root in roots else f"data.{name}_root")
+        for name, root in named.items()
+    }
 
 
 def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:

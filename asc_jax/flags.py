@@ -3,15 +3,18 @@
 import argparse
 import pathlib
 
+from asc_jax import __version__
+
 
 def build_parser() -> argparse.ArgumentParser:
     """A parser whose answers name the `command`; what is not known may be a config's field."""
     parser = argparse.ArgumentParser(
         prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"asc-jax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
-    _data(data.add_subparsers(required=True, metavar="COMMAND"))
+    _data(data.add_subparsers(required=True, metavar="{synth,check}"))
     for add in (_train, _gan, _synthesize, _summary, _evaluate, _sweep, _reproduce, _report):
         add(commands)
     return parser
@@ -140,7 +143,8 @@ def _reproduce(commands) -> None:
         "--budget",
         default="",
         metavar="NAME",
-        help="smoke, short or full: see configs/budgets.py (full with --data, else smoke)",
+        help="smoke: tiny networks, minutes on two cores; short: the report's networks, a "
+        "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
     )
     reproduce.add_argument(
         "--dry_run", action="store_true", help="print the commands that are left"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from asc_jax.errors import InputError
 
+LOOPBACK = ("localhost", "127.0.0.1")
 COORDINATOR, PROCESSES, PROCESS = "ASC_JAX_COORDINATOR", "ASC_JAX_PROCESSES", "ASC_JAX_PROCESS"
 
 # Seconds. Each process has this long to start Python and find the coordinator, ...
@@ -107,7 +108,7 @@ def join(place: Place | None) -> None:
     addresses = {}
     if place.coordinator != "auto":
         host, _, port = place.coordinator.rpartition(":")
-        loopback = host in ("localhost", "127.0.0.1")
+        loopback = host in LOOPBACK
         addresses = {
             "coordinator_address": place.coordinator,
             "num_processes": place.processes,
@@ -153,6 +154,20 @@ def wait_for_all() -> None:
         from jax._src import distributed
 
         distributed.global_state.client.wait_at_barrier("asc_jax", 1000 * _READING)
+
+
+def says_the_same(place: Place | None) -> bool:
+    """Whether the first process finds the same wrong, and can say it alone.
+
+    So it is on one machine before the processes have joined: what they have read by then, the
+    command line and its files, is the same for all.
+
+    Args:
+      place: of this process; None where it is alone.
+    """
+    if place is None or joined() or not place.process:
+        return False
+    return place.coordinator.rpartition(":")[0] in LOOPBACK
 
 
 def lost_peer(error: BaseException) -> str:

@@ -89,7 +89,9 @@ def synthesize(
         screening refuses too often; what was kept before stays.
     """
     config = run.read_config(workdir, check=check_gan_config)
-    config = override(config, overrides, str(workdir / "config.json"), check=check_gan_config)
+    config = override(
+        config, overrides, str(workdir / "config.json"), check=check_gan_config, typed=True
+    )
     run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
     refuse_untrained(workdir, "gan")
     with run.hold(out):
@@ -173,7 +175,10 @@ def _fill(
     scenes = sorted({label for corpus in setup.corpora for label in corpus.scene_labels})
     quotas = dict(zip(scenes, apportion(config.synthesis.n_clips, len(scenes)), strict=True))
     with tqdm.tqdm(
-        total=config.synthesis.n_clips * len(set(setup.folds)), unit="clip", dynamic_ncols=True
+        total=config.synthesis.n_clips * len(set(setup.folds)),
+        unit="clip",
+        dynamic_ncols=True,
+        disable=None,  # where the standard error is a file
     ) as bar:
         for gan, corpus in enumerate(setup.corpora):
             source = Generated(setup, screener, best, gan, config)

@@ -102,7 +102,7 @@ def counted(counter: pathlib.Path, words: Sequence) -> None:
     update = tqdm.tqdm.update
 
     def count(bar, n=1):
-        if bar.unit == "step":
+        if getattr(bar, "unit", "") == "step":  # a bar that shows nothing has none
             with counter.open("ab") as file:
                 file.write(b"." * n)
         return update(bar, n)

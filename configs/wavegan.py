@@ -13,7 +13,7 @@ import ml_collections
 
 def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
-    config.title = "WaveGAN, one per scene"
+    config.title = "WaveGAN"
     config.seed = 0  # initial values, batches, latent vectors
 
     config.data = data = ml_collections.ConfigDict()

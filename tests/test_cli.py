@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version as asc_jax_version
 
 import numpy as np
 import pytest
@@ -75,6 +76,15 @@ def trained(environment, scenes, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "whole"
     status, _, err = asc_jax(environment, *train_words(scenes, workdir, "--profile"))
     assert status == 0, err
+    lines = err.splitlines()
+    assert lines[-1] == (
+        f"{workdir}: all 4 epochs are done; next: asc-jax evaluate --workdir={workdir}"
+    )
+    assert [line.partition(":")[0] for line in lines[-5:-1]] == [
+        f"epoch {n}/4" for n in range(1, 5)
+    ]
+    assert lines.count("1 CPU device") == 1
+    assert "\r" not in err  # a log: no bar
     (trace,) = workdir.rglob("perfetto_trace.json.gz")
     assert f"{trace}: open it at https://ui.perfetto.dev" in err
     return workdir
@@ -117,6 +127,40 @@ def test_help_names_the_commands(environment):
     status, out, _ = asc_jax(environment, "--help")
     assert status == 0
     assert all(command in out for command in ("data", "train", "evaluate", "summary"))
+
+
+def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
+    assert cli.main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and all(f"\n    {name}" in err for name in ("data", "train", "reproduce"))
+    with pytest.raises(SystemExit) as left:
+        cli.main(["data"])
+    assert left.value.code == 2
+    assert "required: {synth,check}" in capsys.readouterr().err
+
+
+def test_the_version(process_as_it_was, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"asc-jax {asc_jax_version('asc_jax')}\n"
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_argument(
+    trained, tmp_path, process_as_it_was, capsys
+):
+    """Which is a flag or a field, as the user gave it."""
+    nowhere, run = tmp_path / "nowhere", f"--workdir={tmp_path / 'run'}"
+    for argument, words in (
+        ("FOLDER", ("data", "check", str(nowhere))),
+        ("--data", ("evaluate", f"--workdir={trained}", f"--data={nowhere}")),
+        ("--data", ("reproduce", run, f"--data={nowhere}")),
+        ("data.root", ("train", f"--config={CONFIG}", f"--config.data.root={nowhere}", run)),
+    ):
+        assert cli.main(words) == 2
+        line = f"{nowhere}: no such folder; {argument} must be the folder that holds meta.csv"
+        assert capsys.readouterr().err.startswith(line)
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_logs_every_epoch_and_fold(trained):

@@ -42,6 +42,7 @@ RANKS = {
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "rules": 5,
     "config": 5,
+    "config_files": 5,
     "jobs": 2,
     "table4": 2,
     "ablation": 6,

@@ -172,12 +172,25 @@ def test_a_process_without_variables_is_alone():
 
 
 def test_commands_for_one_process_are_refused_on_several(monkeypatch, capsys, tmp_path):
-    for name, value in (("COORDINATOR", "127.0.0.1:1"), ("PROCESSES", "2"), ("PROCESS", "1")):
+    for name, value in (("COORDINATOR", "127.0.0.1:1"), ("PROCESSES", "2"), ("PROCESS", "0")):
         monkeypatch.setenv(f"ASC_JAX_{name}", value)
     before = signal.getsignal(signal.SIGTERM)
     assert cli.main(["evaluate", f"--workdir={tmp_path}"]) == 2
     signal.signal(signal.SIGTERM, before)
     assert "only train and gan run on several processes" in capsys.readouterr().err
+
+
+def test_wrong_input_is_said_once_by_processes_of_one_machine(
+    monkeypatch, capsys, tmp_path, process_as_it_was
+):
+    train = ["train", "--config=nowhere.py", f"--workdir={tmp_path}"]
+    said = []
+    for host, process in (("127.0.0.1", 0), ("127.0.0.1", 1), ("10.0.0.1", 1)):
+        for name, value in (("COORDINATOR", f"{host}:1"), ("PROCESSES", 2), ("PROCESS", process)):
+            monkeypatch.setenv(f"ASC_JAX_{name}", str(value))
+        assert cli.main(train) == 2
+        said.append(capsys.readouterr().err.count("nowhere.py: no such config file"))
+    assert said == [1, 0, 1]
 
 
 def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):

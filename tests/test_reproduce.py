@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shlex
+import types
 from urllib.parse import unquote
 
 import pytest
@@ -14,6 +15,7 @@ from asc_jax.config import check_gan_config, flatten, load_config, override, to_
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
+from asc_jax.report.runs.page import title as comparison_title
 from asc_jax.report.table4 import render_questions, write_table
 from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
@@ -94,6 +96,27 @@ def test_the_configs_of_a_full_run_are_the_files(tmp_path):
             ours = load_config(str(ROOT / "configs" / f"{name}.py"))
             changed = {f for f, v in flatten(stage.config).items() if flatten(ours)[f] != v}
             assert changed <= {"data.root", "synthetic.root"}
+
+
+def test_no_page_of_the_smallest_runs_passes_for_a_row(tmp_path):
+    smoke = stages(tmp_path)
+    titles = {name: stage.config.title for name, stage in smoke.items()}
+    assert all(title.startswith("Table 4 in miniature, ") for title in titles.values())
+    space = types.SimpleNamespace
+    runs = {row.config: space(report={"title": titles[row.config]}) for row in table4.ROWS[1:]}
+    rows = [space(name=name, row=space(runs=[run])) for name, run in runs.items()]
+    assert comparison_title(space(rows=rows)) == "Table 4 in miniature"
+
+
+def test_the_page_leads_to_the_listening_pages_that_are_there(tmp_path):
+    found = stages(tmp_path, "full", "ROOT")
+    configs = {name: stage.config for name, stage in found.items()}
+    page = render_page(write_table(tmp_path, "full", configs), comparison=False)
+    assert "listen.html" not in page
+    (tmp_path / "gan/fold2").mkdir(parents=True)
+    (tmp_path / "gan/fold2/listen.html").touch()
+    page = render_page(write_table(tmp_path, "full", configs), comparison=False)
+    assert re.findall('href="(.*listen.html)"', page) == ["gan/fold2/listen.html"]
 
 
 def test_gans_learn_beside_the_classifier_whose_folds_the_last_row_trains_on(tmp_path):

@@ -177,6 +177,8 @@ def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
     assert len(calls()) == 3
     calls = stand_in()
     assert cli.main([*words, f"--workdir={workdir}"]) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"{workdir}: all runs are done; next: asc-jax report {workdir}"
     assert len(calls()) == 6
 
 

@@ -172,7 +172,13 @@ def map_files(
     todo = iter(paths)
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=len(paths), desc="decoding", unit="clip", leave=False) as bar,
+        tqdm.tqdm(
+            total=len(paths),
+            desc="decoding",
+            unit="clip",
+            leave=False,
+            disable=None,  # where the standard error is a file
+        ) as bar,
     ):
         while True:
             while len(pending) < 4 * workers and (path := next(todo, None)) is not None:

@@ -86,26 +86,45 @@ class Dataset:
         return self.root / clip.path
 
 
-def read_dataset(root: str | pathlib.Path) -> Dataset:
-    """Reads the tables of a data set in the TUT 2018 layout.
+def read_dataset(root: str | pathlib.Path, *, argument: str = "data.root") -> Dataset:
+    """Reads the tables of a data set whose audio files are all there.
 
     Args:
-      root: the folder that holds `meta.csv` and `audio/`, or, for a set without labels,
-        `evaluation_setup/test.txt` and `audio/`.
+      root: see `read_tables`.
+      argument: see `read_tables`.
 
     Returns:
       The `Dataset`. Audio files are checked for existence, not opened.
 
     Raises:
-      InputError: the folder or its tables are missing or contradict each other, a listed
-        file is not there, or a clip is listed twice.
+      InputError: as `read_tables`, or a listed file is not there.
+    """
+    dataset = read_tables(root, argument=argument)
+    refuse_missing(dataset)
+    return dataset
+
+
+def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dataset:
+    """Reads the tables of a data set in the TUT 2018 layout.
+
+    Args:
+      root: the folder that holds `meta.csv` and `audio/`, or, for a set without labels,
+        `evaluation_setup/test.txt` and `audio/`.
+      argument: the field or flag that names the folder, for messages.
+
+    Returns:
+      The `Dataset`. Its audio files may be missing.
+
+    Raises:
+      InputError: the folder or its tables are missing or contradict each other, or a clip is
+        listed twice.
 
     Source: the data set's README; the paths in the tables are relative to the root.
     """
     root = pathlib.Path(root)
     if not root.is_dir():
         raise InputError(
-            f"{root}: no such folder; set data.root to the folder that holds meta.csv and audio/"
+            f"{root}: no such folder; {argument} must be the folder that holds meta.csv and audio/"
         )
     meta = root / "meta.csv"
     setup = root / "evaluation_setup"
@@ -116,13 +135,12 @@ def read_dataset(root: str | pathlib.Path) -> Dataset:
         clips = tuple(_make_clip(meta, row[0], UNLABELLED, "") for row in _rows(meta))
     else:
         raise InputError(
-            f"{meta}: not found, nor {setup / 'test.txt'}; data.root must be the folder that "
+            f"{meta}: not found, nor {setup / 'test.txt'}; {argument} must be the folder that "
             "holds meta.csv (or, without labels, evaluation_setup/test.txt) and audio/"
         )
     if not clips:
         raise InputError(f"{meta}: lists no clip; it needs a row per clip")
     _refuse_duplicates(clips, meta)
-    _refuse_missing(root, clips)
     labels = tuple(sorted({clip.scene_label for clip in clips} - {UNLABELLED}))
     if labels and any(clip.scene_label == UNLABELLED for clip in clips):
         first = next(clip for clip in clips if clip.scene_label == UNLABELLED)
@@ -186,13 +204,18 @@ def _refuse_duplicates(clips: Sequence[Clip], table: pathlib.Path) -> None:
         seen.add(path)
 
 
-def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
-    missing = [clip.path for clip in clips if not (root / clip.path).exists()]
+def refuse_missing(dataset: Dataset) -> None:
+    """Refuses a data set whose audio files are not all there.
+
+    Raises:
+      InputError: with their number, and the first of them.
+    """
+    missing = [clip.path for clip in dataset.clips if not dataset.audio_path(clip).exists()]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
-            f"{root}: {len(missing)} of {len(clips)} listed files are not there ({shown}); "
-            "unpack all audio archives into the same folder, or delete their rows"
+            f"{dataset.root}: {len(missing)} of {len(dataset.clips)} listed files are not there "
+            f"({shown}); unpack all audio archives into the same folder, or delete their rows"
         )
 
 
@@ -226,7 +249,10 @@ def _read_fold_part(
         if row[0] not in index:
             near = difflib.get_close_matches(row[0], index, n=1)
             hint = f" (meta.csv has {near[0]})" if near else ""
-            raise InputError(f"{path}: {row[0]} is not in meta.csv{hint}; make the lists agree")
+            raise InputError(
+                f"{path}: {row[0]} is not in meta.csv{hint}; make the lists agree, or restore "
+                f"meta.csv if it has been cut short (it lists {len(clips)} clips)"
+            )
         clip = clips[index[row[0]]]
         if len(row) > 1 and row[1] != clip.scene_label:
             raise InputError(

@@ -161,9 +161,10 @@ def make_splits(
     test = np.array([], np.int32)
     if test_fold:
         if test_fold not in dataset.published_folds:
+            mend = "name one of these, or 0" if dataset.published_folds else "set it to 0"
             raise InputError(
                 f"folds.test_fold={test_fold}: {dataset.root / 'evaluation_setup'} publishes "
-                f"{_listing(dataset.published_folds)}; name one of these, or 0"
+                f"{_listing(dataset.published_folds)}; {mend}"
             )
         test = np.array(dataset.published_folds[test_fold].evaluate, np.int32)
     if kind == "published":
@@ -193,10 +194,10 @@ def make_splits(
 def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
     published = dataset.published_folds
     if len(published) < n_folds:
+        fewer = f"set folds.n_folds to at most {len(published)}, or " if published else "set "
         raise InputError(
             f"folds.n_folds={n_folds}: {dataset.root / 'evaluation_setup'} publishes "
-            f"{_listing(published)}; set folds.n_folds to at most {len(published)}, or "
-            "folds.kind='location' to make folds"
+            f"{_listing(published)}; {fewer}folds.kind='location' to make folds"
         )
     pairs = [
         (number, np.array(fold.train, np.int32), np.array(fold.evaluate, np.int32))

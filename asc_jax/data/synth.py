@@ -163,7 +163,8 @@ def _write_audio(
     try:
         jobs = [pool.submit(write, row) for row in missing]
         done = concurrent.futures.as_completed(jobs)
-        for job in tqdm.tqdm(done, "procedural clips", total=len(jobs), unit="clip"):
+        # No bar where the standard error is a file.
+        for job in tqdm.tqdm(done, "procedural clips", total=len(jobs), unit="clip", disable=None):
             job.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -34,6 +34,7 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     entries = [_entry(workdir, corpus, gan, epochs) for gan, corpus in enumerate(corpora)]
     last = epochs[-1]
     run_facts = [
+        ("GANs", "one for all scenes" if config.gan.conditional else "one per scene"),
         ("epochs", str(last["epoch"])),
         ("updates of each generator", f"{last['step']:,}"),
         ("loss", config.gan.loss),
@@ -54,21 +55,25 @@ def _entry(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) ->
         sr = decoded[0][1]
     sheet = workdir / "figures" / f"{name}.svg"
     contact_sheet(sheet, name, clips["real"], clips["generated"], sr)
-    last = {name: values[gan] for name, values in epochs[-1].items() if isinstance(values, list)}
-    metrics = {name: last[name] for name in (*METRICS, "class_score") if name in last}
-    for name, measure in (
+    last = {
+        metric: values[gan] for metric, values in epochs[-1].items() if isinstance(values, list)
+    }
+    metrics = {metric: last[metric] for metric in (*METRICS, "class_score") if metric in last}
+    for metric, measure in (
         ("level_db", gan_metrics.level_db),
         ("spectral_flatness", gan_metrics.spectral_flatness),
     ):
         real = float(np.median(measure(clips["real"])))
-        metrics[name] = {"real": real, "generated": last[name]}
+        metrics[metric] = {"real": real, "generated": last[metric]}
     metrics["Fréchet distance before training"] = epochs[0]["frechet_distance"][gan]
     distances = [(line["frechet_distance"][gan], line["epoch"]) for line in epochs[1:]]
     measured = [pair for pair in distances if pair[0] is not None]
     if measured:
         metrics["smallest Fréchet distance"], metrics["at epoch"] = min(measured)
     reason = "" if last["running"] else _reason(last)
-    return Entry(name, sheet, files["real"], files["generated"], metrics, reason)
+    inside = lambda paths: [path.relative_to(workdir) for path in paths]
+    (sheet,) = inside([sheet])
+    return Entry(name, sheet, inside(files["real"]), inside(files["generated"]), metrics, reason)
 
 
 def _reason(figures: dict) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from asc_jax import run, table4
 from asc_jax.config import Check, check_config, check_gan_config, flatten
 from asc_jax.files import write_whole
+from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
 from asc_jax.table4 import Question, Row
 
@@ -60,6 +61,8 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
     notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
     notes += [note for name, note in _LISTS.items() if name in lists]
     table = {"budget": budget, "notes": notes, "rows": rows}
+    pages = [f"{name}/{LISTEN}" for name in configs if name.startswith("gan/")]
+    table["listen"] = [page for page in pages if (workdir / page).is_file()]
     write_whole(workdir / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
     write_whole(workdir / "table.md", render_markdown(table))
     return table

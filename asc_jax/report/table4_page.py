@@ -35,7 +35,8 @@ def render_page(content: Mapping, *, comparison: bool) -> str:
         f"<style>{STYLE}{_STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n"
         '<p class="kicker">Acoustic scene classification, the report carried out</p>\n'
         f"<h1>Table 4</h1>\n<p>{first}</p>\n</header>\n"
-        f"<section>\n<h2>Scores</h2>\n{_scores(content)}\n{notes}{beside}{_files(content)}"
+        f"<section>\n<h2>Scores</h2>\n{_scores(content)}\n{notes}{beside}{_listening(content)}"
+        f"{_files(content)}"
         "</section>\n<section>\n<h2>What the report leaves open</h2>\n"
         "<p>And what these runs do, as their configs say it.</p>\n"
         f"{parts}\n</section>\n</main>\n</body>\n</html>\n"
@@ -60,6 +61,14 @@ def _linked(row: Mapping) -> Markup | str:
     if not row["score"]:
         return row["row"]
     return Markup(f'<a href="{row["config"]}/report.html">{text(row["row"])}</a>')
+
+
+def _listening(content: Mapping) -> str:
+    """The way to the GANs' pages, as far as they have come."""
+    links = ", ".join(
+        f'<a href="{text(page)}">{text(page.rpartition("/")[0])}</a>' for page in content["listen"]
+    )
+    return f"<p>The GANs, real clips beside generated ones: {links}.</p>\n" if links else ""
 
 
 def _files(content: Mapping) -> str:

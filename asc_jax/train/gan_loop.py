@@ -7,7 +7,6 @@ import time
 import flax.struct
 import jax
 import numpy as np
-import tqdm
 
 from asc_jax import hosts, run
 from asc_jax.config import check_gan_config, flatten, to_json
@@ -26,6 +25,7 @@ from asc_jax.train.gan_look import (
 )
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
+from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
@@ -106,6 +106,8 @@ def _run_epochs(
             if hosts.is_first():
                 print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
             return
+        if hosts.is_first():
+            print(parallel.describe(setup.mesh), file=sys.stderr)
         # Its first line, of epoch 0, is written anew where nothing was saved.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
         real = embed_real(setup, seed=seed, n_clips=n_clips)
@@ -114,14 +116,7 @@ def _run_epochs(
             untrained, _ = look(setup, now.state, real, seed=seed, n_clips=n_clips)
             write_samples(workdir, setup, "real", some_real_clips(setup, seed=seed))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
-        with tqdm.tqdm(
-            total=n_epochs * steps_per_epoch,
-            initial=progress.step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not hosts.is_first(),
-            mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
-        ) as bar:
+        with StepBar(n_epochs * steps_per_epoch, progress.step) as bar:
             times = StepTimes()
             while progress.epochs < n_epochs:
                 bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")

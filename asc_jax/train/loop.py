@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 import numpy as np
-import tqdm
 
 from asc_jax import hosts, run
 from asc_jax.data import batches
@@ -20,6 +19,7 @@ from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
+from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.trace import trace_steps
@@ -90,24 +90,15 @@ def _run_epochs(
     ):
         state, best, progress = restore(setup, checkpoints, choosing=choosing)
         if progress.epochs >= n_epochs:
-            if hosts.is_first():
-                print(f"{workdir}: all {n_epochs} epochs are done", file=sys.stderr)
             return
-        if hosts.is_first() and jax.device_count() > 1:
+        if hosts.is_first():
             print(parallel.describe(setup.mesh), file=sys.stderr)
         if profile:
             trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
-        with tqdm.tqdm(
-            total=n_epochs * setup.steps_per_epoch,
-            initial=progress.step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not hosts.is_first(),
-            mininterval=0.1 if sys.stderr.isatty() else 10,  # s; logs stay readable
-        ) as bar:
+        with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
             watch = Watch(setup, progress)
             while progress.epochs < n_epochs:
                 bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")

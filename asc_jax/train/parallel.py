@@ -89,11 +89,18 @@ def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devic
 
 
 def describe(mesh: Mesh) -> str:
-    """The mesh in a line, beside the devices that there are."""
+    """The devices that there are and, of several, the mesh of them, in a line."""
+    n_devices, kind = jax.device_count(), mesh.devices.flat[0].device_kind
+    if kind == "cpu":
+        there = f"{n_devices} CPU device{'s' if n_devices > 1 else ''}"
+    else:
+        there = f"{n_devices} x {kind}"
+    if n_devices == 1:
+        return there
     folds, shards = mesh.devices.shape
     return (
-        f"mesh of {folds} (folds) x {shards} (shards of a batch) on {mesh.devices.size} of "
-        f"{jax.device_count()} devices"
+        f"{there}: a mesh of {folds} (folds or GANs) x {shards} (shards of a batch) on "
+        f"{mesh.devices.size} of them"
     )
 
 

@@ -145,7 +145,7 @@ def test_the_procedural_set_reads_as_the_real_one(scenes):
 
 
 def test_a_missing_folder_names_the_field_to_set(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: no such folder; set data\.root"):
+    with pytest.raises(InputError, match=r"nowhere: no such folder; data\.root must"):
         read_dataset(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: no such folder"):
@@ -244,6 +244,7 @@ def test_a_folder_in_the_place_of_a_table(tmp_path):
         ("fold1_train.txt", TRAIN.replace("\tairport", "\tpark"), "'park' here and 'airport' in"),
         ("fold1_train.txt", TRAIN.replace("-0-1-", "-0-2-"), "-0-2-a.wav is not in meta.csv"),
         ("fold1_train.txt", TRAIN.replace("-0-1-", "-0-2-"), "(meta.csv has audio/airport"),
+        ("fold1_train.txt", TRAIN.replace("-0-1-", "-0-2-"), "meta.csv if it has been cut short"),
         ("fold1_train.txt", TRAIN + TRAIN, "lists a clip twice; delete"),
         ("fold1_train.txt", "", "lists no clip; fill it"),
         ("fold1_evaluate.txt", "", "lists no clip; fill it"),

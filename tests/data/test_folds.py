@@ -235,8 +235,9 @@ def test_esc10s_published_folds(esc10):
     ("arguments", "published", "expected"),
     [
         ({"kind": "published", "n_folds": 4}, ONE_FOLD, r"n_folds=4: .*publishes folds 1; set "),
-        ({"kind": "published", "n_folds": 4}, {}, r"n_folds=4: .*publishes no fold; .*'location'"),
+        ({"kind": "published"}, {}, r"n_folds=3: .*publishes no fold; set folds\.kind='location'"),
         ({"kind": "location", "test_fold": 2}, ONE_FOLD, r"test_fold=2: .*folds 1; name one"),
+        ({"kind": "location", "test_fold": 2}, {}, "test_fold=2: .*publishes no fold; set it to 0"),
         ({"kind": "published", "n_folds": 1, "test_fold": 1}, ONE_FOLD, "test_fold: .*set it to 0"),
     ],
 )

@@ -49,7 +49,7 @@ def test_mesh_takes_all_devices_by_default():
 def test_a_mesh_can_be_named():
     mesh = parallel.make_mesh(4, 8, shape=(2, 2))
     assert dict(mesh.shape) == {"fold": 2, "data": 2}
-    expected = "mesh of 2 (folds) x 2 (shards of a batch) on 4 of 8 devices"
+    expected = "8 CPU devices: a mesh of 2 (folds or GANs) x 2 (shards of a batch) on 4 of them"
     assert parallel.describe(mesh) == expected
 
 

@@ -1,0 +1,84 @@
+"""Config files as Python programs: finding one, running it, and saying what it did wrong."""
+
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import sys
+import traceback
+
+from asc_jax.errors import InputError
+
+# The checkout's configs, which those of others may build upon.
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
+def call(path: str, function: str) -> object:
+    """What a function of a config file returns.
+
+    Args:
+      path: the file.
+      function: its name.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it has no such function.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file() or file.suffix != ".py":
+        raise InputError(f"{path}: {_no_config(file)}")
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        _make_importable(file)
+        spec.loader.exec_module(module)
+        if hasattr(module, function):
+            return getattr(module, function)()
+    except Exception as error:  # of any kind: it is the user's program
+        raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
+    raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
+
+
+def _no_config(file: pathlib.Path) -> str:
+    """What a path is instead of a config file, and what may have been meant."""
+    cwd = pathlib.Path.cwd()
+    ours = CONFIGS.relative_to(cwd) if CONFIGS.is_relative_to(cwd) else CONFIGS
+    if file.is_dir():
+        return f"is a folder; name a file such as {ours / 'demo.py'}"
+    if file.is_file():
+        return f"is no Python file, as configs are; name one of {ours}/*.py"
+    meant = ours.parent / file  # as typed in the checkout
+    if not meant.is_file():
+        others = {other.stem: other for folder in (ours, file.parent) for other in _configs(folder)}
+        near = difflib.get_close_matches(file.stem, others, n=1)
+        meant = others[near[0]] if near else None
+    hint = f"did you mean {meant}?" if meant else f"name one of {ours}/*.py"
+    return f"no such config file; {hint}"
+
+
+def _configs(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in folder.glob("*.py") if path.stem != "__init__"]
+
+
+def _make_importable(file: pathlib.Path) -> None:
+    """Lets a config import others: from the folder `configs` that it lies in, and ours."""
+    around = [folder for folder in file.absolute().parents if folder.name == "configs"][:1]
+    folders = [folder for folder in (*around, CONFIGS) if folder.is_dir()]
+    for folder in reversed(folders):
+        if str(folder.parent) not in sys.path:
+            sys.path.insert(0, str(folder.parent))
+    if folders:
+        importlib.import_module("configs").__path__ = [str(folder) for folder in folders]
+
+
+def _mistake(error: Exception, origin: str) -> str:
+    """ ":LINE: what went wrong", the line being the last of the file at `origin` that ran."""
+    reason = " ".join(str(error).split())
+    ran = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in ran if frame.filename == origin]
+    if isinstance(error, SyntaxError) and error.filename == origin:
+        lines, reason = [error.lineno], error.msg
+    mend = ""
+    if isinstance(error, ModuleNotFoundError) and error.name == "configs":
+        mend = "; configs are in the project's checkout: set PYTHONPATH to it"
+    line = f":{lines[-1]}" if lines else ""
+    return f"{line}: does not run ({type(error).__name__}: {reason}){mend}"

@@ -1,0 +1,64 @@
+"""The page that a GAN's run folder gets, from the files that `gan` leaves in it."""
+
+import json
+import pathlib
+import re
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from asc_jax.config import check_gan_config, load_config, to_json
+from asc_jax.data.audio import write_wav
+from asc_jax.report.gan_page import write_gan_page
+
+CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "wavegan.py")
+SCENES = ("bus", "park")
+
+
+def make_run(workdir: pathlib.Path, *, conditional: bool) -> None:
+    """What `gan` leaves of one epoch: a GAN for both scenes, or one for each."""
+    override = f"--config.gan.conditional={conditional}"
+    corpora = [SCENES] if conditional else [(scene,) for scene in SCENES]
+    workdir.mkdir(parents=True)
+    config = load_config(CONFIG, [override], check=check_gan_config)
+    (workdir / "config.json").write_text(to_json(config))
+    described = [{"fold": 1, "scene_labels": scenes} for scenes in corpora]
+    (workdir / "corpora.json").write_text(json.dumps(described))
+    rng = np.random.default_rng(0)
+    for scenes in corpora:
+        name = f"{'all' if conditional else scenes[0]}-fold1"
+        for kind in ("real", "generated"):
+            for number in range(2):
+                path = workdir / "samples" / f"{name}-{kind}-{number}.wav"
+                write_wav(path, 0.1 * rng.standard_normal(4000), 16_000)
+    figures = {name: [0.25] * len(corpora) for name in ("level_db", "spectral_flatness")}
+    figures |= {"frechet_distance": [2.0] * len(corpora), "running": [True] * len(corpora)}
+    figures |= {"seconds": 1.0, "clips_per_second": 1.0}
+    lines = [{"epoch": epoch, "step": 10 * epoch, **figures} for epoch in (0, 1)]
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    workdir = pathlib.Path("runs", "gan") if relative else tmp_path / "runs" / "gan"
+    make_run(workdir, conditional=False)
+    text = write_gan_page(workdir).read_text()
+    assert re.findall("<h2>(.*?)</h2>", text) == ["bus-fold1", "park-fold1"]
+    assert "missing" not in text
+    sources = [unquote(source) for source in re.findall('<(?:audio|img)[^>]* src="(.*?)"', text)]
+    assert len(sources) == 2 * (1 + 4)
+    for source in sources:
+        assert (tmp_path / "runs" / "gan" / source).is_file(), source
+
+
+@pytest.mark.parametrize(
+    ("conditional", "says"), [(False, "one per scene"), (True, "one for all scenes")]
+)
+def test_the_page_says_whether_scenes_share_a_gan(tmp_path, conditional, says):
+    make_run(tmp_path / "gan", conditional=conditional)
+    text = write_gan_page(tmp_path / "gan").read_text()
+    assert "<h1>WaveGAN</h1>" in text
+    phrases = ("one per scene", "one for all scenes")
+    assert [phrase for phrase in phrases if phrase in text] == [says]
