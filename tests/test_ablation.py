@@ -134,7 +134,7 @@ def test_a_mistake_in_an_ablation_is_one_line(
     status = cli.main(["sweep", f"--config={path}", f"--workdir={tmp_path / 'sweep'}"])
     (line,) = capsys.readouterr().err.splitlines()
     assert status == 2
-    assert line.startswith(f"{path}: ") and expected in line
+    assert line.startswith(f"{path}:") and expected in line
 
 
 def test_a_plain_config_is_no_ablation():
