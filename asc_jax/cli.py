@@ -179,9 +179,16 @@ def gan_command(args) -> None:
     from asc_jax.report.gan_page import write_gan_page
     from asc_jax.train.gan_loop import train
 
-    train(config, args.workdir)
-    if hosts.is_first() and (page := write_gan_page(args.workdir)):
-        print(page, file=sys.stderr)
+    def show() -> None:
+        if hosts.is_first() and (page := write_gan_page(args.workdir)):
+            print(page, file=sys.stderr)
+
+    try:
+        train(config, args.workdir)
+    except Stopped:  # what there is can be listened to
+        show()
+        raise
+    show()
 
 
 def synthesize_command(args) -> None:

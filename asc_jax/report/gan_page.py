@@ -1,5 +1,7 @@
 """The listening page of a GAN run, out of the files in its folder."""
 
+import dataclasses
+import glob
 import json
 import pathlib
 
@@ -12,6 +14,12 @@ from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page
 from asc_jax.run import read_config
 from asc_jax.train.metrics_log import read_metrics
+
+# What clips alone tell, without a classifier.
+_MEASURES = {
+    "level_db": gan_metrics.level_db,
+    "spectral_flatness": gan_metrics.spectral_flatness,
+}
 
 
 def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
@@ -31,7 +39,11 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     if len(epochs) < 2:  # the first line is of untrained generators
         return None
     corpora = json.loads((workdir / "corpora.json").read_text(encoding="utf-8"))
-    entries = [_entry(workdir, corpus, gan, epochs) for gan, corpus in enumerate(corpora)]
+    entries = [
+        entry
+        for gan, corpus in enumerate(corpora)
+        for entry in _entries(workdir, corpus, gan, epochs)
+    ]
     last = epochs[-1]
     run_facts = [
         ("GANs", "one for all scenes" if config.gan.conditional else "one per scene"),
@@ -44,36 +56,49 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     return write_listening_page(workdir, entries, title=config.title, run_facts=run_facts)
 
 
-def _entry(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) -> Entry:
-    scenes = corpus["scene_labels"]
-    name = f"{scenes[0] if len(scenes) == 1 else 'all'}-fold{corpus['fold']}"
-    files, clips = {}, {}
-    for kind in ("real", "generated"):
-        files[kind] = sorted((workdir / "samples").glob(f"{name}-{kind}-*.wav"))
-        decoded = [decode(file) for file in files[kind]]
-        clips[kind] = np.stack([mono(samples) for samples, _ in decoded])
-        sr = decoded[0][1]
-    sheet = workdir / "figures" / f"{name}.svg"
-    contact_sheet(sheet, name, clips["real"], clips["generated"], sr)
+def _entries(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) -> list[Entry]:
+    """What a GAN has learnt of each scene; before it, where there are several, of all."""
+    scenes = [_scene(workdir, f"{label}-fold{corpus['fold']}") for label in corpus["scene_labels"]]
     last = {
         metric: values[gan] for metric, values in epochs[-1].items() if isinstance(values, list)
     }
     metrics = {metric: last[metric] for metric in (*METRICS, "class_score") if metric in last}
-    for metric, measure in (
-        ("level_db", gan_metrics.level_db),
-        ("spectral_flatness", gan_metrics.spectral_flatness),
-    ):
-        real = float(np.median(measure(clips["real"])))
-        metrics[metric] = {"real": real, "generated": last[metric]}
+    for metric in _MEASURES:
+        real = [scene.metrics[metric]["real"] for scene in scenes]
+        metrics[metric] = {"real": float(np.median(real)), "generated": last[metric]}
     metrics["Fréchet distance before training"] = epochs[0]["frechet_distance"][gan]
     distances = [(line["frechet_distance"][gan], line["epoch"]) for line in epochs[1:]]
     measured = [pair for pair in distances if pair[0] is not None]
     if measured:
         metrics["smallest Fréchet distance"], metrics["at epoch"] = min(measured)
     reason = "" if last["running"] else _reason(last)
-    inside = lambda paths: [path.relative_to(workdir) for path in paths]
-    (sheet,) = inside([sheet])
-    return Entry(name, sheet, inside(files["real"]), inside(files["generated"]), metrics, reason)
+    if len(scenes) == 1:
+        return [dataclasses.replace(scenes[0], metrics=metrics, collapse=reason)]
+    every = Entry(f"all scenes, fold {corpus['fold']}", metrics=metrics, collapse=reason)
+    return [every, *scenes]
+
+
+def _scene(workdir: pathlib.Path, name: str) -> Entry:
+    """The clips of one scene, with their contact sheet and what can be measured of them alone."""
+    files, clips = {}, {}
+    for kind in ("real", "generated"):
+        files[kind] = sorted((workdir / "samples").glob(f"{glob.escape(name)}-{kind}-*.wav"))
+        decoded = [decode(file) for file in files[kind]]
+        clips[kind] = np.array([mono(samples) for samples, _ in decoded])
+        sr = decoded[0][1] if decoded else 0
+    metrics = {
+        metric: {
+            kind: float(np.median(measure(waveforms))) if len(waveforms) else None
+            for kind, waveforms in clips.items()
+        }
+        for metric, measure in _MEASURES.items()
+    }
+    inside = {kind: [path.relative_to(workdir) for path in paths] for kind, paths in files.items()}
+    sheet = ""
+    if all(map(len, clips.values())):  # at a look, fewer clips than scenes may be generated
+        sheet = pathlib.Path("figures") / f"{name}.svg"
+        contact_sheet(workdir / sheet, name, clips["real"], clips["generated"], sr)
+    return Entry(name, sheet, **inside, metrics=metrics)
 
 
 def _reason(figures: dict) -> str:

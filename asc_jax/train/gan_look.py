@@ -1,6 +1,7 @@
 """Looks at what GANs generate while they train: figures, samples, and who has collapsed."""
 
 import dataclasses
+import itertools
 import pathlib
 
 import jax
@@ -17,7 +18,7 @@ from asc_jax.train.wavegan import WaveGanState
 # Looks in a row that must find a GAN collapsed before it is stopped: early ones often do.
 _PATIENCE = 3
 
-N_SAMPLES = 4  # clips of each kind and GAN that are kept to look at and listen to
+N_SAMPLES = 4  # clips of each kind, GAN and scene that are kept to look at and listen to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,30 +112,43 @@ def _generate(setup: GanSetup, state: WaveGanState, labels: np.ndarray, seed: in
     return np.concatenate(parts, axis=1)[:, :n_clips]
 
 
-def some_real_clips(setup: GanSetup, *, seed: int) -> np.ndarray:
-    """(G, N_SAMPLES, T): of what each GAN trains on, to listen to."""
-    rows = [np.resize(_shuffled(corpus.train, seed), N_SAMPLES) for corpus in setup.corpora]
-    return real_clips(setup, np.stack(rows))
+def some_real_clips(setup: GanSetup, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of what each GAN trains on, to listen to: clips (G, n, T), and their classes (G, n)."""
+    n_scenes = max(len(corpus.scene_labels) for corpus in setup.corpora)
+    labels = clip_labels(setup, n_scenes * N_SAMPLES)
+    scenes = setup.dataset.scene_labels
+    targets = np.array([scenes.index(clip.scene_label) for clip in setup.dataset.clips])
+    rows = []
+    for corpus, wanted in zip(setup.corpora, labels, strict=True):
+        clips = _shuffled(corpus.train, seed)
+        of_scene = {k: itertools.cycle(clips[targets[clips] == k]) for k in np.unique(wanted)}
+        rows.append([next(of_scene[k]) for k in wanted])
+    return real_clips(setup, np.array(rows)), labels
 
 
-def write_samples(workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: np.ndarray) -> None:
-    """Writes a few clips of each GAN to `samples/`, as `tram-fold1-real-0.wav`.
+def write_samples(
+    workdir: pathlib.Path, setup: GanSetup, kind: str, waveforms: np.ndarray, labels: np.ndarray
+) -> None:
+    """Writes a few clips of each GAN and scene to `samples/`, as `tram-fold1-real-0.wav`.
 
     Args:
       workdir: the run folder.
       setup: of the run.
       kind: "real" or "generated".
       waveforms: (G, n, T) at the GAN's rate.
+      labels: (G, n), their classes.
 
     Raises:
       InputError: they cannot be written.
     """
     if not hosts.is_first():
         return
-    for corpus, clips in zip(setup.corpora, waveforms, strict=True):
-        for i, clip in enumerate(clips[:N_SAMPLES]):
-            path = workdir / "samples" / f"{corpus.name}-{kind}-{i}.wav"
-            write_wav(path, np.clip(np.nan_to_num(clip), -1, 1), setup.sr)
+    for corpus, clips, classes in zip(setup.corpora, waveforms, labels, strict=True):
+        for k in np.unique(classes):
+            name = f"{setup.dataset.scene_labels[k]}-fold{corpus.fold}"
+            for i, clip in enumerate(clips[classes == k][:N_SAMPLES]):
+                path = workdir / "samples" / f"{name}-{kind}-{i}.wav"
+                write_wav(path, np.clip(np.nan_to_num(clip), -1, 1), setup.sr)
 
 
 def clip_labels(setup: GanSetup, n_clips: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from asc_jax.files import write_whole
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.gan_look import (
+    clip_labels,
     embed_real,
     look,
     number,
@@ -114,7 +115,7 @@ def _run_epochs(
         if not progress.step:
             # Untrained generators: what every later distance is to be read against.
             untrained, _ = look(setup, now.state, real, seed=seed, n_clips=n_clips)
-            write_samples(workdir, setup, "real", some_real_clips(setup, seed=seed))
+            write_samples(workdir, setup, "real", *some_real_clips(setup, seed=seed))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
         with StepBar(n_epochs * steps_per_epoch, progress.step) as bar:
             times = StepTimes()
@@ -126,7 +127,8 @@ def _run_epochs(
                 now = now.replace(state=state)
                 if progress.step == (progress.epochs + 1) * steps_per_epoch:
                     seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
-                    write_samples(workdir, setup, "generated", waveforms)
+                    labels = clip_labels(setup, n_clips)
+                    write_samples(workdir, setup, "generated", waveforms, labels)
                     log.write(log_line(setup, progress, now.was_running, times) | seen)
                     now, messages = after_look(setup, now, seen, progress.epochs + 1)
                     for message in messages if hosts.is_first() else ():

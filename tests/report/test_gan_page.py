@@ -26,11 +26,10 @@ def make_run(workdir: pathlib.Path, *, conditional: bool) -> None:
     described = [{"fold": 1, "scene_labels": scenes} for scenes in corpora]
     (workdir / "corpora.json").write_text(json.dumps(described))
     rng = np.random.default_rng(0)
-    for scenes in corpora:
-        name = f"{'all' if conditional else scenes[0]}-fold1"
+    for scene in SCENES:
         for kind in ("real", "generated"):
             for number in range(2):
-                path = workdir / "samples" / f"{name}-{kind}-{number}.wav"
+                path = workdir / "samples" / f"{scene}-fold1-{kind}-{number}.wav"
                 write_wav(path, 0.1 * rng.standard_normal(4000), 16_000)
     figures = {name: [0.25] * len(corpora) for name in ("level_db", "spectral_flatness")}
     figures |= {"frechet_distance": [2.0] * len(corpora), "running": [True] * len(corpora)}
@@ -51,6 +50,20 @@ def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, r
     assert len(sources) == 2 * (1 + 4)
     for source in sources:
         assert (tmp_path / "runs" / "gan" / source).is_file(), source
+
+
+def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):
+    workdir = tmp_path / "gan"
+    make_run(workdir, conditional=True)
+    for path in (workdir / "samples").glob("park-fold1-generated-*.wav"):
+        path.unlink()  # fewer clips than scenes were generated
+    text = write_gan_page(workdir).read_text()
+    headings = re.findall("<h2>(.*?)</h2>", text)
+    assert headings == ["all scenes, fold 1", "bus-fold1", "park-fold1"]
+    assert re.findall('<img[^>]* src="(.*?)"', text) == ["./figures/bus-fold1.svg"]
+    every, bus, park = (section.split("</section>")[0] for section in text.split("<section")[1:])
+    assert "Fréchet" in every and "Fréchet" not in bus + park
+    assert [part.count("<audio") for part in (every, bus, park)] == [0, 4, 2]
 
 
 @pytest.mark.parametrize(
