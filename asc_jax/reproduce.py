@@ -23,7 +23,8 @@ import ml_collections
 
 from asc_jax import run, table4
 from asc_jax.ablation import as_overrides
-from asc_jax.config import call, check_gan_config, flatten, load_config
+from asc_jax.config import check_gan_config, flatten, load_config
+from asc_jax.config_files import CONFIGS, call
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import remove, write_whole
@@ -34,7 +35,6 @@ from asc_jax.report.table4 import render_terminal, write_table
 from asc_jax.report.table4_page import render_page
 
 COMPARISON = "comparison.html"
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 # Without data of one's own. Of nine locations per scene two folds train on three each: two for
 # a GAN, and one to compare it with.
