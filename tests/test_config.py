@@ -1,11 +1,9 @@
-"""Config files: all of them build, none changes another, and a mistake is one line."""
+"""Configs: all of them build, none changes another, and a wrong field is one line."""
 
 import dataclasses
 import importlib
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import ml_collections
@@ -299,17 +297,6 @@ def test_an_impossible_value(override, mend):
     assert mend in message
 
 
-def test_a_value_is_blamed_on_where_it_stands(tmp_path):
-    """On the override that gave it, else on the file, also where an ablation's settings did."""
-    path = write(tmp_path, FROM_DEMO + "  config.train.select_after = 50\n  return config\n")
-    both = refusal("seed=1", "train.select_after=70", path=path)
-    assert both == "--config.train.select_after=70: must be below train.epochs=30"
-    assert refusal("seed=1", path=path).startswith(f"{path}: train.select_after=50: must be")
-    fields = ["--config.train.epochs=abc"]
-    with pytest.raises(InputError, match=r"^mine\.py: train\.epochs='abc': must be"):
-        override(load(), fields, "mine.py")
-
-
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -334,123 +321,8 @@ def test_values_that_do_not_go_together(override, expected):
     assert expected in message
 
 
-def test_a_missing_file_suggests_its_neighbour(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    message = refusal(path=str(CONFIGS / "se_resnet_152.py"))
-    assert message == (
-        f"{CONFIGS / 'se_resnet_152.py'}: no such config file; "
-        f"did you mean {CONFIGS / 'se_resnet152.py'}?"
-    )
-    assert f"no such config file; name one of {CONFIGS}/*.py" in refusal(path="nowhere/zzz.py")
-    assert "is a folder; name a file such as" in refusal(path=str(CONFIGS))
-    other = refusal(path=str(CONFIGS.parent / "pyproject.toml"))
-    assert f"pyproject.toml: is no Python file, as configs are; name one of {CONFIGS}/*.py" in other
-
-
-def test_a_file_of_the_checkout_named_from_elsewhere_is_found(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("configs/demo.py", "configs/ablations/esc10.py"):
-        message = refusal(path=name)
-        assert message == f"{name}: no such config file; did you mean {CONFIGS.parent / name}?"
-    assert f"did you mean {CONFIGS / 'demo.py'}?" in refusal(path="demos.py")
-    monkeypatch.chdir(CONFIGS.parent)
-    assert refusal(path="demos.py").endswith("; did you mean configs/demo.py?")
-
-
 def test_the_default_alone_has_no_network():
     assert "model.name is missing" in refusal(path=str(CONFIGS / "default.py"))
-
-
-FROM_DEMO = "from configs import demo\ndef get_config():\n  config = demo.get_config()\n"
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ("def get_config():\n  return 3\n", ": get_config() must return a ConfigDict"),
-        ("x = 1\n", ": has no get_config()"),
-        ("x = 1\ndef get_config(:\n", ":2: does not run (SyntaxError: invalid syntax)"),
-        ("\nimport nowhere_at_all\n", ":2: does not run (ModuleNotFoundError: No module named"),
-        ("def get_config():\n  x = 1\n  raise ValueError('my own')\n", ":3: does not run (Value"),
-        ("\0", ": does not run ("),
-        (FROM_DEMO + "  config.trian.epochs = 3\n  return config\n", ":4: does not run (Attribute"),
-        (FROM_DEMO + "  config.train.epoch = 3\n  return config\n", "did you mean train.epochs?"),
-        (FROM_DEMO + "  config.train.epochs = 'x'\n  return config\n", "'epochs'"),
-        (FROM_DEMO + "  del config.train.epochs\n  return config\n", "train.epochs is missing"),
-        (FROM_DEMO + "  config.optimizer.lr = float('nan')\n  return config\n", "lr=nan: must be"),
-    ],
-)
-def test_a_mistake_in_a_config_file(tmp_path, body, expected):
-    path = write(tmp_path, body)
-    message = refusal(path=path)
-    assert message.startswith(f"{path}:")
-    assert expected in message.removeprefix(path)
-
-
-BEGIN = """
-import pathlib, sys
-from asc_jax import config_files
-from asc_jax.config import load_config
-"""
-LOAD = """
-for path in sys.argv[1:]:
-    try:
-        print(load_config(path).title)
-    except ValueError as error:
-        print(error)
-"""
-
-
-def loaded_elsewhere(cwd: pathlib.Path, *paths: pathlib.Path, code=BEGIN + LOAD) -> list[str]:
-    """What a process that has imported no config yet makes of these, line by line."""
-    command = [sys.executable, "-c", code, *map(str, paths)]
-    environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_folders_of_configs_anywhere_build_upon_ours_and_upon_themselves(tmp_path):
-    """With or without an `__init__.py` of their own, and whichever is read first."""
-    own = "from configs import {0}\ndef get_config():\n  return {0}.get_config()\n"
-    paths, titles = [write(tmp_path, own.format("demo"))], [load(str(CONFIGS / "demo.py")).title]
-    for kind in ("plain", "package"):
-        folder = tmp_path / kind / "configs" / "deeper"
-        folder.mkdir(parents=True)
-        if kind == "package":
-            (folder.parent / "__init__.py").touch()
-        body = FROM_DEMO + f"  config.title = '{kind}'\n  return config\n"
-        write(folder.parent, body, f"base_of_{kind}.py")
-        paths.append(write(folder, own.format(f"base_of_{kind}")))
-        titles.append(kind)
-    assert loaded_elsewhere(tmp_path, *paths) == titles
-    assert loaded_elsewhere(tmp_path, *reversed(paths)) == titles[::-1]
-
-
-def test_without_a_checkout_a_config_is_told_what_it_needs(tmp_path):
-    path = write(tmp_path, FROM_DEMO + "  return config\n")
-    away = (
-        "config_files.CONFIGS = pathlib.Path('nowhere')\n"
-        "sys.path = [one for one in sys.path if not pathlib.Path(one, 'configs').is_dir()]\n"
-    )
-    (line,) = loaded_elsewhere(tmp_path, path, code=BEGIN + away + LOAD)
-    assert line.startswith(f"{path}:1: does not run (ModuleNotFoundError: No module named 'conf")
-    assert "PYTHONPATH" in line
-
-
-def test_a_config_anywhere_may_build_upon_ours(tmp_path):
-    folder = tmp_path / "a:b, c"
-    folder.mkdir()
-    path = write(folder, FROM_DEMO + "  config.model.stage_sizes = [2, 2, 2]\n  return config\n")
-    config = load_config(path, ["--config.seed=3"])
-    assert config.model.stage_sizes == (2, 2, 2)
-    assert config.seed == 3
-
-
-def test_a_changed_file_is_read_anew(tmp_path):
-    body = FROM_DEMO + "  config.train.epochs = {}\n  return config\n"
-    assert load(write(tmp_path, body.format(3))).train.epochs == 3
-    assert load(write(tmp_path, body.format(44))).train.epochs == 44
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"config"', "\0"])
