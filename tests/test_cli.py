@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import version as asc_jax_version
 
 import numpy as np
 import pytest
 import soundfile
 
-from asc_jax import cli, run
-from asc_jax.errors import InputError
+from asc_jax import cli
 from asc_jax.train.metrics_log import untimed
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -127,23 +125,6 @@ def test_help_names_the_commands(environment):
     status, out, _ = asc_jax(environment, "--help")
     assert status == 0
     assert all(command in out for command in ("data", "train", "evaluate", "summary"))
-
-
-def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
-    assert cli.main([]) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and all(f"\n    {name}" in err for name in ("data", "train", "reproduce"))
-    with pytest.raises(SystemExit) as left:
-        cli.main(["data"])
-    assert left.value.code == 2
-    assert "required: {synth,check}" in capsys.readouterr().err
-
-
-def test_the_version(process_as_it_was, capsys):
-    with pytest.raises(SystemExit) as left:
-        cli.main(["--version"])
-    assert left.value.code == 0
-    assert capsys.readouterr().out == f"asc-jax {asc_jax_version('asc_jax')}\n"
 
 
 def test_a_folder_that_is_not_there_is_named_with_its_argument(
@@ -339,33 +320,6 @@ def test_a_run_folder_takes_one_process_at_a_time(environment, scenes, tmp_path)
     with (workdir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another process" in refused(environment, *train_words(scenes, workdir))
-
-
-def test_a_lock_that_its_holder_has_removed_is_none(tmp_path, monkeypatch):
-    flock, calls = fcntl.flock, []
-
-    def late(file, how):
-        if not calls:  # the holder leaves between this process's opening and locking it
-            (tmp_path / "run" / ".lock").unlink()
-        calls.append(how)
-        flock(file, how)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with (
-        run.hold(tmp_path / "run"),
-        pytest.raises(InputError, match="another process trains in it"),
-        run.hold(tmp_path / "run"),
-    ):
-        pass
-    assert len(calls) == 3
-
-
-def test_the_address_of_a_bucket_is_no_folder(process_as_it_was, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["train", "--config=none.py", "--workdir=gs://bucket/run"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("workdir: gs://bucket/run: ") and "mount it" in line
-    assert not list(tmp_path.iterdir())
 
 
 def test_all_bad_files_are_listed_before_training(environment, scenes, tmp_path):
