@@ -79,7 +79,7 @@ def forest(results: Results) -> Markup:
     return Markup(
         '<table class="forest">\n<thead><tr><th scope="col"></th>'
         '<th scope="col" class="ends"><span>← worse</span><span>better →</span></th>'
-        '<th scope="col">Difference, points</th><th scope="col">p</th></tr></thead>\n'
+        '<th scope="col">Difference, points</th><th scope="col">p, corrected</th></tr></thead>\n'
         f"<tbody>\n{''.join(lines)}</tbody>\n"
         f'<tfoot><tr aria-hidden="true"><td></td><td class="plot">{_labels(axis)}</td><td></td>'
         "<td></td></tr></tfoot></table>"
