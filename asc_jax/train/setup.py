@@ -24,7 +24,7 @@ from asc_jax.train import classifier, hyperparameters, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
-from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.optimizer import Optimizer, make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +92,7 @@ def set_up(
         a mesh that cannot be.
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
+    skip_non_finite = config.train.non_finite == "skip"
     runs = runs or (config,)
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
@@ -106,13 +107,7 @@ def set_up(
     splits = tuple(splits) * len(runs)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
-    optimizer = functools.partial(
-        make_optimizer,
-        name=config.optimizer.name,
-        schedule=config.optimizer.schedule,
-        n_steps=config.train.epochs * steps_per_epoch,
-        clip_norm=config.optimizer.clip_norm,
-    )
+    optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
     feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     draw = functools.partial(
@@ -126,7 +121,6 @@ def set_up(
         **shape,
     )
     models = list(zip(splits, seed, map(hyperparameters.of_config, per_model), strict=True))
-    skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -150,6 +144,17 @@ def set_up(
         partners=config.augment.mixup_alpha > 0,
         steps_per_epoch=steps_per_epoch,
         skip_non_finite=skip_non_finite,
+    )
+
+
+def _optimizer(group, n_steps: int) -> Optimizer:
+    """The optimizer of a config's group, but for the hyperparameters of a model."""
+    return functools.partial(
+        make_optimizer,
+        name=group.name,
+        schedule=group.schedule,
+        n_steps=n_steps,
+        clip_norm=group.clip_norm,
     )
 
 
