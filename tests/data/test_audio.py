@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 import threading
 import time
 
@@ -297,8 +298,11 @@ def test_a_programming_error_is_no_bad_file():
         list(audio.map_files(read, range(3), workers=2))
 
 
-def test_the_progress_bar_is_on_stderr(capfd):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_progress_bar_is_on_a_terminals_stderr(capfd, monkeypatch, terminal):
+    """A file would be filled with it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     list(audio.map_files(abs, range(3), workers=1))
     output = capfd.readouterr()
-    assert "decoding" in output.err
+    assert ("decoding" in output.err) == terminal
     assert output.out == ""

@@ -120,7 +120,7 @@ def test_the_config_decides(scenes):
         fields = (f"data.root={scenes}", "data.clip_seconds=1", "train.batch_size=8",
                   "folds.n_folds=2", "folds.test_fold=0", f"data.normalisation={kind}")  # fmt: skip
         config = load_config(str(CONFIGS / "demo.py"), [f"--config.{field}" for field in fields])
-        state = set_up(config, *run.read_data(config)).state
+        state = set_up(config, *run.read_data(config)).init()
         mean = np.asarray(state.band_mean)
         found.add((kind, mean.any().item(), np.ptp(mean, axis=1).any().item(), state.per_clip))
     assert found == {
