@@ -75,7 +75,7 @@ def _entries(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) 
     if len(scenes) == 1:
         return [dataclasses.replace(scenes[0], metrics=metrics, collapse=reason)]
     every = Entry(f"all scenes, fold {corpus['fold']}", metrics=metrics, collapse=reason)
-    return [every, *scenes]
+    return [every, *(dataclasses.replace(scene, in_table=False) for scene in scenes)]
 
 
 def _scene(workdir: pathlib.Path, name: str) -> Entry:

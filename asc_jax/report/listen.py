@@ -36,6 +36,8 @@ audio { flex: 1; min-width: 0; width: 100%; height: 2.4rem; }
   border-left: 3px solid var(--warm); background: var(--track); border-radius: 0 4px 4px 0; }
 .collapsed { color: var(--warm); }
 .overview td:nth-child(2), .overview th:nth-child(2) { text-align: left; white-space: nowrap; }
+.others { max-width: none; }
+.others a { margin-right: 1em; white-space: nowrap; }
 .metrics { margin-top: .8rem; }
 .metrics th small { display: block; color: var(--muted); }
 @media print { audio { display: none; } }
@@ -71,6 +73,7 @@ class Entry:
       metrics: by name, a number that is the generated clips', or both as {"real": ...,
         "generated": ...}. The names of `METRICS` are put in words.
       collapse: what `gan_metrics.collapse` says of the scene; "" if nothing.
+      in_table: whether its figures stand in the table at the top; it is linked there anyway.
     """
 
     scene_label: str
@@ -79,6 +82,7 @@ class Entry:
     generated: Sequence[str | pathlib.Path] = ()
     metrics: Mapping[str, float | Mapping[str, float]] = dataclasses.field(default_factory=dict)
     collapse: str = ""
+    in_table: bool = True
 
 
 def write_listening_page(
@@ -124,15 +128,21 @@ def _overview(entries: Sequence[Entry]) -> Markup:
     """The way to the scenes: where there are several, a table with the generated clips' figures."""
     if len(entries) < 2:
         return Markup()
-    names = list(dict.fromkeys(name for entry in entries for name in entry.metrics))
-    rows = []
+    shown = [entry for entry in entries if entry.in_table]
+    names = list(dict.fromkeys(name for entry in shown for name in entry.metrics))
+    rows, others = [], []
     for i, entry in enumerate(entries):
         link = Markup(f'<a href="#s{i}">{text(entry.scene_label)}</a>')
+        if not entry.in_table:
+            others.append(link)
+            continue
         fault = entry.collapse.split(":")[0]  # the section says the rest
         verdict = Markup(f'<span class="collapsed">{text(fault)}</span>') if fault else "none"
         numbers = [_number(name, _of(entry.metrics.get(name), "generated")) for name in names]
         rows.append([link, verdict, *numbers])
-    return table(["scene", "collapse", *map(_name, names)], rows, "overview")
+    links = f'<p class="others">{" ".join(others)}</p>' if others else ""
+    overview = table(["scene", "collapse", *map(_name, names)], rows, "overview")
+    return Markup(f"{overview}\n{links}")
 
 
 def _scene(folder: pathlib.Path, entry: Entry) -> str:

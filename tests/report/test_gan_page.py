@@ -60,6 +60,9 @@ def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):
     text = write_gan_page(workdir).read_text()
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings == ["all scenes, fold 1", "bus-fold1", "park-fold1"]
+    head = text.split("</header>")[0]
+    assert re.findall('<a href="#s(.)">', head) == ["0", "1", "2"]
+    assert head.count("<tr>") == 2  # the table is of GANs
     assert re.findall('<img[^>]* src="(.*?)"', text) == ["./figures/bus-fold1.svg"]
     every, bus, park = (section.split("</section>")[0] for section in text.split("<section")[1:])
     assert "Fréchet" in every and "Fréchet" not in bus + park
