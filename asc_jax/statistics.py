@@ -50,7 +50,7 @@ def scores_by_location(
     Clips of one location succeed and fail together; intervals from clips would be too narrow.
     The intervals are Wilson's, for as many independent clips as would vary as the locations
     do, and with Student's t. A bootstrap over locations was left for it: it covers too
-    seldom where a scene has few locations (`python -m benchmarks intervals`).
+    seldom where a scene has few locations (docs/reproduction.md has both).
 
     Args:
       targets: (n,) class indices.
