@@ -1,7 +1,6 @@
 """Runs over the same clips meet in one order; others are refused in one line."""
 
 import dataclasses
-import re
 
 import numpy as np
 import pytest
@@ -18,9 +17,12 @@ CLIPS = tuple(
 )
 
 
-def refused(*words: str):
-    """One line that holds every word."""
-    return pytest.raises(InputError, match="^(?=.*" + ")(?=.*".join(map(re.escape, words)) + ").*$")
+def refusal(check, *args) -> str:
+    with pytest.raises(InputError) as refused:
+        check(*args)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
 
 
 def test_align():
@@ -38,36 +40,42 @@ def test_a_run_alone_is_aligned():
 
 
 def test_missing_clips_are_refused():
-    with refused("audio/park-0.wav: is among the clips of runs/a, not of runs/b"):
-        align({"runs/a": CLIPS, "runs/b": CLIPS[:2]})
-    with refused("audio/tram-3.wav: is among the clips of runs/c, not of runs/a"):
-        align({"runs/a": CLIPS[:3], "runs/b": CLIPS[:3], "runs/c": CLIPS[:4]})
+    message = refusal(align, {"runs/a": CLIPS, "runs/b": CLIPS[:2]})
+    assert "audio/park-0.wav: is among the clips of runs/a, not of runs/b" in message
+    more = {"runs/a": CLIPS[:3], "runs/b": CLIPS[:3], "runs/c": CLIPS[:4]}
+    assert "audio/tram-3.wav: is among the clips of runs/c, not of runs/a" in refusal(align, more)
 
 
 @pytest.mark.parametrize("field", ["scene_label", "location"])
 def test_other_labels_and_locations_are_refused(field):
     changed = [dataclasses.replace(clip, **{field: "moon"}) for clip in CLIPS[2:3]]
-    with refused("audio/tram-2.wav", field, "'moon' in runs/b", "in runs/a"):
-        align({"runs/a": CLIPS, "runs/b": (*CLIPS[:2], *changed, *CLIPS[3:])})
+    message = refusal(align, {"runs/a": CLIPS, "runs/b": (*CLIPS[:2], *changed, *CLIPS[3:])})
+    words = ("audio/tram-2.wav", field, "'moon' in runs/b", "in runs/a")
+    assert all(word in message for word in words)
 
 
 def test_a_clip_listed_twice_is_refused():
-    with refused("audio/tram-0.wav: is listed twice in runs/b"):
-        align({"runs/a": CLIPS, "runs/b": (*CLIPS, CLIPS[0])})
+    message = refusal(align, {"runs/a": CLIPS, "runs/b": (*CLIPS, CLIPS[0])})
+    assert "audio/tram-0.wav: is listed twice in runs/b" in message
 
 
-def test_other_label_sets_are_refused():
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("bus", "park", "tram"), "'bus' is in one only"),
+        (("tram", "park"), "their order differs"),
+    ],
+)
+def test_other_label_sets_are_refused(labels, said):
     refuse_other_labels({"runs/a": ("park", "tram"), "runs/b": ["park", "tram"]})
-    with refused("runs/b", "runs/a", "'bus' is in one only"):
-        refuse_other_labels({"runs/a": ("park", "tram"), "runs/b": ("bus", "park", "tram")})
-    with refused("runs/b", "runs/a", "their order differs"):
-        refuse_other_labels({"runs/a": ("park", "tram"), "runs/b": ("tram", "park")})
+    message = refusal(refuse_other_labels, {"runs/a": ("park", "tram"), "runs/b": labels})
+    assert all(word in message for word in ("runs/a", "runs/b", said))
 
 
 def test_weights_are_not_scored_where_they_were_fitted():
     refuse_shared_locations(CLIPS[:4], CLIPS[4:])
-    with refused("audio/tram-1.wav", "'tram-0'"):
-        refuse_shared_locations(CLIPS[:1], CLIPS[4:] + CLIPS[1:2])
+    message = refusal(refuse_shared_locations, CLIPS[:1], CLIPS[4:] + CLIPS[1:2])
+    assert "audio/tram-1.wav" in message and "'tram-0'" in message
 
 
 def test_a_run_in_another_order_does_not_differ_from_itself():

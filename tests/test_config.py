@@ -45,11 +45,6 @@ def refusal(*overrides: str, path=RESNET) -> str:
     return message
 
 
-def write(folder: pathlib.Path, body: str, name: str = "mine.py") -> str:
-    (folder / name).write_text(body)
-    return str(folder / name)
-
-
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
 def test_every_config_builds(path):
     config = load_config(str(path))
@@ -222,7 +217,8 @@ def test_a_config_of_another_kind_has_its_own_rules(tmp_path):
         "import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict("
         "{'data': {'root': 'here'}, 'gan': {'steps': 3}})\n"
     )
-    path = write(tmp_path, body)
+    path = str(tmp_path / "mine.py")
+    pathlib.Path(path).write_text(body)
     config = load_config(path, ["--config.gan.steps=5"], check=check)
     assert config.gan.steps == 5
     text = to_json(config)

@@ -108,7 +108,6 @@ def set_up(
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
-    feed = make_feed(pools, mesh, config.data.placement)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     draw = functools.partial(
         classifier.init_state,
@@ -134,7 +133,7 @@ def set_up(
         splits,
         test,
         mesh,
-        feed,
+        make_feed(pools, mesh, config.data.placement),
         steps,
         like=parallel.shapes_per_fold(_draw(draw, models[:1]), len(models), mesh),
         init=lambda: parallel.put(_draw(draw, models), mesh, parallel.PER_FOLD),
