@@ -17,10 +17,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models import winograd
+from asc_jax.models import overlap_add, winograd
 from asc_jax.platform import on_cpu
 
-CHANNELS_LAST = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
+CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,17 +176,21 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
             numbers.lhs_spec[2:], numbers.out_spec[2:], strides, taps, before, strict=True
         )
     ]
-    strided = functools.partial(
-        jax.lax.conv_general_dilated,
-        window_strides=strides,
-        padding=list(zip(before, after, strict=True)),
-        dimension_numbers=jax.lax.ConvDimensionNumbers(
+    strided_options = {
+        **options,
+        "window_strides": strides,
+        "padding": tuple(zip(before, after, strict=True)),
+        "lhs_dilation": options["window_strides"],
+        "dimension_numbers": jax.lax.ConvDimensionNumbers(
             numbers.out_spec, numbers.rhs_spec, numbers.lhs_spec
         ),
-        precision=precision,
+    }
+    strided = functools.partial(
+        jax.lax.conv_general_dilated, **strided_options, precision=precision
     )
     kernel = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])
-    _, lhs_gradient, _ = _contractions(strided, out_type, jax.typeof(kernel), Products())
+    products = _matrix_products(out_type, kernel, strided_options, in_loop=False)
+    _, lhs_gradient, _ = _contractions(strided, out_type, jax.typeof(kernel), products)
     return lhs_gradient(lhs, kernel)
 
 
@@ -206,19 +211,20 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, in_loop: boo
 
     Which ones was measured: docs/performance.md.
     """
-    plain = {
-        "window_strides": (1, 1),
-        "lhs_dilation": (1, 1),
-        "rhs_dilation": (1, 1),
-        "feature_group_count": 1,
-        "batch_group_count": 1,
-        "dimension_numbers": CHANNELS_LAST,
-    }
-    if any(options[name] != value for name, value in plain.items()):
+    plain = options["feature_group_count"] == options["batch_group_count"] == 1
+    dilations = (*options["lhs_dilation"], *options["rhs_dilation"])
+    if not plain or max(dilations) > 1 or lhs.dtype not in (jnp.float32, jnp.bfloat16):
         return Products()
-    if lhs.dtype not in (jnp.float32, jnp.bfloat16):
+    strides, padding = options["window_strides"], options["padding"]
+    if options["dimension_numbers"] == CHANNELS_LAST_1D and strides[0] > 1:
+        (stride,), ((before, _),) = strides, padding
+        gradient = functools.partial(
+            overlap_add.lhs_gradient, stride=stride, before=before, n_frames=lhs.shape[1]
+        )
+        return Products(lhs_gradient=gradient)
+    if options["dimension_numbers"] != CHANNELS_LAST_2D or max(strides) > 1:
         return Products()
-    geometry = rhs.shape[:2], options["padding"]
+    geometry = rhs.shape[:2], padding
     if geometry == ((1, 1), ((0, 0), (0, 0))):
         return POINTWISE
     # Many rows of few channels are slower as products, but not in a loop.

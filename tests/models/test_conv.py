@@ -140,6 +140,25 @@ def test_transposed_convolution_equals_lax_with_first_and_second_gradients(kerne
     assert_equals_lax(lhs, (*kernel, 3, 2), jnp.float32, options)
 
 
+@pytest.mark.parametrize(
+    ("n_frames", "taps", "stride", "padding"),
+    [
+        (24, 25, 4, (10, 11)),  # a kernel longer than the map
+        (7, 5, 4, (0, 0)),  # frames at the end that no output sees
+        (9, 2, 3, (0, 0)),  # frames between that no output sees
+        (9, 3, 2, (-2, 4)),  # frames that the padding leaves out
+    ],
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_strided_convolution_in_time_equals_lax(n_frames, taps, stride, padding, dtype):
+    options = {
+        "window_strides": (stride,),
+        "padding": [padding],
+        "dimension_numbers": LAYOUTS[1],
+    }
+    assert_equals_lax((2, n_frames, 3), (taps, 3, 2), dtype, options)
+
+
 @st.composite
 def products(draw):
     """Shapes, dtype and options of a convolution that matrix products do in a CPU's loop."""
