@@ -10,3 +10,13 @@ def on_cpu() -> bool:
     are traced, differentiated and mapped: a quarter of a deep network's tracing.
     """
     return jax.default_backend() == "cpu"
+
+
+def materialised(x: jax.Array) -> jax.Array:
+    """`x` itself, to be computed once however many use it.
+
+    On a CPU, XLA's fusion computes whatever is elementwise again in each of its users: a sum of
+    residual blocks, back to the last convolution that is not, a dozen times over. Programs
+    compiled with `parallel.COMPILER_OPTIONS` do not fuse across this; elsewhere it does nothing.
+    """
+    return jax.lax.optimization_barrier(x) if on_cpu() else x

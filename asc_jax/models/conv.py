@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models import overlap_add, winograd
-from asc_jax.platform import on_cpu
+from asc_jax.platform import materialised, on_cpu
 
 CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
 CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
@@ -104,6 +104,7 @@ def conv_general_dilated(
     )
     if _is_transposed(options) and preferred_element_type is None:
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
+    lhs = materialised(lhs)
     on_cpu = _matrix_products(lhs, rhs, options, in_loop)
     forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), on_cpu)
     return forward(lhs, rhs)
@@ -139,10 +140,11 @@ def _contractions(
     def save_both(contract):
         return lambda a, b: (contract(a, b), (a, b))
 
-    forward.defvjp(
-        save_both(forward),
-        lambda saved, ct: (lhs_gradient(ct, saved[1]), rhs_gradient(saved[0], ct)),
-    )
+    def forward_gradients(saved, ct):
+        ct = materialised(ct)  # both gradients share it
+        return lhs_gradient(ct, saved[1]), rhs_gradient(saved[0], ct)
+
+    forward.defvjp(save_both(forward), forward_gradients)
     lhs_gradient.defvjp(
         save_both(lhs_gradient),
         lambda saved, ct: (forward(ct, saved[1]), rhs_gradient(ct, saved[0])),

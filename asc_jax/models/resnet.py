@@ -15,6 +15,7 @@ from asc_jax.models.dropout import Dropout
 from asc_jax.models.max_pool import max_pool
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
+from asc_jax.platform import materialised
 
 BLOCKS = ("basic", "bottleneck")
 SHORTCUTS = ("projection", "zero_pad")
@@ -176,6 +177,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, W, H, C) -> (B, W', H', C')."""
+        x = materialised(x)  # the shortcut and a convolution share it
         basic = self.block == "basic"
         widths = (
             (self.channels,) * 2 if basic else (self.channels, self.channels, 4 * self.channels)

@@ -24,8 +24,13 @@ FOLD, DATA = "fold", "data"
 # XLA's compiler, by platform.
 COMPILER_OPTIONS = {
     # Measured, docs/performance.md: YNNPACK's convolutions run at half the speed of Eigen's;
-    # LLVM's second level of optimisation doubles its time and buys nothing here.
-    "cpu": {"xla_cpu_experimental_ynn_fusion_type": "", "xla_backend_optimization_level": 1},
+    # LLVM's second level of optimisation doubles its time and buys nothing here; the pass drops
+    # what `platform.materialised` asks for, before fusion.
+    "cpu": {
+        "xla_cpu_experimental_ynn_fusion_type": "",
+        "xla_backend_optimization_level": 1,
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+    },
 }
 
 # How an argument lies on the mesh.
