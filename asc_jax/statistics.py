@@ -49,8 +49,10 @@ def scores_by_location(
 
     Clips of one location succeed and fail together; intervals from clips would be too narrow.
     The intervals are Wilson's, for as many independent clips as would vary as the locations
-    do, and with Student's t. A bootstrap over locations was left for it: it covers too
-    seldom where a scene has few locations (docs/reproduction.md has both).
+    do, and with Student's t. Where few locations hold an error that number is drawn towards
+    the number of locations (`_with_worst_case`, which is this project's own): intervals are then
+    wider than the sources'. A bootstrap over locations was left for it: it covers too seldom
+    where a scene has few locations (docs/reproduction.md has both).
 
     Args:
       targets: (n,) class indices.
@@ -69,37 +71,40 @@ def scores_by_location(
     """
     right = (targets == np.atleast_2d(predictions)).mean(axis=0)
     left_out = jackknife(targets, right, locations, n_classes)
-    seen = min(len(np.unique(locations[right < 1])), len(np.unique(locations[right > 0])))
+    # Locations that hold an error, or a right answer, whichever are fewer.
+    informative = min(len(np.unique(locations[right < 1])), len(np.unique(locations[right > 0])))
     return (
-        _score(left_out, left_out.weights("accuracy"), seen),
-        _score(left_out, left_out.weights("class_wise_accuracy"), seen),
-        [_recall(left_out, k, seen) for k in range(n_classes)],
+        _score(left_out, left_out.weights("accuracy"), informative),
+        _score(left_out, left_out.weights("class_wise_accuracy"), informative),
+        [_recall(left_out, k, informative) for k in range(n_classes)],
     )
 
 
-def _score(left_out: Jackknife, weights: np.ndarray, seen: int) -> Score:
-    """A weighted mean of the recalls; see `_shrunk` for `seen`."""
+def _score(left_out: Jackknife, weights: np.ndarray, informative: int) -> Score:
+    """A weighted mean of the recalls; see `_with_worst_case`."""
     value = float(left_out.total(weights))
     variance = float(left_out.variance(weights))
     df = float(left_out.df(weights))
     if not (variance > 0 and df > 0):
         # Nothing varied, or nothing could: no more is known than one answer per location.
         return _interval(value, left_out.locations)
-    weight = _shrunk(variance / (value * (1 - value)), 1 / left_out.locations, seen)
+    weight = _with_worst_case(variance / (value * (1 - value)), 1 / left_out.locations, informative)
     return _interval(value, 1 / weight, df)
 
 
-def _recall(left_out: Jackknife, k: int, seen: int) -> Score:
-    """One class's recall; the classes share a design effect. See `_shrunk` for `seen`."""
+def _recall(left_out: Jackknife, k: int, informative: int) -> Score:
+    """One class's recall; see `_with_worst_case`. The classes share a design effect."""
     n_clips = left_out.n_clips
     if not n_clips[k]:
         return Score(float("nan"), float("nan"), float("nan"))
-    effect = _shrunk(float(left_out.design_effect), n_clips.sum() / left_out.locations, seen)
+    effect = _with_worst_case(
+        float(left_out.design_effect), n_clips.sum() / left_out.locations, informative
+    )
     df = float(left_out.df(np.sqrt(n_clips)))  # of what the design effect is made of
     return _interval(float(left_out.means[k]), n_clips[k] / max(1.0, effect), df)
 
 
-def _shrunk(found: float, most: float, seen: int) -> float:
+def _with_worst_case(found: float, most: float, informative: int) -> float:
     """What was found of how locations vary, and what is feared, as one location of its own.
 
     Errors at one or two places say little of how errors cluster; without any, `most` is all
@@ -108,9 +113,9 @@ def _shrunk(found: float, most: float, seen: int) -> float:
     Args:
       found: an inverse number of clips, or a design effect.
       most: the same if clips of a location were one clip.
-      seen: locations that hold an error, or a right answer, whichever are fewer.
+      informative: locations that hold an error, or a right answer, whichever are fewer.
     """
-    return (seen * found + most) / (seen + 1)
+    return (informative * found + most) / (informative + 1)
 
 
 def _interval(value: float, n_clips: float, df: float = 0) -> Score:
@@ -125,7 +130,7 @@ def _interval(value: float, n_clips: float, df: float = 0) -> Score:
 def wilson_interval(
     share: float, n_trials: float, quantile: float = _NORMAL
 ) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a binomial share."""
+    """Wilson's score interval of a binomial share: of 95 % unless `quantile` says otherwise."""
     scale = 1 + quantile**2 / n_trials
     centre = (share + quantile**2 / (2 * n_trials)) / scale
     root = np.sqrt(share * (1 - share) / n_trials + quantile**2 / (4 * n_trials**2))

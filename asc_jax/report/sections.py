@@ -249,7 +249,7 @@ def method_section(report: Mapping) -> Markup:
                 "Accuracy is the share of clips whose scene is right; class-wise accuracy is the "
                 "mean of the shares within each scene. The 95 % intervals are Wilson's, for as "
                 "many independent clips as would vary as the recording locations do: clips of one "
-                "place succeed and fail together."
+                "place succeed and fail together. They are wider where few places hold an error."
             )
         )
     epochs = ", ".join(str(epoch) for epoch in training.get("selected_epochs") or [])
