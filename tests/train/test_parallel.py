@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from asc_jax.errors import InputError
+from asc_jax.platform import materialised
 from asc_jax.train import parallel
 
 
@@ -86,3 +87,23 @@ def test_map_folds_maps_shares_and_reduces():
     sums, rows = mapped(state, pool, batch)
     np.testing.assert_allclose(sums, state + batch.sum(1))
     np.testing.assert_allclose(rows, pool[batch])
+
+
+def test_what_is_to_be_computed_once_is_no_part_of_its_users_loops():
+    def products(keep) -> int:
+        def step(x):
+            product = keep(x * x)
+            return product.sum(0), product.T
+
+        mapped = parallel.map_folds(
+            step,
+            parallel.make_mesh(1, 1),
+            in_specs=(parallel.PER_FOLD,),
+            out_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
+        )
+        return (
+            mapped.lower(np.ones((1, 30, 20), np.float32)).compile().as_text().count(" multiply(")
+        )
+
+    assert products(materialised) == 1
+    assert products(lambda x: x) == 2  # or XLA has learnt better, and the barrier can go
