@@ -15,6 +15,7 @@ A stage is a job of the ordinary commands, with folders of its own:
 import dataclasses
 import json
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -36,9 +37,15 @@ from asc_jax.report.table4_page import render_page
 
 COMPARISON = "comparison.html"
 
+# How many clips are tried for one: it decides whether there are enough, and changes none.
+_TRIES = "synthesis.most_tries"
+
 # Without data of one's own. Of nine locations per scene two folds train on three each: two for
 # a GAN, and one to compare it with.
 _EMBEDDED = {"locations_per_scene": 9, "clips_per_location": 2, "clip_seconds": 2.0}
+
+# The same as a command.
+_SYNTH = ("--locations=9", "--clips=2", "--seconds=2.0")
 
 # What stands beside a development set in a folder of its own, by the names of DCASE's archives.
 _BESIDE = {"data.leaderboard_root": "leaderboard", "data.evaluation_root": "evaluation"}
@@ -82,8 +89,8 @@ def reproduce(
       workdir: the folder of it all; made if need be.
       data: folder of the development set; "" for the procedural one.
       budget: a key of `configs/budgets.py`; "" for "full" with data, else "smoke".
-      overrides: "--config.synthesis.FIELD=VALUE" each. These may change from call to call, until
-        the row that trains on the clips has begun: screening may leave too few.
+      overrides: "--config.synthesis.FIELD=VALUE" each. `most_tries` may change from call to
+        call, the others while there are no clips.
       dry_run: print the commands, one line for a shell per job, and do nothing.
 
     Raises:
@@ -95,9 +102,8 @@ def reproduce(
     budget = budget or ("full" if data else "smoke")
     stages = plan(workdir, data, budget, overrides)
     if dry_run:
-        for stage in stages:
-            if not is_done(stage, workdir):
-                print(as_job(stage, workdir))
+        for job in _jobs_left(stages, workdir, procedural=not data):
+            print(job)
         return
     content = _read_data(stages) if data else "procedural"  # before there is a folder
     with run.hold(workdir):
@@ -142,6 +148,16 @@ def _carry_out(
     if failures or (workdir / COMPARISON).exists():
         return failures
     return carry_out([_comparison(workdir)], workdir, lock)
+
+
+def _jobs_left(stages: Sequence[Stage], workdir: pathlib.Path, *, procedural: bool) -> list[Job]:
+    """What `reproduce` would carry out, the procedural data and the comparison included."""
+    jobs = [as_job(stage, workdir) for stage in stages if not is_done(stage, workdir)]
+    if jobs and procedural:
+        jobs.insert(0, Job("data", (), (("data", "synth", str(workdir / "data"), *_SYNTH),)))
+    if jobs or not (workdir / COMPARISON).exists():
+        jobs.append(_comparison(workdir))
+    return jobs
 
 
 def plan(
@@ -272,19 +288,36 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / table4.RECORD
     if path.exists():
-        same = [_without_free(record, workdir) for record in (_read_record(path), ours)]
-        refuse_another(workdir, "reproduction", *same)
+        _refuse_another(workdir, _read_record(path), ours)
     else:
         refuse_files(workdir, "reproduction's folder")
     return json.dumps(ours, indent=1) + "\n"
 
 
-def _without_free(record: Mapping, workdir: pathlib.Path) -> Mapping:
-    """A record without what may still change: how clips are screened that no row trains on yet."""
-    rows = [row.config for row in table4.ROWS if row.augmented]
-    if any((workdir / row / "config.json").exists() for row in rows):
-        return record
-    return {name: value for name, value in record.items() if ": synthesis." not in name}
+def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> None:
+    """Checks that a reproduction goes on as it began.
+
+    How clips are screened may change while there are none; how many are tried changes no clip.
+    """
+
+    def part(record: Mapping, *, screening: bool) -> dict:
+        kept = {name: v for name, v in record.items() if not name.endswith(": " + _TRIES)}
+        return {name: v for name, v in kept.items() if (": synthesis." in name) == screening}
+
+    kind = "reproduction"
+    refuse_another(workdir, kind, *(part(one, screening=False) for one in (theirs, ours)))
+    clips = workdir / "synthetic"
+    begun = any((workdir / r.config / "config.json").exists() for r in table4.ROWS if r.augmented)
+    if not (begun or (clips / "config.json").exists()):
+        return
+    there, now = (part(one, screening=True) for one in (theirs, ours))
+    changed = {name: value for name, value in there.items() if now.get(name) != value}
+    fields = {name.partition(": ")[2]: value for name, value in changed.items()}
+    of_shell = {f: tuple(v) if isinstance(v, list) else v for f, v in fields.items()}
+    mend = f"add {shlex.join(as_overrides(of_shell))} to the command"
+    if not begun:
+        mend += f"; or delete {clips} to have all clips made anew"
+    refuse_another(workdir, kind, there, now, mend=mend)
 
 
 def _read_record(path: pathlib.Path) -> dict:
