@@ -43,6 +43,7 @@ def environment(tmp_path_factory):
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "",  # a line is written whole
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
