@@ -23,8 +23,8 @@ from typing import TextIO
 import ml_collections
 
 from asc_jax import run, table4
-from asc_jax.ablation import as_overrides
-from asc_jax.config import check_gan_config, flatten, load_config
+from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
+from asc_jax.config import flatten, load_config
 from asc_jax.config_files import CONFIGS, call
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
@@ -72,7 +72,7 @@ class Stage:
     @property
     def of_gan(self) -> bool:
         """Whether it trains GANs."""
-        return self.path.stem == "wavegan"
+        return is_gan_config(self.config)
 
 
 def reproduce(
@@ -223,8 +223,8 @@ def _stage(name: str, config: str, fields: Mapping[str, object], needs: tuple[st
     path = CONFIGS / f"{config}.py"
     if path.is_relative_to(pathlib.Path.cwd()):
         path = path.relative_to(pathlib.Path.cwd())  # as one would type it
-    check = {"check": check_gan_config} if config == "wavegan" else {}
-    return Stage(name, path, fields, load_config(str(path), as_overrides(fields), **check), needs)
+    checked = load_config(str(path), as_overrides(fields), check=check_any_config)
+    return Stage(name, path, fields, checked, needs)
 
 
 def _sets_beside(data: str) -> dict[str, str]:
