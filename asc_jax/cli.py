@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from asc_jax import hosts
 from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 from asc_jax.flags import build_parser
+from asc_jax.interruption import Interruptible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"asc-jax: {' '.join(wrong)}: not understood{hint}", file=sys.stderr)
         return 2
     args.overrides = overrides
-    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Interruptible():
+            return _status(args)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; run the same command to go on", file=sys.stderr)
+        hosts.leave(STOPPED)
+    return STOPPED
+
+
+def _status(args) -> int:
+    """Carries out a command; returns its exit status, unless a signal stops it."""
     place = None
     try:
         _refuse_addresses(args)
@@ -53,13 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
         hosts.leave(2)
         return 2
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        print("stopped; run the same command to go on", file=sys.stderr)
-        hosts.leave(STOPPED)
-        return STOPPED
+    except Stopped:
+        raise
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hosts.leave(1)
@@ -77,10 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         hosts.leave(STOPPED if lost else 1)
         raise
     return 0
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
 
 
 def _refuse_addresses(args) -> None:
@@ -116,11 +119,13 @@ def _start_jax() -> None:
     # that call what is closed by then.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.unraisablehook = _ignore_closed_loops
+    sys.unraisablehook = _say_unraisable
 
 
-def _ignore_closed_loops(unraisable) -> None:
-    if "Event loop is closed" not in str(unraisable.exc_value):
+def _say_unraisable(unraisable) -> None:
+    """Says what nobody could be given, but for what is said elsewhere or raised again."""
+    error = unraisable.exc_value
+    if not (isinstance(error, KeyboardInterrupt) or "Event loop is closed" in str(error)):
         sys.__unraisablehook__(unraisable)
 
 

@@ -2,7 +2,8 @@
 
 The launchers in `launch/` set the variables that `read_place` reads; without them a process is
 alone. Every process runs the same command, and the devices of all make one mesh. The first one
-(number 0) is the coordinator, and the only one that touches the run folder.
+(number 0) is the coordinator, and the only one that touches the run folder, and that of a GAN's
+classifier.
 """
 
 import dataclasses
@@ -148,7 +149,7 @@ def is_first() -> bool:
 
 
 def wait_for_all() -> None:
-    """Waits until every process has come here; once in a program."""
+    """Waits until every process has come here, each as often as the others."""
     if joined():
         # As orbax and JAX's own modules do it: there is no public barrier without a collective.
         from jax._src import distributed

@@ -15,6 +15,7 @@ A stage is a job of the ordinary commands, with folders of its own:
 import dataclasses
 import json
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -22,8 +23,8 @@ from typing import TextIO
 import ml_collections
 
 from asc_jax import run, table4
-from asc_jax.ablation import as_overrides
-from asc_jax.config import check_gan_config, flatten, load_config
+from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
+from asc_jax.config import flatten, load_config
 from asc_jax.config_files import CONFIGS, call
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
@@ -36,9 +37,15 @@ from asc_jax.report.table4_page import render_page
 
 COMPARISON = "comparison.html"
 
+# How many clips are tried for one: it decides whether there are enough, and changes none.
+_TRIES = "synthesis.most_tries"
+
 # Without data of one's own. Of nine locations per scene two folds train on three each: two for
 # a GAN, and one to compare it with.
 _EMBEDDED = {"locations_per_scene": 9, "clips_per_location": 2, "clip_seconds": 2.0}
+
+# The same as a command.
+_SYNTH = ("--locations=9", "--clips=2", "--seconds=2.0")
 
 # What stands beside a development set in a folder of its own, by the names of DCASE's archives.
 _BESIDE = {"data.leaderboard_root": "leaderboard", "data.evaluation_root": "evaluation"}
@@ -65,7 +72,7 @@ class Stage:
     @property
     def of_gan(self) -> bool:
         """Whether it trains GANs."""
-        return self.path.stem == "wavegan"
+        return is_gan_config(self.config)
 
 
 def reproduce(
@@ -82,8 +89,8 @@ def reproduce(
       workdir: the folder of it all; made if need be.
       data: folder of the development set; "" for the procedural one.
       budget: a key of `configs/budgets.py`; "" for "full" with data, else "smoke".
-      overrides: "--config.synthesis.FIELD=VALUE" each. These may change from call to call, until
-        the row that trains on the clips has begun: screening may leave too few.
+      overrides: "--config.synthesis.FIELD=VALUE" each. `most_tries` may change from call to
+        call, the others while there are no clips.
       dry_run: print the commands, one line for a shell per job, and do nothing.
 
     Raises:
@@ -95,9 +102,8 @@ def reproduce(
     budget = budget or ("full" if data else "smoke")
     stages = plan(workdir, data, budget, overrides)
     if dry_run:
-        for stage in stages:
-            if not is_done(stage, workdir):
-                print(as_job(stage, workdir))
+        for job in _jobs_left(stages, workdir, procedural=not data):
+            print(job)
         return
     content = _read_data(stages) if data else "procedural"  # before there is a folder
     with run.hold(workdir):
@@ -142,6 +148,16 @@ def _carry_out(
     if failures or (workdir / COMPARISON).exists():
         return failures
     return carry_out([_comparison(workdir)], workdir, lock)
+
+
+def _jobs_left(stages: Sequence[Stage], workdir: pathlib.Path, *, procedural: bool) -> list[Job]:
+    """What `reproduce` would carry out, the procedural data and the comparison included."""
+    jobs = [as_job(stage, workdir) for stage in stages if not is_done(stage, workdir)]
+    if jobs and procedural:
+        jobs.insert(0, Job("data", (), (("data", "synth", str(workdir / "data"), *_SYNTH),)))
+    if jobs or not (workdir / COMPARISON).exists():
+        jobs.append(_comparison(workdir))
+    return jobs
 
 
 def plan(
@@ -207,8 +223,8 @@ def _stage(name: str, config: str, fields: Mapping[str, object], needs: tuple[st
     path = CONFIGS / f"{config}.py"
     if path.is_relative_to(pathlib.Path.cwd()):
         path = path.relative_to(pathlib.Path.cwd())  # as one would type it
-    check = {"check": check_gan_config} if config == "wavegan" else {}
-    return Stage(name, path, fields, load_config(str(path), as_overrides(fields), **check), needs)
+    checked = load_config(str(path), as_overrides(fields), check=check_any_config)
+    return Stage(name, path, fields, checked, needs)
 
 
 def _sets_beside(data: str) -> dict[str, str]:
@@ -272,19 +288,36 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / table4.RECORD
     if path.exists():
-        same = [_without_free(record, workdir) for record in (_read_record(path), ours)]
-        refuse_another(workdir, "reproduction", *same)
+        _refuse_another(workdir, _read_record(path), ours)
     else:
         refuse_files(workdir, "reproduction's folder")
     return json.dumps(ours, indent=1) + "\n"
 
 
-def _without_free(record: Mapping, workdir: pathlib.Path) -> Mapping:
-    """A record without what may still change: how clips are screened that no row trains on yet."""
-    rows = [row.config for row in table4.ROWS if row.augmented]
-    if any((workdir / row / "config.json").exists() for row in rows):
-        return record
-    return {name: value for name, value in record.items() if ": synthesis." not in name}
+def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> None:
+    """Checks that a reproduction goes on as it began.
+
+    How clips are screened may change while there are none; how many are tried changes no clip.
+    """
+
+    def part(record: Mapping, *, screening: bool) -> dict:
+        kept = {name: v for name, v in record.items() if not name.endswith(": " + _TRIES)}
+        return {name: v for name, v in kept.items() if (": synthesis." in name) == screening}
+
+    kind = "reproduction"
+    refuse_another(workdir, kind, *(part(one, screening=False) for one in (theirs, ours)))
+    clips = workdir / "synthetic"
+    begun = any((workdir / r.config / "config.json").exists() for r in table4.ROWS if r.augmented)
+    if not (begun or (clips / "config.json").exists()):
+        return
+    there, now = (part(one, screening=True) for one in (theirs, ours))
+    changed = {name: value for name, value in there.items() if now.get(name) != value}
+    fields = {name.partition(": ")[2]: value for name, value in changed.items()}
+    of_shell = {f: tuple(v) if isinstance(v, list) else v for f, v in fields.items()}
+    mend = f"add {shlex.join(as_overrides(of_shell))} to the command"
+    if not begun:
+        mend += f"; or delete {clips} to have all clips made anew"
+    refuse_another(workdir, kind, there, now, mend=mend)
 
 
 def _read_record(path: pathlib.Path) -> dict:

@@ -189,19 +189,20 @@ def with_data(config, data):
     return ml_collections.FrozenConfigDict(config)
 
 
-def read_config(workdir: pathlib.Path, *, check: Check = check_config):
+def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: str = "--workdir"):
     """A run folder's config.
 
     Args:
       workdir: the run folder.
       check: of the kind of config that is wanted.
+      field: or flag that names it.
 
     Raises:
       InputError: the folder is no run of that kind.
     """
     path = workdir / "config.json"
     if not path.is_file():
-        raise InputError(f"{path}: not found; --workdir must be a folder that train has made")
+        raise InputError(f"{path}: not found; {field} must be a folder that train has made")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

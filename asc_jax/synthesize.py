@@ -54,14 +54,15 @@ _FREE_FIELDS = run.FREE_FIELDS | {
 
 
 @dataclasses.dataclass(frozen=True)
-class Yield:
+class SceneYield:
     """How many clips one GAN gave of one scene.
 
     Attributes:
       name: "tram-fold1": the scene and the fold.
       wanted: clips.
       kept: clips, those of earlier calls included.
-      tried: clips generated, as many as it takes to come to the last one kept.
+      tried: clips generated, as many as it takes to come to the last one kept; 0 where the GAN
+        has no generator to keep.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Yield:
 
 def synthesize(
     workdir: pathlib.Path, out: pathlib.Path, overrides: Sequence[str] = ()
-) -> tuple[list[Yield], float]:
+) -> tuple[list[SceneYield], float]:
     """Writes screened clips of every GAN of a run, from its best generators.
 
     Args:
@@ -113,11 +114,21 @@ def synthesize(
         setup = one_by_one(setup, config, screener)
         yields = list(_fill(out, setup, screener, trained.best, config))
         separable = told_by_bandwidth(out, setup)
+    _refuse_no_generator(workdir, yields)
     _refuse_shortfall(out, yields, config.synthesis.most_tries)
     return yields, separable
 
 
-def _refuse_shortfall(out: pathlib.Path, yields: Sequence[Yield], most_tries: float) -> None:
+def _refuse_no_generator(workdir: pathlib.Path, yields: Sequence[SceneYield]) -> None:
+    """Says of which scenes there is nothing to try: more tries would make no clip."""
+    if none := [one.name for one in yields if one.wanted and not one.tried]:
+        raise InputError(
+            f"{workdir}: has no generator to keep of {', '.join(none)}, for no look has found one "
+            "that had not collapsed; train again with another seed or gan.*, in another --workdir"
+        )
+
+
+def _refuse_shortfall(out: pathlib.Path, yields: Sequence[SceneYield], most_tries: float) -> None:
     """Says which scenes have too few clips, and what can be done about it."""
     short = [one for one in yields if one.kept < one.wanted]
     if short:
@@ -134,7 +145,7 @@ def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) 
     """How well the share of energy above the GAN's band alone tells its clips from real ones.
 
     Args:
-      folder: of the generated clips.
+      folder: of the generated clips; those of the run's own GANs count.
       setup: of the GAN's run.
       n_clips: of each kind, at most.
 
@@ -146,7 +157,13 @@ def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) 
     train = np.unique(np.concatenate([corpus.train for corpus in setup.corpora]))
     dataset = setup.dataset
     real = [dataset.audio_path(dataset.clips[i]) for i in train]
-    generated = sorted((folder / "audio").glob("*.wav"))
+    manifest = Manifest(folder)  # clips of other folds lie there too
+    generated = [
+        folder / line["path"]
+        for corpus in setup.corpora
+        for label in corpus.scene_labels
+        for line in manifest.lines(label, corpus.fold)
+    ]
 
     def shares(paths: list[pathlib.Path]) -> np.ndarray:
         places = np.linspace(0, len(paths) - 1, min(n_clips, len(paths))).round().astype(int)
@@ -163,7 +180,7 @@ def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) 
 
 def _fill(
     out: pathlib.Path, setup: GanSetup, screener: Classifier, best: BestGenerator, config
-) -> Iterator[Yield]:
+) -> Iterator[SceneYield]:
     """Brings each scene of each GAN to its number of clips."""
     manifest = Manifest(out)
     screening = Screening(
@@ -186,12 +203,12 @@ def _fill(
                 if np.asarray(best.epoch)[gan]:
                     yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
                 else:  # it collapsed before any look that could be kept
-                    yield Yield(f"{label}-fold{corpus.fold}", quotas[label], 0, 0)
+                    yield SceneYield(f"{label}-fold{corpus.fold}", quotas[label], 0, 0)
 
 
 def _fill_scene(
     source: "Generated", label: str, wanted: int, screening: Screening, manifest: Manifest, bar
-) -> Yield:
+) -> SceneYield:
     """Keeps clips, batch after batch, until there are enough or too many were refused."""
     fold = source.corpus.fold
     lines = manifest.lines(label, fold)
@@ -233,7 +250,7 @@ def _fill_scene(
         batch += 1
     last = max(line["batch"] * BATCH + line["row"] for line in lines) + 1 if lines else 0
     tried = last if n_kept >= wanted else batch * BATCH
-    return Yield(f"{label}-fold{fold}", wanted, n_kept, tried)
+    return SceneYield(f"{label}-fold{fold}", wanted, n_kept, tried)
 
 
 class Generated:

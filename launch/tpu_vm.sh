@@ -5,8 +5,8 @@
 #       asc-jax train --config=configs/se_resnet152.py --config.data.root=ROOT --workdir=RUN
 #
 # The checkout with its .venv (pip install -e '.[tpu]') must be at REPO on every worker, the data
-# set at ROOT on every worker; the run folder is read and written by worker 0 alone. Preempted, the
-# slice is made anew and the same command goes on: bring RUN on a disk that outlives the slice.
+# set at ROOT on every worker; the run folder, and for gan the classifier's, is for worker 0 alone.
+# Preempted, the slice is made anew and the same command goes on: bring RUN on a disk that outlives the slice.
 set -euo pipefail
 
 if [ $# -eq 0 ] || [ -z "${TPU:-}" ] || [ -z "${ZONE:-}" ]; then

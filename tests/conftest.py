@@ -96,9 +96,10 @@ def process_as_it_was(monkeypatch):
     from asc_jax import cli
 
     monkeypatch.setattr(cli, "_start_jax", lambda: None)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

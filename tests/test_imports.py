@@ -17,6 +17,7 @@ RANKS = {
     "files": 0,
     "folders": 0,
     "hosts": 0,
+    "interruption": 0,
     "flags": 0,
     "platform": 0,
     "sweep_record": 0,

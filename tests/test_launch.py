@@ -43,6 +43,7 @@ def environment(tmp_path_factory):
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "",  # a line is written whole
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -171,12 +172,12 @@ def test_a_process_without_variables_is_alone():
     assert hosts.is_first() and not hosts.joined()
 
 
-def test_commands_for_one_process_are_refused_on_several(monkeypatch, capsys, tmp_path):
+def test_commands_for_one_process_are_refused_on_several(
+    monkeypatch, capsys, tmp_path, process_as_it_was
+):
     for name, value in (("COORDINATOR", "127.0.0.1:1"), ("PROCESSES", "2"), ("PROCESS", "0")):
         monkeypatch.setenv(f"ASC_JAX_{name}", value)
-    before = signal.getsignal(signal.SIGTERM)
     assert cli.main(["evaluate", f"--workdir={tmp_path}"]) == 2
-    signal.signal(signal.SIGTERM, before)
     assert "only train and gan run on several processes" in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from asc_jax import table4
+from asc_jax.cli import data_synth
 from asc_jax.config import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
@@ -46,6 +47,20 @@ def a_report(value=0.5, epochs=1000, unlabelled=()) -> str:
     )
 
 
+def test_the_printed_commands_write_the_same_data(tmp_path, monkeypatch, capsys):
+    written = []
+    write = lambda root, **arguments: written.append((root, arguments))
+    reproduce(tmp_path / "all", dry_run=True)
+    line = capsys.readouterr().out.splitlines()[0]
+    monkeypatch.setattr("asc_jax.data.synth.write_synthetic_dataset", write)
+    monkeypatch.setattr("asc_jax.reproduce.write_synthetic_dataset", write)
+    monkeypatch.setattr("asc_jax.reproduce._carry_out", lambda *_: {})
+    data_synth(build_parser().parse_args(shlex.split(line)[1:]))
+    reproduce(tmp_path / "all")
+    (root, printed), (same, done) = written
+    assert root == same and printed == {"seed": 0} | done
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_the_commands_are_those_that_the_parser_knows(budget, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
@@ -58,7 +73,8 @@ def test_the_commands_are_those_that_the_parser_knows(budget, tmp_path, monkeypa
     names = [words[0] for words in commands]
     gans = 1 if budget == "smoke" else 4
     rows = ["train", "evaluate"]
-    assert names == rows * 5 + ["gan", "synthesize"] * gans + rows
+    data = ["data"] if budget == "smoke" else []
+    assert names == data + rows * 5 + ["gan", "synthesize"] * gans + rows + ["report"]
     for words in commands:
         args, overrides = build_parser().parse_known_args(words)
         if words[0] in ("train", "gan"):

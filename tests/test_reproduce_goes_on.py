@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 import shutil
 import sys
 
@@ -47,6 +48,7 @@ if command == "synthesize":
     fold = int(name[-1])
     (folder / "corpora.json").write_text(json.dumps([{"fold": fold, "scene_labels": ["bus"]}]))
     pathlib.Path(flags["out"]).mkdir(exist_ok=True)
+    (pathlib.Path(flags["out"]) / "config.json").touch()
     with (pathlib.Path(flags["out"]) / "manifest.jsonl").open("a") as manifest:
         line = json.dumps({"fold": fold, "scene_label": "bus"}) + "\\n"
         manifest.write(line * (100 if status else 432))
@@ -112,6 +114,12 @@ def row(name: str) -> list[tuple[str, str]]:
 
 def gan(name: str) -> list[tuple[str, str]]:
     return [("gan", name), ("synthesize", name)]
+
+
+def begin_augmented(workdir: pathlib.Path, development: pathlib.Path) -> None:
+    """From here on the last row has been trained on the clips."""
+    (stage,) = (one for one in plan(workdir, str(development), "full") if one.name == AUGMENTED)
+    (workdir / AUGMENTED / "config.json").write_text(to_json(stage.config))
 
 
 def test_all_is_done_once_and_the_rows_are_compared_at_the_end(call, tmp_path, finished):
@@ -208,19 +216,58 @@ def test_a_set_that_comes_later_gets_its_submissions(call, tmp_path, development
     assert call(data=data) == []  # what is there stays
 
 
-def test_too_few_clips_are_no_dead_end(call, tmp_path, development):
+def test_too_few_clips_are_no_dead_end(call):
     calls = call({"synthesize gan/fold2": 2}, error=InputError)
     assert calls[-1] == ("synthesize", "gan/fold2") and "something is wrong" in call.said
-    more = ["--config.synthesis.most_tries=500"]
-    calls = call(overrides=more)
+    calls = call(overrides=["--config.synthesis.most_tries=500"])
     assert calls == [*(step for name in GANS[1:] for step in gan(name)), *row(AUGMENTED), PAGE]
     assert "--config.synthesis.most_tries=500" in call.words[0]
-    # From here on a row has been trained on these clips.
-    (aug,) = (s for s in plan(tmp_path / "all", str(development), "full") if s.name == AUGMENTED)
-    (tmp_path / "all" / AUGMENTED / "config.json").write_text(to_json(aug.config))
+
+
+def test_the_number_of_tries_keeps_no_command_out(call, tmp_path, development):
+    """It changes no clip, and a row that has trained on them."""
+    more = ["--config.synthesis.most_tries=500"]
+    call({f"train {AUGMENTED}": 1}, error=RunsFailed, overrides=more)
+    begin_augmented(tmp_path / "all", development)
+    assert call() == [*row(AUGMENTED), PAGE]
     assert call(overrides=more) == []
-    assert call(overrides=["--config.synthesis.n_clips=999"], error=InputError) == []
-    assert "gan/fold1: synthesis." in call.said
+
+
+CONFIDENCE = "--config.synthesis.rules=('confidence',)"
+FEWER = "--config.synthesis.n_clips=40"
+
+
+@pytest.mark.parametrize("changed", [CONFIDENCE, FEWER])
+def test_clips_stay_what_the_record_says_of_them(call, tmp_path, development, changed):
+    """Also where all folds have theirs, so that no command would find it out."""
+    call({f"train {AUGMENTED}": 1}, error=RunsFailed)
+    record = (tmp_path / "all" / "reproduce.json").read_text()
+    assert call(overrides=[changed], error=InputError) == []
+    assert "belongs to another reproduction (gan/fold1: synthesis." in call.said
+    there = call.said.partition("now); ")[2]
+    as_it_was = {
+        CONFIDENCE: """add '--config.synthesis.rules=('"'"'argmax'"'"',)' to the command""",
+        FEWER: "add --config.synthesis.n_clips=432 to the command",
+    }[changed]
+    assert (
+        there
+        == f"{as_it_was}; or delete {tmp_path / 'all' / 'synthetic'} to have all clips made anew"
+    )
+    begin_augmented(tmp_path / "all", development)
+    assert call(overrides=[changed], error=InputError) == []
+    assert call.said.endswith(as_it_was)
+    assert (tmp_path / "all" / "reproduce.json").read_text() == record
+    words = shlex.split(as_it_was)[1:2]
+    assert call(overrides=words) == [*row(AUGMENTED), PAGE]
+
+
+def test_without_clips_they_may_be_screened_in_another_way(call, tmp_path):
+    call({"gan gan/fold1": 1}, error=RunsFailed)
+    shutil.rmtree(tmp_path / "all" / "synthetic")  # of the folds that did not fail
+    gans = [step for name in GANS for step in gan(name)]
+    assert call(overrides=[CONFIDENCE]) == [*gans, *row(AUGMENTED), PAGE]
+    record = json.loads((tmp_path / "all" / "reproduce.json").read_text())
+    assert record["gan/fold4: synthesis.rules"] == ["confidence"]
 
 
 def test_other_fields_are_not_for_a_call_to_set(call, tmp_path):

@@ -11,6 +11,7 @@ import soundfile
 
 from asc_jax import cli
 from asc_jax.data import read_dataset
+from asc_jax.train.gan_loop import restore
 from asc_jax.train.metrics_log import read_metrics, untimed
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -144,6 +145,23 @@ def test_how_well_the_high_band_gives_generated_clips_away_is_said(runs, tmp_pat
     assert 0.9 < float(said.split()[0]) <= 1
 
 
+@pytest.mark.parametrize("fold", [None, 9])
+def test_the_high_band_is_told_of_the_gans_own_clips(runs, scenes, tmp_path, capsys, fold):
+    """Not of files that no line names, nor of another fold's clips: these here are recordings."""
+    folder = copy(runs, tmp_path)
+    clips = [clip for clip in read_dataset(scenes).clips if clip.scene_label in ("bus", "tram")]
+    others = [f"audio/a{i}.wav" for i in range(2 * len(clips))]
+    for path, clip in zip(others, clips * 2, strict=True):
+        shutil.copy(scenes / clip.path, folder / path)
+    line = manifest(folder)[0]
+    with (folder / "manifest.jsonl").open("a") as file:
+        for path in others if fold else ():
+            file.write(json.dumps(line | {"path": path, "fold": fold}) + "\n")
+    assert synthesize(runs, folder) == 0
+    said = capsys.readouterr().out.partition("area under the ROC curve of ")[2]
+    assert 0.9 < float(said.split()[0]) <= 1
+
+
 def test_every_file_can_be_made_again(runs, tmp_path):
     folder = copy(runs, tmp_path)
     before = digests(folder)
@@ -220,7 +238,7 @@ def test_a_spliced_clip_has_a_high_band(runs, tmp_path):
     ("fields", "said"),
     [
         ({"gan.classifier": ""}, "gan.classifier: not set; add --config.gan.classifier=RUN"),
-        ({"gan.classifier": "/nowhere"}, "/nowhere/config.json: not found"),
+        ({"gan.classifier": "/nowhere"}, "/nowhere/config.json: not found; gan.classifier must"),
         ({"gan.fold": 3}, "gan.fold=3: the classifier has folds 1, 2"),
         ({"gan.scenes": ("beach",)}, "gan.scenes: 'beach' is none of the classifier's scenes"),
         ({"train.batch_size": 64}, "train.batch_size=64: the GAN bus-fold1 has only"),
@@ -252,6 +270,22 @@ def test_a_target_that_screening_cannot_reach_is_said(runs, tmp_path, capsys):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "passed" in line]
     assert "too few clips passed the screening (bus-fold1 0 of 3 in 16 tries, " in line
     assert line.count(" in 16 tries") == 4 and "--config.synthesis.most_tries=N" in line
+
+
+def test_a_gan_without_a_generator_to_keep_is_named(runs, tmp_path, capsys, monkeypatch):
+    """More tries would make nothing of it."""
+
+    def collapsed_from_the_first_look(*args):
+        snapshot, progress = restore(*args)
+        epoch = np.array(snapshot.best.epoch)
+        epoch[[0, 3]] = 0
+        return snapshot.replace(best=snapshot.best.replace(epoch=epoch)), progress
+
+    monkeypatch.setattr("asc_jax.synthesize.restore", collapsed_from_the_first_look)
+    assert synthesize(runs, tmp_path / "clips") == 2
+    assert_one_line(capsys, f"{runs / 'gan'}: has no generator to keep of bus-fold1, tram-fold2, ")
+    counts = [(line["scene_label"], line["fold"]) for line in manifest(tmp_path / "clips")]
+    assert set(counts) == {("tram", 1), ("bus", 2)}  # the others' clips are there
 
 
 def test_clips_of_another_checkpoint_are_not_mixed(runs, tmp_path, capsys):

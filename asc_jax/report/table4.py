@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from asc_jax import run, table4
-from asc_jax.config import Check, check_config, check_gan_config, flatten
+from asc_jax.ablation import check_any_config, is_gan_config
+from asc_jax.config import flatten
 from asc_jax.files import write_whole
 from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
@@ -51,31 +52,25 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
     Returns:
       The table, as `table.json` holds it. The same scores give the same bytes.
     """
-    own = {
-        name: _own(workdir / name, config, check_gan_config if _of_gan(name) else check_config)
-        for name, config in configs.items()
-    }
-    gan = next(config for name, config in own.items() if _of_gan(name))
+    own = {name: _own(workdir / name, config) for name, config in configs.items()}
+    gans = {name: config for name, config in own.items() if is_gan_config(config)}
+    gan = next(iter(gans.values()))
     rows = [_row(row, workdir / row.config, own[row.config], gan) for row in table4.ROWS]
     lists = {row["list"] for row in rows}
     notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
     notes += [note for name, note in _LISTS.items() if name in lists]
     table = {"budget": budget, "notes": notes, "rows": rows}
-    pages = [f"{name}/{LISTEN}" for name in configs if name.startswith("gan/")]
+    pages = [f"{name}/{LISTEN}" for name in gans]
     table["listen"] = [page for page in pages if (workdir / page).is_file()]
     write_whole(workdir / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
     write_whole(workdir / "table.md", render_markdown(table))
     return table
 
 
-def _of_gan(name: str) -> bool:
-    return name.startswith("gan/")
-
-
-def _own(folder: pathlib.Path, config: Mapping, check: Check) -> Mapping:
+def _own(folder: pathlib.Path, config: Mapping) -> Mapping:
     """What a run was made with; what it is to be made with where there is none yet."""
     begun = (folder / "config.json").is_file()
-    return run.read_config(folder, check=check) if begun else config
+    return run.read_config(folder, check=check_any_config) if begun else config
 
 
 def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def open_screener(setup: GanSetup, config) -> Classifier:
     own, name = setup.classifier, config.synthesis.classifier
     if not name:
         return own
-    screener = open_classifier(name, config.data)
+    screener = open_classifier(name, config.data, field="synthesis.classifier")
     if _folds_of(screener) != _folds_of(own):
         raise InputError(
             f"synthesis.classifier={name}: its folds are not those of {own.workdir}, for which the "

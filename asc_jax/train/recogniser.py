@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from asc_jax import run
-from asc_jax.config import frontend_config
+from asc_jax import hosts, run
+from asc_jax.config import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
@@ -48,13 +49,16 @@ class Classifier:
         return jax.tree.map(lambda leaf: leaf[row], parallel.fetch(self.state.params))
 
 
-def open_classifier(workdir: str, data) -> Classifier:
+def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Classifier:
     """Opens the classifier run whose folds the generated clips are for.
+
+    Of several processes the first one reads its folder; all of them read its data.
 
     Args:
       workdir: its run folder.
       data: the GAN config's `data` group: `root` if the data set has moved, `cache_dir`
         and `workers`.
+      field: that names it.
 
     Raises:
       InputError: no folder is named, it holds no finished epoch, or its data has changed.
@@ -65,13 +69,32 @@ def open_classifier(workdir: str, data) -> Classifier:
             "train has made: its folds are what the clips are generated for"
         )
     workdir = pathlib.Path(workdir)
-    config = run.with_data(run.read_config(workdir), data)
-    refuse_untrained(workdir)
+    config = run.with_data(_read_config(workdir, field), data)
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     state, _, _ = restore_chosen(workdir, config, setup)
     return Classifier(workdir, config, dataset, splits, test, state)
+
+
+def _read_config(workdir: pathlib.Path, field: str):
+    """The config of a run with a checkpoint, as the first process finds it.
+
+    Raises:
+      InputError: on all processes, whatever the first one finds wrong.
+    """
+    text = refusal = ""
+    if hosts.is_first():
+        try:
+            text = to_json(run.read_config(workdir, field=field))
+            refuse_untrained(workdir)
+        except InputError as error:
+            refusal = str(error)
+    hosts.wait_for_all()  # one may have started long before the others
+    text, refusal = json.loads(parallel.share_text(json.dumps([text, refusal])))
+    if refusal:
+        raise InputError(refusal)
+    return from_json(text, str(workdir / "config.json"))
 
 
 def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:

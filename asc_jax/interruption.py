@@ -1,0 +1,64 @@
+"""SIGTERM and SIGINT as a KeyboardInterrupt that arrives, once."""
+
+import signal
+import sys
+
+from asc_jax.errors import Stopped
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds after which it is seen whether the exception is on its way.
+_AGAIN = 0.1
+
+
+class Interruptible:
+    """Within it SIGTERM and SIGINT raise KeyboardInterrupt, until one has left it.
+
+    What a handler raises is lost where Python has nobody to give it to: in a callback of the
+    garbage collector (JAX has one), in a `__del__`. So a timer looks whether it is on its way,
+    and raises it anew. Further signals are of the same wish and disturb no clean-up. Who left by
+    a signal ignores both from then on: the end of the process could be cut short by neither.
+    """
+
+    def __init__(self):
+        self._previous = {}
+        self._wish = 0  # number of the signal that came
+        self._left = False
+
+    def __enter__(self):
+        self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
+        for number in _SIGNALS:
+            self._previous[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind, error, _):
+        self._left = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        stopped = isinstance(error, KeyboardInterrupt | Stopped)
+        for number, handler in self._previous.items():
+            ignored = stopped and number in _SIGNALS
+            signal.signal(number, signal.SIG_IGN if ignored else handler)
+
+    def _interrupt(self, number: int, _) -> None:
+        if self._left:
+            return
+        self._wish = number
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        self._raise()
+
+    def _look(self, *_) -> None:
+        if self._left:
+            return
+        if signal.getsignal(self._wish) != self._interrupt:  # others ask now whether one came
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.raise_signal(self._wish)
+        else:
+            self._raise()
+
+    def _raise(self) -> None:
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, KeyboardInterrupt | Stopped):
+                return  # it is on its way
+            error = error.__context__
+        raise KeyboardInterrupt

@@ -1,0 +1,92 @@
+"""A signal ends a command with status 75, whenever it comes and however often."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A command that does what a test says, in the place of one of the commands.
+PROGRAM = """
+import gc, os, signal, sys, time
+from asc_jax import cli
+from asc_jax.errors import Stopped
+
+def command(args):
+{body}
+
+cli.COMMANDS["check"] = command
+sys.exit(cli.main(["data", "check", "."]))
+"""
+
+
+def run_command(body: str) -> subprocess.CompletedProcess:
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body=lines)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_that_a_callback_swallows_comes_again(name, times):
+    done = run_command(f"""
+left = [{times}]
+def callback(phase, info):
+    if phase == "start" and left[0]:
+        left[0] -= 1
+        os.kill(os.getpid(), signal.{name})
+gc.callbacks.append(callback)
+for _ in range({times}):
+    gc.collect()
+gc.disable()
+time.sleep(20)
+print("trained on")
+""")
+    assert done.returncode == 75, done.stderr
+    assert "trained on" not in done.stdout
+    assert done.stderr.endswith("stopped; run the same command to go on\n")
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "Stopped('saved')"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_further_signals_cut_neither_a_clean_up_nor_the_end_short(error, name):
+    """The last comes when Python has put the defaults in the place of its own handlers."""
+    done = run_command(f"""
+class Late:
+    def __del__(self, kill=os.kill, here=os.getpid(), number=signal.{name}):
+        kill(here, number)
+sys.modules["late"] = Late()
+try:
+    raise {error}
+finally:
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(0.3)
+    print("cleaned up")
+""")
+    assert (done.returncode, done.stdout) == (75, "cleaned up\n"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_comes_again_goes_to_who_asks_for_signals_by_then():
+    """As a training loop does, in which an exception would cut a checkpoint short."""
+    done = run_command("""
+heard, left = [], [1]
+def callback(phase, info):
+    if left and left.pop():
+        os.kill(os.getpid(), signal.SIGTERM)
+gc.callbacks.append(callback)
+gc.collect()
+previous = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+time.sleep(0.5)
+signal.signal(signal.SIGTERM, previous)
+time.sleep(0.3)
+print(len(heard))
+""")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
