@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import ml_collections
@@ -47,7 +47,7 @@ class Setup:
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       partners: whether the examples have mixup partners.
       steps_per_epoch: the same for all folds.
-      skip_non_finite: whether a run goes on after such a step; if not, it is lost.
+      skip_non_finite: see `classifier.train_step`; if not, a run with such a step is lost.
     """
 
     dataset: Dataset
@@ -130,7 +130,7 @@ def set_up(
         optimizer,
         features=functools.partial(log_mels, **shape),
         augmentation=Augmentation(**config.augment),
-        skip_non_finite=skip_non_finite or len(runs) > 1,  # one that is lost stops no other
+        skip_non_finite=skip_non_finite,
     )
     return Setup(
         dataset,
@@ -140,8 +140,8 @@ def set_up(
         mesh,
         make_feed(pools, mesh, config.data.placement),
         steps,
-        like=parallel.shapes_per_fold(_draw(draw, models[:1]), len(models), mesh),
-        init=lambda: parallel.put(_draw(draw, models), mesh, parallel.PER_FOLD),
+        like=parallel.shapes_per_fold(draw(models=models[:1]), len(models), mesh),
+        init=lambda: parallel.put(draw(models=models), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -167,12 +167,6 @@ def _optimizer(group, n_steps: int) -> Optimizer:
         n_steps=n_steps,
         clip_norm=group.clip_norm,
     )
-
-
-def _draw(draw: Callable, models: Sequence[tuple]) -> ClassifierState:
-    """The first state of models: the split, the seed and the hyperparameters of each."""
-    splits, seed, recipes = zip(*models, strict=True)
-    return draw(splits=splits, seed=seed, hyperparameters=recipes)
 
 
 def restore(

@@ -4,8 +4,9 @@ import pathlib
 
 import pytest
 
-from asc_jax.config import flatten, load_config
+from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.errors import InputError
+from asc_jax.flags import build_parser
 from asc_jax.train import together
 from asc_jax.train.together import load_runs, train_together
 
@@ -88,6 +89,13 @@ def test_a_program_of_other_values_is_another_program(scenes):
         for field in ("seed=1", "seed=2", "optimizer.lr=0.5", "train.label_smoothing=0.1")
     }
     assert len(names) == 4
+
+
+def test_the_help_names_the_fields(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["train", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(PER_MODEL_FIELDS) <= set(words)
 
 
 def test_runs_are_read_from_their_words(scenes):

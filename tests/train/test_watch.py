@@ -228,7 +228,7 @@ def train(small_pool, small_splits, small_model):
     )
     recipe = Hyperparameters(lr=1e-2, weight_decay=0.01)
     start = classifier.init_state(
-        network, optimizer, small_splits, small_pool, seed=1, hyperparameters=recipe, **FRONTEND
+        network, optimizer, [(split, 1, recipe) for split in small_splits], small_pool, **FRONTEND
     )
     steps = classifier.compile_steps(
         mesh,

@@ -102,6 +102,9 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
         runs = []
         for place in setting["runs"].values():
             try:
+                if not (path / place).exists():
+                    again = mend or "the asc-jax train command of this folder again"
+                    raise InputError(f"{path / place}: is not there; run {again}")
                 runs.append(read_run(path / place, mend=mend))
             except InputError:
                 if not finished_only:
