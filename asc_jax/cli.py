@@ -158,8 +158,8 @@ def train_command(args) -> None:
     if runs:
         from asc_jax.train.together import load_runs, train_together
 
-        configs = load_runs(args.config, args.overrides, runs)
-        train_together(configs, args.workdir, profile=args.profile)
+        configs = load_runs(config, args.config, runs)
+        train_together(config, args.config, configs, args.workdir, profile=args.profile)
     else:
         from asc_jax.train.loop import train
 

@@ -19,7 +19,7 @@ from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 Check = Callable[[Mapping, str], None]
 
 # In what the models of one program may differ: a step reads these from its model's state.
-SEPARATE_FIELDS = (
+PER_MODEL_FIELDS = (
     "seed",
     "optimizer.lr",
     "optimizer.weight_decay",

@@ -6,7 +6,7 @@ runs there are, which are done, and what their folders are called. Its record sa
     sweep.json             the base config and its data; the settings, their fields and runs
     SETTING/seedN/         an ordinary run folder
     SETTING/seedN.log      what its commands have said
-    together/              logs of several runs in one program, and its folder as it trains
+    together/              logs of programs of several runs, and their folders as they train
 """
 
 import dataclasses
@@ -17,12 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from asc_jax import run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
-from asc_jax.config import SEPARATE_FIELDS, flatten
+from asc_jax.config import PER_MODEL_FIELDS, flatten
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import write_whole
 from asc_jax.identity import identify
-from asc_jax.jobs import Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.sweep_record import RECORD, joined_record
+from asc_jax.train.metrics_log import read_metrics
 
 # Base fields that a sweep may change on the way: where things are.
 _FREE_FIELDS = run.FREE_OF_SEVERAL | {"seed"}
@@ -89,14 +90,8 @@ def sweep(
             todo = [one for one in runs if not is_done(one, workdir)]
             print(_count(ablation, seeds, todo), file=sys.stderr)
             jobs = plan(ablation, todo, workdir, together=together)
-            failed = carry_out(jobs, workdir, lock)
-    failures = {  # a job of several may have finished some of them
-        one.name: failed[job.name]
-        for job in jobs
-        if job.name in failed
-        for one in job.runs
-        if not is_done(one, workdir)
-    }
+            failed = carry_out(jobs, workdir, lock, lacks=lambda job: _lacks(job, workdir))
+    failures = _failures(jobs, failed, workdir)
     for one in runs:
         print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
     if failures:
@@ -122,6 +117,43 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
     return is_scored(folder, config.train.epochs, run.sets_beside(config))
 
 
+def _lacks(job: Job, workdir: pathlib.Path) -> list[str]:
+    """What a job needs and is not done: that scores a run which a program was to train."""
+    if len(job.commands) > 1 or job.commands[0][0] != "evaluate":
+        return []
+    (one,) = job.runs
+    lines = read_metrics(workdir / one.name / "metrics.jsonl")
+    return [] if len(lines) >= one.setting.config.train.epochs else ["its training"]
+
+
+def _failures(
+    jobs: Sequence[Job], failed: Mapping[str, Failure], workdir: pathlib.Path
+) -> dict[str, Failure]:
+    """What went wrong with each run that is not done."""
+    failures = {}
+    for job in jobs:
+        failure = failed.get(job.name)
+        for one in job.runs if failure else ():
+            if is_done(one, workdir):  # a program may have finished some of its runs
+                continue
+            if len(job.runs) > 1:
+                said = _said_of(one.name, workdir / f"{job.name}.log") or failure.said
+                failures[one.name] = dataclasses.replace(failure, said=said)
+            elif failure.status is not None or one.name not in failures:
+                failures[one.name] = failure
+    return failures
+
+
+def _said_of(name: str, log: pathlib.Path) -> str:
+    """The last line of a log that begins with the name of a run, without it."""
+    try:
+        lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
+    except OSError:
+        return ""
+    start = f"{name}: "
+    return next((line.removeprefix(start) for line in lines[::-1] if line.startswith(start)), "")
+
+
 def plan(
     ablation: Ablation, todo: Sequence[Run], workdir: pathlib.Path, *, together: bool
 ) -> list[Job]:
@@ -131,7 +163,7 @@ def plan(
       ablation: that they are of.
       todo: the runs.
       workdir: the sweep's folder.
-      together: one job for all runs that can be one program.
+      together: one job to train all runs that can be one program, and one to score each.
 
     Returns:
       The jobs, in the order of the runs.
@@ -139,35 +171,45 @@ def plan(
     if ablation.of_gan:
         return [_gan_job(ablation, one, workdir) for one in todo]
     if not together:
-        return [_classifier_job(ablation, (one,), workdir) for one in todo]
+        return [_classifier_job(ablation, one, workdir) for one in todo]
     programs = {}
     for one in todo:
         programs.setdefault(name_of(_shared_fields(one.setting)), []).append(one)
-    return [_classifier_job(ablation, tuple(runs), workdir) for runs in programs.values()]
+    jobs = []
+    for runs in programs.values():
+        if len(runs) == 1:
+            jobs.append(_classifier_job(ablation, runs[0], workdir))
+        else:
+            jobs.append(_program_job(ablation, tuple(runs), workdir))
+            jobs += [Job(one.name, (one,), (_evaluate(one, workdir),)) for one in runs]
+    return jobs
 
 
-def _classifier_job(ablation: Ablation, runs: tuple[Run, ...], workdir: pathlib.Path) -> Job:
-    setting = runs[0].setting
-    train = ("train", f"--config={ablation.path}")
-    if len(runs) == 1:
-        name = runs[0].name
-        fields = as_overrides(setting.fields | _own_fields(ablation, runs[0]))
-        train += (f"--workdir={workdir / name}", *ablation.overrides, *fields)
-    else:
-        shared = _shared_fields(setting)
-        name = f"together/{name_of(shared)}"
-        train += (f"--workdir={workdir}", *ablation.overrides, *as_overrides(shared))
-        for one in runs:
-            own = {f: v for f, v in one.setting.fields.items() if f not in shared}
-            own |= _own_fields(ablation, one)
-            train += ("--run", one.name, *(f"{field}={value}" for field, value in own.items()))
-    evaluate = [("evaluate", f"--workdir={workdir / one.name}") for one in runs]
-    return Job(name, runs, (train, *evaluate))
+def _classifier_job(ablation: Ablation, one: Run, workdir: pathlib.Path) -> Job:
+    fields = as_overrides(one.setting.fields | _own_fields(ablation, one))
+    place = f"--workdir={workdir / one.name}"
+    train = ("train", f"--config={ablation.path}", place, *ablation.overrides, *fields)
+    return Job(one.name, (one,), (train, _evaluate(one, workdir)))
+
+
+def _program_job(ablation: Ablation, runs: tuple[Run, ...], workdir: pathlib.Path) -> Job:
+    shared = _shared_fields(runs[0].setting)
+    train = ("train", f"--config={ablation.path}", f"--workdir={workdir}")
+    train += (*ablation.overrides, *as_overrides(shared))
+    for one in runs:
+        own = {f: v for f, v in one.setting.fields.items() if f not in shared}
+        own |= _own_fields(ablation, one)
+        train += ("--run", one.name, *(f"{field}={value}" for field, value in own.items()))
+    return Job(f"together/{name_of(shared)}", runs, (train,))
+
+
+def _evaluate(one: Run, workdir: pathlib.Path) -> tuple[str, ...]:
+    return ("evaluate", f"--workdir={workdir / one.name}")
 
 
 def _shared_fields(setting: Setting) -> dict[str, object]:
     """What all runs of a program must have alike."""
-    return {f: v for f, v in setting.fields.items() if f not in SEPARATE_FIELDS}
+    return {f: v for f, v in setting.fields.items() if f not in PER_MODEL_FIELDS}
 
 
 def _own_fields(ablation: Ablation, one: Run) -> dict[str, object]:
@@ -211,6 +253,7 @@ def _scores(folder: pathlib.Path) -> str:
 def _record(ablation: Ablation, runs: Iterable[Run], data: Mapping[str, str]) -> dict:
     """These runs, as `joined_record` takes them."""
     record = {
+        "command": "sweep",
         "config": ablation.path,
         "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
         "data": data,

@@ -14,9 +14,9 @@ def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
     """What `sweep.json` is to hold: these runs beside those that it has.
 
     Args:
-      ours: "config", the file of the base; "base", its fields; "data", what lies where its
-        fields say, from `identify`; "settings", by name the "fields" of each and its "runs",
-        seed -> folder below the sweep's.
+      ours: "command", sweep or train; "config", the file of the base; "base", its fields;
+        "data", what lies where its fields say, from `identify`; "settings", by name the
+        "fields" of each and its "runs", seed -> folder below the sweep's.
       workdir: the sweep's folder.
 
     Raises:
@@ -43,8 +43,41 @@ def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
                 f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
                 "another --workdir"
             )
+        for seed, place in setting["runs"].items():
+            there = before["runs"].get(seed, place)
+            if there != place:
+                raise InputError(
+                    f"{workdir}: has the run {place} as {there}; use that name, or another "
+                    "--workdir"
+                )
         settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
     return settings
+
+
+def refuse_other_runs(workdir: pathlib.Path, runs: Mapping[str, Mapping]) -> list[str]:
+    """Checks that runs are what a record says of them.
+
+    Args:
+      workdir: the sweep's folder.
+      runs: folder below it -> the fields of its config that a record keeps, and its seed.
+
+    Returns:
+      All folders of the record.
+
+    Raises:
+      InputError: one of them is another run there.
+    """
+    record = read_record(workdir)
+    places = []
+    for setting in record["settings"].values():
+        for seed, place in setting["runs"].items():
+            places.append(place)
+            if place in runs:
+                theirs = record["base"] | setting["fields"] | {"seed": int(seed)}
+                ours = json.loads(json.dumps(dict(runs[place])))  # as it is read back
+                kept = {field: value for field, value in theirs.items() if field in ours}
+                refuse_another(workdir / place, "run", kept, ours)
+    return places
 
 
 def read_record(workdir: pathlib.Path) -> dict:
@@ -58,6 +91,7 @@ def read_record(workdir: pathlib.Path) -> dict:
         record = json.loads(path.read_text(encoding="utf-8"))
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
         parts = {"base": record["base"], "data": record.get("data", {})}
-        return record | {name: dict(part.items()) for name, part in parts.items()}
+        command = {"command": record.get("command", "sweep")}
+        return record | command | {name: dict(part.items()) for name, part in parts.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None

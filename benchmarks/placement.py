@@ -79,7 +79,7 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
     recipe = Hyperparameters(lr=1e-3)
     state = classifier.init_state(
-        network, optimizer, splits, host_pool, seed=0, hyperparameters=recipe, **features
+        network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
     )
     mesh = parallel.make_mesh(size.folds, size.batch)
     steps = classifier.compile_steps(

@@ -102,7 +102,7 @@ def prepare(
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
     recipe = Hyperparameters(lr=LEARNING_RATE)
     state = classifier.init_state(
-        network, optimizer, splits, host_pool, seed=0, hyperparameters=recipe, **features
+        network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
     )
     state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
     clips = batches.epoch_indices(

@@ -29,12 +29,14 @@ class Progress:
       seconds: that the steps of the epoch under way have taken so far.
       metrics: of these steps, arrays by name, for the log line at the epoch's end; empty
         between two epochs.
+      lost: name of a run in a program of several -> where it diverged; it trains on for nothing.
     """
 
     step: int = 0
     epochs: int = 0
     seconds: float = 0.0
     metrics: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    lost: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:

@@ -87,28 +87,25 @@ class BestEpoch:
 def init_state(
     network: nn.Module,
     optimizer: Optimizer,
-    splits: Sequence[Split],
+    models: Sequence[tuple[Split, int, Hyperparameters]],
     pool: Pool,
     *,
-    seed: int | Sequence[int],
-    hyperparameters: Hyperparameters | Sequence[Hyperparameters],
     frontend: FrontendConfig,
     n_frames: int,
     normalisation: str = "band",
     mask_above: float = 0.0,
     moments: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ClassifierState:
-    """The state of all folds before training.
+    """The state of all models before training.
 
     Args:
       network: from `asc_jax.models.build`.
       optimizer: of its hyperparameters.
-      splits: the folds; bands are standardised by a fold's own training clips, the recorded ones
-        alone: what is scored is recorded, and generated clips, which hold nothing in the upper
-        bands, would move those bands' mean and widen them.
+      models: the split, the seed and the hyperparameters of each. The folds of a seed draw
+        different initial values from it. Bands are standardised by a split's own training clips,
+        the recorded ones alone: what is scored is recorded, and generated clips, which hold
+        nothing in the upper bands, would move those bands' mean and widen them.
       pool: the recorded clips, on the host.
-      seed: the run's, or one per split; folds draw different initial values from it.
-      hyperparameters: the run's, or one per split.
       frontend: as the pool's.
       n_frames: log-mel frames of a clip; 0 for all.
       normalisation: of `asc_jax.data.normalisation.KINDS`.
@@ -126,10 +123,7 @@ def init_state(
     )
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     states = []
-    seeds = np.broadcast_to(seed, len(splits)).tolist()
-    if isinstance(hyperparameters, Hyperparameters):
-        hyperparameters = [hyperparameters] * len(splits)
-    for split, seed, own in zip(splits, seeds, hyperparameters, strict=True):
+    for split, seed, own in models:
         variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
         mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)

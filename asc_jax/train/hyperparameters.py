@@ -9,7 +9,7 @@ import jax
 
 @flax.struct.dataclass
 class Hyperparameters:
-    """One model's.
+    """One model's; `asc_jax.config.PER_MODEL_FIELDS` has them by these names, beside the seed.
 
     Attributes:
       lr: () float32, the peak learning rate.
@@ -20,12 +20,3 @@ class Hyperparameters:
     lr: jax.typing.ArrayLike
     weight_decay: jax.typing.ArrayLike = 0.0
     label_smoothing: jax.typing.ArrayLike = 0.0
-
-
-def of_config(config) -> Hyperparameters:
-    """Those of a config; `asc_jax.config.SEPARATE_FIELDS` names their fields."""
-    return Hyperparameters(
-        lr=config.optimizer.lr,
-        weight_decay=config.optimizer.weight_decay,
-        label_smoothing=config.train.label_smoothing,
-    )

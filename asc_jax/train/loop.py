@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import jax
 import ml_collections
@@ -23,16 +23,16 @@ from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.trace import trace_steps
-from asc_jax.train.watch import Watch, peak_memory, refuse_divergence
+from asc_jax.train.watch import Watch, peak_memory
 
 
 def train(
     config,
     workdir: pathlib.Path,
     *,
-    runs: Sequence[ml_collections.FrozenConfigDict] = (),
+    runs: Mapping[str, ml_collections.FrozenConfigDict] | None = None,
     profile: bool = False,
-) -> None:
+) -> tuple[Setup, Progress]:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
     Args:
@@ -41,10 +41,13 @@ def train(
       runs: see `set_up`; `train_together` makes ordinary runs of the folder then.
       profile: trace some steps into the folder's `profile/` before going on.
 
+    Returns:
+      What it consisted of, and where it stands: at its end.
+
     Raises:
       InputError: whatever is wrong with the data, the config or the folder.
-      Diverged: a loss or a gradient is not finite; the checkpoints are those of the steps
-        before.
+      Diverged: a loss or a gradient is not finite, of each run if there are several; the
+        checkpoints are those of the steps before.
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
@@ -58,7 +61,7 @@ def train(
         )
         # Not before: wrong input leaves no folder behind.
         run.write_run(workdir, config, dataset, splits, test, synthetic)
-        _run_epochs(
+        progress = _run_epochs(
             setup,
             workdir,
             n_epochs=config.train.epochs,
@@ -69,6 +72,7 @@ def train(
             choose_after=config.train.select_after,
             profile=profile,
         )
+    return setup, progress
 
 
 def _run_epochs(
@@ -82,7 +86,7 @@ def _run_epochs(
     choosing: bool,
     choose_after: int,
     profile: bool,
-) -> None:
+) -> Progress:
     """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
     with (
         Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
@@ -90,7 +94,7 @@ def _run_epochs(
     ):
         state, best, progress = restore(setup, checkpoints, choosing=choosing)
         if progress.epochs >= n_epochs:
-            return
+            return progress
         if hosts.is_first():
             print(parallel.describe(setup.mesh), file=sys.stderr)
         if profile:
@@ -108,7 +112,7 @@ def _run_epochs(
                 )  # fmt: skip
                 if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
                     line = log_line(setup, progress, watch)
-                    line |= validate(setup, state, progress.step)
+                    line |= validate(setup, state)
                     # It may raise: on all processes, for none waits for another then.
                     messages = watch.report(line["validation_loss"])
                     for message in messages if hosts.is_first() else ():
@@ -121,12 +125,13 @@ def _run_epochs(
                     # checkpoint without its line would leave a gap in the log.
                     log.write(line)
                     bar.set_postfix_str(in_short(line))
-                    progress = Progress(progress.step, line["epoch"])
+                    progress = Progress(progress.step, line["epoch"], lost=watch.lost)
                     watch = Watch(setup, progress)
                 checkpoints.save(progress, {"state": state, "best": best})
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
+    return progress
 
 
 def in_short(line: dict) -> str:
@@ -212,23 +217,19 @@ def run_steps(
     seconds = progress.seconds + time.perf_counter() - started
     metrics = watch.metrics
     done = first_of_epoch + metrics["loss"].shape[1]
-    return state, Progress(done, progress.epochs, seconds, metrics)
+    return state, Progress(done, progress.epochs, seconds, metrics, watch.lost)
 
 
-def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
+def validate(setup: Setup, state: ClassifierState) -> dict:
     """Scores every fold on its inner clips, or on its held-out clips where it has none.
 
     Args:
       setup: of the run.
       state: to score.
-      step: of the state.
 
     Returns:
-      The part of a log line that speaks of validation. Where steps that are not finite are
-      skipped, a fold whose loss is not finite has no figures: None.
-
-    Raises:
-      Diverged: a loss is not finite, and such steps are not to be skipped.
+      The part of a log line that speaks of validation; a fold whose loss is not finite has no
+      figures: None.
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
@@ -241,8 +242,6 @@ def validate(setup: Setup, state: ClassifierState, step: int) -> dict:
         losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
         confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
         scores.append(float(class_wise_accuracy(confusion)))
-    if not setup.skip_non_finite:
-        refuse_divergence({"loss": np.array(losses)[:, None]}, setup, step - 1)
     finite = np.isfinite(losses)
     or_none = lambda values: [one if ok else None for one, ok in zip(values, finite, strict=True)]
     return {

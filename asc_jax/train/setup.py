@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import ml_collections
@@ -12,7 +12,7 @@ import numpy as np
 
 from asc_jax import run
 from asc_jax.augment import Augmentation
-from asc_jax.config import frontend_config
+from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
@@ -20,10 +20,11 @@ from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
-from asc_jax.train import classifier, hyperparameters, parallel
+from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
+from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import Optimizer, make_optimizer
 
 
@@ -34,6 +35,7 @@ class Setup:
     Attributes:
       dataset: the development set.
       splits: one per fold; where several runs are one program, those of each in turn.
+      runs: the name of each split's run; "" of one that is alone.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
@@ -45,11 +47,12 @@ class Setup:
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       partners: whether the examples have mixup partners.
       steps_per_epoch: the same for all folds.
-      skip_non_finite: see `classifier.train_step`.
+      skip_non_finite: see `classifier.train_step`; if not, a run with such a step is lost.
     """
 
     dataset: Dataset
     splits: tuple[Split, ...]
+    runs: tuple[str, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
@@ -72,20 +75,20 @@ def set_up(
     synthetic: Synthetic | None = None,
     *,
     mesh_shape: tuple[int, ...] = (),
-    runs: Sequence[ml_collections.FrozenConfigDict] = (),
+    runs: Mapping[str, ml_collections.FrozenConfigDict] | None = None,
 ) -> Setup:
     """Decodes the data, builds the network; compiles no step and places no state yet.
 
     Args:
-      config: checked, frozen.
+      config: checked, frozen; with `runs`, what is common to them.
       dataset: and what follows: from `run.read_data`.
       splits: one per fold.
       test: indices of the test clips.
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
       mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
         takes the devices that it finds.
-      runs: configs of runs that train as one program; they differ from `config` in
-        `SEPARATE_FIELDS` alone. `config` itself by default.
+      runs: name -> config of runs that train as one program; they differ from `config` in
+        `PER_MODEL_FIELDS` and titles alone. One of `config` itself by default.
 
     Raises:
       InputError: bad audio files, all of them named, a network that the clips do not fit, or
@@ -93,7 +96,7 @@ def set_up(
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
     skip_non_finite = config.train.non_finite == "skip"
-    runs = runs or (config,)
+    runs = runs or {"": config}
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
     pools = [run.read_pool(config, dataset, dataset.scene_labels)]
@@ -102,7 +105,8 @@ def set_up(
         generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
         pools.append(generated)
     parallel.connect(mesh)
-    per_model = [one for one in runs for _ in splits]
+    names = tuple(name for name in runs for _ in splits)
+    per_model = [runs[name] for name in names]
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
@@ -119,7 +123,7 @@ def set_up(
         mask_above=config.synthetic.mask_above,
         **shape,
     )
-    models = list(zip(splits, seed, map(hyperparameters.of_config, per_model), strict=True))
+    models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -131,12 +135,13 @@ def set_up(
     return Setup(
         dataset,
         splits,
+        names,
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),
         steps,
-        like=parallel.shapes_per_fold(_draw(draw, models[:1]), len(models), mesh),
-        init=lambda: parallel.put(_draw(draw, models), mesh, parallel.PER_FOLD),
+        like=parallel.shapes_per_fold(draw(models=models[:1]), len(models), mesh),
+        init=lambda: parallel.put(draw(models=models), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -144,6 +149,13 @@ def set_up(
         steps_per_epoch=steps_per_epoch,
         skip_non_finite=skip_non_finite,
     )
+
+
+def hyperparameters(config) -> Hyperparameters:
+    """A model's own numbers: those of `PER_MODEL_FIELDS`, but for the seed."""
+    fields = flatten(config)
+    own = [field for field in PER_MODEL_FIELDS if field != "seed"]
+    return Hyperparameters(**{field.partition(".")[2]: fields[field] for field in own})
 
 
 def _optimizer(group, n_steps: int) -> Optimizer:
@@ -155,12 +167,6 @@ def _optimizer(group, n_steps: int) -> Optimizer:
         n_steps=n_steps,
         clip_norm=group.clip_norm,
     )
-
-
-def _draw(draw: Callable, models: Sequence[tuple]) -> ClassifierState:
-    """The first state of models: the split, the seed and the hyperparameters of each."""
-    splits, seed, recipes = zip(*models, strict=True)
-    return draw(splits=splits, seed=seed, hyperparameters=recipes)
 
 
 def restore(
@@ -176,24 +182,34 @@ def restore(
     Returns:
       The state, each fold's best epoch (None unless `choosing`), and the progress.
     """
+    found = checkpoints.restore(like(setup, choosing=choosing))
+    if found:
+        tree, progress = found
+        return tree["state"], tree["best"], progress
+    state, best = setup.init(), None
+    if choosing:
+        score, epoch = _before_the_first(len(setup.splits))
+        copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
+        best = BestEpoch(*copies, *parallel.put((score, epoch), setup.mesh, parallel.PER_FOLD))
+    return state, best, Progress()
+
+
+def like(setup: Setup, *, choosing: bool) -> dict:
+    """Shapes and places of what a checkpoint holds; see `restore`."""
     n_folds = len(setup.splits)
-    score, epoch = np.full(n_folds, -1, np.float32), np.zeros(n_folds, np.int32)
     best = None
     if choosing:
         best = BestEpoch(
             setup.like.params,
             setup.like.batch_stats,
-            *parallel.shapes_per_fold((score, epoch), n_folds, setup.mesh),
+            *parallel.shapes_per_fold(_before_the_first(n_folds), n_folds, setup.mesh),
         )
-    found = checkpoints.restore({"state": setup.like, "best": best})
-    if found:
-        tree, progress = found
-        return tree["state"], tree["best"], progress
-    state = setup.init()
-    if choosing:
-        copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
-        best = BestEpoch(*copies, *parallel.put((score, epoch), setup.mesh, parallel.PER_FOLD))
-    return state, best, Progress()
+    return {"state": setup.like, "best": best}
+
+
+def _before_the_first(n_folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Score and number of the best epoch of each fold, before any."""
+    return np.full(n_folds, -1, np.float32), np.zeros(n_folds, np.int32)
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:

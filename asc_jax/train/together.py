@@ -3,6 +3,13 @@
 The fold axis of a program is one of models: that of two runs of four folds has eight, of
 which each is trained as it would be alone. The program trains in a folder of its own, from
 which the runs' folders are made when it has ended; it is then removed.
+
+Below a `--workdir` there are then
+
+    sweep.json       which runs there are, as a sweep records its own
+    NAME/            an ordinary run folder each
+    together/        the programs that are not at their end
+    profile/         a trace, where one was asked for
 """
 
 import contextlib
@@ -10,32 +17,43 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import jax
 import ml_collections
 
 from asc_jax import hosts, run
-from asc_jax.config import SEPARATE_FIELDS, flatten, load_config, override
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.ablation import name_of
+from asc_jax.config import PER_MODEL_FIELDS, flatten, override
+from asc_jax.errors import Diverged, InputError
+from asc_jax.files import remove, write_whole
+from asc_jax.identity import identify
+from asc_jax.sweep_record import RECORD, joined_record, refuse_other_runs
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.loop import train
 from asc_jax.train.metrics_log import SECONDS, as_text, read_metrics
-from asc_jax.train.setup import restore, set_up
+from asc_jax.train.setup import Setup, like
+from asc_jax.train.watch import say_lost
+
+# The folder of the programs.
+_PROGRAMS = "together"
+
+# What else there is beside the runs.
+_TAKEN = (_PROGRAMS, "profile", RECORD)
 
 # At the end of the name of a folder that is being removed.
 _LEFT = ".left"
 
 
 def load_runs(
-    path: str, overrides: Sequence[str], runs: Sequence[Sequence[str]]
+    config: ml_collections.FrozenConfigDict, path: str, runs: Sequence[Sequence[str]]
 ) -> dict[str, ml_collections.FrozenConfigDict]:
     """The configs of runs that can be one program.
 
     Args:
-      path: the config file that they share.
-      overrides: "--config.FIELD=VALUE" each, of all of them.
+      config: what they share.
+      path: its file, for messages.
       runs: the name of each, and "FIELD=VALUE" for what is its own.
 
     Returns:
@@ -45,27 +63,41 @@ def load_runs(
       InputError: a config cannot be, a name is no folder's or not its own, or a field is one in
         which the models of a program cannot differ.
     """
-    config = load_config(path, overrides)
     configs = {}
     for name, *fields in runs:
-        place = pathlib.PurePosixPath(name)
-        odd = place.is_absolute() or ".." in place.parts or not place.name
-        if odd or "=" in place.name or name in configs:
-            raise InputError(
-                f"--run {name}: must begin with the name of a folder below --workdir, another "
-                "for each run"
-            )
+        _refuse_name(name, configs)
         for field in fields:
-            if field.partition("=")[0] not in (*SEPARATE_FIELDS, "title"):
+            if field.partition("=")[0] not in (*PER_MODEL_FIELDS, "title"):
                 raise InputError(
                     f"--run {name} {field}: runs of one program can differ in "
-                    f"{', '.join(SEPARATE_FIELDS)} alone; use --config.{field} for all of them"
+                    f"{', '.join(PER_MODEL_FIELDS)} alone; use --config.{field} for all of them"
                 )
-        configs[name] = override(config, [f"--config.{field}" for field in fields], path)
+        one = override(config, [f"--config.{field}" for field in fields], path)
+        for other, theirs in configs.items():
+            if _own_values(one) == _own_values(theirs):
+                raise InputError(f"--run {name}: is the run {other} again; leave one of them out")
+        configs[name] = one
     return configs
 
 
+def _refuse_name(name: str, others: Collection[str]) -> None:
+    """Refuses a run's name that is no folder of its own below `--workdir`, beside others'."""
+    place = pathlib.PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or not place.name or "=" in place.name:
+        raise InputError(f"--run {name}: must begin with the name of a folder below --workdir")
+    if place.parts[0] in _TAKEN:
+        raise InputError(f"--run {name}: {place.parts[0]} is taken; give the run another name")
+    for other in map(pathlib.PurePosixPath, others):
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise InputError(
+                f"--run {name}: is the folder of the run {other}, or one of them lies in the "
+                "other; give each run another name"
+            )
+
+
 def train_together(
+    config: ml_collections.FrozenConfigDict,
+    path: str,
     configs: Mapping[str, ml_collections.FrozenConfigDict],
     workdir: pathlib.Path,
     *,
@@ -76,69 +108,174 @@ def train_together(
     Where one of the runs is there already, each goes on alone.
 
     Args:
-      configs: run folder below `workdir` -> its config, which differs from the others in
-        `SEPARATE_FIELDS` and its title alone.
+      config: what they share.
+      path: its file.
+      configs: from `load_runs`: run folder below `workdir` -> its config.
       workdir: made if need be.
       profile: see `train`; of the program.
 
     Raises:
-      InputError: as `train`; or this is one of several processes.
-      Diverged: as `train`; the other runs have then stopped with it.
+      InputError: as `train`; this is one of several processes; or `workdir` belongs to something
+        else, or to other runs of these names.
+      Diverged: as `train`, of some of the runs; the others are done.
     """
     if hosts.joined():
         raise InputError("--seeds, --run: are for one process; launch each run, or one process")
+    configs = dict(sorted(configs.items()))  # the same program however they are listed
     folders = {name: workdir / name for name in configs}
-    program = workdir / "together" / _name(configs)
-    _remove_left(program.parent)
-    if program.exists() or not any(folder.exists() for folder in folders.values()):
-        runs = tuple(configs.values())
-        train(runs[0], program, runs=runs, profile=profile)
-        with run.hold(program):
-            _write_runs(program, configs, folders)
-            if (program / "profile").exists():
-                shutil.move(program / "profile", workdir / "profile")
-            # By its name it is either there, and whole, or not.
-            program.rename(program.with_name(f".{program.name}{_LEFT}"))
-        _remove_left(program.parent)
-    else:
-        for name, folder in folders.items():
+    programs = workdir / _PROGRAMS
+    program = programs / _name(configs)
+    with _claim(config, path, configs, workdir), run.hold(programs):
+        _remove_left(programs)
+        if program.exists() or not any(folder.exists() for folder in folders.values()):
+            lost = _train_program(config, configs, folders, program, profile=profile)
+        else:
+            lost = _train_alone(configs, folders)
+        _remove_left(programs)
+    if lost:
+        raise Diverged(lost)
+
+
+def _train_program(
+    config: ml_collections.FrozenConfigDict,
+    configs: Mapping[str, ml_collections.FrozenConfigDict],
+    folders: Mapping[str, pathlib.Path],
+    program: pathlib.Path,
+    *,
+    profile: bool,
+) -> str:
+    """Makes run folders of one program; returns what to say of the runs that it has lost."""
+    for other in program.parent.glob("[!.]*/config.json"):
+        if other.parent != program:
+            print(
+                f"{other.parent}: a program of other runs is not finished; the command that "
+                "began it goes on with it",
+                file=sys.stderr,
+            )
+    setup, progress = train(config, program, runs=configs, profile=profile)
+    with run.hold(program):
+        _write_runs(setup, progress, program, configs, folders)
+        if (program / "profile").exists():
+            shutil.move(program / "profile", program.parents[1] / "profile")
+        # By its name it is either there, and whole, or not.
+        program.rename(program.with_name(f".{program.name}{_LEFT}"))
+    return say_lost(progress.lost, "it has no run folder, and the others are done")
+
+
+def _train_alone(
+    configs: Mapping[str, ml_collections.FrozenConfigDict], folders: Mapping[str, pathlib.Path]
+) -> str:
+    """Trains runs one after the other; returns what to say of those that are lost."""
+    lost = []
+    for name, folder in folders.items():
+        try:
             train(configs[name], folder)
+        except Diverged as diverged:
+            lost.append(f"{name}: {diverged}")
+    return "\n".join(lost)
+
+
+@contextlib.contextmanager
+def _claim(
+    config: ml_collections.FrozenConfigDict,
+    path: str,
+    configs: Mapping[str, ml_collections.FrozenConfigDict],
+    workdir: pathlib.Path,
+) -> Iterator[None]:
+    """Writes the runs into the folder's record; a sweep's are there already.
+
+    Where nothing comes of them, for wrong input say, the record and an empty folder go again.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
+        ) from None
+    fresh = not (workdir / RECORD).exists()
+    try:
+        fields = {name: _fixed_fields(one) | {"seed": one.seed} for name, one in configs.items()}
+        known = () if fresh else refuse_other_runs(workdir, fields)
+        if new := configs.keys() - known:
+            for name in new:
+                _refuse_name(name, known)
+            record = _record(config, path, configs)
+            write_whole(workdir / RECORD, joined_record(record, workdir))
+        yield
+    finally:
+        if fresh and not any((workdir / name).exists() for name in (*configs, _PROGRAMS)):
+            remove(workdir / RECORD)
+            with contextlib.suppress(OSError):
+                workdir.rmdir()
+
+
+def _record(
+    config: ml_collections.FrozenConfigDict,
+    path: str,
+    configs: Mapping[str, ml_collections.FrozenConfigDict],
+) -> dict:
+    """These runs, as `joined_record` takes them: those that differ in seeds are a setting."""
+    settings = {}
+    base = _own_values(config)
+    for name, one in configs.items():
+        own = {f: v for f, v in _own_values(one).items() if f != "seed" and v != base[f]}
+        setting = settings.setdefault(name_of(own), {"fields": own, "runs": {}})
+        setting["runs"][str(one.seed)] = name
+    base, data = _fixed_fields(config), identify(config)
+    return {"command": "train", "config": path, "base": base, "data": data, "settings": settings}
+
+
+def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
+    """What a record keeps of a config."""
+    free = run.FREE_OF_SEVERAL | {"seed"}
+    return {field: value for field, value in flatten(config).items() if field not in free}
+
+
+def _own_values(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
+    """The fields in which the runs of a program may differ."""
+    fields = flatten(config)
+    return {field: fields[field] for field in PER_MODEL_FIELDS}
 
 
 def _remove_left(programs: pathlib.Path) -> None:
-    """Removes the folders of programs that have ended, and the one that held them if it is bare."""
+    """Removes the folders of programs that have ended."""
     for left in programs.glob(f".*{_LEFT}"):
-        shutil.rmtree(left, ignore_errors=True)  # it may be another's, who removes it too
-    with contextlib.suppress(OSError):  # a sweep's logs may be there
-        programs.rmdir()
+        shutil.rmtree(left, ignore_errors=True)
 
 
-def _name(configs: Mapping[str, Mapping]) -> str:
+def _name(configs: Mapping[str, ml_collections.FrozenConfigDict]) -> str:
     """Of a program's folder: another one for other runs, or for other values of theirs."""
-    separate = {}
-    for name, config in configs.items():
-        fields = flatten(config)
-        separate[name] = [fields[field] for field in SEPARATE_FIELDS]
-    return hashlib.sha256(json.dumps(separate).encode()).hexdigest()[:8]
+    own = {name: list(_own_values(one).values()) for name, one in configs.items()}
+    return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]
 
 
 def _write_runs(
+    setup: Setup,
+    progress: Progress,
     program: pathlib.Path,
     configs: Mapping[str, ml_collections.FrozenConfigDict],
     folders: Mapping[str, pathlib.Path],
 ) -> None:
-    """Makes ordinary run folders of a program's, but for those that a stop has left whole."""
-    runs = tuple(configs.values())
-    dataset, splits, test = run.read_data(runs[0])
-    synthetic = run.read_synthetic(runs[0], dataset, splits)
-    setup = set_up(runs[0], dataset, splits, test, synthetic, runs=runs)
-    choosing = runs[0].train.selection == "inner"
+    """Makes ordinary run folders of a program's, but for those that a stop has left whole.
+
+    Raises:
+      InputError: the program's last checkpoint cannot be read.
+    """
+    config = next(iter(configs.values()))
+    dataset, splits, test = run.read_data(config)
+    synthetic = run.read_synthetic(config, dataset, splits)
+    places = like(setup, choosing=config.train.selection == "inner")
+    on_the_host = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), places)
     with Checkpoints(program / "checkpoints", read_only=True) as checkpoints:
-        state, best, done = restore(setup, checkpoints, choosing=choosing)
-    tree = jax.device_get({"state": state, "best": best})
+        tree, done = checkpoints.restore(on_the_host) or (None, None)
+    if tree is None or done.step < progress.step:
+        raise InputError(
+            f"{program}: its last checkpoint is damaged; run the same command to train from the "
+            "one before"
+        )
     lines = read_metrics(program / "metrics.jsonl")
     for number, (name, folder) in enumerate(folders.items()):
-        if folder.exists():
+        if folder.exists() or name in progress.lost:
             continue
         own = slice(number * len(splits), (number + 1) * len(splits))
         partial = folder.with_name(f".{folder.name}.partial")  # a run folder is there whole or not
@@ -147,13 +284,17 @@ def _write_runs(
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
         with Checkpoints(partial / "checkpoints") as checkpoints:
-            checkpoints.save(done, jax.tree.map(lambda leaf, own=own: leaf[own], tree))
+            own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)
+            checkpoints.save(Progress(done.step, done.epochs), own_tree)
             checkpoints.wait()
         partial.rename(folder)
 
 
 def _own_part(line: dict, own: slice, n_runs: int) -> dict:
-    """A run's line of the program's log: its models, and its share of the time."""
+    """A run's line of the program's log: its models, and its share of the time.
+
+    Memory is the program's, of which no share is a run's: null, as where no device says.
+    """
     part = {name: value[own] if isinstance(value, list) else value for name, value in line.items()}
     times = {name: value / n_runs for name, value in part.items() if name in SECONDS and value}
-    return part | times
+    return part | times | {"peak_memory_bytes": None}

@@ -57,27 +57,34 @@ def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
 class Watch:
     """An epoch's steps, as their metrics come back from the devices.
 
+    A run is lost where a step is not finite, or with skipping where no fold is finite any more.
+    One that is alone ends then. In a program of several it trains on for nothing, since the
+    others share its steps; they end when all are lost.
+
     Attributes:
       times: of the steps.
+      lost: name of each run that is lost -> where; see `Progress`.
     """
 
     def __init__(self, setup: Setup, progress: Progress):
         """Of the epoch that is under way; a checkpoint keeps what was seen before a restart."""
         self.times = StepTimes()
+        self.lost = progress.lost
         self._setup = setup
         self._first = progress.epochs * setup.steps_per_epoch
         self._seen = [progress.metrics] if progress.metrics else []
+        self._lines = []
 
     def see(self, metrics: Mapping[str, jax.Array]) -> None:
         """Waits for the metrics of the next call, (F, steps) each.
 
         Raises:
-          Diverged: a loss or a gradient is not finite, and such steps are not to be skipped.
+          Diverged: no run is left, of which every loss and gradient is finite; not with skipping.
         """
         metrics = parallel.fetch(metrics)
         if not self._setup.skip_non_finite:
             n_seen = sum(seen["loss"].shape[1] for seen in self._seen)
-            refuse_divergence(metrics, self._setup, self._first + n_seen)
+            self._lose(diverged_runs(metrics, self._setup, self._first + n_seen))
         self.times.lap(metrics["loss"].shape[1])
         self._seen.append(metrics)
 
@@ -100,34 +107,51 @@ class Watch:
         ]
 
     def report(self, validation_loss: Sequence[float | None]) -> list[str]:
-        """What to say of an epoch with skipping: a line for each fold that was not finite.
+        """What to say of an epoch: a line for each run that it lost, or fold that skipped steps.
 
         Args:
           validation_loss: of each fold at the epoch's end; None where it is not finite.
 
         Raises:
-          Diverged: no fold is left, with a finite step and a finite validation.
+          Diverged: no run is left; see `see`. With skipping, no fold of any with a finite step
+            and a finite validation.
         """
-        lines, lost, epoch = [], [], _epoch(self._setup, self._first)
-        for split, skipped, loss in zip(
-            self._setup.splits, self.skipped, validation_loss, strict=True
+        setup, lines, finite = self._setup, [], set()
+        epoch = _epoch(setup, self._first)
+        if not setup.skip_non_finite:
+            losses = np.array(validation_loss, float)[:, None]  # of None, NaN
+            last = self._first + setup.steps_per_epoch - 1
+            self._lose(diverged_runs({"loss": losses}, setup, last))
+        for run, split, skipped, loss in zip(
+            setup.runs, setup.splits, self.skipped, validation_loss, strict=True
         ):
-            lost.append(bool(skipped.all()) or loss is None)
+            if run in self.lost:
+                continue
+            fold = f"epoch {epoch}: {_of_run(run)}fold {split.fold}"
             if skipped.any():
                 lines.append(
-                    f"epoch {epoch}: fold {split.fold} skipped {skipped.sum()} of {len(skipped)} "
-                    "steps, whose loss or gradient was not finite"
+                    f"{fold} skipped {skipped.sum()} of {len(skipped)} steps, whose loss or "
+                    "gradient was not finite"
                 )
             if loss is None:
-                lines.append(
-                    f"epoch {epoch}: fold {split.fold} is not finite on its validation clips"
-                )
-        if all(lost):
-            raise Diverged(
+                lines.append(f"{fold} is not finite on its validation clips")
+            elif not skipped.all():
+                finite.add(run)
+        if setup.skip_non_finite:
+            where = (
                 f"all folds: the loss or the gradient was finite at no step of epoch {epoch}, or "
-                f"its validation was not finite; {_kept(epoch)}; {_MEND}"
+                "its validation was not finite"
             )
-        return lines
+            self._lose({run: where for run in setup.runs if run not in finite})
+        return self._lines + lines
+
+    def _lose(self, runs: Mapping[str, str]) -> None:
+        """Notes where runs are lost; raises `Diverged` when none is left."""
+        new = {run: where for run, where in runs.items() if run not in self.lost}
+        self.lost = self.lost | new
+        self._lines += [f"{_of_run(run)}{where}; the others go on" for run, where in new.items()]
+        if self.lost.keys() >= set(self._setup.runs):
+            raise Diverged(say_lost(self.lost, _kept(_epoch(self._setup, self._first))))
 
 
 def not_finite(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -135,8 +159,8 @@ def not_finite(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
     return ~np.all([np.isfinite(metrics[name]) for name in _NAMES if name in metrics], axis=0)
 
 
-def refuse_divergence(metrics: Mapping[str, np.ndarray], setup: Setup, n_before: int) -> None:
-    """Stops a run before a state that is no longer finite is saved.
+def diverged_runs(metrics: Mapping[str, np.ndarray], setup: Setup, n_before: int) -> dict[str, str]:
+    """The runs of which a step is not finite.
 
     Args:
       metrics: of the steps of a call, (F, steps) each; or "loss" alone, of the validation
@@ -144,18 +168,32 @@ def refuse_divergence(metrics: Mapping[str, np.ndarray], setup: Setup, n_before:
       setup: of the run.
       n_before: steps of the run before these.
 
-    Raises:
-      Diverged: naming the first step and its fold.
+    Returns:
+      Name of each -> its first such step, the fold and what is not finite.
     """
-    bad = np.argwhere(not_finite(metrics).T)
-    if len(bad):
-        step, fold = bad[0]
-        what = "gradient" if np.isfinite(metrics["loss"][fold, step]) else "loss"
-        epoch = _epoch(setup, n_before)
-        raise Diverged(
-            f"fold {setup.splits[fold].fold}: the {what} is not finite at step "
-            f"{n_before + step + 1} (epoch {epoch}); {_kept(epoch)}; {_MEND}"
+    runs = {}
+    for step, model in np.argwhere(not_finite(metrics).T):
+        what = "gradient" if np.isfinite(metrics["loss"][model, step]) else "loss"
+        where = (
+            f"fold {setup.splits[model].fold}: the {what} is not finite at step "
+            f"{n_before + step + 1} (epoch {_epoch(setup, n_before)})"
         )
+        runs.setdefault(setup.runs[model], where)
+    return runs
+
+
+def say_lost(lost: Mapping[str, str], left: str) -> str:
+    """A line for each run that is lost.
+
+    Args:
+      lost: see `Progress`.
+      left: what there is all the same.
+    """
+    return "\n".join(f"{_of_run(run)}{where}; {left}; {_MEND}" for run, where in lost.items())
+
+
+def _of_run(name: str) -> str:
+    return f"{name}: " if name else ""
 
 
 def _epoch(setup: Setup, n_before: int) -> int:

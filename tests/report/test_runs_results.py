@@ -90,6 +90,31 @@ def test_seeds_of_a_setting_are_a_row_and_the_base_is_the_reference(folder):
     assert first.scores["class_wise_accuracy"].value == pytest.approx(np.mean(single))
 
 
+def test_seeds_that_train_has_made_are_a_row_named_after_their_folder(tmp_path, write_sweep):
+    rate = ({"optimizer.lr": 0.1}, 1.0)
+    for name, settings in (
+        ("plain", {"base": ({}, 1.0)}),
+        ("other", {"base": ({}, 2.0), "r": rate}),
+    ):
+        record = write_sweep(tmp_path / name, settings, seeds=(0, 1)) / "sweep.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"command": "train"}))
+    results = compare_runs([tmp_path / "plain", tmp_path / "other"], reference="other")
+    assert [(one.name, len(one.row.runs)) for one in results.results] == [
+        ("plain", 2), ("other", 2), ("r", 2),
+    ]  # fmt: skip
+    assert results.reference == 1
+    assert compare_runs([tmp_path / "plain"], reference=str(tmp_path / "plain")).reference == 0
+    (tmp_path / "plain" / "base" / "seed1" / "report.json").unlink()
+    evaluate = "is not evaluated; run asc-jax evaluate --workdir="
+    with pytest.raises(InputError, match=evaluate):
+        compare_runs([tmp_path / "plain"])
+    shutil.rmtree(tmp_path / "plain" / "base" / "seed1")
+    with pytest.raises(InputError, match="seed1: is not there; run the asc-jax train command of"):
+        compare_runs([tmp_path / "plain"])
+    (row,) = compare_runs([tmp_path / "plain"], finished_only=True).results
+    assert len(row.row.runs) == 1
+
+
 def test_rows_that_differ_in_the_ensemble_alone_are_paired_by_seed(
     tmp_path, write_sweep, monkeypatch
 ):

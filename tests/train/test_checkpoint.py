@@ -60,9 +60,11 @@ def test_the_metrics_of_an_epoch_come_back_as_they_were(tmp_path, one_device):
         "loss": np.array([[1 / 3, np.nan, np.inf], [-0.0, 1e-45, 3e38]], np.float32),
         "skipped": np.array([[0, 1, 0], [0, 0, 0]], np.int32),
     }
-    save(tmp_path / "c", [7], one_device, epochs=2, seconds=0.1, metrics=metrics)
+    lost = {"lr=9/seed0": "fold 1: the loss is not finite"}
+    save(tmp_path / "c", [7], one_device, epochs=2, seconds=0.1, metrics=metrics, lost=lost)
     _, progress = restore(tmp_path / "c", one_device)
     assert (progress.step, progress.epochs, progress.seconds) == (7, 2, 0.1)
+    assert progress.lost == lost
     for name, values in metrics.items():
         assert progress.metrics[name].dtype == values.dtype
         np.testing.assert_array_equal(progress.metrics[name], values)

@@ -56,10 +56,8 @@ def trained(
     state = classifier.init_state(
         network,
         optimizer,
-        splits,
+        [(split, 7, recipe) for split in splits],
         pool,
-        seed=7,
-        hyperparameters=recipe,
         frontend=FrontendConfig(n_mels=16),
         n_frames=0,
     )
@@ -226,10 +224,8 @@ def test_waveforms_in_the_pool_train_alike(small_splits, small_model):
     state = classifier.init_state(
         network,
         lambda _: optax.sgd(0.1),
-        small_splits,
+        [(split, 0, RECIPE) for split in small_splits],
         waves,
-        seed=0,
-        hyperparameters=RECIPE,
         frontend=cfg,
         n_frames=20,
     )

@@ -46,13 +46,12 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     optimizer = functools.partial(
         make_optimizer, name="adam", schedule="cosine", n_steps=100, clip_norm=1.0
     )
+    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
     initial = classifier.init_state(
         network,
         optimizer,
-        splits,
+        [(split, 7, recipe) for split in splits],
         stored,
-        seed=7,
-        hyperparameters=Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1),
         frontend=frontend,
         n_frames=0,
     )

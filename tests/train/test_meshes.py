@@ -77,7 +77,7 @@ def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm
     recipe = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
     indices = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=BATCH_SIZE)
     state = classifier.init_state(
-        network, optimizer, splits, pool, seed=7, hyperparameters=recipe, **FRONTEND
+        network, optimizer, [(split, 7, recipe) for split in splits], pool, **FRONTEND
     )
     state = parallel.put(state, mesh, parallel.PER_FOLD)
     pool = parallel.put(pool, mesh, parallel.SHARED)

@@ -35,10 +35,8 @@ def init(pool, splits, model, mask_above, normalisation="band"):
     state = classifier.init_state(
         network,
         optimizer,
-        splits,
+        [(split, 0, Hyperparameters(lr=0.1)) for split in splits],
         pool,
-        seed=0,
-        hyperparameters=Hyperparameters(lr=0.1),
         frontend=FRONTEND,
         n_frames=0,
         normalisation=normalisation,

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import jax
@@ -9,15 +10,16 @@ import numpy as np
 import pytest
 
 from asc_jax import run
-from asc_jax.config import SEPARATE_FIELDS, flatten, load_config
-from asc_jax.errors import InputError
+from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
+from asc_jax.errors import Diverged, InputError
 from asc_jax.evaluate import evaluate
-from asc_jax.train import hyperparameters, together
-from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.sweep_record import read_record
+from asc_jax.train import together
+from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.loop import train
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import restore, set_up
-from asc_jax.train.together import load_runs, train_together
+from asc_jax.train.together import train_together
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
 # Under SGD: Adam walks on the rounding of gradients that are exactly 0.
@@ -32,6 +34,18 @@ RUNS = {
     "seed7": ("seed=7",),
     "other": ("optimizer.lr=0.05", "optimizer.weight_decay=0.3", "train.label_smoothing=0.4"),
 }
+# Trained beside them: each field that may differ by itself, and a run that diverges.
+FIELDS = {
+    "optimizer.lr": "b_lr",
+    "optimizer.weight_decay": "b_weight_decay",
+    "train.label_smoothing": "b_label_smoothing",
+}
+BESIDE = {
+    "b_lr": ("optimizer.lr=0.05",),
+    "b_weight_decay": ("optimizer.weight_decay=0.3",),
+    "b_label_smoothing": ("train.label_smoothing=0.4",),
+    "a_lost": ("optimizer.lr=1e30",),
+}
 
 
 def config(scenes, *more):
@@ -40,7 +54,11 @@ def config(scenes, *more):
 
 
 def configs(scenes, names=tuple(RUNS)):
-    return {name: config(scenes, *RUNS[name]) for name in names}
+    return {name: config(scenes, *(RUNS | BESIDE)[name]) for name in names}
+
+
+def train_runs(scenes, folder, names=tuple(RUNS)):
+    train_together(config(scenes), CONFIG, configs(scenes, names), folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,9 +81,11 @@ def alone(scenes, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def joined(scenes, tmp_path_factory):
-    """The same as one program."""
+    """The same as one program, with others beside them, of which one diverges."""
     folder = tmp_path_factory.mktemp("joined")
-    train_together(configs(scenes), folder)
+    with pytest.raises(Diverged) as lost:
+        train_runs(scenes, folder, (*RUNS, *BESIDE))
+    (folder / "said").write_text(str(lost.value))
     return folder
 
 
@@ -100,18 +120,38 @@ def test_the_runs_differ_by_their_seeds_and_hyperparameters(joined):
         assert set(first["loss"]).isdisjoint(other["loss"])
 
 
-@pytest.mark.parametrize("field", SEPARATE_FIELDS)
-def test_each_field_that_may_differ_reaches_the_model(scenes, field):
-    value = 9 if field == "seed" else 0.25
-    changed = config(scenes, f"{field}={value}")
-    if field == "seed":
-        assert changed.seed == value
-    else:
-        assert getattr(hyperparameters.of_config(changed), field.split(".")[1]) == value
+@pytest.mark.parametrize("field", PER_MODEL_FIELDS)
+def test_each_field_that_may_differ_reaches_the_model(joined, field):
+    name = "seed7" if field == "seed" else FIELDS[field]
+    base, own = (flatten(run.read_config(joined / one)) for one in ("seed0", name))
+    assert {f for f in base if base[f] != own[f]} == {field}
+    losses = [read_metrics(joined / one / "metrics.jsonl")[1]["loss"] for one in ("seed0", name)]
+    assert not np.isclose(*losses, rtol=1e-3).any()
 
 
-def test_nothing_but_the_runs_is_left(joined):
-    assert {path.name for path in joined.iterdir()} == set(RUNS)
+def test_a_run_that_diverges_is_named_and_the_others_are_done(joined):
+    """What these are is held above to what they are alone."""
+    said = (joined / "said").read_text()
+    assert re.fullmatch(
+        r"a_lost: fold \d: the (loss|gradient) is not finite at step \d \(epoch 1\); it has no run "
+        r"folder, and the others are done; lower optimizer\.lr .* new --workdir",
+        said,
+    )
+
+
+def test_nothing_but_the_runs_and_their_record_is_left(joined):
+    runs = {*RUNS, *BESIDE} - {"a_lost"}
+    assert {path.name for path in joined.iterdir()} == runs | {"sweep.json", "said"}
+    settings = read_record(joined)["settings"]
+    assert settings["base"] == {"fields": {}, "runs": {"0": "seed0", "7": "seed7"}}
+    assert settings["optimizer.lr=0.05"]["fields"] == {"optimizer.lr": 0.05}
+
+
+def test_a_share_of_the_programs_memory_is_no_runs(joined):
+    lines = [{"epoch": 1, "seconds": 6.0, "peak_memory_bytes": 5, "loss": [1, 2, 3, 4]}]
+    assert together._own_part(lines[0], slice(2, 4), 2) == {
+        "epoch": 1, "seconds": 3.0, "peak_memory_bytes": None, "loss": [3, 4],
+    }  # fmt: skip
 
 
 def test_each_is_evaluated_and_goes_on_as_any_run(joined, alone, scenes):
@@ -123,12 +163,13 @@ def test_each_is_evaluated_and_goes_on_as_any_run(joined, alone, scenes):
     assert reports[0]["training"]["epochs"] == 2 and reports[0]["training"]["n_folds"] == 2
     logs = lambda: [(joined / name / "metrics.jsonl").read_text() for name in RUNS]
     before = logs()
-    train_together(configs(scenes), joined)  # now each alone, and done
+    train_runs(scenes, joined)  # now each alone, and done
     assert logs() == before
 
 
 def test_a_stop_between_two_runs_leaves_whole_ones(joined, scenes, tmp_path, monkeypatch):
-    """The program's folder is still there then, and the rest is made of it."""
+    """The program's folder is still there then, and the rest is made of its last step alone."""
+    two = ("seed0", "seed7")
     made, move = [], pathlib.Path.rename
 
     def rename(self, target):
@@ -141,23 +182,37 @@ def test_a_stop_between_two_runs_leaves_whole_ones(joined, scenes, tmp_path, mon
     with monkeypatch.context() as patched:
         patched.setattr(pathlib.Path, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
-            train_together(configs(scenes, ("seed0", "seed7")), tmp_path)
+            train_runs(scenes, tmp_path, two)
     assert (tmp_path / "seed0").exists() and not (tmp_path / "seed7").exists()
     whole = json.loads((tmp_path / "seed0" / "config.json").read_text())
     assert whole["seed"] == 0
-    train_together(configs(scenes, ("seed0", "seed7")), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"seed0", "seed7"}
+
+    def train_and_damage(*arguments, **more):
+        ended = train(*arguments, **more)
+        (folder,) = (tmp_path / "together").glob("*/checkpoints")
+        shutil.rmtree(max(folder.iterdir(), key=lambda place: int(place.name)))
+        return ended
+
+    with monkeypatch.context() as patched:
+        patched.setattr(together, "train", train_and_damage)
+        with pytest.raises(InputError, match="its last checkpoint is damaged; run the same"):
+            train_runs(scenes, tmp_path, two)
+    assert not (tmp_path / "seed7").exists()
+    train_runs(scenes, tmp_path, two)
+    assert {path.name for path in tmp_path.iterdir()} == {"seed0", "seed7", "sweep.json"}
+    assert len(read_metrics(tmp_path / "seed7" / "metrics.jsonl")) == 2
     theirs, ours = final_state(joined / "seed7"), final_state(tmp_path / "seed7")
     jax.tree.map(np.testing.assert_array_equal, theirs, ours)
 
 
 def test_a_stop_while_the_program_is_removed_leaves_nothing(scenes, tmp_path, monkeypatch):
-    trained, runs = [], configs(scenes, ("seed0", "seed7"))
+    trained, runs = [], ("seed0", "seed7")
 
     def train(config, folder, **_):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").touch()
         trained.append(folder.name)
+        return None, Progress()
 
     def stop(folder, **_):
         (folder / "config.json").unlink()
@@ -165,63 +220,30 @@ def test_a_stop_while_the_program_is_removed_leaves_nothing(scenes, tmp_path, mo
 
     monkeypatch.setattr(together, "train", train)
     monkeypatch.setattr(
-        together, "_write_runs", lambda _, configs, folders: [f.mkdir() for f in folders.values()]
+        together, "_write_runs", lambda *given: [folder.mkdir() for folder in given[-1].values()]
     )
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(shutil, "rmtree", stop)
-        train_together(runs, tmp_path)
-    train_together(runs, tmp_path)
-    assert trained == [together._name(runs), "seed0", "seed7"]
-    assert {path.name for path in tmp_path.iterdir()} == {"seed0", "seed7"}
+        train_runs(scenes, tmp_path, runs)
+    train_runs(scenes, tmp_path, runs)
+    assert trained == [together._name(configs(scenes, runs)), "seed0", "seed7"]
+    assert {path.name for path in tmp_path.iterdir()} == {"seed0", "seed7", "sweep.json"}
 
 
 def test_a_run_that_is_there_already_goes_on_alone(alone, scenes, tmp_path, monkeypatch):
-    shutil.copytree(alone / "seed7", tmp_path / "seed7")
     trained = []
-    monkeypatch.setattr(
-        together, "train", lambda config, folder: trained.append((config.seed, folder.name))
-    )
-    train_together(configs(scenes, ("seed0", "seed7")), tmp_path)
+
+    def train(config, folder, **_):
+        if folder.parent.name == "together":
+            shutil.copytree(alone / "seed7", tmp_path / "seed7")
+            raise KeyboardInterrupt
+        trained.append((config.seed, folder.name))
+        if config.seed == 0:
+            raise Diverged("fold 1: lost")
+
+    monkeypatch.setattr(together, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        train_runs(scenes, tmp_path, ("seed0", "seed7"))
+    with pytest.raises(Diverged, match=r"^seed0: fold 1: lost$"):
+        train_runs(scenes, tmp_path, ("seed0", "seed7"))
     assert trained == [(0, "seed0"), (7, "seed7")]
-
-
-def test_a_program_of_other_values_is_another_program(scenes):
-    names = {
-        together._name({"a": config(scenes, field)})
-        for field in ("seed=1", "seed=2", "optimizer.lr=0.5", "train.label_smoothing=0.1")
-    }
-    assert len(names) == 4
-    first, again = configs(scenes, ("seed0", "seed7")), configs(scenes, ("seed0", "seed7"))
-    assert together._name(first) == together._name(again)
-    assert together._name(first) != together._name(configs(scenes, ("seed0", "other")))
-
-
-def test_runs_are_read_from_their_words(scenes):
-    overrides = [f"--config.data.root={scenes}", *(f"--config.{field}" for field in SMALL)]
-    words = [["base/seed0", "seed=0"], ["b/seed1", "seed=1", "optimizer.lr=0.5", "title=A, b"]]
-    runs = load_runs(CONFIG, overrides, words)
-    assert list(runs) == ["base/seed0", "b/seed1"]
-    first, second = (flatten(one) for one in runs.values())
-    assert {field for field in first if first[field] != second[field]} == {
-        "seed", "optimizer.lr", "title",
-    }  # fmt: skip
-    assert (runs["b/seed1"].optimizer.lr, runs["b/seed1"].title) == (0.5, "A, b")
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ([["a", "optimizer.name=sgd"]], "optimizer.name=sgd: runs of one program can differ in"),
-        ([["a", "train.epochs=3"]], "use --config.train.epochs=3 for all of them"),
-        ([["a", "optimizer.lr=-1"]], "optimizer.lr=-1"),
-        ([["a", "optimizer.rl=1"]], "optimizer.rl=1"),
-        ([["a"], ["a"]], "another for each run"),
-        ([["optimizer.lr=1"]], "--run optimizer.lr=1: must begin with the name of a folder"),
-        ([["/a"]], "must begin with the name of a folder below --workdir"),
-        ([["../a"]], "must begin with the name of a folder below --workdir"),
-    ],
-)
-def test_runs_that_cannot_be_one_program(words, expected):
-    with pytest.raises(InputError) as error:
-        load_runs(CONFIG, [], words)
-    assert expected in str(error.value) and "\n" not in str(error.value)

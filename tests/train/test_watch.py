@@ -24,7 +24,7 @@ from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.optimizer import make_optimizer
-from asc_jax.train.watch import StepTimes, Watch, refuse_divergence
+from asc_jax.train.watch import StepTimes, Watch, diverged_runs
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
 N_STEPS, PER_CALL = 12, 2
@@ -51,6 +51,12 @@ class FakeSetup:
     share: float = 0.0
     partners: bool = True
     mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: parallel.make_mesh(1, 1))
+
+    names: tuple = ("",)
+
+    @property
+    def runs(self) -> tuple:
+        return tuple(name for name in self.names for _ in range(4 // len(self.names)))
 
     @property
     def feed(self) -> Feed:
@@ -99,13 +105,39 @@ def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
 def test_a_gradient_and_the_last_validation_are_watched(small_splits):
     setup = FakeSetup(small_splits, with_bad())
     metrics = {"loss": np.ones((4, 2)), "gradient_norm": np.array([[1, 1], [1, np.inf]] * 2)}
-    with pytest.raises(Diverged, match=r"fold 2: the gradient is not finite at step 2 \(epoch 1"):
-        refuse_divergence(metrics, setup, 0)
-    validation = {"loss": np.array([[1.0], [1.0], [1.0], [np.nan]])}
+    where = "fold 2: the gradient is not finite at step 2 (epoch 1)"
+    assert diverged_runs(metrics, setup, 0) == {"": where}
+    _, watch = run_epoch(setup, epoch=1)
     with pytest.raises(
-        Diverged, match=r"fold 4: the loss is not finite at step 12 \(epoch 1\); no"
+        Diverged, match=r"^fold 4: the loss is not finite at step 12 \(epoch 1\); no"
     ):
-        refuse_divergence(validation, setup, N_STEPS - 1)
+        watch.report([1.0, 1.0, 1.0, None])
+
+
+def test_a_run_of_several_that_diverges_is_lost_and_the_last_one_ends_them(small_splits):
+    setup = FakeSetup(small_splits, with_bad((2, 5), (3, 4)), names=("a", "b"))
+    progress, watch = run_epoch(setup)
+    assert setup.calls == N_STEPS // PER_CALL
+    lost = {"b": "fold 4: the loss is not finite at step 29 (epoch 3)"}
+    assert progress.lost == watch.lost == lost
+    assert watch.report([1.0, 1.0, None, 1.0]) == [f"b: {lost['b']}; the others go on"]
+    again = Watch(setup, Progress(36, 3, lost=lost))  # as a checkpoint keeps it
+    with pytest.raises(Diverged) as ended:
+        again.see(dict.fromkeys(("loss", "gradient_norm"), np.full((4, 1), np.inf)))
+    first, last = str(ended.value).splitlines()
+    assert first.startswith(f"b: {lost['b']}; epoch 3 is saved; lower optimizer.lr")
+    assert last.startswith("a: fold 1: the loss is not finite at step 37 (epoch 4); epoch 3 is")
+
+
+def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_splits):
+    """As it would be alone; one that has a finite fold goes on."""
+    bad = [(model, step) for model in (1, 2, 3) for step in range(N_STEPS)]
+    setup = FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True, names=("a", "b"))
+    _, watch = run_epoch(setup)
+    said = watch.report([1.0, 1.0, None, 1.0])
+    assert watch.lost.keys() == {"b"}
+    assert said[0].startswith("b: all folds: the loss or the gradient was finite at no step of")
+    assert said[1].startswith("epoch 3: a: fold 2 skipped 12 of 12 steps")
 
 
 @pytest.mark.parametrize("save_every", [0, 4])
@@ -196,7 +228,7 @@ def train(small_pool, small_splits, small_model):
     )
     recipe = Hyperparameters(lr=1e-2, weight_decay=0.01)
     start = classifier.init_state(
-        network, optimizer, small_splits, small_pool, seed=1, hyperparameters=recipe, **FRONTEND
+        network, optimizer, [(split, 1, recipe) for split in small_splits], small_pool, **FRONTEND
     )
     steps = classifier.compile_steps(
         mesh,

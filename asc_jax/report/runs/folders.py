@@ -36,7 +36,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A run, or the seeds of one setting of a sweep.
+    """A run, or the seeds of one setting of a sweep, or of train --seeds.
 
     Attributes:
       name: unlike the other rows'.
@@ -54,7 +54,7 @@ class Row:
 def read_rows(
     paths: Sequence[pathlib.Path], *, finished_only: bool = False
 ) -> tuple[list[Row], list[str]]:
-    """The rows of run folders and of sweeps' folders.
+    """The rows of run folders, and of folders of several runs that sweep or train has made.
 
     Args:
       paths: of either kind.
@@ -93,6 +93,8 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
     record = read_record(path)
     if "gan.loss" in record["base"]:
         raise InputError(f"{path}: is a sweep of GANs; name the runs that trained on its clips")
+    of_sweep = record["command"] == "sweep"
+    mend = f"asc-jax sweep with --workdir={path}" if of_sweep else ""
     rows, left_out = [], []
     for name, setting in record["settings"].items():
         fields = setting["fields"]
@@ -100,13 +102,22 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
         runs = []
         for place in setting["runs"].values():
             try:
-                runs.append(read_run(path / place, mend=f"asc-jax sweep with --workdir={path}"))
+                if not (path / place).exists():
+                    again = mend or "the asc-jax train command of this folder again"
+                    raise InputError(f"{path / place}: is not there; run {again}")
+                runs.append(read_run(path / place, mend=mend))
             except InputError:
                 if not finished_only:
                     raise
                 left_out.append(str(path / place))
         if runs:
-            rows.append(Row(name, path / name, tuple(runs), is_base))
+            if of_sweep:
+                called, folder = name, path / name
+            elif fields:
+                called, folder = name, runs[0].path
+            else:
+                called, folder = path.resolve().name, path
+            rows.append(Row(called, folder, tuple(runs), is_base))
     return rows, left_out
 
 
