@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import statistics
 from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
+from asc_jax.scores import Score, confusion_matrix, scores_by_location
 
 _CLIP_FIELDS = ("path", "scene_label", "location", "city", "device")
 
@@ -120,10 +120,8 @@ def _with_intervals(
     targets: np.ndarray, answer: np.ndarray, locations: np.ndarray, scene_labels: Sequence[str]
 ) -> dict:
     n_classes = len(scene_labels)
-    overall, class_wise, recalls = statistics.scores_by_location(
-        targets, answer, locations, n_classes
-    )
-    confusion = statistics.confusion_matrix(targets, answer, n_classes)
+    overall, class_wise, recalls = scores_by_location(targets, answer, locations, n_classes)
+    confusion = confusion_matrix(targets, answer, n_classes)
     counts = confusion.sum(axis=1).tolist()
     return {
         "accuracy": _for_json(overall),
@@ -136,7 +134,7 @@ def _with_intervals(
     }
 
 
-def _for_json(one: statistics.Score) -> dict:
+def _for_json(one: Score) -> dict:
     """A score without NaN, which JSON has not."""
     return {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(one).items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit, ndtr, stdtrit
 
 from asc_jax.comparison import compare
-from asc_jax.statistics import scores_by_location
+from asc_jax.scores import scores_by_location
 
 RESAMPLES = 1000
 

@@ -27,7 +27,7 @@ RANKS = {
     "models": 2,
     "ensemble": 2,
     "jackknife": 2,
-    "statistics": 2,
+    "scores": 2,
     "significance": 2,
     "comparison": 2,
     "calibration": 2,

@@ -14,7 +14,7 @@ from asc_jax import hosts, run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.statistics import class_wise_accuracy, confusion_matrix
+from asc_jax.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState

@@ -14,8 +14,8 @@ from asc_jax.errors import InputError
 from asc_jax.predictions import read_logits
 from asc_jax.report.runs.answers import decide
 from asc_jax.report.runs.results import compare_runs
+from asc_jax.scores import scores_by_location
 from asc_jax.significance import benjamini_hochberg, holm
-from asc_jax.statistics import scores_by_location
 
 SCENES = ("park", "street_pedestrian", "tram")
 SETTINGS = {

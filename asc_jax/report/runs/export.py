@@ -9,7 +9,7 @@ import math
 from asc_jax.comparison import Comparison
 from asc_jax.report.runs.results import ALPHA, MEASURES, Difference, Result, Results
 from asc_jax.report.tables import count
-from asc_jax.statistics import Score
+from asc_jax.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
 MINUS = "\N{MINUS SIGN}"

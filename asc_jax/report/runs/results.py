@@ -12,8 +12,8 @@ from asc_jax.errors import InputError
 from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.scores import Score, confusion_matrix, scores_by_location
 from asc_jax.significance import CORRECTIONS
-from asc_jax.statistics import Score, confusion_matrix, scores_by_location
 
 ALPHA = 0.05
 MEASURES = ("class_wise_accuracy", "accuracy")
