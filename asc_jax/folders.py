@@ -1,7 +1,7 @@
 """Folders that belong to one thing: a run, a sweep or a reproduction."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from asc_jax.errors import InputError
 
@@ -34,15 +34,16 @@ def refuse_another(
             )
 
 
-def refuse_files(folder: pathlib.Path, kind: str) -> None:
+def refuse_files(folder: pathlib.Path, kind: str, *, beside: Collection[str] = ()) -> None:
     """Checks that a folder without a record is empty.
 
     Args:
       folder: held, see `asc_jax.run.hold`.
       kind: what it would be with a record.
+      beside: names of what may be there.
 
     Raises:
       InputError: it is not.
     """
-    if any(found.name != ".lock" for found in folder.iterdir()):
+    if any(found.name not in (".lock", *beside) for found in folder.iterdir()):
         raise InputError(f"{folder}: is not empty and no {kind}; use another folder")

@@ -28,7 +28,8 @@ class Interruptible:
     def __enter__(self):
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
         for number in _SIGNALS:
-            self._previous[number] = signal.signal(number, self._interrupt)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as in a shell script's background
+                self._previous[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, kind, error, _):

@@ -45,7 +45,11 @@ _TRIES = "synthesis.most_tries"
 _EMBEDDED = {"locations_per_scene": 9, "clips_per_location": 2, "clip_seconds": 2.0}
 
 # The same as a command.
-_SYNTH = ("--locations=9", "--clips=2", "--seconds=2.0")
+_SYNTH = (
+    f"--locations={_EMBEDDED['locations_per_scene']}",
+    f"--clips={_EMBEDDED['clips_per_location']}",
+    f"--seconds={_EMBEDDED['clip_seconds']}",
+)
 
 # What stands beside a development set in a folder of its own, by the names of DCASE's archives.
 _BESIDE = {"data.leaderboard_root": "leaderboard", "data.evaluation_root": "evaluation"}
@@ -314,7 +318,7 @@ def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> No
     changed = {name: value for name, value in there.items() if now.get(name) != value}
     fields = {name.partition(": ")[2]: value for name, value in changed.items()}
     of_shell = {f: tuple(v) if isinstance(v, list) else v for f, v in fields.items()}
-    mend = f"add {shlex.join(as_overrides(of_shell))} to the command"
+    mend = f"add {shlex.join(as_overrides(of_shell))} to the command" if fields else "leave it out"
     if not begun:
         mend += f"; or delete {clips} to have all clips made anew"
     refuse_another(workdir, kind, there, now, mend=mend)

@@ -2,15 +2,16 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from asc_jax.errors import InputError
+from asc_jax.files import write_whole
 from asc_jax.folders import refuse_another, refuse_files
 
 RECORD = "sweep.json"
 
 
-def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
+def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str] = ()) -> str:
     """What `sweep.json` is to hold: these runs beside those that it has.
 
     Args:
@@ -18,6 +19,7 @@ def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
         "data", what lies where its fields say, from `identify`; "settings", by name the
         "fields" of each and its "runs", seed -> folder below the sweep's.
       workdir: the sweep's folder.
+      beside: names of what may be in a folder that has no record yet.
 
     Raises:
       InputError: the folder is not empty and no sweep's, or another's.
@@ -25,9 +27,10 @@ def joined_record(ours: Mapping, workdir: pathlib.Path) -> str:
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / RECORD
     if path.exists():
-        ours["settings"] = _joined(read_record(workdir), ours, workdir)
+        theirs = read_record(workdir)
+        ours |= {"settings": _joined(theirs, ours, workdir), "lost": theirs["lost"]}
     else:
-        refuse_files(workdir, "sweep's folder")
+        refuse_files(workdir, "sweep's folder", beside=beside)
     return json.dumps(ours, indent=1) + "\n"
 
 
@@ -80,6 +83,18 @@ def refuse_other_runs(workdir: pathlib.Path, runs: Mapping[str, Mapping]) -> lis
     return places
 
 
+def read_lost(workdir: pathlib.Path) -> dict[str, str]:
+    """What there is to say of each run, by its folder, that a program has lost for good."""
+    return read_record(workdir)["lost"]
+
+
+def write_lost(workdir: pathlib.Path, lost: Mapping[str, str]) -> None:
+    """Adds runs to those of `read_lost`."""
+    record = read_record(workdir)
+    record["lost"] = record["lost"] | dict(lost)
+    write_whole(workdir / RECORD, json.dumps(record, indent=1) + "\n")
+
+
 def read_record(workdir: pathlib.Path) -> dict:
     """A sweep's record, as `joined_record` takes it.
 
@@ -91,7 +106,7 @@ def read_record(workdir: pathlib.Path) -> dict:
         record = json.loads(path.read_text(encoding="utf-8"))
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
         parts = {"base": record["base"], "data": record.get("data", {})}
-        command = {"command": record.get("command", "sweep")}
-        return record | command | {name: dict(part.items()) for name, part in parts.items()}
+        more = {"command": record.get("command", "sweep"), "lost": dict(record.get("lost", {}))}
+        return record | more | {name: dict(part.items()) for name, part in parts.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None

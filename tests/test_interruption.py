@@ -90,3 +90,25 @@ time.sleep(0.3)
 print(len(heard))
 """)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_a_signal_after_a_runs_last_step_ends_the_command_before_the_next_run():
+    done = run_command("""
+from asc_jax.train.stop import StopSignal
+with StopSignal():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+print("the next run")
+""")
+    assert (done.returncode, done.stdout) == (75, ""), done.stderr
+    assert done.stderr.endswith("stopped; run the same command to go on\n")
+
+
+def test_an_ignored_signal_stays_so():
+    """As a shell's script ignores SIGINT for what it runs in the background."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c",
+         PROGRAM.format(body="    os.kill(os.getpid(), signal.SIGINT); print('went on')")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr

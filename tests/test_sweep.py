@@ -282,7 +282,8 @@ def test_programs_find_their_runs_in_the_record(scenes, tmp_path):
         if args.command == "train":
             config = load_config(args.config, overrides)
             configs = load_runs(config, args.config, args.run)
-            with together._claim(config, args.config, configs, args.workdir):
+            program = tmp_path / "together" / "0"
+            with together._claim(config, args.config, configs, args.workdir, program):
                 pass
     assert (tmp_path / "sweep.json").read_text() == record
 

@@ -180,19 +180,22 @@ def map_files(
             disable=None,  # where the standard error is a file
         ) as bar,
     ):
-        while True:
-            while len(pending) < 4 * workers and (path := next(todo, None)) is not None:
-                pending.append(pool.submit(read, path))
-            if not pending:
-                break
-            try:
-                result = pending.popleft().result()
-            except InputError as error:
-                bad.append(str(error))
-            else:
-                if not bad:  # the caller's work is lost anyway once a file is bad
-                    yield result
-            bar.update()
+        try:
+            while True:
+                while len(pending) < 4 * workers and (path := next(todo, None)) is not None:
+                    pending.append(pool.submit(read, path))
+                if not pending:
+                    break
+                try:
+                    result = pending.popleft().result()
+                except InputError as error:
+                    bad.append(str(error))
+                else:
+                    if not bad:  # the caller's work is lost anyway once a file is bad
+                        yield result
+                bar.update()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # a stop waits for no more files
     if bad:
         raise InputError("\n".join(bad))
 

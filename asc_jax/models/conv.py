@@ -105,13 +105,13 @@ def conv_general_dilated(
     if _is_transposed(options) and preferred_element_type is None:
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
     lhs = materialised(lhs)
-    on_cpu = _matrix_products(lhs, rhs, options, in_loop)
-    forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), on_cpu)
+    products = _matrix_products(lhs, rhs, options, in_loop)
+    forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), products)
     return forward(lhs, rhs)
 
 
 def _contractions(
-    convolve: Callable, lhs_type, rhs_type, on_cpu: Products
+    convolve: Callable, lhs_type, rhs_type, products: Products
 ) -> tuple[Callable, Callable, Callable]:
     """The convolution and its two gradients, each differentiable by means of the others.
 
@@ -119,7 +119,7 @@ def _contractions(
       convolve: (lhs, rhs) -> out.
       lhs_type: of lhs.
       rhs_type: of rhs.
-      on_cpu: what takes XLA's place there.
+      products: what takes XLA's place on a CPU.
 
     Returns:
       forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
@@ -133,9 +133,9 @@ def _contractions(
         (rhs,) = jax.linear_transpose(lambda rhs: convolve(lhs, rhs), rhs_type)(out)
         return rhs
 
-    forward = jax.custom_vjp(_lower(convolve, on_cpu.forward))
-    lhs_gradient = jax.custom_vjp(_lower(transpose_lhs, on_cpu.lhs_gradient))
-    rhs_gradient = jax.custom_vjp(_lower(transpose_rhs, on_cpu.rhs_gradient))
+    forward = jax.custom_vjp(_lower(convolve, products.forward))
+    lhs_gradient = jax.custom_vjp(_lower(transpose_lhs, products.lhs_gradient))
+    rhs_gradient = jax.custom_vjp(_lower(transpose_rhs, products.rhs_gradient))
 
     def save_both(contract):
         return lambda a, b: (contract(a, b), (a, b))

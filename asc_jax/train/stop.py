@@ -31,7 +31,7 @@ class StopSignal:
     """
 
     def __init__(self):
-        self._came = False
+        self._came = 0  # number of the signal; 0 before any
         self._previous = {}
 
     def __enter__(self):
@@ -47,7 +47,7 @@ class StopSignal:
     @property
     def requested(self) -> bool:
         """Whether a signal has come, to any of several processes; all of them must ask."""
-        return parallel.any_process(self._came)
+        return parallel.any_process(bool(self._came))
 
     def leave_if_requested(self, checkpoints: Checkpoints, step: int) -> None:
         """Leaves after a step whose checkpoint may still be under way.
@@ -60,8 +60,8 @@ class StopSignal:
             checkpoints.wait()
             raise Stopped(f"stopped; step {step} is saved; run the same command to go on")
 
-    def _request(self, *_):
-        self._came = True
+    def _request(self, number: int, _) -> None:
+        self._came = number
 
     def _listen(self, hears: int) -> None:
         """Says that a signal was heard, and ends the process at the next; in a thread."""
@@ -72,7 +72,7 @@ class StopSignal:
                     continue
                 if first is None:
                     first = time.monotonic()
-                    self._came = True
+                    self._came = number[0]
                     if hosts.is_first():
                         words = "stopping after this step; again to stop at once"
                         tqdm.tqdm.write(words, file=sys.stderr)
@@ -83,9 +83,11 @@ class StopSignal:
                     os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever
                     os._exit(128 + number[0])
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, error, _):
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         os.close(self._told)
         self._thread.join()
+        if self._came and error is None:  # after the last step, where nobody asked any more
+            signal.raise_signal(self._came)

@@ -9,7 +9,7 @@ Below a `--workdir` there are then
     sweep.json       which runs there are, as a sweep records its own
     NAME/            an ordinary run folder each
     together/        the programs that are not at their end
-    profile/         a trace, where one was asked for
+    profile/         a program's trace, where one was asked for
 """
 
 import contextlib
@@ -29,7 +29,13 @@ from asc_jax.config import PER_MODEL_FIELDS, flatten, override
 from asc_jax.errors import Diverged, InputError
 from asc_jax.files import remove, write_whole
 from asc_jax.identity import identify
-from asc_jax.sweep_record import RECORD, joined_record, refuse_other_runs
+from asc_jax.sweep_record import (
+    RECORD,
+    joined_record,
+    read_lost,
+    refuse_other_runs,
+    write_lost,
+)
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.loop import train
 from asc_jax.train.metrics_log import SECONDS, as_text, read_metrics
@@ -125,15 +131,23 @@ def train_together(
     folders = {name: workdir / name for name in configs}
     programs = workdir / _PROGRAMS
     program = programs / _name(configs)
-    with _claim(config, path, configs, workdir), run.hold(programs):
-        _remove_left(programs)
-        if program.exists() or not any(folder.exists() for folder in folders.values()):
-            lost = _train_program(config, configs, folders, program, profile=profile)
-        else:
-            lost = _train_alone(configs, folders)
-        _remove_left(programs)
+    is_new = not workdir.exists()
+    try:
+        with run.hold(programs), _claim(config, path, configs, workdir, program):
+            _remove_left(programs)
+            known = {n: said for n, said in read_lost(workdir).items() if n in configs}
+            there = [name for name in configs if name in known or folders[name].exists()]
+            if program.exists() or not there:
+                lost = _train_program(config, configs, folders, program, profile=profile)
+            else:
+                lost = known | _train_alone(configs.keys() - known, configs, folders)
+            _remove_left(programs)
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty
+                workdir.rmdir()
     if lost:
-        raise Diverged(lost)
+        raise Diverged("\n".join(lost.values()))
 
 
 def _train_program(
@@ -143,8 +157,8 @@ def _train_program(
     program: pathlib.Path,
     *,
     profile: bool,
-) -> str:
-    """Makes run folders of one program; returns what to say of the runs that it has lost."""
+) -> dict[str, str]:
+    """Makes run folders of one program; returns what to say of each run that it has lost."""
     for other in program.parent.glob("[!.]*/config.json"):
         if other.parent != program:
             print(
@@ -153,26 +167,34 @@ def _train_program(
                 file=sys.stderr,
             )
     setup, progress = train(config, program, runs=configs, profile=profile)
+    left = "it has no run folder, and the others are done"
+    lost = {name: say_lost({name: where}, left) for name, where in progress.lost.items()}
     with run.hold(program):
         _write_runs(setup, progress, program, configs, folders)
+        if lost:
+            write_lost(program.parents[1], lost)
         if (program / "profile").exists():
-            shutil.move(program / "profile", program.parents[1] / "profile")
+            traces = program.parents[1] / "profile"
+            traces.mkdir(exist_ok=True)
+            (program / "profile").rename(traces / program.name)
         # By its name it is either there, and whole, or not.
         program.rename(program.with_name(f".{program.name}{_LEFT}"))
-    return say_lost(progress.lost, "it has no run folder, and the others are done")
+    return lost
 
 
 def _train_alone(
-    configs: Mapping[str, ml_collections.FrozenConfigDict], folders: Mapping[str, pathlib.Path]
-) -> str:
-    """Trains runs one after the other; returns what to say of those that are lost."""
-    lost = []
-    for name, folder in folders.items():
+    names: Collection[str],
+    configs: Mapping[str, ml_collections.FrozenConfigDict],
+    folders: Mapping[str, pathlib.Path],
+) -> dict[str, str]:
+    """Trains runs one after the other; returns what to say of each that is lost."""
+    lost = {}
+    for name in sorted(names):
         try:
-            train(configs[name], folder)
+            train(configs[name], folders[name])
         except Diverged as diverged:
-            lost.append(f"{name}: {diverged}")
-    return "\n".join(lost)
+            lost[name] = f"{name}: {diverged}"
+    return lost
 
 
 @contextlib.contextmanager
@@ -181,32 +203,27 @@ def _claim(
     path: str,
     configs: Mapping[str, ml_collections.FrozenConfigDict],
     workdir: pathlib.Path,
+    program: pathlib.Path,
 ) -> Iterator[None]:
     """Writes the runs into the folder's record; a sweep's are there already.
 
-    Where nothing comes of them, for wrong input say, the record and an empty folder go again.
+    Where nothing comes of them, for wrong input say, the record is again what it was.
     """
+    place = workdir / RECORD
+    before = place.read_text(encoding="utf-8") if place.exists() else None
+    fields = {name: _fixed_fields(one) | {"seed": one.seed} for name, one in configs.items()}
+    known = () if before is None else refuse_other_runs(workdir, fields)
+    new = configs.keys() - known
+    for name in new:
+        _refuse_name(name, known)
+    if new:
+        record = _record(config, path, configs)
+        write_whole(place, joined_record(record, workdir, beside=(_PROGRAMS,)))
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
-        ) from None
-    fresh = not (workdir / RECORD).exists()
-    try:
-        fields = {name: _fixed_fields(one) | {"seed": one.seed} for name, one in configs.items()}
-        known = () if fresh else refuse_other_runs(workdir, fields)
-        if new := configs.keys() - known:
-            for name in new:
-                _refuse_name(name, known)
-            record = _record(config, path, configs)
-            write_whole(workdir / RECORD, joined_record(record, workdir))
         yield
     finally:
-        if fresh and not any((workdir / name).exists() for name in (*configs, _PROGRAMS)):
-            remove(workdir / RECORD)
-            with contextlib.suppress(OSError):
-                workdir.rmdir()
+        if new and not any(one.exists() for one in (program, *(workdir / name for name in new))):
+            remove(place) if before is None else write_whole(place, before)
 
 
 def _record(

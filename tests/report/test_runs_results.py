@@ -111,6 +111,11 @@ def test_seeds_that_train_has_made_are_a_row_named_after_their_folder(tmp_path, 
     shutil.rmtree(tmp_path / "plain" / "base" / "seed1")
     with pytest.raises(InputError, match="seed1: is not there; run the asc-jax train command of"):
         compare_runs([tmp_path / "plain"])
+    record = tmp_path / "plain" / "sweep.json"
+    lost = {"lost": {"base/seed1": "base/seed1: diverged"}}
+    record.write_text(json.dumps(json.loads(record.read_text()) | lost))
+    with pytest.raises(InputError, match="base/seed1: diverged; add --finished_only"):
+        compare_runs([tmp_path / "plain"])
     (row,) = compare_runs([tmp_path / "plain"], finished_only=True).results
     assert len(row.row.runs) == 1
 

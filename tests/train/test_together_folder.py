@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from asc_jax import run
 from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
@@ -63,6 +64,24 @@ def test_wrong_input_leaves_nothing_behind(scenes, tmp_path):
     assert not workdir.exists()
     assert "training clips" in refused(config(scenes, "train.batch_size=9999"), words, workdir)
     assert not workdir.exists()
+
+
+def test_runs_of_which_nothing_comes_leave_the_record_as_it_was(scenes, tmp_path, monkeypatch):
+    start([["seed0", "seed=0"]], scenes, tmp_path, monkeypatch)
+    before = (tmp_path / "sweep.json").read_text()
+
+    def train(*_, **__):
+        assert (tmp_path / "sweep.json").read_text() != before
+        raise InputError("a clip is damaged")
+
+    monkeypatch.setattr(together, "train", train)
+    assert refused(config(scenes), [["x", "seed=1"]], tmp_path) == "a clip is damaged"
+    assert (tmp_path / "sweep.json").read_text() == before
+    with run.hold(tmp_path / "together"):
+        assert "another process trains in it" in refused(
+            config(scenes), [["x", "seed=1"]], tmp_path
+        )
+    assert (tmp_path / "sweep.json").read_text() == before
 
 
 def test_a_folder_of_something_else_is_refused(scenes, tmp_path, monkeypatch):

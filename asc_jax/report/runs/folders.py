@@ -102,6 +102,8 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
         runs = []
         for place in setting["runs"].values():
             try:
+                if place in record["lost"]:
+                    raise InputError(f"{path}: {record['lost'][place]}; add --finished_only")
                 if not (path / place).exists():
                     again = mend or "the asc-jax train command of this folder again"
                     raise InputError(f"{path / place}: is not there; run {again}")
