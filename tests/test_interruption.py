@@ -22,10 +22,14 @@ sys.exit(cli.main(["data", "check", "."]))
 """
 
 
+# Whoever runs the tests in the background ignores SIGINT, and so would the command.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def run_command(body: str) -> subprocess.CompletedProcess:
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=lines)],
+        [sys.executable, "-c", HEARS + PROGRAM.format(body=lines)],
         cwd=ROOT,
         capture_output=True,
         text=True,
