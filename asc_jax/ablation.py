@@ -71,10 +71,9 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
         if "seed" in fields:
             raise InputError(f"{path}: seed: is no field of a setting; use --seeds=0,1,2")
         with_fields = override(config, as_overrides(fields), path, check=check_any_config)
-        values = flatten(with_fields)  # of the fields' types
-        settings.append(
-            Setting(name_of(fields), {field: values[field] for field in fields}, with_fields)
-        )
+        values = flatten(with_fields)
+        typed = {field: values[field] for field in fields}  # 1 and 1.0 are one setting
+        settings.append(Setting(name_of(typed), typed, with_fields))
     names = [setting.name for setting in settings]
     for name in names:
         if names.count(name) > 1:

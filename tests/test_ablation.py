@@ -118,6 +118,7 @@ def get_settings():
         ("[{'model.stage_sizes': (1, 2)}]", "must be as long as model.stage_sizes=(1, 2)"),
         ("[{'seed': 4}]", "seed: is no field of a setting; use --seeds"),
         ("[{}, {}]", "two settings are called base"),
+        ("[{'optimizer.lr': 1}, {'optimizer.lr': 1.0}]", "are called optimizer.lr=1.0; leave"),
         ("[]", "get_settings() must return a list"),
         ("{'model.se_ratio': 4}", "get_settings() must return a list"),
         ("[('model.se_ratio', 4)]", "get_settings() must return a list"),
