@@ -95,18 +95,15 @@ def set_up(
         a mesh that cannot be.
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
-    skip_non_finite = config.train.non_finite == "skip"
     runs = runs or {"": config}
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
     pools = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        generated = run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0)
-        pools.append(generated)
+        pools.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
     parallel.connect(mesh)
-    names = tuple(name for name in runs for _ in splits)
-    per_model = [runs[name] for name in names]
+    names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
@@ -124,6 +121,7 @@ def set_up(
         **shape,
     )
     models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
+    skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
         network,
