@@ -18,6 +18,10 @@ class Interruptible:
     garbage collector (JAX has one), in a `__del__`. So a timer looks whether it is on its way,
     and raises it anew. Further signals are of the same wish and disturb no clean-up. Who left by
     a signal ignores both from then on: the end of the process could be cut short by neither.
+
+    A SIGINT that whoever started the process ignores stays ignored, as shells do for what a script
+    runs in the background. SIGTERM is heard always: it is meant for this process, and a job script
+    that ignores it for itself hands that on to all that it starts.
     """
 
     def __init__(self):
@@ -28,7 +32,7 @@ class Interruptible:
     def __enter__(self):
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
         for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as in a shell script's background
+            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._interrupt)
         return self
 

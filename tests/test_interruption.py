@@ -108,11 +108,15 @@ print("the next run")
     assert done.stderr.endswith("stopped; run the same command to go on\n")
 
 
-def test_an_ignored_signal_stays_so():
-    """As a shell's script ignores SIGINT for what it runs in the background."""
+@pytest.mark.parametrize(
+    ("name", "status", "said"), [("INT", 0, "went on\n"), ("TERM", 75, "")], ids=["INT", "TERM"]
+)
+def test_of_the_signals_that_a_shell_script_ignores_only_sigterm_is_heard(name, status, said):
+    """Scripts ignore SIGINT for what they run in the background, SIGTERM for themselves."""
+    body = f"    os.kill(os.getpid(), signal.SIG{name}); print('went on')"
     done = subprocess.run(
-        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c",
-         PROGRAM.format(body="    os.kill(os.getpid(), signal.SIGINT); print('went on')")],
+        ["/bin/sh", "-c", f'trap "" {name}; exec "$@"', "sh", sys.executable, "-c",
+         PROGRAM.format(body=body)],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+    assert (done.returncode, done.stdout) == (status, said), done.stderr
