@@ -33,7 +33,7 @@ def run(args) -> dict:
         "GFLOP/s": prepared.flops * n_steps / seconds / 1e9,
         "of matmul limit": prepared.flops * n_steps / seconds
         / measure.matmul_limit(args.dtype, args.quick),
-        "compile s": training.compile_seconds(prepared),
+        "compile s": prepared.seconds["program"],
         "finite losses": str(bool(np.isfinite(losses).all())),
         **measure.peak_memory(),
     }  # fmt: skip

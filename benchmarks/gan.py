@@ -106,7 +106,7 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
         mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
     )
     start = time.perf_counter()
-    train = steps.train.trace(state, pool, source).lower().compile()
+    train = steps.train.compiled(state, pool, source)
     compiled = time.perf_counter() - start
 
     def iterate():

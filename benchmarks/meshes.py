@@ -32,7 +32,7 @@ def run(args) -> dict:
             "devices": shape[0] * shape[1],
             "ms": 1e3 * seconds[shape],
             "of one device's": seconds[shape] / seconds[1, 1],
-            "compile s": training.compile_seconds(prepared[shape]),
+            "compile s": prepared[shape].seconds["program"],
             "seconds": times[shape],
         }
         for shape in shapes

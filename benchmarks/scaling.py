@@ -46,6 +46,6 @@ def measure_one(model, size: training.Size, rounds: int) -> dict:
         "ms": 1e3 * seconds,
         "ms per clip and fold": 1e3 * seconds / (size.folds * size.batch),
         "GFLOP/s": prepared.flops / seconds / 1e9,
-        "compile s": training.compile_seconds(prepared),
+        "compile s": prepared.seconds["program"],
         "seconds": times,
     }

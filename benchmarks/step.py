@@ -39,7 +39,7 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
     memory = measure.peak_memory()  # before the others add theirs
     one_fold = dataclasses.replace(size, folds=1)
     calls["one fold"] = training.stepper(training.prepare(model, one_fold, dtype=dtype))
-    compiling = {"asc_jax": training.compile_seconds(together)}
+    compiling = {"asc_jax": together.seconds["program"]}
     absent = {}
 
     peer = measure.torch_peer("torch_resnet")

@@ -121,10 +121,8 @@ def prepare(
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
     )
-    lowered = steps.train.trace(state, pool, clips[:, :1]).lower()
-    seconds["trace and lower"] = clock()
-    train = lowered.compile()
-    seconds["compile or load"] = clock()
+    train = steps.train.compiled(state, pool, clips[:, :1])
+    seconds["program"] = clock()
     flops = step_flops(model, size)
     return Prepared(train, state, pool, clips, flops, seconds)
 
@@ -139,11 +137,6 @@ def stepper(prepared: Prepared) -> Callable[[], None]:
         jax.block_until_ready((state, metrics))
 
     return step
-
-
-def compile_seconds(prepared: Prepared) -> float:
-    """Tracing, lowering and compiling the step."""
-    return prepared.seconds["trace and lower"] + prepared.seconds["compile or load"]
 
 
 def build(model: Mapping, dtype: str = "float32"):

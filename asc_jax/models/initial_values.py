@@ -6,6 +6,7 @@ for the deeper networks; drawing them with numpy takes a second, and gives the s
 on every platform.
 """
 
+import concurrent.futures
 import functools
 import math
 import zlib
@@ -64,7 +65,9 @@ def draw(shapes, scheme: str, *, seed: int, stream: int):
             return rng.uniform(-1, 1, leaf.shape).astype(np.float32)
         return _kernel(scheme, leaf.shape, rng)
 
-    return jax.tree_util.tree_map_with_path(draw_leaf, shapes)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    with concurrent.futures.ThreadPoolExecutor() as threads:  # numpy draws without Python's lock
+        return structure.unflatten(threads.map(lambda leaf: draw_leaf(*leaf), leaves))
 
 
 @functools.lru_cache(maxsize=8)  # folds share it: tracing a deep network takes seconds

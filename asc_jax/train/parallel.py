@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from asc_jax import hosts
 from asc_jax.errors import InputError
+from asc_jax.train.programs import Program
 
 FOLD, DATA = "fold", "data"
 
@@ -116,7 +117,7 @@ def map_folds(
     in_specs: tuple[P, ...],
     out_specs: P | tuple[P, ...],
     donate: tuple[int, ...] = (),
-) -> Callable:
+) -> Program:
     """Compiles a one-fold step for all folds and devices.
 
     Args:
@@ -134,7 +135,9 @@ def map_folds(
     mapped = jax.vmap(step, in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
     options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
-    return jax.jit(sharded, donate_argnums=donate, compiler_options=options)
+    compiled = jax.jit(sharded, donate_argnums=donate, compiler_options=options)
+    traced_from = step, mesh.devices.shape, repr((in_specs, out_specs)), donate, options
+    return Program(compiled, traced_from, mesh.devices.flat)
 
 
 def put(tree, mesh: Mesh, spec: P):

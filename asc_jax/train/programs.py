@@ -1,0 +1,215 @@
+"""Compiled programs that outlive their process: a later one neither traces nor compiles them.
+
+JAX's own cache of compiled programs is asked with the traced program, and to trace a deep
+network takes longer than to read it. Here a program is told by what it is traced from: its step
+and the step's arguments, the package's source, the libraries, the device and JAX's settings.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import pickle
+import platform
+import types
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.experimental import serialize_executable
+
+import asc_jax
+from asc_jax.errors import InputError
+from asc_jax.files import write_whole
+
+PACKAGE = pathlib.Path(asc_jax.__file__).parent
+MOST = 64  # programs in a folder; those that have not been read for longest go first
+LIBRARIES = ("flax", "jax", "jaxlib", "numpy", "optax")
+
+# The folder of this process's programs and the source that it runs; see `keep_in`.
+_kept: tuple[pathlib.Path, str] | None = None
+
+
+class Unnameable(Exception):
+    """A value that no name tells apart from others in another process."""
+
+
+def keep_in(folder: pathlib.Path | None) -> None:
+    """Keeps the programs of this process from now on in a folder; None for no longer.
+
+    What they are traced from must be the package as it is on disk: nothing in it replaced.
+    """
+    global _kept
+    _kept = folder and (folder, source_digest())
+
+
+class Program:
+    """A function of `jax.jit` that reads its compiled programs from where they are kept.
+
+    Where nothing is kept, with several processes, and for a function that has no name beyond its
+    process (a lambda, a closure) it is the function itself.
+    """
+
+    def __init__(self, function: Callable, traced_from: tuple, devices: Sequence[jax.Device]):
+        """Makes a program.
+
+        Args:
+          function: of `jax.jit`.
+          traced_from: what `describe` can tell, or not.
+          devices: that it runs on, in the order of its mesh.
+        """
+        self._function = function
+        self._traced_from = traced_from
+        self._devices = tuple(devices)
+        self._compiled = {}
+        self.trace, self.lower = function.trace, function.lower
+
+    def __call__(self, *args):
+        """As the function."""
+        if _kept is None or jax.process_count() > 1:
+            return self._function(*args)
+        return self.compiled(*args)(*args)
+
+    def compiled(self, *args) -> jax.stages.Compiled:
+        """The compiled program for arguments like these, read from where it is kept if it is.
+
+        Args:
+          *args: trees of arrays.
+        """
+        leaves, structure = jax.tree.flatten(args)
+        # As quick as a call of `jax.jit`: it is asked before every step.
+        seen = structure, tuple(
+            (leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves
+        )
+        if seen not in self._compiled:
+            kinds = repr((structure, [_kind(leaf) for leaf in leaves]))
+            if kinds not in self._compiled:
+                self._compiled[kinds] = self._read_or_compile(args, kinds)
+            self._compiled[seen] = self._compiled[kinds]
+        return self._compiled[seen]
+
+    def _read_or_compile(self, args: tuple, kinds: str) -> jax.stages.Compiled:
+        try:
+            path, source = self._place(kinds)
+        except Unnameable:
+            return self._function.lower(*args).compile()
+        if (compiled := _read(path, self._devices)) is None:
+            compiled = self._function.lower(*args).compile()
+            if source == source_digest():  # or edited since: nobody knows which of both it is
+                _write(path, compiled)
+        return compiled
+
+    def _place(self, kinds: str) -> tuple[pathlib.Path, str]:
+        """The file of a program, and the digest of the source that it is made from."""
+        if _kept is None or jax.process_count() > 1:
+            raise Unnameable
+        folder, source = _kept
+        devices = [device.id for device in self._devices]
+        told = [describe(self._traced_from), devices, kinds, source, *_surroundings()]
+        name = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return folder / f"{name}.program", source
+
+
+def _kind(leaf) -> tuple:
+    """What a program is compiled for, of one of its arguments: shape, type and place."""
+    aval = jax.typeof(leaf)
+    place = ()
+    if isinstance(leaf, jax.Array):  # a spec has several names for one and the same place
+        sharding = leaf.sharding
+        place = sharding.shard_shape(leaf.shape), sharding.num_devices, sharding.memory_kind
+    return aval.shape, str(aval.dtype), aval.weak_type, place
+
+
+def _read(path: pathlib.Path, devices: Sequence[jax.Device]) -> jax.stages.Compiled | None:
+    """A kept program; None where there is none that works here."""
+    try:
+        program = serialize_executable.deserialize_and_load(
+            *pickle.loads(path.read_bytes()),
+            backend=devices[0].client,
+            execution_devices=devices,
+        )
+        path.touch()
+    except Exception:  # no file, or whatever a damaged one makes of pickle and XLA
+        return None
+    return program
+
+
+def _write(path: pathlib.Path, compiled: jax.stages.Compiled) -> None:
+    """Keeps a program; where it cannot be kept the next process compiles it again."""
+    try:
+        write_whole(path, pickle.dumps(serialize_executable.serialize(compiled)))
+        by_age = sorted(path.parent.glob("*.program"), key=lambda kept: kept.stat().st_mtime)
+        for old in by_age[:-MOST]:
+            old.unlink()
+    except (InputError, OSError, ValueError, NotImplementedError):
+        pass
+
+
+def describe(value) -> object:
+    """What tells a value apart in another process, out of JSON's types.
+
+    Raises:
+      Unnameable: nothing does.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case functools.partial():
+            return ["partial", *map(describe, (value.func, value.args, value.keywords))]
+        case tuple() | list():
+            return [type(value).__name__, *map(describe, value)]
+        case Mapping():
+            return ["mapping", *sorted([str(key), describe(item)] for key, item in value.items())]
+        case np.dtype():
+            return ["dtype", value.str]
+        case types.FunctionType() | type() if _is_known(value):
+            return [value.__module__, value.__qualname__]
+    if dataclasses.is_dataclass(value):
+        fields = [field.name for field in dataclasses.fields(value) if field.name != "parent"]
+        return [describe(type(value)), {name: describe(getattr(value, name)) for name in fields}]
+    raise Unnameable(value)
+
+
+def _is_known(value: Callable) -> bool:
+    """Whether its name tells a function or class: it stands at the top of a known module."""
+    package = value.__module__.partition(".")[0]
+    return package in (asc_jax.__name__, *LIBRARIES) and "<" not in value.__qualname__
+
+
+@functools.cache
+def _surroundings() -> tuple[str, ...]:
+    """Of all programs of this process: libraries, devices, and the settings of JAX and XLA."""
+    settings = {
+        name: repr(value) for name, value in jax.config.values.items() if "cache" not in name
+    }
+    return (
+        *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES),
+        jax.devices()[0].client.platform_version,
+        *(f"{device.id} {device.device_kind}" for device in jax.devices()),
+        *_processor(),
+        json.dumps(settings, sort_keys=True),
+        *(os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")),
+    )
+
+
+def _processor() -> tuple[str, ...]:
+    """The instructions that programs for CPUs may use."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = [line for line in lines if line.startswith(("flags", "Features"))]
+    return platform.machine(), platform.processor(), *flags[:1]
+
+
+def source_digest() -> str:
+    """Of the package's files as they are now."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PACKAGE)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
