@@ -23,6 +23,7 @@ def run(args) -> dict:
     prepared = training.prepare(model, size, dtype=args.dtype, n_clips=n_clips)
     seconds, losses = train(prepared)
     n_steps = prepared.clips.shape[1]
+    rate = training.step_flops(model, size) * n_steps / seconds
     row = {
         "clips": n_clips,
         "steps": n_steps,
@@ -30,9 +31,8 @@ def run(args) -> dict:
         "ms per step": 1e3 * seconds / n_steps,
         # Of all folds: each passes through its own copy of the network.
         "clips/s": size.folds * size.batch * n_steps / seconds,
-        "GFLOP/s": prepared.flops * n_steps / seconds / 1e9,
-        "of matmul limit": prepared.flops * n_steps / seconds
-        / measure.matmul_limit(args.dtype, args.quick),
+        "GFLOP/s": rate / 1e9,
+        "of matmul limit": rate / measure.matmul_limit(args.dtype, args.quick),
         "compile s": prepared.seconds["program"],
         "finite losses": str(bool(np.isfinite(losses).all())),
         **measure.peak_memory(),

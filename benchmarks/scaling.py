@@ -45,7 +45,7 @@ def measure_one(model, size: training.Size, rounds: int) -> dict:
         **dataclasses.asdict(size),
         "ms": 1e3 * seconds,
         "ms per clip and fold": 1e3 * seconds / (size.folds * size.batch),
-        "GFLOP/s": prepared.flops / seconds / 1e9,
+        "GFLOP/s": training.step_flops(model, size) / seconds / 1e9,
         "compile s": prepared.seconds["program"],
         "seconds": times,
     }

@@ -58,7 +58,6 @@ class Prepared:
       state: of all folds, on the devices.
       pool: on the devices.
       clips: (F, steps, B, 2), indices of an epoch's batches.
-      flops: floating-point operations of one step, all folds.
       seconds: that the phases of the preparation took, by name.
     """
 
@@ -66,7 +65,6 @@ class Prepared:
     state: classifier.ClassifierState
     pool: Pool
     clips: np.ndarray
-    flops: float
     seconds: Mapping[str, float]
 
 
@@ -123,8 +121,7 @@ def prepare(
     )
     train = steps.train.compiled(state, pool, clips[:, :1])
     seconds["program"] = clock()
-    flops = step_flops(model, size)
-    return Prepared(train, state, pool, clips, flops, seconds)
+    return Prepared(train, state, pool, clips, seconds)
 
 
 def stepper(prepared: Prepared) -> Callable[[], None]:

@@ -81,8 +81,9 @@ class Program:
         """
         leaves, structure = jax.tree.flatten(args)
         # As quick as a call of `jax.jit`: it is asked before every step.
-        seen = structure, tuple(
-            (leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves
+        seen = (
+            structure,
+            tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves),
         )
         if seen not in self._compiled:
             kinds = repr((structure, [_kind(leaf) for leaf in leaves]))
