@@ -27,6 +27,7 @@ from asc_jax.files import write_whole
 
 PACKAGE = pathlib.Path(asc_jax.__file__).parent
 MOST = 64  # programs in a folder; those that have not been read for longest go first
+_DIGEST = hashlib.sha256().digest_size  # of the program, before it in its file
 LIBRARIES = ("flax", "jax", "jaxlib", "numpy", "optax")
 
 # The folder of this process's programs and the source that it runs; see `keep_in`.
@@ -127,21 +128,24 @@ def _kind(leaf) -> tuple:
 def _read(path: pathlib.Path, devices: Sequence[jax.Device]) -> jax.stages.Compiled | None:
     """A kept program; None where there is none that works here."""
     try:
-        program = serialize_executable.deserialize_and_load(
-            *pickle.loads(path.read_bytes()),
-            backend=devices[0].client,
-            execution_devices=devices,
+        content = path.read_bytes()
+        digest, program = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(program).digest() != digest:
+            return None  # damaged: machine code that nobody may run
+        compiled = serialize_executable.deserialize_and_load(
+            *pickle.loads(program), backend=devices[0].client, execution_devices=devices
         )
         path.touch()
-    except Exception:  # no file, or whatever a damaged one makes of pickle and XLA
+    except Exception:  # no file, or one that this machine's XLA does not take
         return None
-    return program
+    return compiled
 
 
 def _write(path: pathlib.Path, compiled: jax.stages.Compiled) -> None:
     """Keeps a program; where it cannot be kept the next process compiles it again."""
     try:
-        write_whole(path, pickle.dumps(serialize_executable.serialize(compiled)))
+        program = pickle.dumps(serialize_executable.serialize(compiled))
+        write_whole(path, hashlib.sha256(program).digest() + program)
         by_age = sorted(path.parent.glob("*.program"), key=lambda kept: kept.stat().st_mtime)
         for old in by_age[:-MOST]:
             old.unlink()

@@ -126,12 +126,24 @@ def test_what_was_edited_since_the_start_is_not_kept(folder, tmp_path, monkeypat
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", "cut"])
-def test_a_damaged_file_is_compiled_anew(folder, content):
+def flip(whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda whole: b"",
+    "other": lambda whole: b"no program",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "a bit": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_compiled_anew(folder, damage):
     make_program()(*arguments())
     (file,) = folder.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2] if content == "cut" else content)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
     result = make_program()(*arguments())
     np.testing.assert_array_equal(result.epoch, [1, 2])
     in_another_process(make_program())(*arguments())  # and whole again
