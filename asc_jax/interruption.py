@@ -19,9 +19,10 @@ class Interruptible:
     and raises it anew. Further signals are of the same wish and disturb no clean-up. Who left by
     a signal ignores both from then on: the end of the process could be cut short by neither.
 
-    A SIGINT that whoever started the process ignores stays ignored, as shells do for what a script
-    runs in the background. SIGTERM is heard always: it is meant for this process, and a job script
-    that ignores it for itself hands that on to all that it starts.
+    A SIGINT that whoever started the process ignores stays ignored but in a run's steps
+    (`train.stop`), as shells do for what a script runs in the background. SIGTERM is heard
+    always: it is meant for this process, and a job script that ignores it for itself hands that
+    on to all that it starts.
     """
 
     def __init__(self):

@@ -87,9 +87,6 @@ def conv_general_dilated(
         ]
         extent = [lhs.shape[axis] for axis in numbers.lhs_spec[2:]]
         padding = jax.lax.padtype_to_pads(extent, window, window_strides, padding)
-    if _skips_pixels(rhs, window_strides, padding, lhs_dilation, numbers) and on_cpu():
-        lhs = lhs[:, :: window_strides[0], :: window_strides[1]]
-        window_strides = (1, 1)
     options = {
         "window_strides": tuple(window_strides),
         "padding": tuple(tuple(map(int, pair)) for pair in padding),
@@ -157,17 +154,6 @@ def _contractions(
         lambda saved, ct: (lhs_gradient(saved[1], ct), forward(saved[0], ct)),
     )
     return forward, lhs_gradient, rhs_gradient
-
-
-def _skips_pixels(rhs, window_strides, padding, lhs_dilation, numbers) -> bool:
-    """Whether a strided convolution is a product of the pixels that it does not skip."""
-    return (
-        numbers == CHANNELS_LAST_2D
-        and rhs.shape[:2] == (1, 1)
-        and max(window_strides) > 1
-        and not any(map(any, padding))
-        and max(lhs_dilation or (1,)) == 1
-    )
 
 
 def _is_transposed(options: dict) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import flax.struct
 import jax
-import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -204,7 +203,7 @@ def train_step(
         grads, state.opt_state, state.params
     )
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-    norm = jnp.linalg.norm(jax.flatten_util.ravel_pytree(grads)[0])
+    norm = optax.tree.norm(grads)
     accuracy = jax.lax.pmean(jnp.mean(right), DATA)
     after = state.replace(
         params=optax.apply_updates(state.params, updates),

@@ -41,7 +41,8 @@ def make_optimizer(
     """
     parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     return optax.chain(
-        optax.flatten(optax.chain(*parts, OPTIMIZERS[name]())),
+        *parts,
+        OPTIMIZERS[name](),
         optax.add_decayed_weights(hyperparameters.weight_decay, mask=_kernels),
         optax.scale_by_schedule(SCHEDULES[schedule](n_steps)),
         optax.scale_by_learning_rate(hyperparameters.lr),

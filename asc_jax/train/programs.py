@@ -5,6 +5,7 @@ network takes longer than to read it. Here a program is told by what it is trace
 and the step's arguments, the package's source, the libraries, the device and JAX's settings.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -22,7 +23,6 @@ import numpy as np
 from jax.experimental import serialize_executable
 
 import asc_jax
-from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
 PACKAGE = pathlib.Path(asc_jax.__file__).parent
@@ -30,8 +30,7 @@ MOST = 64  # programs in a folder; those that have not been read for longest go 
 _DIGEST = hashlib.sha256().digest_size  # of the program, before it in its file
 LIBRARIES = ("flax", "jax", "jaxlib", "numpy", "optax")
 
-# The folder of this process's programs and the source that it runs; see `keep_in`.
-_kept: tuple[pathlib.Path, str] | None = None
+_folder: pathlib.Path | None = None  # of this process's programs; see `keep_in`
 
 
 class Unnameable(Exception):
@@ -42,16 +41,21 @@ def keep_in(folder: pathlib.Path | None) -> None:
     """Keeps the programs of this process from now on in a folder; None for no longer.
 
     What they are traced from must be the package as it is on disk: nothing in it replaced.
+    Programs are read with pickle, and run: nobody else may be able to write there.
     """
-    global _kept
-    _kept = folder and (folder, source_digest())
+    global _folder
+    _folder = folder
+
+
+def _keeps() -> bool:
+    return _folder is not None and jax.process_count() == 1
 
 
 class Program:
     """A function of `jax.jit` that reads its compiled programs from where they are kept.
 
-    Where nothing is kept, with several processes, and for a function that has no name beyond its
-    process (a lambda, a closure) it is the function itself.
+    Where nothing is kept, and with several processes, it is the function itself. A function that
+    has no name beyond its process (a lambda, a closure) is compiled in each.
     """
 
     def __init__(self, function: Callable, traced_from: tuple, devices: Sequence[jax.Device]):
@@ -66,13 +70,11 @@ class Program:
         self._traced_from = traced_from
         self._devices = tuple(devices)
         self._compiled = {}
-        self.trace, self.lower = function.trace, function.lower
+        self.lower = function.lower
 
     def __call__(self, *args):
-        """As the function."""
-        if _kept is None or jax.process_count() > 1:
-            return self._function(*args)
-        return self.compiled(*args)(*args)
+        """As the function; the arguments are trees of arrays."""
+        return self.compiled(*args)(*args) if _keeps() else self._function(*args)
 
     def compiled(self, *args) -> jax.stages.Compiled:
         """The compiled program for arguments like these, read from where it is kept if it is.
@@ -82,10 +84,7 @@ class Program:
         """
         leaves, structure = jax.tree.flatten(args)
         # As quick as a call of `jax.jit`: it is asked before every step.
-        seen = (
-            structure,
-            tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves),
-        )
+        seen = structure, tuple(map(_look, leaves))
         if seen not in self._compiled:
             kinds = repr((structure, [_kind(leaf) for leaf in leaves]))
             if kinds not in self._compiled:
@@ -94,34 +93,42 @@ class Program:
         return self._compiled[seen]
 
     def _read_or_compile(self, args: tuple, kinds: str) -> jax.stages.Compiled:
-        try:
-            path, source = self._place(kinds)
-        except Unnameable:
-            return self._function.lower(*args).compile()
-        if (compiled := _read(path, self._devices)) is None:
+        path = self._place(kinds)
+        compiled = path and _read(path, self._devices)
+        if compiled is None:
             compiled = self._function.lower(*args).compile()
-            if source == source_digest():  # or edited since: nobody knows which of both it is
+            if path and path == self._place(kinds):  # or the source was edited meanwhile
                 _write(path, compiled)
         return compiled
 
-    def _place(self, kinds: str) -> tuple[pathlib.Path, str]:
-        """The file of a program, and the digest of the source that it is made from."""
-        if _kept is None or jax.process_count() > 1:
-            raise Unnameable
-        folder, source = _kept
+    def _place(self, kinds: str) -> pathlib.Path | None:
+        """The file of a program; None for one that is not kept."""
+        if not _keeps():
+            return None
         devices = [device.id for device in self._devices]
-        told = [describe(self._traced_from), devices, kinds, source, *_surroundings()]
-        name = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-        return folder / f"{name}.program", source
+        try:
+            told = [describe(self._traced_from), devices, kinds, source_digest(), *_surroundings()]
+        except Unnameable:
+            return None
+        return _folder / f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()}.program"
+
+
+def _look(leaf) -> tuple:
+    """What of an argument is seen at once; a place has several names."""
+    return (
+        leaf.shape,
+        leaf.dtype,
+        getattr(leaf, "weak_type", False),
+        getattr(leaf, "sharding", None),
+    )
 
 
 def _kind(leaf) -> tuple:
     """What a program is compiled for, of one of its arguments: shape, type and place."""
-    aval = jax.typeof(leaf)
-    place = ()
-    if isinstance(leaf, jax.Array):  # a spec has several names for one and the same place
-        sharding = leaf.sharding
-        place = sharding.shard_shape(leaf.shape), sharding.num_devices, sharding.memory_kind
+    aval, place = jax.typeof(leaf), ()
+    if isinstance(leaf, jax.Array):
+        parts = leaf.sharding.devices_indices_map(leaf.shape)
+        place = sorted((device.id, str(part)) for device, part in parts.items())
     return aval.shape, str(aval.dtype), aval.weak_type, place
 
 
@@ -135,9 +142,10 @@ def _read(path: pathlib.Path, devices: Sequence[jax.Device]) -> jax.stages.Compi
         compiled = serialize_executable.deserialize_and_load(
             *pickle.loads(program), backend=devices[0].client, execution_devices=devices
         )
-        path.touch()
     except Exception:  # no file, or one that this machine's XLA does not take
         return None
+    with contextlib.suppress(OSError):  # somebody else's
+        os.utime(path)
     return compiled
 
 
@@ -149,8 +157,8 @@ def _write(path: pathlib.Path, compiled: jax.stages.Compiled) -> None:
         by_age = sorted(path.parent.glob("*.program"), key=lambda kept: kept.stat().st_mtime)
         for old in by_age[:-MOST]:
             old.unlink()
-    except (InputError, OSError, ValueError, NotImplementedError):
-        pass
+    except Exception:  # a full disk, or a device whose programs cannot be taken out of JAX
+        return
 
 
 def describe(value) -> object:
@@ -159,17 +167,17 @@ def describe(value) -> object:
     Raises:
       Unnameable: nothing does.
     """
+    if type(value) in (type(None), bool, int, float, str):
+        return value
     match value:
-        case None | bool() | int() | float() | str():
-            return value
         case functools.partial():
             return ["partial", *map(describe, (value.func, value.args, value.keywords))]
         case tuple() | list():
             return [type(value).__name__, *map(describe, value)]
         case Mapping():
-            return ["mapping", *sorted([str(key), describe(item)] for key, item in value.items())]
+            return ["mapping", *([describe(key), describe(value[key])] for key in value)]
         case np.dtype():
-            return ["dtype", value.str]
+            return ["dtype", value.name]
         case types.FunctionType() | type() if _is_known(value):
             return [value.__module__, value.__qualname__]
     if dataclasses.is_dataclass(value):
@@ -184,36 +192,44 @@ def _is_known(value: Callable) -> bool:
     return package in (asc_jax.__name__, *LIBRARIES) and "<" not in value.__qualname__
 
 
-@functools.cache
 def _surroundings() -> tuple[str, ...]:
     """Of all programs of this process: libraries, devices, and the settings of JAX and XLA."""
     settings = {
         name: repr(value) for name, value in jax.config.values.items() if "cache" not in name
     }
+    variables = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NPROC", "PJRT_NPROC")
     return (
         *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES),
         jax.devices()[0].client.platform_version,
         *(f"{device.id} {device.device_kind}" for device in jax.devices()),
         *_processor(),
         json.dumps(settings, sort_keys=True),
-        *(os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")),
+        *(f"{name}={os.environ.get(name)}" for name in variables),
     )
 
 
 def _processor() -> tuple[str, ...]:
-    """The instructions that programs for CPUs may use."""
+    """What programs for CPUs are made for: instructions, and cores to share their work out to."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     flags = [line for line in lines if line.startswith(("flags", "Features"))]
-    return platform.machine(), platform.processor(), *flags[:1]
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+    return platform.machine(), platform.processor(), f"{cores} cores", *flags[:1]
 
 
 def source_digest() -> str:
-    """Of the package's files as they are now."""
+    """Of the package's files, which are what this process runs.
+
+    Raises:
+      Unnameable: one was written since the process began; it may run either version of it.
+    """
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.stat().st_mtime > asc_jax.STARTED:
+            raise Unnameable(path)
         content = path.read_bytes()
         digest.update(f"{path.relative_to(PACKAGE)} {len(content)}\n".encode())
         digest.update(content)

@@ -185,12 +185,6 @@ def test_matrix_products_equal_lax_with_first_and_second_gradients(case):
     assert_equals_lax(*case, in_loop=True)
 
 
-@pytest.mark.parametrize("strides", [(2, 2), (1, 3)])
-def test_products_of_every_other_pixel_equal_lax(strides):
-    options = {**PLAIN, "window_strides": strides, "padding": [(0, 0)] * 2}
-    assert_equals_lax((2, 6, 7, 3), (1, 1, 3, 2), jnp.float32, options)
-
-
 @pytest.mark.parametrize("n_rows", [1, 3, 6, 7, 10])
 def test_winograd_equals_lax_in_float64(n_rows):
     """Without rounding in the way: the method itself, and that it is transposed rightly."""

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from asc_jax.augment import Augmentation
+from asc_jax.config import frontend_config, load_config
+from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import build
-from asc_jax.train import parallel, programs
+from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.run import make_network
+from asc_jax.train import classifier, parallel, programs, wavegan
 from asc_jax.train.classifier import BestEpoch, keep_best
 from asc_jax.train.gan_losses import LOSSES
 from asc_jax.train.optimizer import make_optimizer
@@ -51,10 +55,11 @@ def arguments(size=3) -> tuple:
 def in_another_process(program: programs.Program) -> programs.Program:
     """One as a later process makes it, where it must not be traced."""
 
-    def traced(*_):
-        raise AssertionError("traced again")
+    class Untraced:
+        def lower(self, *_):
+            raise AssertionError("traced again")
 
-    program._function = traced
+    program._function = Untraced()
     return program
 
 
@@ -105,25 +110,32 @@ def test_other_arguments_and_other_places_are_other_programs(folder):
     assert len(list(folder.iterdir())) == 3
 
 
-def test_a_program_for_edited_source_is_another(folder, tmp_path, monkeypatch):
-    package = tmp_path / "asc_jax"
-    shutil.copytree(programs.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(programs, "PACKAGE", package)
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package's files that programs are told by."""
+    copy = tmp_path / "asc_jax"
+    shutil.copytree(programs.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(programs, "PACKAGE", copy)
+    return copy
+
+
+def test_a_program_for_edited_source_is_another(folder, package):
     for content in (b"", b"\n"):
         (package / "edited.py").write_bytes(content)
-        programs.keep_in(folder)
+        os.utime(package / "edited.py", (0, 0))  # before this process began
         make_program()(*arguments())
     assert len(list(folder.iterdir())) == 2
 
 
-def test_what_was_edited_since_the_start_is_not_kept(folder, tmp_path, monkeypatch):
-    package = tmp_path / "asc_jax"
-    shutil.copytree(programs.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(programs, "PACKAGE", package)
-    programs.keep_in(folder)
-    (package / "edited.py").write_bytes(b"")
+def test_source_that_was_edited_since_the_start_neither_reads_nor_keeps(folder, package):
     make_program()(*arguments())
-    assert not folder.exists()
+    os.utime(package / "__init__.py", (2**32, 2**32))
+    with pytest.raises(AssertionError, match="traced again"):
+        in_another_process(make_program())(*arguments())
+    for file in folder.iterdir():
+        file.unlink()
+    make_program()(*arguments())
+    assert not list(folder.iterdir())
 
 
 def flip(whole: bytes) -> bytes:
@@ -168,10 +180,53 @@ def test_only_so_many_are_kept_and_the_longest_unread_go_first(folder, monkeypat
     assert set(folder.iterdir()) == {names[0], names[2]}
 
 
-def test_nothing_is_kept_unless_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_nothing_is_read_or_kept_unless_it_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(programs, "_read", lambda *_: asked.append("read"))
+    monkeypatch.setattr(programs, "_write", lambda *_: asked.append("write"))
     make_program()(*arguments())
-    assert not list(tmp_path.iterdir())
+    make_program().compiled(*arguments())
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({"XDG_CACHE_HOME": "/there"}, "/there/asc_jax/xla"),
+        ({"JAX_COMPILATION_CACHE_DIR": "/there"}, "/there"),
+        ({"JAX_COMPILATION_CACHE_DIR": ""}, "None"),
+        ({"JAX_COMPILATION_CACHE_DIR": "gs://there"}, "None"),
+        ({"JAX_ENABLE_COMPILATION_CACHE": "false"}, "None"),
+    ],
+)
+def test_a_command_keeps_its_programs_in_the_cache(variables, kept):
+    ours = {name: v for name, v in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    script = "from asc_jax import cli; cli._start_jax()\nfrom asc_jax.train import programs\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script + "print(programs._folder)"],
+        cwd=ROOT, env=ours | variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{kept}\n"
+
+
+def test_the_programs_of_runs_can_be_told_apart():
+    """Else they would be traced in each process, without a word."""
+    config = load_config(ROOT / "configs" / "resnet50.py", ["--config.data.root=there"])
+    mesh = parallel.make_mesh(1, 1)
+    shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
+    classifiers = classifier.compile_steps(
+        mesh,
+        make_network(config, 10),
+        functools.partial(make_optimizer, **ADAM),
+        features=functools.partial(log_mels, **shape),
+        augmentation=Augmentation(**config.augment),
+    )
+    sizes = {"dim": 4, "n_samples": 16384, "dtype": jnp.dtype("float32")}
+    networks = wavegan.Networks(Generator(**sizes), Discriminator(**sizes), LOSSES["wgan_gp"], 8)
+    gans = wavegan.compile_steps(mesh, networks, n_segments=1, n_samples=16384, how="concatenate")
+    for steps in (classifiers, gans):
+        for step in vars(steps).values():
+            programs.describe(step._traced_from)
 
 
 def local(*args):
@@ -203,6 +258,8 @@ ADAM = {"name": "adam", "schedule": "cosine", "n_steps": 10, "clip_norm": 0}
         ((1, 2), (1, (2,))),
         ([1], (1,)),
         ("1", 1),
+        ({1: 0}, {"1": 0}),
+        (jnp.dtype("bfloat16"), np.dtype("V2")),
         (None, False),
     ],
 )
@@ -211,7 +268,16 @@ def test_a_description_tells_values_apart(value, other):
 
 
 @pytest.mark.parametrize(
-    "value", [lambda: 0, local, object(), np.zeros(2), functools.partial(local), (1, [object()])]
+    "value",
+    [
+        lambda: 0,
+        local,
+        object(),
+        np.float64(0.1),
+        np.zeros(2),
+        functools.partial(local),
+        (1, [object()]),
+    ],
 )
 def test_what_no_name_tells_apart_has_no_description(value):
     with pytest.raises(programs.Unnameable):
