@@ -23,6 +23,7 @@ from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.places import example_keys
+from asc_jax.train.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer, zero_state
@@ -203,7 +204,7 @@ def train_step(
         grads, state.opt_state, state.params
     )
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-    norm = optax.tree.norm(grads)
+    norm = global_norm(grads)
     accuracy = jax.lax.pmean(jnp.mean(right), DATA)
     after = state.replace(
         params=optax.apply_updates(state.params, updates),

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asc_jax.train.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 
 # What a step's optimizer is before it knows its model's hyperparameters.
@@ -39,7 +41,7 @@ def make_optimizer(
     Returns:
       An optax transformation.
     """
-    parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    parts = [_clip_by_global_norm(clip_norm)] if clip_norm else []
     return optax.chain(
         *parts,
         OPTIMIZERS[name](),
@@ -47,6 +49,16 @@ def make_optimizer(
         optax.scale_by_schedule(SCHEDULES[schedule](n_steps)),
         optax.scale_by_learning_rate(hyperparameters.lr),
     )
+
+
+def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm`, with the norm that the step computes anyway."""
+
+    def clip(gradients, params):
+        factor = jnp.minimum(1, largest / global_norm(gradients))
+        return jax.tree.map(lambda gradient: gradient * factor, gradients)
+
+    return optax.stateless(clip)
 
 
 def _kernels(params) -> dict:
