@@ -10,12 +10,16 @@ import concurrent.futures
 import functools
 import math
 import zlib
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import numpy as np
 
 from asc_jax.models import depth
+
+# Values of the parameters and statistics that are not drawn.
+_CONSTANT = {"scale": 1, "var": 1, "bias": 0, "mean": 0}
 
 
 def initial_variables(
@@ -54,20 +58,22 @@ def draw(shapes, scheme: str, *, seed: int, stream: int):
     """
 
     def draw_leaf(path, leaf) -> np.ndarray:
-        kind = path[-1].key
-        if kind in ("scale", "var"):
-            return np.ones(leaf.shape, np.float32)
-        if kind in ("bias", "mean"):
-            return np.zeros(leaf.shape, np.float32)
         name = zlib.crc32(jax.tree_util.keystr(path).encode())
         rng = np.random.default_rng([seed, stream, name])
-        if kind == "embedding":  # beside latent vectors, and as they are
+        if path[-1].key == "embedding":  # beside latent vectors, and as they are
             return rng.uniform(-1, 1, leaf.shape).astype(np.float32)
         return _kernel(scheme, leaf.shape, rng)
 
-    leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
     with concurrent.futures.ThreadPoolExecutor() as threads:  # numpy draws without Python's lock
-        return structure.unflatten(threads.map(lambda leaf: draw_leaf(*leaf), leaves))
+
+        def start(path, leaf) -> Callable[[], np.ndarray]:
+            fill = _CONSTANT.get(path[-1].key)
+            if fill is None:
+                return threads.submit(draw_leaf, path, leaf).result
+            return lambda: np.full(leaf.shape, fill, np.float32)
+
+        leaves = jax.tree_util.tree_map_with_path(start, shapes)
+        return jax.tree.map(lambda result: result(), leaves)
 
 
 @functools.lru_cache(maxsize=8)  # folds share it: tracing a deep network takes seconds

@@ -1,5 +1,6 @@
 """What a run consists of on its devices, for training it and for scoring it alike."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -168,7 +169,11 @@ def _optimizer(group, n_steps: int) -> Optimizer:
 
 
 def restore(
-    setup: Setup, checkpoints: Checkpoints, *, choosing: bool
+    setup: Setup,
+    checkpoints: Checkpoints,
+    *,
+    choosing: bool,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[ClassifierState, BestEpoch | None, Progress]:
     """The newest whole checkpoint, or the beginning.
 
@@ -176,6 +181,7 @@ def restore(
       setup: of the run.
       checkpoints: of its folder.
       choosing: whether each fold's best epoch is kept as well.
+      meanwhile: to be done while the beginning is drawn and placed, which takes seconds.
 
     Returns:
       The state, each fold's best epoch (None unless `choosing`), and the progress.
@@ -184,7 +190,10 @@ def restore(
     if found:
         tree, progress = found
         return tree["state"], tree["best"], progress
-    state, best = setup.init(), None
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        drawn, best = thread.submit(setup.init), None
+        meanwhile()
+        state = drawn.result()
     if choosing:
         score, epoch = _before_the_first(len(setup.splits))
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
