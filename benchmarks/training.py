@@ -1,6 +1,5 @@
 """A training step to measure: asc_jax's own, on a synthetic pool."""
 
-import concurrent.futures
 import dataclasses
 import functools
 import time
@@ -14,7 +13,6 @@ from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.folds import Split
-from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
@@ -101,16 +99,10 @@ def prepare(
     pool = parallel.put(host_pool, mesh, parallel.SHARED)
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
     recipe = Hyperparameters(lr=LEARNING_RATE)
-    models = [(split, 0, recipe) for split in splits]
-    draw = functools.partial(
-        classifier.init_state,
-        network,
-        optimizer,
-        pool=host_pool,
-        moments=band_moments(host_pool, **features),
-        **features,
+    state = classifier.init_state(
+        network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
     )
-    like = parallel.shapes_per_fold(draw(models=models[:1]), len(models), mesh)
+    state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
     clips = batches.epoch_indices(
         splits,
         seed=0,
@@ -118,6 +110,8 @@ def prepare(
         n_steps=batches.steps_per_epoch(splits, size.batch),
         batch_size=size.batch,
     )
+    seconds["initial state"] = clock()
+
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -125,15 +119,8 @@ def prepare(
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
     )
-    seconds["shapes"] = clock()
-
-    # As `asc-jax train` does: the state is drawn while its program is compiled.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        drawn = thread.submit(lambda: parallel.put(draw(models=models), mesh, parallel.PER_FOLD))
-        train = steps.train.compiled(like, pool, clips[:, :1])
-        seconds["program"] = clock()
-        state = jax.block_until_ready(drawn.result())
-    seconds["waiting for the state"] = clock()
+    train = steps.train.compiled(state, pool, clips[:, :1])
+    seconds["program"] = clock()
     return Prepared(train, state, pool, clips, seconds)
 
 

@@ -1,7 +1,6 @@
 """The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
 
 import contextlib
-import functools
 import pathlib
 import sys
 import time
@@ -16,7 +15,7 @@ from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.scores import class_wise_accuracy, confusion_matrix
-from asc_jax.train import parallel, programs
+from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
@@ -93,12 +92,7 @@ def _run_epochs(
         Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
         StopSignal() as stop,
     ):
-        state, best, progress = restore(
-            setup,
-            checkpoints,
-            choosing=choosing,
-            meanwhile=functools.partial(_compile_ahead, setup, per_call),
-        )
+        state, best, progress = restore(setup, checkpoints, choosing=choosing)
         if progress.epochs >= n_epochs:
             return progress
         if hosts.is_first():
@@ -138,17 +132,6 @@ def _run_epochs(
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
     return progress
-
-
-def _compile_ahead(setup: Setup, per_call: int) -> None:
-    """Compiles the training step before there is a state, where programs are kept."""
-    if not programs.keeps():
-        return
-    n_steps = min(per_call, setup.steps_per_epoch)
-    shape = (len(setup.splits), n_steps, setup.batch_size, 1 + setup.partners)
-    with contextlib.closing(setup.feed.calls([np.zeros(shape, np.int32)])) as calls:
-        for pool, clips in calls:
-            setup.steps.train.compiled(setup.like, pool, clips)
 
 
 def in_short(line: dict) -> str:

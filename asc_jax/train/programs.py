@@ -47,8 +47,7 @@ def keep_in(folder: pathlib.Path | None) -> None:
     _folder = folder
 
 
-def keeps() -> bool:
-    """Whether this process keeps its programs."""
+def _keeps() -> bool:
     return _folder is not None and jax.process_count() == 1
 
 
@@ -75,13 +74,13 @@ class Program:
 
     def __call__(self, *args):
         """As the function; the arguments are trees of arrays."""
-        return self.compiled(*args)(*args) if keeps() else self._function(*args)
+        return self.compiled(*args)(*args) if _keeps() else self._function(*args)
 
     def compiled(self, *args) -> jax.stages.Compiled:
         """The compiled program for arguments like these, read from where it is kept if it is.
 
         Args:
-          *args: trees of arrays, or of `jax.ShapeDtypeStruct` with a sharding in their place.
+          *args: trees of arrays.
         """
         leaves, structure = jax.tree.flatten(args)
         # As quick as a call of `jax.jit`: it is asked before every step.
@@ -104,7 +103,7 @@ class Program:
 
     def _place(self, kinds: str) -> pathlib.Path | None:
         """The file of a program; None for one that is not kept."""
-        if not keeps():
+        if not _keeps():
             return None
         devices = [device.id for device in self._devices]
         try:
@@ -126,11 +125,11 @@ def _look(leaf) -> tuple:
 
 def _kind(leaf) -> tuple:
     """What a program is compiled for, of one of its arguments: shape, type and place."""
-    place = ()
-    if sharding := getattr(leaf, "sharding", None):
-        parts = sharding.devices_indices_map(leaf.shape)
+    aval, place = jax.typeof(leaf), ()
+    if isinstance(leaf, jax.Array):
+        parts = leaf.sharding.devices_indices_map(leaf.shape)
         place = sorted((device.id, str(part)) for device, part in parts.items())
-    return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False), place
+    return aval.shape, str(aval.dtype), aval.weak_type, place
 
 
 def _read(path: pathlib.Path, devices: Sequence[jax.Device]) -> jax.stages.Compiled | None:

@@ -1,6 +1,5 @@
 """What a run consists of on its devices, for training it and for scoring it alike."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -169,11 +168,7 @@ def _optimizer(group, n_steps: int) -> Optimizer:
 
 
 def restore(
-    setup: Setup,
-    checkpoints: Checkpoints,
-    *,
-    choosing: bool,
-    meanwhile: Callable[[], None] = lambda: None,
+    setup: Setup, checkpoints: Checkpoints, *, choosing: bool
 ) -> tuple[ClassifierState, BestEpoch | None, Progress]:
     """The newest whole checkpoint, or the beginning.
 
@@ -181,7 +176,6 @@ def restore(
       setup: of the run.
       checkpoints: of its folder.
       choosing: whether each fold's best epoch is kept as well.
-      meanwhile: to be done while the beginning is drawn and placed, which takes seconds.
 
     Returns:
       The state, each fold's best epoch (None unless `choosing`), and the progress.
@@ -190,10 +184,7 @@ def restore(
     if found:
         tree, progress = found
         return tree["state"], tree["best"], progress
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        drawn, best = thread.submit(setup.init), None
-        meanwhile()
-        state = drawn.result()
+    state, best = setup.init(), None
     if choosing:
         score, epoch = _before_the_first(len(setup.splits))
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
