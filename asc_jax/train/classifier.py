@@ -141,10 +141,10 @@ def init_state(
                 per_clip=normalisation == "clip",
             )
         )
-    # Apart from the rest: zeros that nobody has touched take no time, and stacked ones do.
-    zeros = zero_state(optimizer(own), variables["params"])
-    zeros = jax.tree.map(lambda leaf: np.zeros((len(models), *leaf.shape), leaf.dtype), zeros)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *states).replace(opt_state=zeros)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    # All models' at once: zeros that nobody has touched take no time, and stacking touches them.
+    init = jax.vmap(optimizer(models[0][2]).init)
+    return stacked.replace(opt_state=zero_state(init, stacked.params))
 
 
 def train_step(

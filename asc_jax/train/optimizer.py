@@ -66,10 +66,12 @@ def _kernels(params) -> dict:
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
-def zero_state(optimizer: optax.GradientTransformation, params) -> optax.OptState:
-    """`optimizer.init(params)` without XLA, which takes seconds to compile so many zeros.
+def zero_state(init: Callable, params) -> optax.OptState:
+    """`init(params)` without XLA, which takes seconds to compile so many zeros.
 
-    Every optimizer of `OPTIMIZERS` begins with zeros.
+    Args:
+      init: of an optimizer of `OPTIMIZERS`, which begin with zeros; or its `vmap`.
+      params: its argument.
     """
-    shapes = jax.eval_shape(optimizer.init, params)
+    shapes = jax.eval_shape(init, params)
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

@@ -148,7 +148,7 @@ def test_the_schedule_reaches_the_update():
 def test_zero_state_is_the_initial_state(name, weight_decay):
     options = {"name": name, "weight_decay": weight_decay, "clip_norm": 1.0, "schedule": "cosine"}
     optimizer = optimizer_of(**{**DEFAULTS, **options})
-    ours, expected = zero_state(optimizer, PARAMS), optimizer.init(PARAMS)
+    ours, expected = zero_state(optimizer.init, PARAMS), optimizer.init(PARAMS)
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
