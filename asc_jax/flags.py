@@ -124,7 +124,9 @@ def _sweep(commands) -> None:
         help="one program for all runs that differ in seed, learning rate, weight decay and "
         "label smoothing alone",
     )
-    sweep.add_argument("--dry_run", action="store_true", help="print the commands, one per line")
+    sweep.add_argument(
+        "--dry_run", "--dry-run", action="store_true", help="print the commands, one per line"
+    )
 
 
 def _reproduce(commands) -> None:
@@ -147,7 +149,7 @@ def _reproduce(commands) -> None:
         "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
     )
     reproduce.add_argument(
-        "--dry_run", action="store_true", help="print the commands that are left"
+        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
     )
 
 

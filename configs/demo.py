@@ -3,8 +3,7 @@
     asc-jax data synth build/scenes
     asc-jax train --config=configs/demo.py --config.data.root=build/scenes --workdir=runs/scenes
 
-It shows that everything works, and nothing about acoustic scenes. Hardware, time and
-score: see docs/reproduction.md.
+It shows that everything works, and nothing about acoustic scenes.
 """
 
 import ml_collections

@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -162,13 +162,15 @@ def map_files(
       What `read` returned, in the order of the paths, until the first bad file.
 
     Raises:
-      InputError: after the last file, with a line for every bad one.
+      InputError: after the last file, with a line for every bad one; one line in all if there
+        is the same wrong with all of them.
     """
     import tqdm
 
     workers = workers or os.cpu_count() or 1
-    pending: collections.deque[concurrent.futures.Future] = collections.deque()
-    bad: list[str] = []
+    pending: collections.deque[tuple[pathlib.Path, concurrent.futures.Future]]
+    pending = collections.deque()
+    bad: dict[pathlib.Path, str] = {}
     todo = iter(paths)
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
@@ -183,13 +185,14 @@ def map_files(
         try:
             while True:
                 while len(pending) < 4 * workers and (path := next(todo, None)) is not None:
-                    pending.append(pool.submit(read, path))
+                    pending.append((path, pool.submit(read, path)))
                 if not pending:
                     break
+                path, future = pending.popleft()
                 try:
-                    result = pending.popleft().result()
+                    result = future.result()
                 except InputError as error:
-                    bad.append(str(error))
+                    bad[path] = str(error)
                 else:
                     if not bad:  # the caller's work is lost anyway once a file is bad
                         yield result
@@ -197,7 +200,15 @@ def map_files(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # a stop waits for no more files
     if bad:
-        raise InputError("\n".join(bad))
+        raise InputError(_complaints(bad, len(paths)))
+
+
+def _complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
+    """A line for every bad file, or one for all where all are bad alike: a config's mistake."""
+    reasons = {message.removeprefix(f"{path}: ") for path, message in bad.items()}
+    if len(reasons) == 1 and len(bad) == n_files > 1:
+        return f"{next(iter(bad.values()))} (all {n_files} files are alike in this)"
+    return "\n".join(bad.values())
 
 
 def write_wav(path: pathlib.Path, waveform: np.ndarray, sr: int) -> None:

@@ -250,7 +250,7 @@ def inner_part(
     if off >= fraction / 2:
         raise InputError(
             f"{field}={fraction:g}: of scene_label {label!r} a fold trains on only "
-            f"{n_locations} locations, too few to set that share aside; use a larger one"
+            f"{n_locations} locations, too few to set that share aside; set a larger share"
         )
     return train[location_folds(clips, parts, seed) <= taken]
 
@@ -270,8 +270,11 @@ def refuse_leak(clips: Sequence[Clip], split: Split, test: np.ndarray) -> None:
             clip = clips[i]
             other_side, other_path = owner.setdefault(clip.location, (side, clip.path))
             if other_side != side:
+                mend = "split by location (folds.kind='location') or mend the lists"
+                if part == "test":
+                    mend = "the train and evaluate lists of a published fold overlap: mend them"
                 raise InputError(
                     f"fold {split.fold}: location {clip.location!r} is on both sides, "
-                    f"{other_path} ({other_side}) and {clip.path} ({part}); split by location "
-                    "(folds.kind='location') or mend the lists in evaluation_setup"
+                    f"{other_path} ({other_side}) and {clip.path} ({part}); {mend} in "
+                    "evaluation_setup"
                 )

@@ -272,6 +272,23 @@ def test_order_is_kept_whichever_file_is_read_first():
     assert list(audio.map_files(read, [], workers=4)) == []
 
 
+def test_what_is_wrong_with_all_files_alike_is_said_once(tmp_path):
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path in paths:
+        audio.write_wav(path, np.zeros(800, np.float32), 8_000)
+    read = functools.partial(audio.read_clip, sr=8_000, channels=0, n_samples=1_600)
+    with pytest.raises(InputError) as error:
+        list(audio.map_files(read, paths, workers=2))
+    assert str(error.value).startswith(f"{paths[0]}: lasts 0.10 s, not data.clip_seconds=0.2")
+    assert str(error.value).endswith("(all 3 files are alike in this)")
+    audio.write_wav(paths[0], np.zeros(1_600, np.float32), 8_000)
+    with pytest.raises(InputError) as error:
+        list(audio.map_files(read, paths, workers=2))
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        str(path) for path in paths[1:]
+    ]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_few_results_are_in_memory_at_a_time(workers):
     lock, started, most_ahead, taken = threading.Lock(), 0, 0, 0
