@@ -265,7 +265,7 @@ def test_a_published_split_that_leaks_is_refused():
     assert f"{SMALL[sibling].path} (held-out)" in message
     assert "split by location" in message
     # The same leak, as a test part that the ensemble would be scored on.
-    with pytest.raises(InputError, match=rf"{leak.location!r} is on both sides.*\(test\)"):
+    with pytest.raises(InputError, match=rf"{leak.location!r} is on both.*\(test\); the train"):
         make_splits(data, kind="location", n_folds=2, seed=0, test_fold=1)
 
 
