@@ -18,10 +18,13 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models import overlap_add, winograd
+from asc_jax.models.conv_gradients import Geometry
 from asc_jax.platform import materialised, on_cpu
 
 CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
 CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+FEW_CHANNELS = 32  # of maps of many rows: XLA's convolutions are faster than products there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,6 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision=None,
     preferred_element_type=None,
-    in_loop: bool = False,
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`, fast under a `vmap` that maps the kernel too.
 
@@ -71,8 +73,6 @@ def conv_general_dilated(
       batch_group_count: groups of the batch.
       precision: of the products.
       preferred_element_type: of the accumulator.
-      in_loop: the call stands in a loop over depth, where XLA's convolutions are many times
-        slower on a CPU: matrix products wherever they can be.
 
     Returns:
       The output, e.g. (B, H', W', C_out).
@@ -104,26 +104,40 @@ def conv_general_dilated(
     )
     if _is_transposed(options) and preferred_element_type is None:
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
-    lhs = materialised(lhs)
-    products = _matrix_products(lhs, rhs, options, in_loop)
-    forward, _, _ = _contractions(convolve, jax.typeof(lhs), jax.typeof(rhs), products)
+    lhs, rhs = _varying_alike(materialised(lhs), rhs)
+    transposes = _transposes(convolve, jax.typeof(lhs), jax.typeof(rhs), options)
+    forward, _, _ = _contractions(convolve, *transposes, _matrix_products(lhs, rhs, options))
     return forward(lhs, rhs)
 
 
-def _contractions(
-    convolve: Callable, lhs_type, rhs_type, products: Products
-) -> tuple[Callable, Callable, Callable]:
-    """The convolution and its two gradients, each differentiable by means of the others.
+def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
+    """Arrays marked as varying over every mesh axis that one of them varies over.
 
-    Args:
-      convolve: (lhs, rhs) -> out.
-      lhs_type: of lhs.
-      rhs_type: of rhs.
-      products: what takes XLA's place on a CPU.
-
-    Returns:
-      forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
+    The gradient of one that did not vary is then summed over the axis outside of the contractions,
+    by JAX, and within them all gradients are of their arguments' types.
     """
+    axes = [jax.typeof(array).manual_axis_type.varying for array in arrays]
+    missing = [tuple(frozenset.union(*axes) - own) for own in axes]
+    return [
+        jax.lax.pcast(array, names, to="varying") if names else array
+        for array, names in zip(arrays, missing, strict=True)
+    ]
+
+
+def _transposes(convolve: Callable, lhs_type, rhs_type, options: dict) -> tuple[Callable, Callable]:
+    """The transposes of a convolution by either argument: (out, rhs) -> lhs, (lhs, out) -> rhs."""
+    channels_last = options["dimension_numbers"] in (CHANNELS_LAST_1D, CHANNELS_LAST_2D)
+    plain = options["feature_group_count"] == options["batch_group_count"] == 1
+    out_type = jax.eval_shape(convolve, lhs_type, rhs_type)
+    alike = lhs_type.dtype == rhs_type.dtype == out_type.dtype
+    if on_cpu() and channels_last and plain and alike and out_type.size:
+        geometry = Geometry(
+            extent=lhs_type.shape[1:-1],
+            taps=rhs_type.shape[:-2],
+            strides=options["window_strides"],
+            **{name: options[name] for name in ("padding", "lhs_dilation", "rhs_dilation")},
+        )
+        return geometry.lhs_gradient, geometry.rhs_gradient
 
     def transpose_lhs(out, rhs):
         (lhs,) = jax.linear_transpose(lambda lhs: convolve(lhs, rhs), lhs_type)(out)
@@ -132,6 +146,24 @@ def _contractions(
     def transpose_rhs(lhs, out):
         (rhs,) = jax.linear_transpose(lambda rhs: convolve(lhs, rhs), rhs_type)(out)
         return rhs
+
+    return transpose_lhs, transpose_rhs
+
+
+def _contractions(
+    convolve: Callable, transpose_lhs: Callable, transpose_rhs: Callable, products: Products
+) -> tuple[Callable, Callable, Callable]:
+    """The convolution and its two gradients, each differentiable by means of the others.
+
+    Args:
+      convolve: (lhs, rhs) -> out.
+      transpose_lhs: (out, rhs) -> lhs.
+      transpose_rhs: (lhs, out) -> rhs.
+      products: what takes XLA's place on a CPU.
+
+    Returns:
+      forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
+    """
 
     forward = jax.custom_vjp(_lower(convolve, products.forward))
     lhs_gradient = jax.custom_vjp(_lower(transpose_lhs, products.lhs_gradient))
@@ -190,9 +222,11 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
     strided = functools.partial(
         jax.lax.conv_general_dilated, **strided_options, precision=precision
     )
+    lhs, rhs = _varying_alike(lhs, rhs)
     kernel = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])
-    products = _matrix_products(out_type, kernel, strided_options, in_loop=False)
-    _, lhs_gradient, _ = _contractions(strided, out_type, jax.typeof(kernel), products)
+    products = _matrix_products(out_type, kernel, strided_options)
+    transposes = _transposes(strided, out_type, jax.typeof(kernel), strided_options)
+    _, lhs_gradient, _ = _contractions(strided, *transposes, products)
     return lhs_gradient(lhs, kernel)
 
 
@@ -208,7 +242,7 @@ def _lower(contract: Callable, products: Callable | None) -> Callable:
     return in_float32  # needs no help to map over folds
 
 
-def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, in_loop: bool) -> Products:
+def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
     """The contractions that are faster on a CPU as matrix products.
 
     Which ones was measured: docs/performance.md.
@@ -229,8 +263,7 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, in_loop: boo
     geometry = rhs.shape[:2], padding
     if geometry == ((1, 1), ((0, 0), (0, 0))):
         return POINTWISE
-    # Many rows of few channels are slower as products, but not in a loop.
-    pays = in_loop or lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > 32
+    pays = lhs.shape[2] <= winograd.MOST_ROWS or lhs.shape[-1] > FEW_CHANNELS
     if geometry == ((3, 3), ((1, 1), (1, 1))) and pays:
         return Products(winograd.forward, winograd.lhs_gradient, winograd.rhs_gradient)
     return Products()

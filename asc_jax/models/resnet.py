@@ -98,7 +98,7 @@ class ResNet(nn.Module):
         for run in self.runs():
             block = functools.partial(ResidualBlock, **run.attributes, norm=norm, dtype=self.dtype)
             if run in self.loops:
-                x = repeat(block(in_loop=True, name=run.name), x, len(run.names))
+                x = repeat(block(name=run.name), x, len(run.names))
             else:
                 for name in run.names:
                     x = block(name=name)(x)
@@ -157,7 +157,6 @@ class ResidualBlock(nn.Module):
       channels: of the block's 3x3 convolutions.
       stride: of its first 3x3 convolution.
       kernels: sizes of its convolutions, (3, 3) or (1, 3, 1) unless limited.
-      in_loop: whether it is one of several in a loop.
       block: and all others: see `ResNet`.
 
     Source: report Fig. 2(b) and 2(c).
@@ -172,7 +171,6 @@ class ResidualBlock(nn.Module):
     se_ratio: int
     norm: type[nn.Module]
     dtype: jnp.dtype
-    in_loop: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -188,9 +186,7 @@ class ResidualBlock(nn.Module):
         for i, (width, kernel, stride) in enumerate(
             zip(widths, self.kernels, strides, strict=True), start=1
         ):
-            conv = same_conv(
-                width, kernel, stride, self.dtype, in_loop=self.in_loop, name=f"conv{i}"
-            )
+            conv = same_conv(width, kernel, stride, self.dtype, name=f"conv{i}")
             norm = self.norm(name=f"norm{i}")
             if pre:
                 y = nn.relu(norm(y))
@@ -218,9 +214,7 @@ class ResidualBlock(nn.Module):
         return self.norm(name="projection_norm")(x) if normalise else x
 
 
-def same_conv(
-    width: int, kernel: int, stride: int, dtype, *, name: str, in_loop: bool = False
-) -> nn.Module:
+def same_conv(width: int, kernel: int, stride: int, dtype, *, name: str) -> nn.Module:
     """A square convolution, zero-padded alike on both sides (as PyTorch does it)."""
     return Conv(
         width,
@@ -228,6 +222,6 @@ def same_conv(
         (stride, stride),
         padding=kernel // 2,
         dtype=dtype,
-        conv_general_dilated=functools.partial(conv_general_dilated, in_loop=in_loop),
+        conv_general_dilated=conv_general_dilated,
         name=name,
     )

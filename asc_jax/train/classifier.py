@@ -223,9 +223,6 @@ def train_step(
 
 def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
     """Several steps of one fold in one call: clips (S, B, 2 or 1) -> metrics (S,)."""
-    if clips.shape[0] == 1:  # XLA:CPU is slower with convolutions in a loop
-        state, metrics = step(state, pool, clips[0])
-        return state, jax.tree.map(lambda metric: metric[None], metrics)
     return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
 
 

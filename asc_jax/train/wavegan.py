@@ -114,7 +114,7 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
 
 
 def iteration(
-    state: WaveGanState, pool: Pool, source: Source, *, networks: Networks, unroll: bool = False
+    state: WaveGanState, pool: Pool, source: Source, *, networks: Networks
 ) -> tuple[WaveGanState, dict[str, jax.Array]]:
     """The discriminator's updates of one GAN, then one of its generator.
 
@@ -125,8 +125,6 @@ def iteration(
       pool: waveforms of all clips.
       source: the GAN's clips.
       networks: and loss.
-      unroll: compile every update for itself instead of one for all: XLA's convolutions are
-        several times slower in a loop on a CPU.
 
     Returns:
       The next state, and over the whole batch: "wasserstein" (mean score of real windows
@@ -142,9 +140,7 @@ def iteration(
         update_key = jax.random.fold_in(key, update)
         return discriminator_step(state, update_key, pool, source, networks=networks)
 
-    after, all_metrics = jax.lax.scan(
-        update_discriminator, state, jnp.arange(n_updates), unroll=n_updates if unroll else 1
-    )
+    after, all_metrics = jax.lax.scan(update_discriminator, state, jnp.arange(n_updates))
     finite = jnp.isfinite(sum(jnp.sum(metric) for metric in all_metrics.values()))
     metrics = jax.tree.map(lambda metric: metric[-1], all_metrics)
     after, generator_loss = generator_step(
@@ -312,10 +308,9 @@ def compile_steps(
     mesh, networks: Networks, *, n_segments: int, n_samples: int, how: str
 ) -> GanSteps:
     """Maps the steps of one GAN over GANs and devices; see `generate_clips`."""
-    unroll = mesh.devices.flat[0].platform == "cpu"
     return GanSteps(
         train=map_folds(
-            functools.partial(iteration, networks=networks, unroll=unroll),
+            functools.partial(iteration, networks=networks),
             mesh,
             in_specs=(PER_FOLD, SHARED, PER_FOLD),
             out_specs=(PER_FOLD, PER_FOLD),
