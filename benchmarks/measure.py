@@ -19,12 +19,17 @@ import jax.numpy as jnp
 NOT_INSTALLED = "not installed"
 
 
-def alternate(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    calls: Mapping[str, Callable[[], None]], rounds: int, *, in_a_row: int = 1
+) -> dict[str, list[float]]:
     """Times calls in turn, so that what else the machine does strikes all of them alike.
 
     Args:
       calls: by name; each blocks until its work is done.
-      rounds: timed calls of each, after one that is not timed.
+      rounds: turns of each, after one call that is not timed.
+      in_a_row: calls of a turn. Of several the first is not timed: it may have to take from the
+        system what memory the one before it gave back, where a step that follows a step of its
+        own has it at hand.
 
     Returns:
       Seconds of every timed call, by name.
@@ -34,9 +39,12 @@ def alternate(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str,
     times = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
+            turn = []
+            for _ in range(in_a_row):
+                start = time.perf_counter()
+                call()
+                turn.append(time.perf_counter() - start)
+            times[name] += turn[1:] or turn
     return times
 
 

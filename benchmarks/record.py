@@ -3,12 +3,14 @@
 import datetime
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
+from asc_jax import huge_pages
 from benchmarks import measure
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -65,6 +67,7 @@ def write(name: str, result: Mapping, path: pathlib.Path | None) -> pathlib.Path
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": device,
         "versions": _versions(),
+        "glibc tunables": os.environ.get(huge_pages.VARIABLE, ""),
         **{key: value for key, value in result.items() if key not in ("device", "rows")},
         "rows": result["rows"],
     }

@@ -6,7 +6,7 @@ from benchmarks import measure, plain_flax, training
 
 NETWORKS = {"ResNet(50)-rev": training.RESNET50, "SE-ResNet(152)-rev": training.SE_RESNET152}
 PLAIN_FLAX = ("ResNet(50)-rev", "tiny")  # the deep one takes XLA minutes to compile
-ROUNDS = 5
+ROUNDS, IN_A_ROW = 3, 3
 
 
 def run(args) -> dict:
@@ -19,7 +19,7 @@ def run(args) -> dict:
     for name, model in networks.items():
         rows += measure_network(name, model, size, args.dtype, rounds, limit)
     return {"rows": rows, "size": dataclasses.asdict(size), "dtype": args.dtype,
-            "matmul limit FLOP/s": limit, "rounds": rounds}  # fmt: skip
+            "matmul limit FLOP/s": limit, "rounds": rounds, "in a row": IN_A_ROW}  # fmt: skip
 
 
 def measure_network(name, model, size, dtype: str, rounds: int, limit: float) -> list[dict]:
@@ -30,7 +30,7 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
       model: its config.
       size: of the step.
       dtype: of the network's computation.
-      rounds: timed steps of each way.
+      rounds: turns of each way.
       limit: FLOP/s of a matrix product.
     """
     together = training.prepare(model, size, dtype=dtype)
@@ -52,7 +52,7 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
         plain = plain_flax.stepper(model, size, dtype)
         calls["plain flax"], compiling["plain flax"] = plain
 
-    times = measure.alternate(calls, rounds)
+    times = measure.alternate(calls, rounds, in_a_row=IN_A_ROW)
     medians = measure.medians(times) | absent
     flops = training.step_flops(model, size)
     rows = []

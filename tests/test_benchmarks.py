@@ -25,6 +25,14 @@ def test_ways_are_timed_in_alternation():
     assert [len(seconds) for seconds in times.values()] == [3, 3]
 
 
+def test_the_first_of_several_in_a_row_is_not_timed():
+    calls = []
+    ways = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    times = measure.alternate(ways, rounds=2, in_a_row=3)
+    assert "".join(calls) == "ab" + "aaabbb" * 2
+    assert [len(seconds) for seconds in times.values()] == [4, 4]
+
+
 def test_a_table_has_a_column_for_every_field():
     rows = [{"way": "ours", "ms": 1234.5}, {"way": "theirs", "ms": "not installed", "ratio": 2.0}]
     header, first, second = record.table(rows).splitlines()
