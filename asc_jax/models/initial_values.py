@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from asc_jax.models import depth
+from asc_jax.tracing import uncollected
 
 # Values of the parameters and statistics that are not drawn.
 _CONSTANT = {"scale": 1, "var": 1, "bias": 0, "mean": 0}
@@ -78,11 +79,12 @@ def draw(shapes, scheme: str, *, seed: int, stream: int):
 
 @functools.lru_cache(maxsize=8)  # folds share it: tracing a deep network takes seconds
 def _shapes(network: nn.Module, input_shape: tuple[int, ...]):
-    return jax.eval_shape(
-        lambda key, x: network.init(key, x, train=False),
-        jax.random.key(0),
-        jax.ShapeDtypeStruct(input_shape, np.float32),
-    )
+    with uncollected():
+        return jax.eval_shape(
+            lambda key, x: network.init(key, x, train=False),
+            jax.random.key(0),
+            jax.ShapeDtypeStruct(input_shape, np.float32),
+        )
 
 
 def _kernel(scheme: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -24,6 +24,7 @@ from jax.experimental import serialize_executable
 
 import asc_jax
 from asc_jax.files import write_whole
+from asc_jax.tracing import uncollected
 
 PACKAGE = pathlib.Path(asc_jax.__file__).parent
 MOST = 64  # programs in a folder; those that have not been read for longest go first
@@ -96,7 +97,9 @@ class Program:
         path = self._place(kinds)
         compiled = path and _read(path, self._devices)
         if compiled is None:
-            compiled = self._function.lower(*args).compile()
+            with uncollected():
+                traced = self._function.lower(*args)
+            compiled = traced.compile()
             if path and path == self._place(kinds):  # or the source was edited meanwhile
                 _write(path, compiled)
         return compiled
