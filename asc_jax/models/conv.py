@@ -125,7 +125,17 @@ def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
 
 
 def _transposes(convolve: Callable, lhs_type, rhs_type, options: dict) -> tuple[Callable, Callable]:
-    """The transposes of a convolution by either argument: (out, rhs) -> lhs, (lhs, out) -> rhs."""
+    """The transposes of a convolution by either argument, on a CPU those of `conv_gradients`.
+
+    Args:
+      convolve: (lhs, rhs) -> out.
+      lhs_type: of lhs.
+      rhs_type: of rhs.
+      options: of the convolution.
+
+    Returns:
+      (out, rhs) -> lhs, and (lhs, out) -> rhs.
+    """
     channels_last = options["dimension_numbers"] in (CHANNELS_LAST_1D, CHANNELS_LAST_2D)
     plain = options["feature_group_count"] == options["batch_group_count"] == 1
     out_type = jax.eval_shape(convolve, lhs_type, rhs_type)
