@@ -2,8 +2,9 @@
 
 XLA takes the working memory of a step from the system and gives it back after, every step anew:
 1.7 GB in four folds of SE-ResNet(152)-rev. The kernel hands it out in 400,000 faults, a page of
-4 kB each, a sixth of the step's time (docs/performance.md). Where Linux gives larger pages to those
-who ask ("madvise", the usual setting), glibc asks if its environment said so when it began.
+4 kB each: on one of two machines a fifth of the step's time, on the other none that could be seen
+(docs/performance.md). Where Linux gives larger pages to those who ask ("madvise", the usual
+setting), glibc asks if its environment said so when the process began.
 """
 
 import os
@@ -12,6 +13,7 @@ import platform
 import sys
 
 VARIABLE, TUNABLE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
+_ASKED = "ASC_JAX_ASKED_FOR_HUGE_PAGES"  # in the environment of a process that has begun anew
 _SETTING = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -21,11 +23,15 @@ def ask() -> None:
     It stays the same process to whoever started it, with the same arguments. Call it before
     anything else is done; whoever does not want it sets the tunable to 0.
     """
+    # Asked once: a wrapper of the interpreter may set an environment of its own, for ever.
+    if os.environ.pop(_ASKED, None) or platform.libc_ver()[0] != "glibc":
+        return
     tunables = wanted(os.environ.get(VARIABLE, ""), _setting())
-    if tunables is None or platform.libc_ver()[0] != "glibc" or sys.gettrace():  # a debugger's
+    if tunables is None or not sys.executable or sys.gettrace():  # a debugger's
         return
     try:
-        os.execve(sys.executable, sys.orig_argv, os.environ | {VARIABLE: tunables})
+        environment = os.environ | {VARIABLE: tunables, _ASKED: "1"}
+        os.execve(sys.executable, sys.orig_argv, environment)
     except OSError:  # slower, but as right
         return
 

@@ -59,7 +59,8 @@ def run(args) -> dict:
         module, device = peer
         calls["PyTorch, one GAN"] = module.iteration(size.n_samples, size.dim, size.batch, device)
     rounds = 1 if args.quick else ROUNDS
-    times = measure.alternate(calls, rounds, in_a_row=IN_A_ROW)
+    in_a_row = 1 if args.quick else IN_A_ROW
+    times = measure.alternate(calls, rounds, in_a_row=in_a_row)
     medians = measure.medians(times)
     rows = []
     for way, seconds in medians.items():
@@ -80,7 +81,7 @@ def run(args) -> dict:
         )
     rows += [{"way": way, "ms": reason} for way, reason in absent.items()]
     return {"rows": rows, "size": dataclasses.asdict(size), "dtype": args.dtype,
-            "rounds": rounds, "in a row": IN_A_ROW}  # fmt: skip
+            "rounds": rounds, "in a row": in_a_row}  # fmt: skip
 
 
 def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], float]:

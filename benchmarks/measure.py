@@ -44,7 +44,7 @@ def alternate(
                 start = time.perf_counter()
                 call()
                 turn.append(time.perf_counter() - start)
-            times[name] += turn[1:] or turn
+            times[name] += turn[1:] if in_a_row > 1 else turn
     return times
 
 

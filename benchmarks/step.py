@@ -13,16 +13,16 @@ def run(args) -> dict:
     """Measures every network; see `benchmarks.__main__` for the arguments."""
     networks = {"tiny": training.TINY} if args.quick else NETWORKS
     size = training.QUICK if args.quick else training.Size(batch=args.batch)
-    rounds = 1 if args.quick else ROUNDS
+    turns = (1, 1) if args.quick else (ROUNDS, IN_A_ROW)
     limit = measure.matmul_limit(args.dtype, args.quick)
     rows = []
     for name, model in networks.items():
-        rows += measure_network(name, model, size, args.dtype, rounds, limit)
+        rows += measure_network(name, model, size, args.dtype, turns, limit)
     return {"rows": rows, "size": dataclasses.asdict(size), "dtype": args.dtype,
-            "matmul limit FLOP/s": limit, "rounds": rounds, "in a row": IN_A_ROW}  # fmt: skip
+            "matmul limit FLOP/s": limit, "rounds": turns[0], "in a row": turns[1]}  # fmt: skip
 
 
-def measure_network(name, model, size, dtype: str, rounds: int, limit: float) -> list[dict]:
+def measure_network(name, model, size, dtype: str, turns: tuple, limit: float) -> list[dict]:
     """A row per way to do the step of all folds.
 
     Args:
@@ -30,7 +30,7 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
       model: its config.
       size: of the step.
       dtype: of the network's computation.
-      rounds: turns of each way.
+      turns: of each way, and the calls of each, as `measure.alternate` takes them.
       limit: FLOP/s of a matrix product.
     """
     together = training.prepare(model, size, dtype=dtype)
@@ -52,7 +52,8 @@ def measure_network(name, model, size, dtype: str, rounds: int, limit: float) ->
         plain = plain_flax.stepper(model, size, dtype)
         calls["plain flax"], compiling["plain flax"] = plain
 
-    times = measure.alternate(calls, rounds, in_a_row=IN_A_ROW)
+    rounds, in_a_row = turns
+    times = measure.alternate(calls, rounds, in_a_row=in_a_row)
     medians = measure.medians(times) | absent
     flops = training.step_flops(model, size)
     rows = []

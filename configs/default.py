@@ -89,7 +89,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
-    train.steps_per_call = 1  # steps per dispatch (lax.scan above 1); no effect on results
+    train.steps_per_call = 1  # steps per dispatch, a lax.scan; no effect on results
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk
 

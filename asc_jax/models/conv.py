@@ -105,7 +105,7 @@ def conv_general_dilated(
     if _is_transposed(options) and preferred_element_type is None:
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
     lhs, rhs = _varying_alike(materialised(lhs), rhs)
-    transposes = _transposes(convolve, jax.typeof(lhs), jax.typeof(rhs), options)
+    transposes = _transposes(convolve, jax.typeof(lhs), jax.typeof(rhs), options, precision)
     forward, _, _ = _contractions(convolve, *transposes, _matrix_products(lhs, rhs, options))
     return forward(lhs, rhs)
 
@@ -124,7 +124,9 @@ def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
     ]
 
 
-def _transposes(convolve: Callable, lhs_type, rhs_type, options: dict) -> tuple[Callable, Callable]:
+def _transposes(
+    convolve: Callable, lhs_type, rhs_type, options: dict, precision
+) -> tuple[Callable, Callable]:
     """The transposes of a convolution by either argument, on a CPU those of `conv_gradients`.
 
     Args:
@@ -132,6 +134,7 @@ def _transposes(convolve: Callable, lhs_type, rhs_type, options: dict) -> tuple[
       lhs_type: of lhs.
       rhs_type: of rhs.
       options: of the convolution.
+      precision: of its products.
 
     Returns:
       (out, rhs) -> lhs, and (lhs, out) -> rhs.
@@ -145,7 +148,10 @@ def _transposes(convolve: Callable, lhs_type, rhs_type, options: dict) -> tuple[
             extent=lhs_type.shape[1:-1],
             taps=rhs_type.shape[:-2],
             strides=options["window_strides"],
-            **{name: options[name] for name in ("padding", "lhs_dilation", "rhs_dilation")},
+            padding=options["padding"],
+            lhs_dilation=options["lhs_dilation"],
+            rhs_dilation=options["rhs_dilation"],
+            precision=precision,
         )
         return geometry.lhs_gradient, geometry.rhs_gradient
 
@@ -174,7 +180,6 @@ def _contractions(
     Returns:
       forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
     """
-
     forward = jax.custom_vjp(_lower(convolve, products.forward))
     lhs_gradient = jax.custom_vjp(_lower(transpose_lhs, products.lhs_gradient))
     rhs_gradient = jax.custom_vjp(_lower(transpose_rhs, products.rhs_gradient))
@@ -208,7 +213,7 @@ def _is_transposed(options: dict) -> bool:
 def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precision) -> jax.Array:
     """A convolution of a dilated input, written as the transpose of a strided convolution.
 
-    On a CPU, XLA takes the gradient by the kernel of the one 10 to 300 times slower than
+    On a CPU, XLA takes JAX's gradient by the kernel of the one 10 to 300 times slower than
     that of the other (measured: 25 taps, stride 4, 64 to 1024 channels).
     """
     numbers, strides = options["dimension_numbers"], options["lhs_dilation"]
@@ -235,7 +240,7 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
     lhs, rhs = _varying_alike(lhs, rhs)
     kernel = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])
     products = _matrix_products(out_type, kernel, strided_options)
-    transposes = _transposes(strided, out_type, jax.typeof(kernel), strided_options)
+    transposes = _transposes(strided, out_type, jax.typeof(kernel), strided_options, precision)
     _, lhs_gradient, _ = _contractions(strided, *transposes, products)
     return lhs_gradient(lhs, kernel)
 

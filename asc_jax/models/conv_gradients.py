@@ -1,9 +1,10 @@
 """The gradients of a convolution as convolutions whose axes lie as XLA's CPU kernels want them.
 
-The gradient by the kernel is a convolution too, of the input with the output's gradient, in
-which batch and channels change places. JAX says so by naming the axes, and XLA transposes maps
-to fit its kernels, but on a CPU only outside of loops: in the body of one it falls back to code
-that is 3 to 50 times slower (docs/performance.md). With transposes written out, it is fast in both.
+Both gradients are convolutions too: by the input, of the output's gradient with a kernel whose
+channels change places; by the kernel, of the input with the output's gradient, where batch and
+channels do. JAX says so by naming the axes, and XLA transposes arrays to fit its kernels, but on a
+CPU only outside of loops: in the body of one it falls back to code that is up to 50 times slower
+(docs/performance.md). With the transposes written out it takes about as long in both.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ class Geometry:
       padding: before and after.
       lhs_dilation: of the input.
       rhs_dilation: of the kernel.
+      precision: of the products, as `jax.lax.conv_general_dilated` takes it.
     """
 
     extent: Sequence[int]
@@ -31,6 +33,7 @@ class Geometry:
     padding: Sequence[tuple[int, int]]
     lhs_dilation: Sequence[int]
     rhs_dilation: Sequence[int]
+    precision: jax.lax.PrecisionLike = None
 
     def _spans(self) -> list[tuple[int, int, int]]:
         """Frames from the first to the last of input, kernel and output, the dilated ones."""
@@ -58,6 +61,7 @@ class Geometry:
             padding=padding,
             lhs_dilation=self.strides,
             rhs_dilation=self.rhs_dilation,
+            precision=self.precision,
         )
 
     def rhs_gradient(self, lhs: jax.Array, out: jax.Array) -> jax.Array:
@@ -75,6 +79,7 @@ class Geometry:
             padding=padding,
             lhs_dilation=self.lhs_dilation,
             rhs_dilation=self.strides,
+            precision=self.precision,
         )
         return _batch_before_channels(gradient)
 

@@ -98,8 +98,8 @@ class Program:
         compiled = path and _read(path, self._devices)
         if compiled is None:
             with uncollected():
-                traced = self._function.lower(*args)
-            compiled = traced.compile()
+                lowered = self._function.lower(*args)
+            compiled = lowered.compile()
             if path and path == self._place(kinds):  # or the source was edited meanwhile
                 _write(path, compiled)
         return compiled

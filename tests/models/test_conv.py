@@ -1,6 +1,7 @@
 """The fold-aware convolution against `jax.lax.conv_general_dilated`, under every transformation."""
 
 import functools
+import re
 from unittest import mock
 
 import jax
@@ -28,6 +29,8 @@ AWKWARD = {
     "rhs_dilation": (1, 2),
     "dimension_numbers": LAYOUTS[2],
 }
+# On top of it: dilated by input and kernel, cut off before and padded beyond the kernel.
+DILATED = {"lhs_dilation": (2, 3), "padding": [(-2, 3), (4, -1)]}
 # A transposed convolution, as a generator has it: only the input is dilated.
 TRANSPOSED = {
     "window_strides": (1,),
@@ -159,9 +162,26 @@ def test_strided_convolution_in_time_equals_lax(n_frames, taps, stride, padding,
     assert_equals_lax((2, n_frames, 3), (taps, 3, 2), dtype, options)
 
 
+@pytest.mark.parametrize(
+    ("lhs_shape", "rhs_shape", "options"),
+    [
+        ((2, 9, 3), (3, 3, 4), {"window_strides": (2,), "padding": [(-1, 4)]}),
+        ((2, 7, 3), (4, 3, 2), {"window_strides": (3,), "padding": [(5, 0)], "lhs_dilation": (2,)}),
+        ((2, 8, 7, 2), (3, 2, 2, 3), {**AWKWARD, **DILATED}),
+        ((2, 5, 6, 2), (5, 6, 2, 3), {"window_strides": (2, 2), "padding": "VALID"}),
+        ((1, 4, 4, 2), (1, 1, 2, 2), {"window_strides": (3, 2), "padding": [(2, 2), (0, 1)]}),
+    ],
+)  # fmt: skip
+def test_gradients_of_awkward_convolutions_equal_lax(lhs_shape, rhs_shape, options):
+    """Strides, dilations and paddings at once, negative ones and ones beyond the kernel."""
+    numbers = LAYOUTS[len(lhs_shape) - 2]
+    options = {**options, "dimension_numbers": numbers}
+    assert_equals_lax(lhs_shape, rhs_shape, jnp.float32, options)
+
+
 @st.composite
 def products(draw):
-    """Shapes, dtype and options of a convolution that matrix products do in a CPU's loop."""
+    """Shapes, dtype and options of a convolution that matrix products do on a CPU."""
     kernel = draw(st.sampled_from([3, 3, 3, 1]))
     # Rows: few, the most that stay whole, and several blocks of them.
     extent = draw(st.integers(1, 9)), draw(st.sampled_from([1, 2, 3, 5, 6, 7, 11]))
@@ -219,6 +239,16 @@ def test_precision_and_accumulator_are_passed_on():
     out = conv_general_dilated(lhs, rhs, **options)
     assert out.dtype == jnp.float32
     assert_close(out, reference(lhs, rhs, **options))
+
+
+def test_precision_is_that_of_the_gradients_too():
+    lhs, rhs = normal(0, 1, 5, 4, 2), normal(1, 3, 3, 2, 2)
+    options = {**AWKWARD, "precision": "highest"}
+    gradient = jax.grad(lambda *args: conv_general_dilated(*args, **options).sum(), (0, 1))
+    text = jax.jit(gradient).lower(lhs, rhs).as_text()
+    found = re.findall(r"stablehlo\.convolution.*precision_config = \[(.*?)\]", text)
+    assert len(found) >= 2
+    assert {"HIGHEST" in precision for precision in found} == {True}
 
 
 # Where `vmap` maps: the input, the kernel, both, several times over.

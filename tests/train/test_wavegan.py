@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import numpy as np
@@ -104,6 +105,16 @@ def test_two_gans_learn_the_tones_of_their_own_scene(tones):
     assert (metrics["wasserstein"][-10:].mean(axis=0) > 0).all()
     assert after.running.all()
     assert (after.step == 60).all()
+
+
+def test_the_axes_of_all_convolutions_lie_as_loops_need_them(tones):
+    """The discriminator's updates are a loop: XLA on a CPU would be far slower with others."""
+    networks = make_networks()
+    state, _, steps, source = trained(tones, networks, n_steps=0)
+    text = steps.train.lower(state, tones, source).as_text()
+    axes = re.findall(r"stablehlo\.convolution.* dim_numbers = (.*?), window", text)
+    assert len(axes) >= 10
+    assert set(axes) == {"[b, 0, f]x[0, i, o]->[b, 0, f]"}
 
 
 def test_a_gan_in_the_program_equals_that_gan_alone(tones):
