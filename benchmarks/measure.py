@@ -27,9 +27,8 @@ def alternate(
     Args:
       calls: by name; each blocks until its work is done.
       rounds: turns of each, after one call that is not timed.
-      in_a_row: calls of a turn. Of several the first is not timed: it may have to take from the
-        system what memory the one before it gave back, where a step that follows a step of its
-        own has it at hand.
+      in_a_row: calls of a turn. Of several the first is not timed: right after another way's it
+        takes up to twice as long (docs/performance.md), and in training a step follows its own kind.
 
     Returns:
       Seconds of every timed call, by name.
