@@ -28,7 +28,7 @@ def alternate(
       calls: by name; each blocks until its work is done.
       rounds: turns of each, after one call that is not timed.
       in_a_row: calls of a turn. Of several the first is not timed: right after another way's it
-        takes up to twice as long (docs/performance.md), and in training a step follows its own kind.
+        takes up to twice as long (docs/performance.md); in training a step follows its own kind.
 
     Returns:
       Seconds of every timed call, by name.
