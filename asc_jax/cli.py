@@ -112,13 +112,9 @@ def _start_jax() -> None:
     import jax
 
     from asc_jax.data.cache import default_cache_dir
-    from asc_jax.train import programs
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
-    folder = jax.config.jax_compilation_cache_dir
-    if folder and jax.config.jax_enable_compilation_cache and "://" not in folder:
-        programs.keep_in(pathlib.Path(folder))
     # What these log as errors is raised as well; a save that has failed also leaves threads
     # that call what is closed by then.
     for name in ("absl", "asyncio"):
