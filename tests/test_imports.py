@@ -22,7 +22,6 @@ RANKS = {
     "flags": 0,
     "platform": 0,
     "sweep_record": 0,
-    "tracing": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,
     "augment": 2,

@@ -178,15 +178,16 @@ def after_look(
 def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progress]:
     """The newest whole checkpoint, or the beginning."""
     n_gans = len(setup.corpora)
-    distance, epoch = np.full(n_gans, np.inf, np.float32), np.zeros(n_gans, np.int32)
+    before_any = np.float32(np.inf), np.int32(0)  # distance and number of the best epoch
     on_host = np.zeros(n_gans, np.int32), np.ones(n_gans, bool)
-    shapes = parallel.shapes_per_fold((distance, epoch), n_gans, setup.mesh)
+    shapes = parallel.shapes_per_fold(before_any, n_gans, setup.mesh)
     best = BestGenerator(setup.like.generator, *shapes)
     if found := checkpoints.restore(Snapshot(setup.like, best, *on_host)):
         return found
     state = setup.init()
     copy = jax.tree.map(lambda leaf: leaf.copy(), state.generator)
-    rest = parallel.put((distance, epoch), setup.mesh, parallel.PER_FOLD)
+    rest = [np.full(n_gans, value) for value in before_any]
+    rest = parallel.put(rest, setup.mesh, parallel.PER_FOLD)
     return Snapshot(state, BestGenerator(copy, *rest), *on_host), Progress()
 
 
