@@ -52,13 +52,11 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
       InputError: the file is missing, empty, truncated, no audio, or holds what no recording
         has: NaN, samples beyond those of 32 bits, a rate of 1 Hz.
     """
-    import soundfile
-
     path = pathlib.Path(path)
     try:
         _refuse_broken(path)
         samples, sr = wav.read_pcm(path) or _read_blocks(path)
-    except InputError:
+    except (InputError, ImportError):
         raise
     except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
         # soundfile's own errors have the path in their text, and this without it.
@@ -87,7 +85,7 @@ def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
 
     class Stream(soundfile.SoundFile):
         def seekable(self) -> bool:
-            """Says no: soundfile seeks after each read, which fails at the end of some FLAC files."""
+            """Says no: soundfile seeks after each read, which fails at some FLAC files' ends."""
             return False
 
     blocks = []

@@ -68,9 +68,9 @@ def find_samples(file: BinaryIO) -> Samples | None:
             there = n_bytes - start
             if header[:4] in (b"RF64", b"BW64") and size == 0xFFFFFFFF:
                 size = long_size
+            elif size > there:
+                size = None if size in _UNKNOWN else size
             elif size == 0 and not _is_chunk(file.read(8), there, order):
-                size = None
-            elif size in _UNKNOWN and size > there:
                 size = None
             return Samples(form, start, there, size)
         if name == b"fmt ":

@@ -16,7 +16,7 @@ from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.normalisation import band_moments
+from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
@@ -36,6 +36,7 @@ class Setup:
       dataset: the development set.
       splits: one per fold; where several runs are one program, those of each in turn.
       runs: the name of each split's run; "" of one that is alone.
+      digests: of the audio files in `feed`.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
@@ -53,6 +54,7 @@ class Setup:
     dataset: Dataset
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
+    digests: tuple[str, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
@@ -98,10 +100,11 @@ def set_up(
     runs = runs or {"": config}
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
-    pools = [run.read_pool(config, dataset, dataset.scene_labels)]
+    loaded = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        pools.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+        loaded.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+    pools, digests = zip(*loaded, strict=True)
     parallel.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
@@ -110,12 +113,14 @@ def set_up(
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
+    moments = band_moments(pools[0], **shape)
+    refuse_not_finite(moments, [dataset.audio_path(clip) for clip in dataset.clips])
     draw = functools.partial(
         classifier.init_state,
         network,
         optimizer,
         pool=pools[0],
-        moments=band_moments(pools[0], **shape),
+        moments=moments,
         normalisation=config.data.normalisation,
         mask_above=config.synthetic.mask_above,
         **shape,
@@ -134,6 +139,7 @@ def set_up(
         dataset,
         splits,
         names,
+        sum(digests, ()),
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),

@@ -164,9 +164,7 @@ def test_a_flac_of_unknown_length_cut_short(tmp_path, stereo):
     assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("array is too big"), MemoryError(), RuntimeError("x")]
-)
+@pytest.mark.parametrize("error", [ValueError("too big"), MemoryError(), RuntimeError("x")])
 def test_whatever_the_decoder_raises_is_one_line(tmp_path, stereo, monkeypatch, error):
     path = write(tmp_path / "a.flac", stereo)
 
