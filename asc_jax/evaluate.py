@@ -15,6 +15,7 @@ import numpy as np
 
 from asc_jax import run
 from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
@@ -48,15 +49,19 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    for dataset in others.values():
-        _refuse_seen_locations(dataset, setup)
+    run.refuse_other_sound(workdir, dataset, None, setup.digests)
+    pools = {}
+    for name, other in others.items():
+        _refuse_seen_locations(other, setup)
+        pools[name], digests = run.read_pool(config, other, dataset.scene_labels)
+        _refuse_seen_audio(other, digests, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state, config)]
     if len(setup.test):
         predictions.append(_predict_test(setup, state, config))
-    for name, dataset in others.items():
-        predictions.append(_predict_other(name, dataset, setup, state, config))
+    for name, other in others.items():
+        predictions.append(_predict_other(name, other, pools[name], setup, state, config))
 
     about = _describe_run(workdir, config, setup, state, progress, epochs)
     chosen = {"rule": config.ensemble.rule, "decision": config.ensemble.decision}
@@ -144,6 +149,20 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
             )
 
 
+def _refuse_seen_audio(dataset: Dataset, digests: Sequence[str], setup: Setup) -> None:
+    """A labelled set that holds training clips has no honest score, whatever their names are."""
+    if not dataset.labelled:
+        return
+    seen = {setup.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
+    for clip, digest in zip(dataset.clips, digests, strict=True):
+        if digest in seen:
+            trained = setup.dataset.audio_path(setup.dataset.clips[seen[digest]])
+            raise InputError(
+                f"{dataset.audio_path(clip)}: is the training clip {trained} again; leave such "
+                "clips out of the set to be scored"
+            )
+
+
 def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
     description = "Each clip is scored only by the model that held it out."
     if config.folds.kind == "random":
@@ -174,9 +193,8 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
 
 
 def _predict_other(
-    name: str, dataset: Dataset, setup: Setup, state: ClassifierState, config
+    name: str, dataset: Dataset, pool: Pool, setup: Setup, state: ClassifierState, config
 ) -> Predictions:
-    pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
     feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     return Predictions(

@@ -19,6 +19,7 @@ import numpy as np
 
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.splits import by_path
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 
@@ -217,13 +218,22 @@ def add_to_splits(splits: Sequence[Split], synthetic: Synthetic, n_clips: int) -
     )
 
 
-def write_record(path: pathlib.Path, synthetic: Synthetic) -> None:
-    """Writes which synthetic clips a run trains with: the manifest's digest, clips per fold.
+def write_record(path: pathlib.Path, synthetic: Synthetic, digests: Sequence[str]) -> None:
+    """Writes which synthetic clips a run trains with: the manifest's digest, clips per fold, sound.
+
+    Args:
+      path: the file.
+      synthetic: the clips.
+      digests: of their audio files.
 
     Raises:
       InputError: the file cannot be written.
     """
-    record = {"manifest_sha256": synthetic.digest, "clips_per_fold": synthetic.clips_per_fold}
+    record = {
+        "manifest_sha256": synthetic.digest,
+        "clips_per_fold": synthetic.clips_per_fold,
+        "audio": by_path(synthetic.dataset, digests),
+    }
     write_whole(path, json.dumps(record) + "\n")
 
 

@@ -137,6 +137,7 @@ def init_state(
     n_frames: int,
     normalisation: str = "band",
     mask_above: float = 0.0,
+    moments: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ClassifierState:
     """The state of all models before training.
 
@@ -152,11 +153,12 @@ def init_state(
       n_frames: log-mel frames of a clip; 0 for all.
       normalisation: of `asc_jax.data.normalisation.KINDS`.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
+      moments: the pool's `band_moments`, if they are known.
 
     Returns:
       The stacked state: every leaf (F, ...), host arrays.
     """
-    moments = band_moments(pool, frontend=frontend, n_frames=n_frames)
+    moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
     init = compile_once(
         functools.partial(

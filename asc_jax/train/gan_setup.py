@@ -106,7 +106,7 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
             f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
         )
     data = classifier.config.data
-    host_pool = load_pool(
+    host_pool, _ = load_pool(
         classifier.dataset,
         classifier.dataset.scene_labels,
         kind="waveform",

@@ -59,8 +59,9 @@ def train(
         setup = set_up(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
+        run.refuse_other_sound(workdir, dataset, synthetic, setup.digests)
         # Not before: wrong input leaves no folder behind.
-        run.write_run(workdir, config, dataset, splits, test, synthetic)
+        run.write_run(workdir, config, dataset, splits, test, synthetic, setup.digests)
         progress = _run_epochs(
             setup,
             workdir,

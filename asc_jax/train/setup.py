@@ -16,6 +16,7 @@ from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
@@ -38,6 +39,7 @@ class Setup:
       dataset: the development set.
       splits: one per fold; where several runs are one program, those of each in turn.
       runs: the name of each split's run; "" of one that is alone.
+      digests: of the audio files in `feed`.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
@@ -55,6 +57,7 @@ class Setup:
     dataset: Dataset
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
+    digests: tuple[str, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
@@ -100,10 +103,11 @@ def set_up(
     runs = runs or {"": config}
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
-    pools = [run.read_pool(config, dataset, dataset.scene_labels)]
+    loaded = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        pools.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+        loaded.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+    pools, digests = zip(*loaded, strict=True)
     parallel.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
@@ -112,6 +116,8 @@ def set_up(
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
+    moments = band_moments(pools[0], **shape)
+    refuse_not_finite(moments, [dataset.audio_path(clip) for clip in dataset.clips])
     recipe = {"normalisation": config.data.normalisation, **shape}
     one_model = classifier.state_shapes(network, optimizer, pools[0], **recipe)
     models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
@@ -121,6 +127,7 @@ def set_up(
         optimizer,
         models,
         pools[0],
+        moments=moments,
         mask_above=config.synthetic.mask_above,
         **recipe,
     )
@@ -137,6 +144,7 @@ def set_up(
         dataset,
         splits,
         names,
+        sum(digests, ()),
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),

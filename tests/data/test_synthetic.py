@@ -201,7 +201,7 @@ def test_a_record_is_of_one_manifest(tmp_path):
     root, record = write(tmp_path / "generated"), tmp_path / "synthetic.json"
     synthetic = read(root)
     refuse_other_manifest(record, synthetic)  # nothing is recorded yet
-    write_record(record, synthetic)
+    write_record(record, synthetic, ["a"] * len(synthetic.dataset.clips))
     assert read_record(record) == (synthetic.digest, {1: 9, 2: 9})
     refuse_other_manifest(record, read(write(tmp_path / "moved")))
     (root / "audio" / "more.wav").touch()
