@@ -188,7 +188,7 @@ def test_a_published_fold_that_trains_on_no_clip_of_a_class(inner_fraction):
 def test_a_class_that_no_published_fold_holds_out():
     train = indices_of(SMALL, "bus-0", "park-0", "tram-0")
     data = dataset(SMALL, {1: PublishedFold(train, indices_of(SMALL, "bus-1", "park-1"))})
-    with pytest.raises(InputError, match="no fold holds out a clip of .*'tram'"):
+    with pytest.raises(InputError, match=r"no fold holds out a clip of .*'tram'"):
         make_splits(data, kind="published", n_folds=1, seed=0)
 
 
