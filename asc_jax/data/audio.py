@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -236,8 +237,7 @@ def map_files(
       What `read` returned, in the order of the paths, until the first bad file.
 
     Raises:
-      InputError: after the last file, with a line for every bad one; one line in all if there
-        is the same wrong with all of them.
+      InputError: after the last file, with a line for each kind of bad file; see `complaints`.
     """
     import tqdm
 
@@ -274,15 +274,33 @@ def map_files(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # a stop waits for no more files
     if bad:
-        raise InputError(_complaints(bad, len(paths)))
+        raise InputError(complaints(bad, len(paths)))
 
 
-def _complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
-    """A line for every bad file, or one for all where all are bad alike: a config's mistake."""
-    reasons = {message.removeprefix(f"{path}: ") for path, message in bad.items()}
-    if len(reasons) == 1 and len(bad) == n_files > 1:
-        return f"{next(iter(bad.values()))} (all {n_files} files are alike in this)"
-    return "\n".join(bad.values())
+def complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
+    """What is wrong with files, a line for each kind: its first file's, and how many share it.
+
+    Args:
+      bad: what `InputError` says of each bad file.
+      n_files: how many were read, bad or not.
+
+    Returns:
+      The lines. Complaints that differ in the path and in numbers alone are of one kind.
+    """
+    kinds: dict[str, list[pathlib.Path]] = {}
+    for path, message in bad.items():
+        kind = re.sub(r"\d+(\.\d+)?", "0", message.replace(str(path), ""))
+        kinds.setdefault(kind, []).append(path)
+    lines = []
+    for first, *others in kinds.values():
+        line = bad[first]
+        if len(others) == n_files - 1 > 0:
+            line += f" (all {n_files} files are alike in this)"
+        elif others:
+            shown = ", ".join(map(str, others[:2])) + (", ..." if len(others) > 2 else "")
+            line += f" (and {len(others)} more of {n_files} files: {shown})"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def write_wav(path: pathlib.Path, waveform: np.ndarray, sr: int) -> None:

@@ -77,7 +77,7 @@ def refuse_other_splits(
         theirs = json.loads(path.read_text(encoding="utf-8"))
         theirs.pop("audio", None)
         differing = _first_difference(theirs, _describe(dataset, splits, test))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None
     if differing:
         raise InputError(

@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -164,7 +165,7 @@ def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
 
 
 def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
-    missing = [clip.path for clip in clips if not (root / clip.path).is_file()]
+    missing = [clip.path for clip in clips if not os.path.isfile(root / clip.path)]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(

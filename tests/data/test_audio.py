@@ -367,9 +367,23 @@ def test_what_is_wrong_with_all_files_alike_is_said_once(tmp_path):
     audio.write_wav(paths[0], np.zeros(1_600, np.float32), 8_000)
     with pytest.raises(InputError) as error:
         list(audio.map_files(read, paths, workers=2))
-    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
-        str(path) for path in paths[1:]
-    ]
+    assert str(error.value).startswith(f"{paths[1]}: lasts 0.10 s")
+    assert str(error.value).endswith(f"(and 1 more of 3 files: {paths[2]})")
+
+
+def test_what_differs_in_numbers_alone_is_one_line():
+    """Such as clips of many lengths where a few have the right one."""
+    paths = [pathlib.Path(f"audio/{number}.wav") for number in range(400)]
+
+    def read(path):
+        if path != paths[7]:
+            raise InputError(f"{path}: lasts {1 + int(path.stem) / 8:g} s, not 10; replace it")
+
+    with pytest.raises(InputError) as error:
+        list(audio.map_files(read, paths, workers=2))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"{paths[0]}: lasts 1 s")
+    assert line.endswith(f"(and 398 more of 400 files: {paths[1]}, {paths[2]}, ...)")
 
 
 @pytest.mark.parametrize("workers", [1, 3])

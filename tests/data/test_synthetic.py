@@ -155,6 +155,13 @@ def test_a_file_that_is_not_there(tmp_path):
     assert gone in message
 
 
+def test_a_name_that_no_disk_takes_is_not_there(tmp_path):
+    root, path = write(tmp_path / "generated"), f"audio/{'x' * 300}.wav"
+    with (root / "manifest.jsonl").open("a") as file:
+        file.write(json.dumps(entry(1, "bus", path=path)) + "\n")
+    assert f"({path})" in refusal(root)
+
+
 def test_a_fold_without_a_clip(tmp_path):
     first = [one for one in ENTRIES if one["fold"] == 1]
     assert "has no clip for fold 2" in refusal(write(tmp_path / "generated", first))
