@@ -24,8 +24,9 @@ import ml_collections
 
 from asc_jax import run, table4
 from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
-from asc_jax.config import flatten, load_config
+from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
+from asc_jax.config_format import FORMAT, flatten, missing_fields, refuse_newer
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import remove, write_whole
@@ -288,11 +289,11 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
         for field, value in flatten(stage.config).items()
         if field not in run.FREE_OF_SEVERAL
     }
-    ours = {"budget": budget, "data": data, **fixed}
+    ours = {"format": FORMAT, "budget": budget, "data": data, **fixed}
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / table4.RECORD
     if path.exists():
-        _refuse_another(workdir, _read_record(path), ours)
+        _refuse_another(workdir, _read_record(path, stages), ours)
     else:
         refuse_files(workdir, "reproduction's folder")
     return json.dumps(ours, indent=1) + "\n"
@@ -324,9 +325,17 @@ def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> No
     refuse_another(workdir, kind, there, now, mend=mend)
 
 
-def _read_record(path: pathlib.Path) -> dict:
+def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
+    """The record as it would be written now, of the same stages."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return dict(record.items())
+        theirs = dict(record.items())
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    number = refuse_newer(theirs.get("format", 1), str(path))
+    for stage in stages:
+        kind = {f: v for f, v in flatten(stage.config).items() if f in ("gan.loss", "model.name")}
+        for field, value in missing_fields(kind, number).items():
+            if field not in run.FREE_OF_SEVERAL:
+                theirs.setdefault(f"{stage.name}: {field}", value)
+    return json.loads(json.dumps(theirs | {"format": FORMAT}))
