@@ -248,7 +248,14 @@ def _read_data(stages: list[Stage]) -> str:
     """What the data is; refuses what a row cannot use, as its command would."""
     for stage in stages:
         if not stage.of_gan:
-            dataset, _, _ = run.read_data(stage.config)
+            try:
+                dataset, _, _ = run.read_data(stage.config)
+            except InputError as error:
+                what, _, _ = str(error).rpartition("; ")  # its mend is a field of the row's config
+                raise InputError(
+                    f"--data: does not do for the row {stage.name} ({what or error}); use a larger "
+                    "set, or another --budget"
+                ) from None
     return of_dataset(dataset)
 
 

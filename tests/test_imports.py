@@ -15,6 +15,8 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 RANKS = {
     "errors": 0,
     "config_format": 0,
+    "environment": 0,
+    "output": 0,
     "paths": 0,
     "files": 0,
     "folders": 0,
