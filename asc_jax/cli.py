@@ -2,8 +2,7 @@
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
 by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else. Files are written before anything is printed: a standard output whose reader has
-gone is 1 in silence, a full one 2.
+anything else. A standard output that cannot be written stops no command, see `asc_jax.output`.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax import environment, hosts, output
+from asc_jax import environment, hosts
 from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 from asc_jax.flags import build_parser
 from asc_jax.interruption import Interruptible
@@ -77,9 +76,6 @@ def _status(args) -> int:
         hosts.leave(1)
         return 1
     except Exception as error:
-        if isinstance(error, OSError) and (status := output.finish(0)):  # of a print
-            hosts.leave(status)
-            return status
         lost = hosts.lost_peer(error)
         if hosts.joined():  # it leaves at once, and what is taken for a loss may be something else
             traceback.print_exc()

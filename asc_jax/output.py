@@ -1,62 +1,65 @@
-"""The standard streams of the process: printing loses no result and stops no training."""
+"""The standard streams of a process: printing loses no result, and stops nothing."""
 
-import contextlib
 import io
-import os
 import sys
 
 
-class _Unheard(io.FileIO):
-    """A stream that loses what nobody can take any more."""
+class _Stream(io.FileIO):
+    """Where a stream goes. What cannot be written is lost, and the reason kept.
+
+    Attributes:
+      error: of the last write that failed.
+    """
+
+    error: OSError | None = None
 
     def write(self, data) -> int:
         try:
             return super().write(data)
-        except OSError:  # no space, no reader, no terminal
+        except OSError as error:  # no space, or nobody who reads
+            self.error = error
             return len(data)
 
 
 def prepare() -> None:
-    """Makes both streams show what their encoding lacks as escapes, and the error stream lossy.
+    """Lets the standard streams take whatever is printed.
 
-    Whoever reads how a run goes on may leave, or the disk of its log be full: the run goes on.
+    Characters that their encoding lacks come as escapes. A reader who leaves, or a disk that is
+    full, stops no command: `finish` says so at its end.
     """
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is not None:
-        sys.stderr.flush()
-        unheard = io.BufferedWriter(_Unheard(sys.stderr.fileno(), "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(
-            unheard,
-            encoding=sys.stderr.encoding,
-            errors="backslashreplace",
-            line_buffering=True,
-        )
+    sys.stdout, sys.stderr = map(_patient, (sys.stdout, sys.stderr))
+
+
+def _patient(stream: io.TextIOWrapper | None) -> io.TextIOWrapper | None:
+    if stream is None:  # closed by whoever started the process
+        return None
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Stream(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
 
 
 def finish(status: int) -> int:
-    """Writes what is left for the standard output, and says it if that cannot be.
+    """Writes what is left for the standard output, after `prepare`.
 
     Args:
       status: exit status of the command.
 
     Returns:
-      The status: of one that was 0, 1 if the reader of a pipe has gone and 2 if there is no
-      space, say.
+      The status. If it was 0, but not all could be written: 1 if a reader has gone, else 2,
+      which is said.
     """
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+    if sys.stdout is None:
         return status
-    except BrokenPipeError:
-        failed = 1
-    except OSError as error:
-        print(
-            f"standard output: cannot be written ({error.strerror}); free some space, or send it "
-            "elsewhere",
-            file=sys.stderr,
-        )
-        failed = 2
-    with contextlib.suppress(OSError):  # or Python would try again at its end, and complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return status or failed
+    sys.stdout.flush()
+    error = sys.stdout.buffer.raw.error
+    if error is None or isinstance(error, BrokenPipeError):
+        return status or int(error is not None)
+    print(
+        f"standard output: cannot be written ({error.strerror}); free some space, or send it "
+        "elsewhere",
+        file=sys.stderr,
+    )
+    return status or 2
