@@ -22,11 +22,11 @@ from typing import TextIO
 
 import ml_collections
 
-from asc_jax import run, table4
+from asc_jax import config_format, run, table4
 from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
 from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
-from asc_jax.config_format import FORMAT, flatten, missing_fields, refuse_newer
+from asc_jax.config_format import flatten, missing_fields, refuse_newer
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import remove, write_whole
@@ -296,7 +296,7 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
         for field, value in flatten(stage.config).items()
         if field not in run.FREE_OF_SEVERAL
     }
-    ours = {"format": FORMAT, "budget": budget, "data": data, **fixed}
+    ours = {"format": config_format.FORMAT, "budget": budget, "data": data, **fixed}
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / table4.RECORD
     if path.exists():
@@ -345,4 +345,4 @@ def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
         for field, value in missing_fields(kind, number).items():
             if field not in run.FREE_OF_SEVERAL:
                 theirs.setdefault(f"{stage.name}: {field}", value)
-    return json.loads(json.dumps(theirs | {"format": FORMAT}))
+    return json.loads(json.dumps(theirs | {"format": config_format.FORMAT}))

@@ -4,7 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from asc_jax.config_format import FORMAT, missing_fields, refuse_newer
+from asc_jax import config_format
+from asc_jax.config_format import missing_fields, refuse_newer
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.folders import refuse_another, refuse_files
@@ -25,7 +26,7 @@ def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str]
     Raises:
       InputError: the folder is not empty and no sweep's, or another's.
     """
-    ours = json.loads(json.dumps({"format": FORMAT, **ours}))  # as it is read back
+    ours = json.loads(json.dumps({"format": config_format.FORMAT, **ours}))  # as it is read back
     path = workdir / RECORD
     if path.exists():
         theirs = read_record(workdir)
