@@ -183,6 +183,12 @@ def load_config(
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(f"{path}: get_config() must return a ConfigDict")
+    try:
+        config = changeable(config)
+    except ml_collections.config_dict.RequiredValueError:
+        raise InputError(
+            f"{path}: get_config() leaves a required placeholder; give it a value"
+        ) from None
     return override(config, overrides, path, check=check, typed=True)
 
 

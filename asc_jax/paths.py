@@ -28,9 +28,8 @@ def expand(path: str) -> str:
         raise InputError("is no path of this machine's; mount it, and name the mounted folder")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):  # nobody knows that home
-        home = path.partition("/")[0]
         raise InputError(
-            f"{home}: no such home folder is known; write the whole path (./{home} for what is "
-            "called so in the current folder)"
+            "is in no home folder that is known; write the whole path (for what is called so in "
+            f"the current folder ./{path})"
         )
     return expanded
