@@ -4,6 +4,7 @@ Every score says which clips it was made on, and none is made on clips that the 
 the choice of its epoch, has seen.
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import run
+from asc_jax import __version__, run
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
@@ -298,5 +299,8 @@ def _describe_data(config, setup: Setup) -> dict:
 
 
 def _versions() -> dict[str, str]:
-    names = ("asc_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+    versions = {"python": platform.python_version(), "asc_jax": __version__}
+    for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, KeyError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

@@ -195,6 +195,14 @@ def mel_edges(cfg: FrontendConfig) -> np.ndarray:
     return mel_to_hz(np.linspace(lowest, highest, cfg.n_mels + 2), htk=cfg.htk)
 
 
+def n_empty_bands(cfg: FrontendConfig) -> int:
+    """The number of mel bands that lie between two bins of the transform: filters of zeros."""
+    frequencies = np.append(np.arange(1 + cfg.n_fft // 2) * (cfg.sr / cfg.n_fft), np.inf)
+    edges = mel_edges(cfg)
+    first = frequencies[np.searchsorted(frequencies, edges[:-2], side="right")]
+    return int((first >= edges[2:]).sum())
+
+
 def hz_to_mel(frequency: np.ndarray, *, htk: bool) -> np.ndarray:
     """Hz to mel. Source: HTK's formula, or Slaney's (linear below 1 kHz, then logarithmic)."""
     if htk:

@@ -416,8 +416,18 @@ def test_a_data_set_that_is_not_there_is_one_line_and_no_folder(tmp_path, stand_
     assert not workdir.exists() and not calls()
 
 
-@pytest.mark.parametrize("seeds", ["1,1", "a", "-1", "1,", "0.5"])
-def test_seeds_that_are_none(seeds, scenes, tmp_path, capsys, process_as_it_was):
+@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
+@pytest.mark.parametrize(
+    "seeds", ["1,1", "1,01", "a", "-1", "1,", "0.5", "", "4294967296", "9" * 5000, "\u0663", "1²"]
+)
+def test_seeds_that_are_none(seeds, flags, scenes, tmp_path, capsys, process_as_it_was):
     words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
-    assert cli.main(["sweep", *words, f"--seeds={seeds}"]) == 2
-    assert capsys.readouterr().err.startswith(f"--seeds={seeds}: must be different whole numbers")
+    assert cli.main(["sweep", *words, f"--seeds={seeds}", *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"--seeds: {seeds}")
+
+
+def test_seeds_are_given_once(scenes, tmp_path, capsys, process_as_it_was):
+    words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
+    assert cli.main(["sweep", *words, "--seeds=1,2", "--config.seed=5"]) == 2
+    assert capsys.readouterr().err.startswith("--seeds, --config.seed: ")

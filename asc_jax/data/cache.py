@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asc_jax.errors import InputError
+from asc_jax.paths import expand
 
 FORMAT = 2
 
@@ -44,8 +45,21 @@ class Entry(NamedTuple):
 
 
 def default_cache_dir() -> pathlib.Path:
-    """`$XDG_CACHE_HOME/asc_jax`, by default `~/.cache/asc_jax`."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    """`$XDG_CACHE_HOME/asc_jax`, by default `~/.cache/asc_jax`.
+
+    Raises:
+      InputError: there is neither that variable nor a home folder.
+    """
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = expand(named or "~/.cache")
+    except InputError as error:
+        if named:
+            raise InputError(f"XDG_CACHE_HOME={named}: {error}") from None
+        raise InputError(
+            "no home folder is known, so there is no place for caches; set XDG_CACHE_HOME, or "
+            "data.cache_dir, to a folder that can be written"
+        ) from None
     return pathlib.Path(base) / "asc_jax"
 
 

@@ -298,12 +298,24 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         (["a", "b", "--reference=c"], "--reference=c: is not among the runs; one of a, b"),
         (["a", "b", "./a"], "a: is named twice"),
         (["a", "b", "--out=a/report.html"], "a/report.html: is a run's own page"),
+        (["a", "b", "--out="], "--out: is empty"),
+        (["a", "b", "--csv", "--out=x.csv"], "--out: x.csv: "),
+        (["a", "b", "--out=a/logits.npz"], "--out: a/logits.npz: "),
+        (["a", "b", "--out=a/config.html"], "a/config.html: is there already"),
         (["a", "--ensemble=greedy"], "--ensemble: takes two runs at least"),
     ],
 )
 def test_wrong_commands_are_refused_in_a_line(runs, capsys, words, message):
+    (runs / "a" / "config.html").write_text("<!doctype html>my own")
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     assert main(["report", *words]) == 2
     assert capsys.readouterr().err.startswith(message)
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
+def test_a_page_may_be_made_again(runs, capsys):
+    for _ in range(2):
+        assert main(["report", "a", "b", "--out=page.html"]) == 0
 
 
 def test_flags_are_what_there_is():
