@@ -19,7 +19,7 @@ _ONE_WISH = 1.0
 
 
 class StopSignal:
-    """SIGTERM and SIGINT as a question that the loop asks after each step.
+    """SIGTERM and SIGINT as a question that the loop asks between steps.
 
     An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
     orbax's threads waiting for one another. A second signal, a second later or more, ends the
