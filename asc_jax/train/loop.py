@@ -156,6 +156,7 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),
         "skipped_steps": watch.skipped.sum(axis=1).tolist(),
+        "non_finite": "skip" if setup.skip_non_finite else "stop",
     }
 
 

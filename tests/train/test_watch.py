@@ -214,7 +214,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     (message,) = watch.report([1.0] * 4)
     assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
-    assert line["skipped_steps"] == [0, 2, 0, 0]
+    assert line["skipped_steps"] == [0, 2, 0, 0] and line["non_finite"] == "skip"
     assert line["loss"] == line["gradient_norm"] == [6.5] * 4
     assert line["clips_per_second"] == 4 * N_STEPS * 8 / 2.0
     assert 0 <= line["seconds_per_step"] <= line["seconds_of_worst_step"] < 10
