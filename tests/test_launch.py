@@ -335,6 +335,50 @@ def test_the_launcher_ends_what_takes_too_long(environment):
     assert done.returncode == 75
 
 
+WAITS = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+pathlib.Path(sys.argv[1] + os.environ["ASC_JAX_PROCESS"]).touch()
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_the_launcher_passes_on_that_it_is_to_stop(environment, tmp_path, name):
+    ready = tmp_path / "ready"
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--",
+         sys.executable, "-c", WAITS, ready],
+        env=environment,
+    )  # fmt: skip
+    while len(list(tmp_path.glob("ready*"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(timeout=300) == 75
+
+
+def test_under_nohup_the_launcher_goes_on_when_the_terminal_is_closed(environment):
+    code = (
+        "import os, signal; os.kill(os.getppid(), signal.SIGHUP);"
+        "assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN"
+    )
+    words = [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--"]
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words, sys.executable, "-c", code]
+    assert subprocess.run(ignoring, env=environment, timeout=300).returncode == 0
+
+
+def test_a_reader_that_has_gone_holds_no_process_up(environment):
+    code = "import os; os.environ['ASC_JAX_PROCESS'] == '1' and print('a line\\n' * 20000)"
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--",
+         sys.executable, "-c", code],
+        env=environment, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    assert process.wait(timeout=300) == 0
+
+
 SRUN = f"""#!{sys.executable}
 # As srun --kill-on-bad-exit: two tasks; when one ends badly the other is ended; returns the
 # highest status. A SIGTERM is passed on.
