@@ -251,6 +251,9 @@ def _describe_training(
     else:
         note = f"Scores come from the last epoch, {done}"
     note += "; no clip that is scored chose a checkpoint."
+    skipped = sum(sum(line.get("skipped_steps", ())) for line in metrics)
+    if skipped:
+        note += f" Steps that were not finite were skipped, {skipped:,} of all folds together."
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
     if config.synthetic.root:

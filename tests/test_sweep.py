@@ -61,7 +61,7 @@ if command == "train" and ratio == {slow!r}:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     (folder / "waiting").touch()
-    time.sleep(60)
+    time.sleep(1000)
 if command == "evaluate":
     if {failing!r} == folder.name:
         sys.exit(3)
@@ -194,7 +194,7 @@ def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
     waiting = workdir / "model.se_ratio=4" / "seed0" / "waiting"
 
     def stop():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not waiting.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), number)

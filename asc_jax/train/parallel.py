@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -70,7 +70,11 @@ def make_mesh(
         divisors = [d for d in range(1, len(devices) + 1) if batch_size % d == 0]
         shapes = [(f, max(d for d in divisors if f * d <= len(devices))) for f in fold_sizes]
         shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
-    return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+    if math.prod(shape) < len(devices):
+        return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+    # All of them: placed so that neighbours on the mesh are neighbours on a TPU's torus, too.
+    placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(placed, (FOLD, DATA))
 
 
 def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devices: int) -> None:

@@ -337,3 +337,16 @@ def test_numbers_of_differences():
         "0.050",
         "1.000",
     ]
+
+
+def test_what_became_of_steps_that_are_not_finite_comes_from_the_log(tmp_path, write_run):
+    """The config of a run says what its last start was told."""
+    for name in ("a", "b"):
+        write_run(tmp_path / name, fields={"train.non_finite": "stop"})
+    log = tmp_path / "b" / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    policies = [{"non_finite": policy} for policy in ("skip", "stop")]
+    new = [json.dumps(line | own) for line, own in zip(lines, policies, strict=True)]
+    log.write_text("\n".join(new) + "\n")
+    page = write_comparison(compare_runs([tmp_path / "a", tmp_path / "b"]), tmp_path / "r.html")
+    assert "skip and stop" in page.read_text()
