@@ -182,8 +182,7 @@ def method(results: Results) -> Markup:
             "The p values are two-sided and corrected for "
             f"{count(len(results.others), 'comparison')} by {name[results.correction]} method; "
             "intervals are of each comparison alone. Detectable is the true difference that would "
-            f"be found 80 times of 100 at {ALPHA} / {len(results.others)}, with these clips, "
-            "locations and seeds."
+            f"be found 80 times of 100 at {_level(results)}, with these clips, locations and seeds."
         )
     words += _descriptions(results)
     if results.other_lists:
@@ -191,6 +190,14 @@ def method(results: Results) -> Markup:
     if results.left_out:
         words.append(f"Left out, because not finished: {', '.join(results.left_out)}")
     return Markup("\n".join(paragraph(one) for one in words))
+
+
+def _level(results: Results) -> str:
+    """The level of a single comparison that detectable differences are for."""
+    smallest = f"{ALPHA} / {len(results.others)}"
+    if results.correction == "holm" or len(results.others) == 1:
+        return smallest
+    return f"{smallest} or, where other comparisons are significant, at what these leave it"
 
 
 def _descriptions(results: Results) -> list[str]:
