@@ -136,7 +136,7 @@ def headline(report: Mapping) -> Markup:
         system = scored["systems"][0]
         score = system["class_wise_accuracy"]
         bounds = interval(score)
-        spread = f"95 % interval {bounds}" if bounds else ""
+        spread = f"interval of at least 95 %: {bounds}" if bounds else ""
         name = text(sections.list_title(scored))
         blocks.append(
             f'<div>\n<p class="kicker">{name}: class-wise accuracy</p>\n'

@@ -179,7 +179,7 @@ def test_the_page_is_self_contained(run):
 def test_scores_stand_with_their_intervals_and_the_test_list_first(run):
     _, html = run()
     words = " ".join(Page(html).words.split())
-    assert f"75.3 % 95 % interval 71.2{DASH}78.5" in words
+    assert f"75.3 % interval of at least 95 %: 71.2{DASH}78.5" in words
     assert words.index("Test: class-wise accuracy") < words.index("Out-of-fold: class-wise")
     for value in (
         f"74.3 70.2{DASH}77.5",

@@ -153,9 +153,7 @@ def test_ensembles_are_compared_as_they_are(folder):
         assert one.detectable == min(1.0, one.comparison.detectable(alpha=0.05 / 3))
 
 
-def test_what_could_be_detected_is_at_the_level_of_the_correction(
-    folder, tmp_path, write_run
-):
+def test_what_could_be_detected_is_at_the_level_of_the_correction(folder, tmp_path, write_run):
     """One of the two comparisons is significant: the other's p may then be twice as large."""
     names = [folder / "a", folder / "b", write_run(tmp_path / "d", 1.0, 4)]
     found = {
