@@ -281,7 +281,7 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
     for group, name in (field.split(".") for field in _FOLDERS):
         if folder := fields.get(group, {}).get(name):
             fields[group][name] = str(pathlib.Path(folder).expanduser().absolute())
-    return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+    return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def from_json(

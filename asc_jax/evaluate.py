@@ -20,7 +20,14 @@ from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
 from asc_jax.files import remove, write_whole
 from asc_jax.models.summary import summarise
-from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
+from asc_jax.predictions import (
+    Predictions,
+    refuse_non_finite,
+    score,
+    systems,
+    write_logits,
+    write_submission,
+)
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
@@ -88,8 +95,11 @@ def write_evaluation(
       The report.
 
     Raises:
-      InputError: a file cannot be written.
+      InputError: a file cannot be written, or logits are not finite: then all files are left
+        as they were.
     """
+    for one in predictions:
+        refuse_non_finite(one, workdir)
     remove(workdir / "report.html")
     chosen = {"rule": rule, "decision": decision}
     unlabelled = []

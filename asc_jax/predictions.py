@@ -48,6 +48,30 @@ class Predictions:
         return bool(self.clips[0].scene_label)
 
 
+def refuse_non_finite(predictions: Predictions, source: pathlib.Path) -> None:
+    """Refuses logits that no answer can be made of.
+
+    Args:
+      predictions: the list.
+      source: the run or the file that they are of.
+
+    Raises:
+      InputError: naming the list, the first clips with such logits, and their folds.
+    """
+    finite = np.isfinite(predictions.logits).all(axis=-1)  # (n,) or (F, n)
+    if finite.all():
+        return
+    bad = np.flatnonzero(~finite.reshape(-1, len(predictions.clips)).all(axis=0))
+    folds = predictions.folds[~finite if predictions.out_of_fold else ~finite.all(axis=1)]
+    shown = ", ".join(predictions.clips[i].path for i in bad[:3]) + ", ..." * (len(bad) > 3)
+    raise InputError(
+        f"{source}: list {predictions.name!r}: the logits of {len(bad)} of "
+        f"{len(predictions.clips)} clips are not finite ({shown}; "
+        f"fold {', '.join(map(str, np.unique(folds)))}); correct these files if they are few, "
+        "else train again with a smaller optimizer.lr, and evaluate"
+    )
+
+
 def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, np.ndarray]:
     """The answers to compare on one list.
 
@@ -171,7 +195,7 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
       name -> the list, with its name as title and no description; and the classes.
 
     Raises:
-      InputError: the file is not there or cannot be read.
+      InputError: the file is not there or cannot be read, or holds logits that are not finite.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes())) as stored:
@@ -193,6 +217,8 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
         raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path}: cannot be read; run asc-jax evaluate again") from None
+    for one in lists.values():
+        refuse_non_finite(one, path)
     return lists, labels
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import json
 import pathlib
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from asc_jax import gan_metrics
 from asc_jax.config import check_gan_config
 from asc_jax.data.audio import decode, mono
+from asc_jax.files import parse_json
 from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page
 from asc_jax.run import read_config
@@ -38,7 +38,7 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     epochs = read_metrics(workdir / "metrics.jsonl")
     if len(epochs) < 2:  # the first line is of untrained generators
         return None
-    corpora = json.loads((workdir / "corpora.json").read_text(encoding="utf-8"))
+    corpora = parse_json((workdir / "corpora.json").read_text(encoding="utf-8"))
     entries = [
         entry
         for gan, corpus in enumerate(corpora)

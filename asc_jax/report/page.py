@@ -4,13 +4,12 @@
 screen, on a phone or on paper, and `figures/*.svg`, made for a paper.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 from asc_jax.report import figures, sections
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, bar, interval, percent, text
@@ -57,7 +56,7 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
 def read_report(path: pathlib.Path) -> dict[str, Any]:
     """The content of `report.json`."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         mend = f"run asc-jax evaluate --workdir={path.parent} first"
         raise InputError(f"{path} does not exist; {mend}") from None

@@ -307,6 +307,8 @@ def test_missing_report_names_the_mend(tmp_path):
         ("report.json", "{"),
         ("report.json", "[]"),
         ("report.json", '{"format": 2}'),
+        ("report.json", '{"format": 1, "training": {"seconds": NaN}}'),
+        ("metrics.jsonl", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
         ("metrics.jsonl", json.dumps(METRICS[0]) + "\nno\n"),
         ("metrics.jsonl", '{"step": 1}\n'),
     ],

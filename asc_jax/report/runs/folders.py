@@ -1,12 +1,12 @@
 """What the folders of the runs hold, and which of them make one row of the table."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.alignment import refuse_other_labels
 from asc_jax.errors import InputError
+from asc_jax.files import parse_json
 from asc_jax.predictions import Predictions, read_logits
 from asc_jax.report.page import read_report
 from asc_jax.sweep_record import RECORD, read_record
@@ -169,7 +169,7 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
             "has made"
         )
     try:
-        return _flat(json.loads(file.read_text(encoding="utf-8")), "")
+        return _flat(parse_json(file.read_text(encoding="utf-8")), "")
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{file}: not a config in JSON; restore it") from None
 
