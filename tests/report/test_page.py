@@ -284,7 +284,7 @@ def test_scores_without_interval_or_value_are_shown_as_such(run):
 def test_epochs_without_validation_and_a_torn_line(run):
     metrics = copy.deepcopy(METRICS)
     metrics[1] |= {"validation_loss": None, "validation_accuracy": None}
-    metrics[2]["loss"] = [float("nan"), 1.0]
+    metrics[2]["loss"] = [None, 1.0]
     workdir, html = run(metrics=metrics)
     Page(html)
     assert "nan" not in "".join(re.findall(r'd="M[^"]*"', html))
