@@ -270,7 +270,7 @@ def evaluate_command(args) -> None:
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render
 
-    print(render(evaluate(args.workdir, args.data)))
+    print(render(evaluate(args.workdir, args.data, args.overrides)))
     print(write_page(args.workdir), file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """The logits of a list of clips: answers, scores, submissions."""
 
+import csv
 import dataclasses
 import io
 import math
@@ -14,6 +15,9 @@ from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.scores import Score, confusion_matrix, scores_by_location
+
+# The leaderboard's file, and DCASE's.
+SUBMISSION_ENDINGS = ("_leaderboard.csv", "_dcase.txt")
 
 _CLIP_FIELDS = ("path", "scene_label", "location", "city", "device")
 
@@ -248,9 +252,32 @@ def write_submission(
     submission's path TAB label without a header.
     """
     named = [(clip, scene_labels[k]) for clip, k in zip(predictions.clips, answer, strict=True)]
-    leaderboard = folder / f"{predictions.name}_leaderboard.csv"
-    dcase = folder / f"{predictions.name}_dcase.txt"
-    rows = "".join(f"{clip.stem},{label}\n" for clip, label in named)
-    write_whole(leaderboard, "Id,Scene_label\n" + rows)
-    write_whole(dcase, "".join(f"{clip.path}\t{label}\n" for clip, label in named))
-    return [leaderboard, dcase]
+    leaderboard = [("Id", "Scene_label"), *((clip.stem, label) for clip, label in named)]
+    dcase = [(clip.path, label) for clip, label in named]
+    tables = (leaderboard, ","), (dcase, "\t")
+    files = [folder / f"{predictions.name}{ending}" for ending in SUBMISSION_ENDINGS]
+    for file, (rows, delimiter) in zip(files, tables, strict=True):
+        content = io.StringIO()
+        csv.writer(content, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        write_whole(file, content.getvalue())
+    return files
+
+
+def refuse_double_ids(clips: Sequence[Clip], source: pathlib.Path) -> None:
+    """Refuses clips that a leaderboard's submission could not tell apart.
+
+    Args:
+      clips: to be answered.
+      source: the set's folder.
+
+    Raises:
+      InputError: naming two files of one `Clip.stem`.
+    """
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        other = first.setdefault(clip.stem, clip)
+        if other is not clip:
+            raise InputError(
+                f"{source}: {other.path} and {clip.path} would both have the Id {clip.stem!r} in "
+                "a submission; rename one of them"
+            )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.files import parse_json, remove, write_whole
 from asc_jax.report import figures, sections
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, bar, interval, percent, text
@@ -30,7 +30,7 @@ HEAD = f"""<!DOCTYPE html>
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the report page of a run and its figures.
+    """Writes the report page of a run and its figures, and removes figures of an earlier one.
 
     Args:
       workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
@@ -48,6 +48,9 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     drawings = draw_figures(report, metrics)
     for name, svg in drawings.items():
         write_whole(workdir / name, svg)
+    for figure in (workdir / "figures").glob("*.svg"):
+        if figure.relative_to(workdir).as_posix() not in drawings:
+            remove(figure)  # of a list that is no longer in the report
     page = workdir / "report.html"
     write_whole(page, render_page(report, metrics, list(drawings)))
     return page

@@ -54,7 +54,10 @@ def scored_lists(report: Mapping) -> list[Mapping]:
 
 def figure_name(kind: str, scored: Mapping) -> str:
     """The path of a figure of a scored list, relative to the run folder."""
-    return f"figures/{kind}_{re.sub(r'[^A-Za-z0-9-]+', '_', scored['name'])}.svg"
+    name = re.sub(
+        r"[^\w-]", lambda found: quote(found[0], safe="", errors="replace"), scored["name"]
+    )
+    return f"figures/{kind}_{name}.svg"
 
 
 def list_title(scored: Mapping) -> str:
