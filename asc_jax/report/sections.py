@@ -54,9 +54,8 @@ def scored_lists(report: Mapping) -> list[Mapping]:
 
 def figure_name(kind: str, scored: Mapping) -> str:
     """The path of a figure of a scored list, relative to the run folder."""
-    name = re.sub(
-        r"[^\w-]", lambda found: quote(found[0], safe="", errors="replace"), scored["name"]
-    )
+    escape = lambda found: quote(found[0], safe="", errors="replace")  # no two names in one
+    name = re.sub(r"[^\w-]", escape, scored["name"])
     return f"figures/{kind}_{name}.svg"
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
@@ -243,6 +244,19 @@ def test_figures_are_svg(run):
     ]
     for path in paths:
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_two_lists_have_two_figures_and_an_earlier_one_has_none(run):
+    lists = [REPORT["lists"][0] | {"name": name} for name in ("a b", "a_b", "../x")]
+    workdir, html = run(report=REPORT | {"lists": lists})
+    figures = {path.name for path in (workdir / "figures").iterdir()}
+    assert len([name for name in figures if name.startswith("confusion")]) == 3
+    assert all(f'"./figures/{quote(name)}"' in html for name in figures)
+    report = REPORT | {"lists": lists[:1]}
+    (workdir / "report.json").write_text(json.dumps(report))
+    write_page(workdir)
+    left = {path.name for path in (workdir / "figures").iterdir()}
+    assert left < figures and len([name for name in left if "confusion" in name]) == 1
 
 
 def test_charts_in_the_page_are_valid_xml(run):
