@@ -246,6 +246,23 @@ def test_figures_are_svg(run):
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1.0, None])
+def test_one_class_one_clip_and_no_loss_are_drawn_without_a_warning(run, value):
+    one = {"value": value, "low": value and 0.2, "high": value}
+    per_class = [{"scene_label": "tram", "n_clips": 1, **one}]
+    scores = {"accuracy": one, "class_wise_accuracy": one}
+    system = {"name": "fold 1", **scores, "per_class": per_class, "confusion": [[1]]}
+    scored = {"name": "out_of_fold", "n_clips": 1, "n_locations": 1, "systems": [system]}
+    folds = [{"fold": 1, "n_clips": 1, **scores}]
+    report = {"scene_labels": ["tram"], "lists": [scored | {"per_fold": folds}]}
+    times = {"seconds": 1.0, "clips_per_second": 1.0}
+    metrics = [{"epoch": 1, **times, "loss": [0.0], "validation_accuracy": [value]}]
+    workdir, html = run(report=report, metrics=metrics)
+    assert ("100.0" in Page(html).words) == (value == 1)
+    assert len(list((workdir / "figures").iterdir())) == 3
+
+
 def test_two_lists_have_two_figures_and_an_earlier_one_has_none(run):
     lists = [REPORT["lists"][0] | {"name": name} for name in ("a b", "a_b", "../x")]
     workdir, html = run(report=REPORT | {"lists": lists})
