@@ -147,7 +147,7 @@ def fold_scores(per_fold: Sequence[Mapping]) -> Markup:
         for s in per_fold
     ]
     foot = []
-    values = [[s[key]["value"] for s in per_fold] for key in keys]
+    values = [[s[key]["value"] for s in per_fold if s[key]["value"] is not None] for key in keys]
     if all(len(column) > 1 for column in values):
         spread = [
             f"{percent(fmean(column))}&nbsp;±&nbsp;{percent(stdev(column))}" for column in values

@@ -254,7 +254,7 @@ def test_one_class_one_clip_and_no_loss_are_drawn_without_a_warning(run, value):
     scores = {"accuracy": one, "class_wise_accuracy": one}
     system = {"name": "fold 1", **scores, "per_class": per_class, "confusion": [[1]]}
     scored = {"name": "out_of_fold", "n_clips": 1, "n_locations": 1, "systems": [system]}
-    folds = [{"fold": 1, "n_clips": 1, **scores}]
+    folds = [{"fold": fold, "n_clips": 1, **scores} for fold in (1, 2)]
     report = {"scene_labels": ["tram"], "lists": [scored | {"per_fold": folds}]}
     times = {"seconds": 1.0, "clips_per_second": 1.0}
     metrics = [{"epoch": 1, **times, "loss": [0.0], "validation_accuracy": [value]}]
