@@ -194,7 +194,7 @@ def gan_command(args) -> None:
 
     try:
         train(config, args.workdir)
-    except Stopped:  # what there is can be listened to
+    except (Stopped, Diverged):  # what there is can be listened to
         show()
         raise
     show()
