@@ -31,10 +31,14 @@ def blend(
     Returns:
       (..., K).
 
+    Raises:
+      InputError: a logit is not finite.
+
     Source: the rules of `asc_jax.ensemble`, with weights.
     """
     from scipy.special import log_softmax, logsumexp
 
+    _refuse_non_finite(logits)
     weights = np.full(len(logits), 1 / len(logits)) if weights is None else np.asarray(weights)
     if rule == "mean_logits":
         return np.tensordot(weights, logits, axes=1)
@@ -42,6 +46,11 @@ def blend(
         by_run = weights.reshape(-1, *(1,) * (logits.ndim - 1))
         return logsumexp(log_softmax(logits, axis=-1), axis=0, b=by_run)
     raise ValueError(f"no rule {rule!r}: one of {', '.join(RULES)}")
+
+
+def _refuse_non_finite(logits: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        raise InputError("logits to be combined hold NaN or infinity; leave out their run")
 
 
 def equal(logits: np.ndarray, targets: np.ndarray, rule: str = "mean_logits") -> np.ndarray:
@@ -62,11 +71,15 @@ def fit_weights(logits: np.ndarray, targets: np.ndarray, rule: str = "mean_logit
     Returns:
       (R,) not negative, of sum 1.
 
+    Raises:
+      InputError: a logit is not finite.
+
     Source: van der Laan, Polley and Hubbard, "Super learner", 2007.
     """
     from scipy.optimize import LinearConstraint, minimize
     from scipy.special import log_softmax, softmax
 
+    _refuse_non_finite(logits)
     logits = logits.astype(float)
     log_probabilities = log_softmax(logits, axis=-1)
     clips = np.arange(len(targets))
@@ -111,10 +124,14 @@ def select_greedily(
     Returns:
       (R,) how often each run was added, as shares of 1.
 
+    Raises:
+      InputError: a logit is not finite.
+
     Source: Caruana et al., "Ensemble selection from libraries of models", 2004.
     """
     from scipy.special import log_softmax, softmax
 
+    _refuse_non_finite(logits)
     averaged = logits.astype(float) if rule == "mean_logits" else softmax(logits, axis=-1)
     clips, n_clips = np.arange(len(targets)), np.bincount(targets)
     clip_weight = 1 / n_clips[targets] / np.count_nonzero(n_clips)

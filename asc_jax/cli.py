@@ -182,7 +182,7 @@ def gan_command(args) -> None:
 
     try:
         train(config, args.workdir)
-    except Stopped:  # what there is can be listened to
+    except (Stopped, Diverged):  # what there is can be listened to
         show()
         raise
     show()
@@ -272,7 +272,7 @@ def evaluate_command(args) -> None:
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render
 
-    report = evaluate(args.workdir, args.data)
+    report = evaluate(args.workdir, args.data, args.overrides)
     page = write_page(args.workdir)
     print(render(report))
     print(page, file=sys.stderr)

@@ -325,7 +325,7 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
     for group, name in (field.split(".") for field in PATH_FIELDS):
         if folder := fields.get(group, {}).get(name):
             fields[group][name] = str(pathlib.Path(folder).absolute())
-    return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+    return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def from_json(

@@ -4,10 +4,10 @@ A run folder outlives the version that made it. Who adds a field to the configs 
 and gives the field its line in `LATER_FIELDS`. No JAX.
 """
 
-import json
 from collections.abc import Mapping
 
 from asc_jax.errors import InputError
+from asc_jax.files import parse_json
 
 FORMAT = 1  # of what is written now; files of format 1 may lack the number
 
@@ -35,7 +35,7 @@ def parse(text: str, source: str) -> dict:
       InputError: the text is no config, or a newer version's.
     """
     try:
-        values = json.loads(text, object_hook=_with_tuples)
+        values = parse_json(text, object_hook=_with_tuples)
         number = values.pop("format", 1)
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise InputError(f"{source}: not a config in JSON; restore or delete it") from None

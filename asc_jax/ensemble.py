@@ -40,7 +40,7 @@ def decide(logits: jax.Array, decision: str = "argmax") -> jax.Array:
     """One class per clip.
 
     Args:
-      logits: (B, K).
+      logits: (B, K), finite: the largest of a row with NaN would be the NaN.
       decision: "argmax", or "threshold": the class whose probability is above 0.5, and
         class 0 where there is none, as the DCASE 2018 baseline decides.
 

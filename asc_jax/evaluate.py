@@ -5,38 +5,71 @@ the choice of its epoch, has seen.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import json
 import pathlib
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from asc_jax import __version__, run
+from asc_jax.config import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
-from asc_jax.files import remove, write_whole
+from asc_jax.files import parse_json, remove, write_whole
 from asc_jax.models.summary import summarise
-from asc_jax.predictions import Predictions, score, systems, write_logits, write_submission
+from asc_jax.predictions import (
+    SUBMISSION_ENDINGS,
+    Predictions,
+    read_logits,
+    refuse_double_ids,
+    refuse_non_finite,
+    score,
+    systems,
+    write_logits,
+    write_submission,
+)
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
 
+# The fields that scoring may change: where things are, and how the work is done.
+PLACES = (
+    "data.root",
+    "data.leaderboard_root",
+    "data.evaluation_root",
+    "data.cache_dir",
+    "data.workers",
+    "data.placement",
+)
+# And of the sets beside the development set: which clips are taken.
+_OF_OTHERS = ("data.fit_length", "data.channels")
 
-def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
+_LONGEST_NAME = 100  # bytes of a set's name, which names files
+
+
+def evaluate(
+    workdir: pathlib.Path, roots: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> dict:
     """Scores a trained run and writes `logits.npz`, `report.json` and `submission/`.
+
+    What an earlier call has scored beside, of the same trained state, is kept.
 
     Args:
       workdir: the run folder.
       roots: further data sets in the same layout; those with labels are scored, for the
         others submissions are written.
+      overrides: "--config.FIELD=VALUE" each, of `PLACES`; of `data.fit_length` and
+        `data.channels`, for the sets beside the development set alone.
 
     Returns:
       The report, as `report.json` holds it.
@@ -44,9 +77,16 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     Raises:
       InputError: nothing is trained yet, or a data set cannot be used.
     """
-    config = run.read_config(workdir)
+    config, of_others = _configs(workdir, overrides)
     others = _other_datasets(config, roots)
+    if config != of_others and not others:
+        raise InputError("data.fit_length and data.channels are of sets of --data; add one")
     refuse_untrained(workdir)
+    if config.data.root and not pathlib.Path(config.data.root).is_dir():
+        raise InputError(
+            f"{config.data.root}: no such folder; the run was trained on the clips there: if they "
+            "have moved, add --config.data.root=FOLDER"
+        )
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
@@ -54,7 +94,9 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     pools = {}
     for name, other in others.items():
         _refuse_seen_locations(other, setup)
-        pools[name], digests = run.read_pool(config, other, dataset.scene_labels)
+        if not other.labelled:
+            refuse_double_ids(other.clips, other.root)
+        pools[name], digests = run.read_pool(of_others, other, dataset.scene_labels)
         _refuse_seen_audio(other, digests, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
 
@@ -62,9 +104,10 @@ def evaluate(workdir: pathlib.Path, roots: Sequence[str] = ()) -> dict:
     if len(setup.test):
         predictions.append(_predict_test(setup, state, config))
     for name, other in others.items():
-        predictions.append(_predict_other(name, other, pools[name], setup, state, config))
+        predictions.append(_predict_other(name, other, pools[name], setup, state, of_others))
 
     about = _describe_run(workdir, config, setup, state, progress, epochs)
+    predictions += _earlier(workdir, about, {one.name for one in predictions})
     chosen = {"rule": config.ensemble.rule, "decision": config.ensemble.decision}
     return write_evaluation(workdir, about, predictions, setup.dataset.scene_labels, **chosen)
 
@@ -78,7 +121,7 @@ def write_evaluation(
     rule: str,
     decision: str,
 ) -> dict:
-    """Writes what `evaluate` is to write, and takes away the page of an earlier evaluation.
+    """Writes what `evaluate` is to write, and takes away what else an earlier one has written.
 
     A run with a page is evaluated to its end: `write_page` makes it of these files.
 
@@ -94,8 +137,11 @@ def write_evaluation(
       The report.
 
     Raises:
-      InputError: a file cannot be written.
+      InputError: a file cannot be written, or logits are not finite: then all files are left
+        as they were.
     """
+    for one in predictions:
+        refuse_non_finite(one, workdir)
     remove(workdir / "report.html")
     chosen = {"rule": rule, "decision": decision}
     unlabelled = []
@@ -113,7 +159,71 @@ def write_evaluation(
     }
     write_logits(workdir / "logits.npz", predictions, labels)
     write_whole(workdir / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    written = {file for one in unlabelled for file in one["files"]}
+    for path in (workdir / "submission").glob("*"):
+        ours = path.name.endswith(SUBMISSION_ENDINGS)
+        if ours and path.relative_to(workdir).as_posix() not in written:
+            remove(path)
     return report
+
+
+def _configs(workdir: pathlib.Path, overrides: Sequence[str]):
+    """The run's config with the fields that scoring may change, and that of the sets beside."""
+    config = run.read_config(workdir)
+    fields = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    for field in fields:
+        if field in flatten(config) and field not in PLACES + _OF_OTHERS:
+            raise InputError(
+                f"--config.{field}: a run is scored as it was trained; evaluate takes "
+                f"{', '.join(PLACES)}, and for sets of --data {' and '.join(_OF_OTHERS)}"
+            )
+    places = [word for word, field in zip(overrides, fields, strict=True) if field in PLACES]
+    source = str(workdir / "config.json")
+    return tuple(override(config, words, source, typed=True) for words in (places, overrides))
+
+
+def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Predictions]:
+    """The lists of an earlier evaluation of the same state that this one does not make anew.
+
+    Args:
+      workdir: the run folder.
+      about: of this evaluation's report.
+      names: of its lists.
+    """
+    try:
+        text = (workdir / "report.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    try:
+        report = parse_json(text)
+        listed = {one["name"]: one for one in (*report["lists"], *report["unlabelled"])}
+        training = report["training"]
+        lists, labels = read_logits(workdir / "logits.npz")
+    except (InputError, ValueError, KeyError, TypeError):
+        print(
+            f"{workdir}: report.json or logits.npz of an earlier evaluation cannot be read; what "
+            "was scored with --data is left out: add it again",
+            file=sys.stderr,
+        )
+        return []
+    others = [name for name in listed if name in lists and name not in names]
+    now = about["training"]
+    same = all(training.get(field) == now[field] for field in ("steps", "selected_epochs"))
+    if others and not (same and list(labels) == about["scene_labels"]):
+        print(
+            f"{workdir}: the answers on {', '.join(others)} are of step {training.get('steps')}, "
+            f"the run is at step {now['steps']}; they are left out: add --data to have new ones",
+            file=sys.stderr,
+        )
+        return []
+    return [
+        dataclasses.replace(
+            lists[name],
+            title=listed[name]["title"],
+            description=listed[name].get("description", ""),
+        )
+        for name in others
+    ]
 
 
 def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
@@ -121,6 +231,11 @@ def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
     named = run.sets_beside(config)
     for root in roots:
         name = pathlib.Path(root).resolve().name
+        if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME:
+            raise InputError(
+                f"{root}: the name of a set names its files, and {name[:40]!r} cannot; rename the "
+                f"folder, to at most {_LONGEST_NAME} bytes that can be printed"
+            )
         if name in ("out_of_fold", "test") or name in named:
             raise InputError(f"{root}: a list named {name!r} is there already; rename the folder")
         named[name] = root
@@ -131,7 +246,9 @@ def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
                 "anyway; leave it out"
             )
     return {
-        name: read_dataset(root, argument="--data" if root in roots else f"data.{name}_root")
+        name: read_dataset(
+            root, argument="--data" if root in roots else f"--config.data.{name}_root"
+        )
         for name, root in named.items()
     }
 
@@ -198,10 +315,13 @@ def _predict_other(
 ) -> Predictions:
     feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
+    description = f"The clips of {name}, scored by the ensemble of all folds."
+    if config.data.fit_length:
+        description += f" They were cut or filled with zeros to {config.data.clip_seconds:g} s."
     return Predictions(
         name,
         name,
-        f"The clips of {dataset.root.name}, scored by the ensemble of all folds.",
+        description,
         dataset.clips,
         np.stack(predict(setup, state, lists, feed)),
         np.array([split.fold for split in setup.splits]),

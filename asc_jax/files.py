@@ -1,8 +1,11 @@
-"""Files that are there whole, or as they were before."""
+"""Files that are there whole, or as they were before; JSON without NaN."""
 
 import contextlib
+import json
+import math
 import os
 import pathlib
+from typing import Any
 
 from asc_jax.errors import InputError
 
@@ -64,3 +67,23 @@ def remove(path: pathlib.Path) -> None:
         raise InputError(
             f"{path}: cannot be removed ({error.strerror}); make its folder one that can be written"
         ) from None
+
+
+def parse_json(text: str | bytes, **hooks) -> Any:
+    """The content of JSON whose numbers are finite, as `json.dumps(allow_nan=False)` writes it.
+
+    Args:
+      text: the JSON.
+      **hooks: as for `json.loads`.
+
+    Raises:
+      ValueError: it is no JSON, or holds NaN, infinity or a number too large for a float.
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, **hooks)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no number that JSON has")
+    return value

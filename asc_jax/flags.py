@@ -118,7 +118,13 @@ def _summary(commands) -> None:
 
 
 def _evaluate(commands) -> None:
-    evaluate = _command(commands, "evaluate", "score a run; write its report and submissions")
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "score a run; write its report and submissions; --config.data.FIELD=VALUE says where data "
+        "are now",
+        takes_overrides=True,
+    )
     _workdir(evaluate)
     evaluate.add_argument(
         "--data",

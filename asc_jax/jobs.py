@@ -8,7 +8,6 @@ import collections
 import contextlib
 import dataclasses
 import fcntl
-import json
 import pathlib
 import shlex
 import signal
@@ -21,6 +20,7 @@ from typing import TextIO
 from asc_jax import interruption
 from asc_jax.data import manifest
 from asc_jax.errors import STOPPED, Stopped
+from asc_jax.files import parse_json
 
 # What a job's commands are commands of.
 PROGRAM = (sys.executable, "-m", "asc_jax")
@@ -120,7 +120,7 @@ def is_scored(folder: pathlib.Path, n_epochs: int, sets: Iterable[str] = ()) -> 
       sets: names of those beside the development set that its report must speak of.
     """
     try:
-        report = json.loads((folder / "report.json").read_text())
+        report = parse_json((folder / "report.json").read_text())
         listed = {one["name"] for one in (*report["lists"], *report["unlabelled"])}
         if report["training"]["epochs"] < n_epochs or not listed.issuperset(sets):
             return False
@@ -134,12 +134,12 @@ def is_synthesized(gan: pathlib.Path, clips: pathlib.Path, n_clips: int) -> bool
     """Whether there are so many clips for each fold of a GAN's run, of all scenes alike."""
     try:
         scenes = collections.defaultdict(set)
-        for corpus in json.loads((gan / "corpora.json").read_text()):
+        for corpus in parse_json((gan / "corpora.json").read_text()):
             scenes[corpus["fold"]].update(corpus["scene_labels"])
         # A last line that a stop has torn is no clip.
         lines = (clips / manifest.NAME).read_text().split("\n")[:-1]
         clip = lambda line: (line["fold"], line["scene_label"])
-        made = collections.Counter(clip(json.loads(line)) for line in lines)
+        made = collections.Counter(clip(parse_json(line)) for line in lines)
         counts = [[made[fold, label] for label in labels] for fold, labels in scenes.items()]
         return all(sum(c) >= n_clips and min(c) >= n_clips // len(c) for c in counts)
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,5 +1,6 @@
 """The logits of a list of clips: answers, scores, submissions."""
 
+import csv
 import dataclasses
 import io
 import math
@@ -14,6 +15,9 @@ from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.scores import Score, confusion_matrix, scores_by_location
+
+# The leaderboard's file, and DCASE's.
+SUBMISSION_ENDINGS = ("_leaderboard.csv", "_dcase.txt")
 
 _CLIP_FIELDS = ("path", "scene_label", "location", "city", "device")
 
@@ -46,6 +50,30 @@ class Predictions:
     @property
     def labelled(self) -> bool:
         return bool(self.clips[0].scene_label)
+
+
+def refuse_non_finite(predictions: Predictions, source: pathlib.Path) -> None:
+    """Refuses logits that no answer can be made of.
+
+    Args:
+      predictions: the list.
+      source: the run or the file that they are of.
+
+    Raises:
+      InputError: naming the list, the first clips with such logits, and their folds.
+    """
+    finite = np.isfinite(predictions.logits).all(axis=-1)  # (n,) or (F, n)
+    if finite.all():
+        return
+    bad = np.flatnonzero(~finite.reshape(-1, len(predictions.clips)).all(axis=0))
+    folds = predictions.folds[~finite if predictions.out_of_fold else ~finite.all(axis=1)]
+    shown = ", ".join(predictions.clips[i].path for i in bad[:3]) + ", ..." * (len(bad) > 3)
+    raise InputError(
+        f"{source}: list {predictions.name!r}: the logits of {len(bad)} of "
+        f"{len(predictions.clips)} clips are not finite ({shown}; "
+        f"fold {', '.join(map(str, np.unique(folds)))}); correct these files if they are few, "
+        "else train again with a smaller optimizer.lr, and evaluate"
+    )
 
 
 def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, np.ndarray]:
@@ -171,7 +199,7 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
       name -> the list, with its name as title and no description; and the classes.
 
     Raises:
-      InputError: the file is not there or cannot be read.
+      InputError: the file is not there or cannot be read, or holds logits that are not finite.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes())) as stored:
@@ -193,6 +221,8 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
         raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path}: cannot be read; run asc-jax evaluate again") from None
+    for one in lists.values():
+        refuse_non_finite(one, path)
     return lists, labels
 
 
@@ -222,9 +252,32 @@ def write_submission(
     submission's path TAB label without a header.
     """
     named = [(clip, scene_labels[k]) for clip, k in zip(predictions.clips, answer, strict=True)]
-    leaderboard = folder / f"{predictions.name}_leaderboard.csv"
-    dcase = folder / f"{predictions.name}_dcase.txt"
-    rows = "".join(f"{clip.stem},{label}\n" for clip, label in named)
-    write_whole(leaderboard, "Id,Scene_label\n" + rows)
-    write_whole(dcase, "".join(f"{clip.path}\t{label}\n" for clip, label in named))
-    return [leaderboard, dcase]
+    leaderboard = [("Id", "Scene_label"), *((clip.stem, label) for clip, label in named)]
+    dcase = [(clip.path, label) for clip, label in named]
+    tables = (leaderboard, ","), (dcase, "\t")
+    files = [folder / f"{predictions.name}{ending}" for ending in SUBMISSION_ENDINGS]
+    for file, (rows, delimiter) in zip(files, tables, strict=True):
+        content = io.StringIO()
+        csv.writer(content, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        write_whole(file, content.getvalue())
+    return files
+
+
+def refuse_double_ids(clips: Sequence[Clip], source: pathlib.Path) -> None:
+    """Refuses clips that a leaderboard's submission could not tell apart.
+
+    Args:
+      clips: to be answered.
+      source: the set's folder.
+
+    Raises:
+      InputError: naming two files of one `Clip.stem`.
+    """
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        other = first.setdefault(clip.stem, clip)
+        if other is not clip:
+            raise InputError(
+                f"{source}: {other.path} and {clip.path} would both have the Id {clip.stem!r} in "
+                "a submission; rename one of them"
+            )

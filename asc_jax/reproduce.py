@@ -29,7 +29,7 @@ from asc_jax.config_files import CONFIGS, call
 from asc_jax.config_format import flatten, missing_fields, refuse_newer
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
-from asc_jax.files import remove, write_whole
+from asc_jax.files import parse_json, remove, write_whole
 from asc_jax.folders import refuse_another, refuse_files
 from asc_jax.identity import of_dataset
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
@@ -303,7 +303,7 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
         _refuse_another(workdir, _read_record(path, stages), ours)
     else:
         refuse_files(workdir, "reproduction's folder")
-    return json.dumps(ours, indent=1) + "\n"
+    return json.dumps(ours, indent=1, allow_nan=False) + "\n"
 
 
 def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> None:
@@ -335,7 +335,7 @@ def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> No
 def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
     """The record as it would be written now, of the same stages."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
         theirs = dict(record.items())
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None

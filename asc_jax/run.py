@@ -9,8 +9,8 @@ A run folder belongs to one config. It holds
     checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
 
-or, for GANs, corpora.json (which clips each learns from) in place of splits.json, samples/
-and listen.html.
+or, for GANs, corpora.json (which clips each learns from) and classifier.json (which looks at
+them) in place of splits.json, samples/ and listen.html.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ _NORMAL = 1.959964  # 97.5 % of the normal distribution
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A fraction with its 95 % interval."""
+    """A fraction with its interval, which holds the true one at least 95 times of 100."""
 
     value: float
     low: float
@@ -51,8 +51,9 @@ def scores_by_location(
     The intervals are Wilson's, for as many independent clips as would vary as the locations
     do, and with Student's t. Where few locations hold an error that number is drawn towards
     the number of locations (`_with_worst_case`, which is this project's own): intervals are then
-    wider than the sources'. A bootstrap over locations was left for it: it covers too seldom
-    where a scene has few locations (docs/reproduction.md has both).
+    wider than the sources', and cover the truth up to 100 times of 100 instead of 95. A bootstrap
+    over locations was left for it: it covers too seldom where a scene has few locations
+    (docs/reproduction.md has both).
 
     Args:
       targets: (n,) class indices.

@@ -1,7 +1,7 @@
 """Which generated clips are kept as training data: rules on what a classifier of the fold says.
 
 A rule is a pure function from logits (n, K) and intended labels (n,) to a mask (n,); rules
-compose with `&`. A clip whose logits hold NaN passes none of them. NumPy arrays give NumPy
+compose with `&`. A clip whose logits are not finite is never kept. NumPy arrays give NumPy
 arrays, with nothing to compile; JAX arrays give JAX arrays, inside `jit` too.
 """
 
@@ -107,7 +107,7 @@ class Screening:
     """What a generated clip must fulfil to be kept. Hashable: a static argument of `jit`.
 
     Attributes:
-      rules: names of `RULES`; all must hold. None keeps everything.
+      rules: names of `RULES`; all must hold. None keeps all clips with finite logits.
       threshold: least probability of the label, for "confidence".
       margin_low: least margin, in logits, for "margin_band".
       margin_high: largest margin, in logits, for "margin_band".
@@ -137,7 +137,7 @@ class Screening:
 
 
 def passes(logits: Array, labels: Array, cfg: Screening) -> Array:
-    """Whether all of the rules hold.
+    """Whether all of the rules hold, and the logits are finite.
 
     Args:
       logits: (n, K).
@@ -147,7 +147,8 @@ def passes(logits: Array, labels: Array, cfg: Screening) -> Array:
     Returns:
       (n,) bool.
     """
-    keep = logits.__array_namespace__().ones(len(labels), bool)
+    xp = logits.__array_namespace__()
+    keep = xp.all(xp.isfinite(logits), axis=-1)
     for rule in cfg.rules:
         keep = keep & RULES[rule](logits, labels, cfg)
     return keep

@@ -86,3 +86,27 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 CORRECTIONS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
+
+
+def levels(p: np.ndarray, alpha: float, correction: str) -> np.ndarray:
+    """How small each of several p values must be to stay below `alpha` once it is corrected.
+
+    Holm's method finds any that is at most alpha / m, whatever the others are. That of Benjamini
+    and Hochberg asks less of a comparison the more of the others are found: its level is k / m of
+    alpha, where the k - 1 smallest of the others are at most k / m of alpha.
+
+    Args:
+      p: (m,) uncorrected.
+      alpha: level of the corrected values.
+      correction: of `CORRECTIONS`.
+
+    Returns:
+      (m,) from alpha / m to alpha. A comparison's own p does not count in its level.
+    """
+    p = np.asarray(p, float)
+    steps = alpha * np.arange(1, len(p) + 1) / len(p)
+    if correction == "holm":
+        return np.full(len(p), steps[0])
+    others = [np.delete(p, i) for i in range(len(p))]
+    enough = [(other[:, None] <= steps).sum(axis=0) >= np.arange(len(p)) for other in others]
+    return np.array([steps[found].max() for found in enough])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from asc_jax import config_format
 from asc_jax.config_format import missing_fields, refuse_newer
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 from asc_jax.folders import refuse_another, refuse_files
 
 RECORD = "sweep.json"
@@ -33,7 +33,7 @@ def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str]
         ours |= {"settings": _joined(theirs, ours, workdir), "lost": theirs["lost"]}
     else:
         refuse_files(workdir, "sweep's folder", beside=beside)
-    return json.dumps(ours, indent=1) + "\n"
+    return json.dumps(ours, indent=1, allow_nan=False) + "\n"
 
 
 def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
@@ -97,7 +97,7 @@ def write_lost(workdir: pathlib.Path, lost: Mapping[str, str]) -> None:
     """Adds runs to those of `read_lost`."""
     record = read_record(workdir)
     record["lost"] = record["lost"] | dict(lost)
-    write_whole(workdir / RECORD, json.dumps(record, indent=1) + "\n")
+    write_whole(workdir / RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def read_record(workdir: pathlib.Path) -> dict:
@@ -108,7 +108,7 @@ def read_record(workdir: pathlib.Path) -> dict:
     """
     path = workdir / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
         parts = {"base": record["base"], "data": record.get("data", {})}
         more = {"command": record.get("command", "sweep"), "lost": dict(record.get("lost", {}))}

@@ -7,7 +7,6 @@ and `b` alone. What is kept is written as it comes, wav file first, then its lin
 
 import dataclasses
 import functools
-import hashlib
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -30,10 +29,11 @@ from asc_jax.frontend import resample
 from asc_jax.screen import Screening, apportion
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
+from asc_jax.train.gan_look import number
 from asc_jax.train.gan_loop import free_fields, restore
 from asc_jax.train.gan_setup import GanSetup, one_by_one, open_screener, set_up_gan
 from asc_jax.train.gan_source import SYNTHESIS
-from asc_jax.train.recogniser import Classifier
+from asc_jax.train.recogniser import Classifier, digest, refuse_other_classifier
 from asc_jax.train.setup import refuse_untrained
 from asc_jax.train.wavegan import BestGenerator
 
@@ -101,6 +101,7 @@ def synthesize(
         )
         setup = set_up_gan(config)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
+        refuse_other_classifier(workdir / "classifier.json", setup.classifier)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
@@ -242,7 +243,7 @@ def _fill_scene(
                 "batch": batch,
                 "row": int(row),
                 **source.maker,
-                **{name: round(float(values[row]), 6) for name, values in scores.items()},
+                **{name: number(round(float(values[row]), 6)) for name, values in scores.items()},
                 "reason": "+".join(screening.rules) or "all",
             }
             manifest.append(line)
@@ -321,11 +322,3 @@ class Generated:
         real = np.stack([read(dataset.audio_path(dataset.clips[i])) for i in chosen])
         low = resample(resample(real, clip_sr, self._sr), self._sr, clip_sr)
         return real - np.asarray(low)[:, : real.shape[1]]
-
-
-def digest(params: dict) -> str:
-    """16 hexadecimal digits that name a network's parameters."""
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        found.update(np.ascontiguousarray(leaf))
-    return found.hexdigest()[:16]

@@ -136,3 +136,19 @@ def test_sure_and_wrong_logits_give_finite_weights(name, rule):
     assert np.isfinite(blend(logits, weights, rule)).all()
     assert weights.sum() == pytest.approx(1)
     assert weights[1] >= 0.5
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_not_combined(rule, spoiled):
+    logits = np.zeros((2, 6, 3))
+    logits[1, 4, 0] = spoiled
+    targets, locations = np.array([0, 1, 2] * 2), np.arange(6)
+    for combine in (
+        lambda: blend(logits, rule=rule),
+        lambda: fit_weights(logits, targets, rule),
+        lambda: select_greedily(logits, targets, rule),
+        lambda: cross_fit(logits, targets, locations, FITS["equal"], rule),
+    ):
+        with pytest.raises(InputError, match="NaN"):
+            combine()

@@ -1,18 +1,26 @@
 """What an evaluation leaves behind, also where it is cut short."""
 
+import csv
+import dataclasses
 import importlib.metadata
+import json
 import pathlib
+import shutil
 import tomllib
 
 import numpy as np
 import pytest
+import soundfile
 
 import asc_jax
-from asc_jax import evaluate
-from asc_jax.data.clips import Clip
+from asc_jax import cli, evaluate
+from asc_jax.config import load_config
+from asc_jax.data.clips import Clip, read_dataset
+from asc_jax.errors import InputError
 from asc_jax.evaluate import write_evaluation
 from asc_jax.jobs import is_scored
-from asc_jax.predictions import Predictions
+from asc_jax.predictions import Predictions, read_logits
+from asc_jax.train.loop import train
 
 SCENES = ("park", "tram")
 HOW = {"rule": "mean_logits", "decision": "argmax"}
@@ -59,3 +67,183 @@ def test_the_version_is_that_of_the_source(monkeypatch):
     assert "version" not in described["project"]
     attribute = described["tool"]["setuptools"]["dynamic"]["version"]["attr"]
     assert attribute == "asc_jax.__version__"
+
+
+def contents(folder) -> dict[str, bytes]:
+    """All files of a folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_logits_that_are_not_finite_leave_an_earlier_evaluation_alone(tmp_path):
+    lists = [a_list("test"), a_list("hidden", ("", ""))]
+    write_evaluation(tmp_path, {"training": {"epochs": 3}}, lists, SCENES, **HOW)
+    (tmp_path / "report.html").touch()
+    before = contents(tmp_path)
+    for k in range(2):
+        logits = lists[k].logits.copy()
+        logits[1, 4:, 0] = np.nan
+        spoiled = [*lists[:k], dataclasses.replace(lists[k], logits=logits), *lists[k + 1 :]]
+        with pytest.raises(InputError) as refused:
+            write_evaluation(tmp_path, {"training": {"epochs": 4}}, spoiled, SCENES, **HOW)
+        line = str(refused.value)
+        assert str(tmp_path) in line and lists[k].name in line
+        assert "4 of 8 clips" in line and "4.wav, 5.wav, 6.wav, ...; fold 2" in line
+        assert contents(tmp_path) == before
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def trained(scenes, tmp_path_factory):
+    """A run of two epochs, with a checkpoint of each."""
+    config = load_config(
+        str(ROOT / "configs" / "demo.py"),
+        [
+            f"--config.data.root={scenes}",
+            "--config.data.clip_seconds=1.0",
+            "--config.data.n_frames=50",
+            "--config.frontend.n_mels=16",
+            "--config.model.stage_sizes=(1,)",
+            "--config.model.stage_strides=(1,)",
+            "--config.model.width=2",
+            "--config.folds.n_folds=2",
+            "--config.folds.test_fold=0",
+            "--config.train.batch_size=8",
+            "--config.train.epochs=2",
+        ],
+    )
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    train(config, workdir)
+    return workdir
+
+
+@pytest.fixture
+def run_folder(trained, tmp_path):
+    return pathlib.Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def make_set(root, scenes, names, labels=None):
+    """A set of copies of clips, with labels of their own or without."""
+    clips = sorted((scenes / "audio").iterdir())
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips[number], root / name)
+    if labels:
+        rows = [f"{name}\t{label}\t{name}" for name, label in zip(names, labels, strict=True)]
+        (root / "meta.csv").write_text("\n".join(["filename\tscene_label\tidentifier", *rows]))
+    else:
+        (root / "evaluation_setup").mkdir()
+        (root / "evaluation_setup" / "test.txt").write_text("\n".join(names) + "\n")
+    return root
+
+
+def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
+    run_folder, scenes, tmp_path, process_as_it_was, capsys
+):
+    hidden = make_set(tmp_path / "hidden", scenes, [f"audio/{n}.wav" for n in range(3)])
+    labels = read_dataset(scenes).scene_labels
+    more = make_set(tmp_path / "more", scenes, ["audio/a.wav", "audio/b.wav"], labels[:2])
+    flags = ["evaluate", f"--workdir={run_folder}"]
+    assert cli.main([*flags, f"--data={hidden}", f"--data={more}"]) == 0
+    before, first = capsys.readouterr().out, contents(run_folder)
+    report = json.loads(first["report.json"])
+    assert [one["name"] for one in report["lists"]] == ["out_of_fold", "more"]
+    assert [one["name"] for one in report["unlabelled"]] == ["hidden"]
+    assert "figures/confusion_more.svg" in first
+
+    shutil.rmtree(hidden)
+    assert cli.main(flags) == 0  # neither set is named, and one is gone
+    assert capsys.readouterr().out == before
+    again = contents(run_folder)
+    assert again.keys() == first.keys()
+    assert json.loads(again["report.json"]) | {"created": ""} == report | {"created": ""}
+    for file in ("submission/hidden_leaderboard.csv", "submission/hidden_dcase.txt"):
+        assert again[file] == first[file]
+    kept, before = (read_logits_of(one["logits.npz"], tmp_path) for one in (again, first))
+    for name in before:
+        np.testing.assert_array_equal(kept[name].logits, before[name].logits)
+        assert kept[name].clips == before[name].clips
+
+    # The run is at another step now.
+    newest = max(run_folder.glob("checkpoints/[0-9]*"), key=lambda path: int(path.name))
+    shutil.rmtree(newest)
+    assert cli.main(flags) == 0
+    said = capsys.readouterr().err
+    assert "hidden" in said and "more" in said and f"step {newest.name}" in said
+    names = set(contents(run_folder))
+    assert not [name for name in names if "hidden" in name or "more" in name]
+    assert list(read_logits(run_folder / "logits.npz")[0]) == ["out_of_fold"]
+
+
+def read_logits_of(content: bytes, folder) -> dict:
+    (folder / "read.npz").write_bytes(content)
+    return read_logits(folder / "read.npz")[0]
+
+
+def test_a_data_set_that_has_moved(run_folder, scenes, tmp_path):
+    moved = pathlib.Path(shutil.copytree(scenes, tmp_path / "moved"))
+    config = json.loads((run_folder / "config.json").read_text())
+    config["data"]["root"] = str(tmp_path / "gone")
+    config["data"]["leaderboard_root"] = str(tmp_path / "gone too")
+    (run_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"gone too: no such.*--config.data.leaderboard_root"):
+        evaluate.evaluate(run_folder)
+    none = "--config.data.leaderboard_root="
+    with pytest.raises(InputError, match=r"gone: no such.*--config.data.root=FOLDER"):
+        evaluate.evaluate(run_folder, overrides=[none])
+    there = f"--config.data.root={moved}"
+    report = evaluate.evaluate(run_folder, overrides=[none, there, "--config.data.workers=1"])
+    assert report["data"]["root"] == "moved"
+    assert json.loads((run_folder / "config.json").read_text()) == config
+
+
+def test_only_what_changes_no_score_of_the_run_is_taken(run_folder, scenes, tmp_path):
+    for field in ("model.width", "folds.seed", "data.clip_seconds", "ensemble.rule"):
+        with pytest.raises(InputError, match=rf"--config.{field}: .*data.root"):
+            evaluate.evaluate(run_folder, overrides=[f"--config.{field}=3"])
+    with pytest.raises(InputError, match=r"--config.data.rot: no such field"):
+        evaluate.evaluate(run_folder, overrides=["--config.data.rot=x"])
+    other_form = ["--config.data.fit_length=True", "--config.data.channels=0"]
+    with pytest.raises(InputError, match=r"data.fit_length .* --data"):
+        evaluate.evaluate(run_folder, overrides=other_form)
+    # Clips of another length and of one channel.
+    short = make_set(tmp_path / "short", scenes, ["audio/a.wav"])
+    soundfile.write(short / "audio" / "a.wav", np.full(24_000, 0.1), 48_000)
+    before = contents(run_folder)
+    with pytest.raises(InputError, match=r"a.wav"):
+        evaluate.evaluate(run_folder, [str(short)])
+    assert contents(run_folder) == before
+    report = evaluate.evaluate(run_folder, [str(short)], other_form)
+    assert [one["n_clips"] for one in report["unlabelled"]] == [1]
+
+
+def test_names_that_a_submission_must_quote(run_folder, scenes, tmp_path):
+    names = ["audio/a,b.wav", 'audio/say "x".wav', "audio/x/1.wav"]
+    hidden = make_set(tmp_path / "hidden", scenes, names)
+    evaluate.evaluate(run_folder, [str(hidden)])
+    with (run_folder / "submission" / "hidden_leaderboard.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == ["Id", "a,b", 'say "x"', "1"]
+    assert {len(row) for row in rows} == {2}
+    with (run_folder / "submission" / "hidden_dcase.txt").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file, delimiter="\t")] == names
+
+
+def test_two_files_of_one_id_are_refused_before_anything_is_scored(
+    run_folder, scenes, tmp_path, monkeypatch
+):
+    double = make_set(tmp_path / "double", scenes, ["audio/x/1.wav", "audio/y/1.wav"])
+    monkeypatch.setattr(evaluate, "predict", None)
+    with pytest.raises(InputError, match=r"audio/x/1.wav and audio/y/1.wav") as refused:
+        evaluate.evaluate(run_folder, [str(double)])
+    assert str(double) in str(refused.value)
+    assert not (run_folder / "submission").exists()
+
+
+@pytest.mark.parametrize("name", ["out_of_fold", "test", "two\nlines", "x" * 101, "caf\udce9", "/"])
+def test_a_set_whose_name_cannot_name_its_files_is_refused(run_folder, scenes, tmp_path, name):
+    root = make_set(tmp_path / name, scenes, ["audio/a.wav"]) if name != "/" else "/"
+    with pytest.raises(InputError, match="rename the folder"):
+        evaluate.evaluate(run_folder, [str(root)])

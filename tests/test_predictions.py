@@ -1,11 +1,13 @@
 """Logits on disk: what was written is what is read."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from asc_jax.data.clips import Clip
 from asc_jax.errors import InputError
-from asc_jax.predictions import Predictions, read_logits, write_logits
+from asc_jax.predictions import Predictions, read_logits, refuse_non_finite, write_logits
 
 CLIPS = (
     Clip("audio/tram-paris-1-0-a.wav", "tram", "paris-1", "paris", "a"),
@@ -35,6 +37,24 @@ def test_logits_come_back(written):
         assert after.out_of_fold == before.out_of_fold
         np.testing.assert_array_equal(after.logits, before.logits)
         np.testing.assert_array_equal(after.folds, before.folds)
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_never_read(written, spoiled):
+    path, (out_of_fold, other) = written
+    for place, clip, fold in (((0, 1, 1), CLIPS[0], 1), ((2, 0, 0), CLIPS[1], 3)):
+        logits = LOGITS.copy()
+        logits[place] = spoiled
+        write_logits(path, [out_of_fold, dataclasses.replace(other, logits=logits)], LABELS)
+        with pytest.raises(InputError) as refused:
+            read_logits(path)
+        line = str(refused.value)
+        assert str(path) in line and "'my/set'" in line and "\n" not in line
+        assert f"({clip.path}; fold {fold})" in line
+    logits = LOGITS[0].copy()
+    logits[1] = spoiled
+    with pytest.raises(InputError, match=r"1 of 2 clips .*\(audio/x.wav; fold 2\)"):
+        refuse_non_finite(dataclasses.replace(out_of_fold, logits=logits), path)
 
 
 def test_unreadable_logits_are_refused(written):

@@ -62,10 +62,11 @@ def test_bounds_belong_to_what_is_kept():
     assert screen.confidence(LOGITS, LABELS, 0).tolist() == [True] * 4 + [False]
 
 
-def test_infinite_logits_refuse_no_sure_clip():
-    logits = np.array([[0, -np.inf, -np.inf], [np.inf, 0, 0]], np.float32)
-    keep = screen.passes(logits, np.zeros(2, int), Screening(("argmax", "confidence")))
-    assert keep.tolist() == [True, False]  # infinity over infinity is no probability
+@pytest.mark.parametrize("rules", [(), ("argmax",), ("argmax", "confidence")])
+def test_logits_that_are_not_finite_keep_no_clip(rules):
+    spoiled = np.array([[0, -np.inf, 0], [np.inf, 0, 0], [np.nan, 0, 0], [9, 0, 0]], np.float32)
+    keep = screen.passes(spoiled, np.zeros(4, int), Screening(rules))
+    assert keep.tolist() == [False, False, False, True]
 
 
 @given(screened(), st.lists(st.sampled_from(list(screen.RULES)), unique=True))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2, permutation_test
 
-from asc_jax.significance import benjamini_hochberg, holm, mcnemar, sign_flip
+from asc_jax.significance import CORRECTIONS, benjamini_hochberg, holm, levels, mcnemar, sign_flip
 
 
 def near(share: float, expected: float, times: int) -> bool:
@@ -72,3 +72,28 @@ def test_holm_keeps_false_alarms_of_many_comparisons_rare():
     rng, times = np.random.default_rng(8), 2000
     alarms = np.mean([holm(rng.random(10)).min() < 0.05 for _ in range(times)])
     assert near(alarms, 1 - (1 - 0.05 / 10) ** 10, times)
+
+
+def test_levels_by_hand():
+    p = [0.001, 0.02, 0.04, 0.9]
+    np.testing.assert_allclose(levels(p, 0.05, "holm"), 0.05 / 4)
+    # The last would be the fourth of four below 0.05; the third the third below 0.0375.
+    by_hand = 0.05 * np.array([2, 2, 3, 4]) / 4
+    np.testing.assert_allclose(levels(p, 0.05, "benjamini_hochberg"), by_hand)
+    for correction in CORRECTIONS:
+        assert levels([0.3], 0.05, correction) == [0.05]
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_a_p_below_its_level_is_significant(correction):
+    rng = np.random.default_rng(0)
+    for n in (2, 5, 9):
+        for _ in range(50):
+            p = rng.random(n) ** 4
+            for i, level in enumerate(levels(p, 0.05, correction)):
+                p[i], kept = level * (1 - 1e-9), p[i]
+                assert CORRECTIONS[correction](p)[i] <= 0.05
+                p[i] = level * (1 + 1e-9)
+                if correction == "benjamini_hochberg":  # and no larger one is
+                    assert CORRECTIONS[correction](p)[i] > 0.05
+                p[i] = kept

@@ -314,10 +314,54 @@ def test_the_classifier_must_be_the_one_of_the_gan(runs, tmp_path, capsys):
     assert not (tmp_path / "clips").exists()
 
 
-def test_another_classifier_of_the_same_folds_can_screen(runs, scenes, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def other(runs, scenes, tmp_path_factory) -> pathlib.Path:
+    """Another classifier of the same folds."""
     fields = CLASSIFIER | {"data.root": scenes, "data.normalisation": "clip", "model.se_ratio": 0}
-    other = tmp_path / "other"
-    assert asc_jax("train", f"--config={CONFIGS / 'demo.py'}", f"--workdir={other}", **fields) == 0
+    folder = tmp_path_factory.mktemp("other") / "classifier"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(cli, "_start_jax", lambda: None)
+        words = f"--config={CONFIGS / 'demo.py'}", f"--workdir={folder}"
+        assert asc_jax("train", *words, **fields) == 0
+    return folder
+
+
+def test_gans_are_looked_at_by_one_classifier_alone(runs, other, tmp_path, capsys):
+    """Distances in two embeddings cannot be compared. Its folder may move."""
+    gan = shutil.copytree(runs / "gan", tmp_path / "gan")
+    before = (gan / "metrics.jsonl").read_bytes()
+    more = {"train.epochs": 3}
+    assert train_gan(runs, gan, **more, **{"gan.classifier": other}) == 2
+    assert_one_line(capsys, f"{gan / 'classifier.json'}: ")
+    words = [f"--workdir={gan}", f"--out={tmp_path / 'clips'}"]
+    assert cli.main(["synthesize", *words, f"--classifier={other}"]) == 2
+    assert_one_line(capsys, f"{gan / 'classifier.json'}: ")
+    assert not (tmp_path / "clips").exists()
+    assert (gan / "metrics.jsonl").read_bytes() == before
+
+    # The same settings, other parameters.
+    record = json.loads((gan / "classifier.json").read_text())
+    (gan / "classifier.json").write_text(json.dumps(record | {"parameters": "0123456789abcdef"}))
+    assert train_gan(runs, gan, **more) == 2
+    assert_one_line(capsys, "its parameters differ")
+
+    # A run of before has no record; it goes on, and has one then.
+    (gan / "classifier.json").unlink()
+    moved = shutil.copytree(runs / "classifier", tmp_path / "moved")
+    assert train_gan(runs, gan, **more, **{"gan.classifier": moved}) == 0
+    assert json.loads((gan / "classifier.json").read_text()) == record
+    assert len(read_metrics(gan / "metrics.jsonl")) == 4
+
+
+def test_gans_of_which_none_is_left_have_failed(runs, tmp_path, capsys):
+    fields = {"gan.lr": 1e30, "gan.fold": 1}
+    for _ in range(2):  # the same command again
+        assert train_gan(runs, tmp_path / "gan", **fields) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "no GAN" not in line and str(tmp_path / "gan") in line and "gan.lr" in line
+
+
+def test_another_classifier_of_the_same_folds_can_screen(runs, other, tmp_path, capsys):
     screened = {"synthesis.classifier": other}
     assert synthesize(runs, tmp_path / "clips", **screened) == 0
     ours, theirs = (manifest(folder)[0] for folder in (tmp_path / "clips", runs / "clips"))

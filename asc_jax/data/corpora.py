@@ -181,4 +181,4 @@ def _describe(dataset: Dataset, corpora: Sequence[Corpus]) -> str:
         }
         for corpus in corpora
     ]
-    return json.dumps(described, indent=1) + "\n"
+    return json.dumps(described, indent=1, allow_nan=False) + "\n"

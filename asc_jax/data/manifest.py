@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 
 NAME = "manifest.jsonl"
 
@@ -39,7 +39,7 @@ class Manifest:
             raise InputError(f"{self._path}: {error.strerror}; make it readable") from None
         for number, line in enumerate(whole[0].splitlines(), start=1):
             try:
-                found = json.loads(line)
+                found = parse_json(line)
                 _ = [found[field] for field in _FIELDS]
             except (ValueError, KeyError, TypeError):
                 raise InputError(
@@ -82,7 +82,7 @@ class Manifest:
         """
         try:
             with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise InputError(
                 f"{self._path}: cannot be written ({error.strerror}); free some space and run "

@@ -22,7 +22,7 @@ from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import by_path
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 
 # What training needs of a manifest's line; whatever else stands there is for a reader.
 _FIELDS = {"path": str, "scene_label": str, "fold": int}
@@ -142,7 +142,7 @@ def _read_lines(manifest: pathlib.Path) -> tuple[list[str], str]:
 
 def _parse(line: str, where: str) -> dict:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError as error:
         raise InputError(f"{where}: not JSON ({error}); mend or delete the line") from None
     if not isinstance(entry, dict):
@@ -182,7 +182,7 @@ def _refuse_other_training(path: pathlib.Path, dataset: Dataset, splits: Sequenc
     if not path.exists():
         return
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        theirs = parse_json(path.read_text(encoding="utf-8"))["folds"]
         saw = {split.fold: set(theirs[str(split.fold)]["train"]) for split in splits}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: cannot be read; restore it from the generator's run") from None
@@ -235,7 +235,7 @@ def write_record(path: pathlib.Path, synthetic: Synthetic, digests: Sequence[str
         "clips_per_fold": synthetic.clips_per_fold,
         "audio": by_path(synthetic.dataset, digests),
     }
-    write_whole(path, json.dumps(record) + "\n")
+    write_whole(path, json.dumps(record, allow_nan=False) + "\n")
 
 
 def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
@@ -245,7 +245,7 @@ def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
       InputError: the file is not there or not whole.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
         counts = {int(fold): int(count) for fold, count in record["clips_per_fold"].items()}
         return record["manifest_sha256"], counts
     except (OSError, ValueError, KeyError, AttributeError, TypeError):

@@ -1,7 +1,9 @@
 """What a network consists of and what it costs: layers, parameters, MACs, receptive field."""
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterable, Iterator, Mapping
 
 import flax.linen as nn
 import jax
@@ -62,25 +64,27 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
       The summary.
     """
     layers = []
+    loops = {run.name: run.names for run in network.loops}
 
     def record(call, args, kwargs, context):
-        result = call(*args, **kwargs)
         module = context.module
-        if (
-            isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm))
-            and context.method_name == "__call__"
-        ):
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        if len(module.path) == 1 and module.name in loops:
+            # A loop's block is traced more than once: the last time counts.
+            layers[:] = [layer for layer in layers if _module(layer) != module.name]
+        result = call(*args, **kwargs)
+        if isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm)):
             layers.append(_layer(module, args[0].shape, result.shape))
         return result
 
-    if network.loops:  # every block for itself
-        network = network.clone(scan=False)
     with nn.intercept_methods(record):
         variables = jax.eval_shape(
             lambda key, x: network.init(key, x, train=False),
             jax.random.key(0),
             jax.ShapeDtypeStruct((1, n_frames, n_mels), np.float32),
         )
+    layers = list(_unrolled(layers, loops))
     convolutions = [layer for layer in layers if layer.kind == "Conv"]
     return Summary(
         layers=tuple(layers),
@@ -91,6 +95,20 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
         convolutions=sum("projection" not in layer.name for layer in convolutions),
         receptive_field=network.receptive_field,
     )
+
+
+def _module(layer: Layer) -> str:
+    """The name of the network's module that a layer is in, which may be a loop."""
+    return layer.name.partition("/")[0]
+
+
+def _unrolled(layers: Iterable[Layer], loops: Mapping[str, tuple[str, ...]]) -> Iterator[Layer]:
+    """The layers, those of a loop's block once for each block that it stands for."""
+    for module, inside in itertools.groupby(layers, _module):
+        inside = list(inside)
+        for name in loops.get(module, (module,)):
+            for layer in inside:
+                yield dataclasses.replace(layer, name=name + layer.name.removeprefix(module))
 
 
 def _count(tree) -> int:

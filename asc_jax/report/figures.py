@@ -85,7 +85,7 @@ def confusion_figure(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
 
 
 def per_class_figure(per_class: Sequence[Mapping]) -> str:
-    """The accuracy of each class as a bar with its 95 % interval."""
+    """The accuracy of each class as a bar with its interval."""
     labels = [score["scene_label"] for score in per_class]
 
     def draw(figure: Any) -> None:
@@ -101,7 +101,7 @@ def per_class_figure(per_class: Sequence[Mapping]) -> str:
         axes.set_yticks(range(len(labels)), short(labels))
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
-        axes.set_xlabel("accuracy (%), with 95 % interval")
+        axes.set_xlabel("accuracy (%), with interval of at least 95 %")
         axes.tick_params(axis="y", length=0)
 
     return draw_svg(draw, 3.3 + label_width(labels), 0.7 + 0.22 * len(per_class))

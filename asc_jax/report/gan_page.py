@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import json
 import pathlib
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from asc_jax import gan_metrics
 from asc_jax.config import check_gan_config
 from asc_jax.data.audio import decode, mono
+from asc_jax.files import parse_json
 from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page
 from asc_jax.run import read_config
@@ -38,11 +38,11 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     epochs = read_metrics(workdir / "metrics.jsonl")
     if len(epochs) < 2:  # the first line is of untrained generators
         return None
-    corpora = json.loads((workdir / "corpora.json").read_text(encoding="utf-8"))
+    corpora = parse_json((workdir / "corpora.json").read_text(encoding="utf-8"))
     entries = [
         entry
         for gan, corpus in enumerate(corpora)
-        for entry in _entries(workdir, corpus, gan, epochs)
+        for entry in _entries(workdir, corpus, gan, epochs, config.train.watch_clips)
     ]
     last = epochs[-1]
     run_facts = [
@@ -51,12 +51,15 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
         ("updates of each generator", f"{last['step']:,}"),
         ("loss", config.gan.loss),
         ("d", str(config.gan.dim)),
+        ("clips generated at a look", str(config.train.watch_clips)),
         ("samples per segment", f"{config.gan.n_samples:,} at {config.gan.sr:,} Hz"),
     ]
     return write_listening_page(workdir, entries, title=config.title, run_facts=run_facts)
 
 
-def _entries(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) -> list[Entry]:
+def _entries(
+    workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict], n_clips: int
+) -> list[Entry]:
     """What a GAN has learnt of each scene; before it, where there are several, of all."""
     scenes = [_scene(workdir, f"{label}-fold{corpus['fold']}") for label in corpus["scene_labels"]]
     last = {
@@ -64,13 +67,16 @@ def _entries(workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict]) 
     }
     metrics = {metric: last[metric] for metric in (*METRICS, "class_score") if metric in last}
     for metric in _MEASURES:
-        real = [scene.metrics[metric]["real"] for scene in scenes]
-        metrics[metric] = {"real": float(np.median(real)), "generated": last[metric]}
+        real = [scene.metrics[metric]["real"] for scene in scenes if scene.real]
+        metrics[metric] = {"generated": last[metric]}
+        if real:
+            metrics[metric]["real"] = float(np.median(real))
     metrics["Fréchet distance before training"] = epochs[0]["frechet_distance"][gan]
     distances = [(line["frechet_distance"][gan], line["epoch"]) for line in epochs[1:]]
     measured = [pair for pair in distances if pair[0] is not None]
     if measured:
         metrics["smallest Fréchet distance"], metrics["at epoch"] = min(measured)
+    metrics["unseen clips compared with"] = min(n_clips, len(corpus["unseen"]))
     reason = "" if last["running"] else _reason(last)
     if len(scenes) == 1:
         return [dataclasses.replace(scenes[0], metrics=metrics, collapse=reason)]

@@ -51,7 +51,11 @@ METRICS: Mapping[str, tuple[str, str, int | None]] = {
     "separability": ("told from real by the high band", "0.5: not at all; 1: always", 2),
     "diversity": ("diversity", "mean distance between two clips' embeddings", None),
     "diversity_ratio": ("diversity ratio", "diversity re the real clips'; near 0: all alike", 2),
-    "frechet_distance": ("Fréchet distance", "0: embeddings as the real clips'", None),
+    "frechet_distance": (
+        "Fréchet distance",
+        "0: embeddings as the unseen clips'; higher the fewer clips: compare equal numbers",
+        None,
+    ),
     "memorisation_ratio": (
         "memorisation ratio",
         "distance to the nearest training clip re that of unseen real clips; well below 1: copies",

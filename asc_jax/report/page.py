@@ -4,13 +4,12 @@
 screen, on a phone or on paper, and `figures/*.svg`, made for a paper.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, remove, write_whole
 from asc_jax.report import figures, sections
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, bar, interval, percent, text
@@ -31,7 +30,7 @@ HEAD = f"""<!DOCTYPE html>
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the report page of a run and its figures.
+    """Writes the report page of a run and its figures, and removes figures of an earlier one.
 
     Args:
       workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
@@ -49,6 +48,9 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     drawings = draw_figures(report, metrics)
     for name, svg in drawings.items():
         write_whole(workdir / name, svg)
+    for figure in (workdir / "figures").glob("*.svg"):
+        if figure.relative_to(workdir).as_posix() not in drawings:
+            remove(figure)  # of a list that is no longer in the report
     page = workdir / "report.html"
     write_whole(page, render_page(report, metrics, list(drawings)))
     return page
@@ -57,7 +59,7 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
 def read_report(path: pathlib.Path) -> dict[str, Any]:
     """The content of `report.json`."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         mend = f"run asc-jax evaluate --workdir={path.parent} first"
         raise InputError(f"{path} does not exist; {mend}") from None
@@ -136,7 +138,7 @@ def headline(report: Mapping) -> Markup:
         system = scored["systems"][0]
         score = system["class_wise_accuracy"]
         bounds = interval(score)
-        spread = f"95 % interval {bounds}" if bounds else ""
+        spread = f"interval of at least 95 %: {bounds}" if bounds else ""
         name = text(sections.list_title(scored))
         blocks.append(
             f'<div>\n<p class="kicker">{name}: class-wise accuracy</p>\n'

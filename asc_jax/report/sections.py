@@ -54,7 +54,9 @@ def scored_lists(report: Mapping) -> list[Mapping]:
 
 def figure_name(kind: str, scored: Mapping) -> str:
     """The path of a figure of a scored list, relative to the run folder."""
-    return f"figures/{kind}_{re.sub(r'[^A-Za-z0-9-]+', '_', scored['name'])}.svg"
+    escape = lambda found: quote(found[0], safe="", errors="replace")  # no two names in one
+    name = re.sub(r"[^\w-]", escape, scored["name"])
+    return f"figures/{kind}_{name}.svg"
 
 
 def list_title(scored: Mapping) -> str:
@@ -118,7 +120,9 @@ def primary_system(report: Mapping, systems: Sequence[Mapping]) -> list[Markup]:
     if per_class:
         parts.append(Markup(f"<h3>Accuracy per class{of_primary}</h3>"))
         rows = [(s["scene_label"], s.get("n_clips", ""), bar(s), score_cell(s)) for s in per_class]
-        parts.append(table(["Scene", "Clips", "", "% with 95 % interval"], rows, "bars"))
+        parts.append(
+            table(["Scene", "Clips", "", "% with interval of at least 95 %"], rows, "bars")
+        )
     if primary.get("confusion"):
         parts.append(Markup(f"<h3>Confusion matrix, % of the true scene{of_primary}</h3>"))
         parts.append(confusion_table(scene_labels(report, primary), primary["confusion"]))
@@ -143,7 +147,7 @@ def fold_scores(per_fold: Sequence[Mapping]) -> Markup:
         for s in per_fold
     ]
     foot = []
-    values = [[s[key]["value"] for s in per_fold] for key in keys]
+    values = [[s[key]["value"] for s in per_fold if s[key]["value"] is not None] for key in keys]
     if all(len(column) > 1 for column in values):
         spread = [
             f"{percent(fmean(column))}&nbsp;±&nbsp;{percent(stdev(column))}" for column in values
@@ -247,9 +251,10 @@ def method_section(report: Mapping) -> Markup:
         parts.append(
             paragraph(
                 "Accuracy is the share of clips whose scene is right; class-wise accuracy is the "
-                "mean of the shares within each scene. The 95 % intervals are Wilson's, for as "
-                "many independent clips as would vary as the recording locations do: clips of one "
-                "place succeed and fail together. They are wider where few places hold an error."
+                "mean of the shares within each scene. The intervals are Wilson's, for as many "
+                "independent clips as would vary as the recording locations do: clips of one place "
+                "succeed and fail together. They hold the true value at least 95 times of 100, and "
+                "more often where there are few places, or few that hold an error."
             )
         )
     epochs = ", ".join(str(epoch) for epoch in training.get("selected_epochs") or [])

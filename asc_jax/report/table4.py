@@ -36,8 +36,8 @@ _PUBLISHED = (
     f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about +-3.7 points."
 )
 _OURS = (
-    "Ours: class-wise accuracy with a 95 % interval over locations; beside it stands which clips "
-    "were scored, and what answered."
+    "Ours: class-wise accuracy with an interval of at least 95 % over locations; beside it "
+    "stands which clips were scored, and what answered."
 )
 
 

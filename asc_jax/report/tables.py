@@ -31,7 +31,7 @@ def percent(fraction: float | None) -> str:
 
 
 def interval(score: Mapping) -> str:
-    """The 95 % interval of a score, `73.9` to `78.8`; empty where it has none."""
+    """The interval of a score, `73.9` to `78.8`; empty where it has none."""
     low, high = percent(score.get("low")), percent(score.get("high"))
     return "" if DASH in (low, high) else f"{low}{DASH}{high}"
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+_INTERVALS = (
+    "Intervals: at least 95 %, over locations, not clips; more than that where locations are few."
+)
+
 
 def render(report: Mapping) -> str:
     """The scores of `report.json` as a table."""
@@ -11,9 +15,7 @@ def render(report: Mapping) -> str:
     for one in report["unlabelled"]:
         files = ", ".join(one["files"])
         lines += [f"{one['title']}: {one['n_clips']} clips without labels: {files}", ""]
-    return "\n".join(
-        [*lines, report["training"]["note"], "Intervals: 95 %, over locations, not clips."]
-    )
+    return "\n".join([*lines, report["training"]["note"], _INTERVALS])
 
 
 def _render_list(one: Mapping) -> list[str]:

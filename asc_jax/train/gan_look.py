@@ -67,6 +67,10 @@ def look(
       Figures of the GANs, one per GAN each: see `asc_jax.gan_metrics`; "class_score" is the
       mean probability that the fold's classifier gives to the scene. And the clips themselves,
       (G, n, T) at the GAN's rate.
+
+    A GAN's Frechet distance is that of `n_clips` generated clips to its unseen ones, which may be
+    fewer. Both numbers are the same at each look, so that its distances can be compared; with
+    those of a GAN that has more of them they cannot be.
     """
     n_gans = len(setup.corpora)
     labels = clip_labels(setup, n_clips)
@@ -190,7 +194,7 @@ def stop_collapsed(
         suspicion[gan] = suspicion[gan] + 1 if reason else 0
         if was_running[gan] and (not running[gan] or suspicion[gan] >= _PATIENCE):
             running[gan] = False
-            messages.append(f"{corpus.name}: stopped ({reason}); its best epoch is kept")
+            messages.append(f"{corpus.name}: stopped ({reason}); its best epoch is kept, if any")
     running = parallel.put(running, setup.mesh, parallel.PER_FOLD)
     return state.replace(running=running), suspicion, messages
 

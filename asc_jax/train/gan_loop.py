@@ -11,6 +11,7 @@ import numpy as np
 from asc_jax import hosts, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
+from asc_jax.errors import Diverged
 from asc_jax.files import write_whole
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
@@ -27,6 +28,7 @@ from asc_jax.train.gan_look import (
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
+from asc_jax.train.recogniser import refuse_other_classifier, write_classifier
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import Calls, StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
@@ -58,15 +60,18 @@ def train(config, workdir: pathlib.Path) -> None:
 
     Raises:
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
+      Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
         setup = set_up_gan(config, config.train.mesh)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
+        refuse_other_classifier(workdir / "classifier.json", setup.classifier)
         # Not before: wrong input leaves no folder behind.
         if hosts.is_first():
             write_whole(workdir / "config.json", to_json(config))
             write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
+        write_classifier(workdir / "classifier.json", setup.classifier)
         _run_epochs(
             setup,
             workdir,
@@ -106,6 +111,7 @@ def _run_epochs(
         if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
             if hosts.is_first():
                 print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
+            _refuse_nothing_kept(workdir, now)
             return
         if hosts.is_first():
             print(parallel.describe(setup.mesh), file=sys.stderr)
@@ -147,6 +153,17 @@ def _run_epochs(
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
+    _refuse_nothing_kept(workdir, now)
+
+
+def _refuse_nothing_kept(workdir: pathlib.Path, now: Snapshot) -> None:
+    """Says where all GANs have stopped and left no generator."""
+    running, kept = parallel.fetch((now.state.running, now.best.epoch))
+    if not (running.any() or kept.any()):
+        raise Diverged(
+            f"{workdir}: all GANs have stopped before a look found a generator to keep; train "
+            "again with a smaller gan.lr, another gan.loss or another seed, in another --workdir"
+        )
 
 
 def after_look(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from asc_jax import hosts
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 
 # What a line says of the machine, and not of the run.
 SECONDS = ("seconds", "seconds_per_step", "seconds_of_worst_step")
@@ -52,7 +52,7 @@ class MetricsLog:
 
 def as_text(lines: Sequence[Mapping]) -> str:
     """Epochs as the log holds them."""
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:
@@ -68,7 +68,7 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
         if not line.endswith(b"\n"):
             continue
         try:
-            lines.append(json.loads(line))
+            lines.append(parse_json(line))
             _ = [lines[-1][field] + 0 for field in ("epoch", "seconds", "clips_per_second")]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None

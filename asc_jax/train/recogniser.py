@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.errors import InputError
+from asc_jax.files import parse_json, write_whole
 from asc_jax.frontend import FrontendConfig, log_mel, resample
 from asc_jax.train import parallel
 from asc_jax.train.classifier import ClassifierState
@@ -50,6 +52,18 @@ class Classifier:
         row = [split.fold for split in self.splits].index(fold)
         return jax.tree.map(lambda leaf: leaf[row], parallel.fetch(self.state.params))
 
+    def describe(self) -> dict:
+        """What its opinion of a clip follows from, as JSON has it; wherever its folder lies."""
+        state = self.state
+        variables = (state.params, state.batch_stats, state.band_mean, state.band_std)
+        fields = {
+            field: value
+            for field, value in run.fixed_fields(self.config).items()
+            if field.partition(".")[0] in ("frontend", "data", "model")
+        }
+        described = {"parameters": digest(parallel.fetch(variables)), "fields": fields}
+        return json.loads(json.dumps(described))  # tuples as they are read back
+
 
 def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Classifier:
     """Opens the classifier run whose folds the generated clips are for.
@@ -78,6 +92,56 @@ def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Cla
     run.refuse_other_sound(workdir, dataset, None, setup.digests)
     state, _, _ = restore_chosen(workdir, config, setup)
     return Classifier(workdir, config, dataset, splits, test, setup.digests, state)
+
+
+def digest(params) -> str:
+    """16 hexadecimal digits that name a network's parameters."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        found.update(np.ascontiguousarray(leaf))
+    return found.hexdigest()[:16]
+
+
+def write_classifier(path: pathlib.Path, classifier: Classifier) -> None:
+    """Writes by which classifier GANs are looked at; all processes call it, the first writes.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    described = classifier.describe()
+    if hosts.is_first():
+        write_whole(path, json.dumps(described, indent=1, allow_nan=False) + "\n")
+
+
+def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
+    """Checks that GANs go on with the classifier that they began with, if that is known.
+
+    Distances in the embeddings of two classifiers cannot be compared: the best generator would
+    be chosen by chance.
+
+    Args:
+      path: from `write_classifier`; a run of an earlier version has none.
+      classifier: that looks at them now.
+
+    Raises:
+      InputError: it was another one.
+    """
+    ours = classifier.describe()
+    if not path.exists():
+        return
+    try:
+        theirs = parse_json(path.read_text(encoding="utf-8"))
+        named, fields = theirs["parameters"], dict(theirs["fields"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    differing = [f for f, value in ours["fields"].items() if fields.get(f, value) != value]
+    if differing or named != ours["parameters"]:
+        what = differing[0] if differing else "its parameters"
+        raise InputError(
+            f"{path}: the GANs of this run are looked at by another classifier than "
+            f"{classifier.workdir} ({what} differ); add --config.gan.classifier=RUN, the one that "
+            "they began with, as it was"
+        )
 
 
 def _read_config(workdir: pathlib.Path, field: str):

@@ -5,7 +5,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from asc_jax.models.resnet import ResNet
+from asc_jax.models.resnet import ResidualBlock, ResNet
 from asc_jax.models.summary import render, render_totals, summarise
 
 
@@ -66,6 +66,19 @@ def test_totals_are_sums_over_the_layers():
     assert summary.convolutions == 1 + 3 * 3
     assert sum(layer.kind == "Conv" for layer in summary.layers) == 1 + 3 * 3 + 2
     assert sum(layer.kind == "Dense" for layer in summary.layers) == 1 + 3 * 2
+
+
+def test_blocks_in_a_loop_are_traced_once_and_counted_each(monkeypatch):
+    network = ResNet(5, stage_sizes=(5, 6), stage_strides=(1, 2), width=4, se_ratio=2)
+    assert [run.names[0] for run in network.loops] == ["stage1_block1", "stage2_block2"]
+    traced = []
+    call = ResidualBlock.__call__
+    monkeypatch.setattr(ResidualBlock, "__call__", lambda *args: traced.append(1) or call(*args))
+    looped = summarise(network, 60, 24)
+    n_looped = len(traced)
+    unrolled = summarise(network.clone(scan=False), 60, 24)
+    assert looped == unrolled
+    assert n_looped < len(traced) - n_looped == 11
 
 
 def test_render_has_a_row_per_layer_and_the_totals():

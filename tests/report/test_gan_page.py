@@ -23,7 +23,9 @@ def make_run(workdir: pathlib.Path, *, conditional: bool) -> None:
     workdir.mkdir(parents=True)
     config = load_config(CONFIG, [override], check=check_gan_config)
     (workdir / "config.json").write_text(to_json(config))
-    described = [{"fold": 1, "scene_labels": scenes} for scenes in corpora]
+    described = [
+        {"fold": 1, "scene_labels": scenes, "unseen": ["a.wav", "b.wav"]} for scenes in corpora
+    ]
     (workdir / "corpora.json").write_text(json.dumps(described))
     rng = np.random.default_rng(0)
     for scene in SCENES:
@@ -50,6 +52,18 @@ def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, r
     assert len(sources) == 2 * (1 + 4)
     for source in sources:
         assert (tmp_path / "runs" / "gan" / source).is_file(), source
+
+
+def test_distances_stand_with_the_numbers_of_clips_that_they_are_of(tmp_path):
+    """A distance of fewer clips is larger: without their number it cannot be compared."""
+    make_run(tmp_path / "gan", conditional=False)
+    text = re.sub("<.*?>", " ", write_gan_page(tmp_path / "gan").read_text())
+    assert re.search(r"clips generated at a look\s+64\b", text)
+    assert re.search(r"unseen clips compared with[\s\N{EN DASH}]+2\b", text)
+    assert "compare equal numbers" in text
+    for path in (tmp_path / "gan" / "samples").glob("*-real-*"):
+        path.unlink()
+    assert write_gan_page(tmp_path / "gan")
 
 
 def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):

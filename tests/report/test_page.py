@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
@@ -179,7 +180,7 @@ def test_the_page_is_self_contained(run):
 def test_scores_stand_with_their_intervals_and_the_test_list_first(run):
     _, html = run()
     words = " ".join(Page(html).words.split())
-    assert f"75.3 % 95 % interval 71.2{DASH}78.5" in words
+    assert f"75.3 % interval of at least 95 %: 71.2{DASH}78.5" in words
     assert words.index("Test: class-wise accuracy") < words.index("Out-of-fold: class-wise")
     for value in (
         f"74.3 70.2{DASH}77.5",
@@ -245,6 +246,36 @@ def test_figures_are_svg(run):
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1.0, None])
+def test_one_class_one_clip_and_no_loss_are_drawn_without_a_warning(run, value):
+    one = {"value": value, "low": value and 0.2, "high": value}
+    per_class = [{"scene_label": "tram", "n_clips": 1, **one}]
+    scores = {"accuracy": one, "class_wise_accuracy": one}
+    system = {"name": "fold 1", **scores, "per_class": per_class, "confusion": [[1]]}
+    scored = {"name": "out_of_fold", "n_clips": 1, "n_locations": 1, "systems": [system]}
+    folds = [{"fold": fold, "n_clips": 1, **scores} for fold in (1, 2)]
+    report = {"scene_labels": ["tram"], "lists": [scored | {"per_fold": folds}]}
+    times = {"seconds": 1.0, "clips_per_second": 1.0}
+    metrics = [{"epoch": 1, **times, "loss": [0.0], "validation_accuracy": [value]}]
+    workdir, html = run(report=report, metrics=metrics)
+    assert ("100.0" in Page(html).words) == (value == 1)
+    assert len(list((workdir / "figures").iterdir())) == 3
+
+
+def test_two_lists_have_two_figures_and_an_earlier_one_has_none(run):
+    lists = [REPORT["lists"][0] | {"name": name} for name in ("a b", "a_b", "../x")]
+    workdir, html = run(report=REPORT | {"lists": lists})
+    figures = {path.name for path in (workdir / "figures").iterdir()}
+    assert len([name for name in figures if name.startswith("confusion")]) == 3
+    assert all(f'"./figures/{quote(name)}"' in html for name in figures)
+    report = REPORT | {"lists": lists[:1]}
+    (workdir / "report.json").write_text(json.dumps(report))
+    write_page(workdir)
+    left = {path.name for path in (workdir / "figures").iterdir()}
+    assert left < figures and len([name for name in left if "confusion" in name]) == 1
+
+
 def test_charts_in_the_page_are_valid_xml(run):
     _, html = run()
     charts = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
@@ -284,7 +315,7 @@ def test_scores_without_interval_or_value_are_shown_as_such(run):
 def test_epochs_without_validation_and_a_torn_line(run):
     metrics = copy.deepcopy(METRICS)
     metrics[1] |= {"validation_loss": None, "validation_accuracy": None}
-    metrics[2]["loss"] = [float("nan"), 1.0]
+    metrics[2]["loss"] = [None, 1.0]
     workdir, html = run(metrics=metrics)
     Page(html)
     assert "nan" not in "".join(re.findall(r'd="M[^"]*"', html))
@@ -307,6 +338,8 @@ def test_missing_report_names_the_mend(tmp_path):
         ("report.json", "{"),
         ("report.json", "[]"),
         ("report.json", '{"format": 2}'),
+        ("report.json", '{"format": 1, "training": {"seconds": NaN}}'),
+        ("metrics.jsonl", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
         ("metrics.jsonl", json.dumps(METRICS[0]) + "\nno\n"),
         ("metrics.jsonl", '{"step": 1}\n'),
     ],

@@ -153,6 +153,24 @@ def test_ensembles_are_compared_as_they_are(folder):
         assert one.detectable == min(1.0, one.comparison.detectable(alpha=0.05 / 3))
 
 
+def test_what_could_be_detected_is_at_the_level_of_the_correction(folder, tmp_path, write_run):
+    """One of the two comparisons is significant: the other's p may then be twice as large."""
+    names = [folder / "a", folder / "b", write_run(tmp_path / "d", 1.0, 4)]
+    found = {
+        correction: [
+            one.differences["class_wise_accuracy"]
+            for one in compare_runs(names, correction=correction).others
+        ]
+        for correction in ("holm", "benjamini_hochberg")
+    }
+    assert [one.verdict for one in found["benjamini_hochberg"]] == [1, 0]
+    for one in found["holm"]:
+        assert one.detectable == one.comparison.detectable(alpha=0.05 / 2)
+    b, d = found["benjamini_hochberg"]
+    assert b.detectable == b.comparison.detectable(alpha=0.05 / 2)
+    assert d.detectable == d.comparison.detectable(alpha=0.05)
+
+
 def test_a_setting_that_says_what_the_base_says_is_the_base(tmp_path, write_sweep):
     settings = {
         "model.se_ratio=4": ({"model.se_ratio": 4}, 1.0),

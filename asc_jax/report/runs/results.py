@@ -13,7 +13,7 @@ from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
 from asc_jax.scores import Score, confusion_matrix, scores_by_location
-from asc_jax.significance import CORRECTIONS
+from asc_jax.significance import CORRECTIONS, levels
 
 ALPHA = 0.05
 MEASURES = ("class_wise_accuracy", "accuracy")
@@ -26,7 +26,8 @@ class Difference:
     Attributes:
       comparison: of one measure.
       p: of the comparison, corrected for those of the other rows.
-      detectable: the true difference that would be found 80 times of 100, so corrected.
+      detectable: the true difference that would be found 80 times of 100, so corrected; see
+        `significance.levels`.
     """
 
     comparison: Comparison
@@ -195,11 +196,11 @@ def _differences(
             for i in others
         ]
         if others:
-            corrected = CORRECTIONS[correction](np.array([one.p for one in comparisons]))
-            for i, one, p in zip(others, comparisons, corrected, strict=True):
-                # Each at the level that Holm's method asks of the smallest p.
-                detectable = min(1.0, one.detectable(alpha=ALPHA / len(others)))
-                found[i][measure] = Difference(one, float(p), detectable)
+            p = np.array([one.p for one in comparisons])
+            corrected, alphas = CORRECTIONS[correction](p), levels(p, ALPHA, correction)
+            for i, one, own, alpha in zip(others, comparisons, corrected, alphas, strict=True):
+                detectable = min(1.0, one.detectable(alpha=float(alpha)))
+                found[i][measure] = Difference(one, float(own), detectable)
     return found
 
 

@@ -57,7 +57,8 @@ def shift_table(results: Results, names: Sequence[str], scores: Scores) -> Marku
     return Markup(
         f'<div class="scroll"><table class="shift{upright}" style="--k:{len(names)}">\n'
         f"<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
-        f"<details><summary>All values with 95 % intervals (%)</summary>{every}</details>"
+        "<details><summary>All values with intervals of at least 95 % (%)</summary>"
+        f"{every}</details>"
     )
 
 

@@ -1,0 +1,16 @@
+"""What JSON is read, and what is not."""
+
+import pytest
+
+from asc_jax.files import parse_json
+
+
+def test_json_is_read_as_it_is():
+    text = '{"loss": [0.5, null, -1e-3], "n": 12, "label": "NaN"}'
+    assert parse_json(text) == {"loss": [0.5, None, -1e-3], "n": 12, "label": "NaN"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_numbers_that_are_not_finite_are_no_json(number):
+    with pytest.raises(ValueError, match=number):
+        parse_json(f'{{"loss": [0.5, {number}]}}')
