@@ -60,6 +60,7 @@ class Subject:
       per_run: faults on the way to one end.
       save_every: steps; 0 for a command without steps.
       precious: (place) -> the files of which one is damaged.
+      when_full: status on a disk that is full.
       reference: the place of a run that nothing struck, its result and the bytes it takes.
     """
 
@@ -73,6 +74,7 @@ class Subject:
     per_run: int = 5
     save_every: int = 0
     precious: Callable[[pathlib.Path], list[pathlib.Path]] = lambda place: files_in(place)
+    when_full: int = 2
     reference: pathlib.Path = pathlib.Path()
     whole: object = None
     size: int = 0
@@ -184,6 +186,7 @@ def _cache(folder: pathlib.Path, train: Callable) -> Subject:
         reached=lambda place, *_: any(place.glob("*.partial-*")),
         begin=lambda place: (place.mkdir(), shutil.rmtree(run_of(place), ignore_errors=True)),
         delay=0.15,
+        when_full=0,
     )
 
 

@@ -196,7 +196,7 @@ def fill_disks(subject: Subject, n: int, rng: random.Random) -> Row:
             place = subject.fresh(disk)
 
             def full_then_larger(disk=disk, place=place):
-                taken = finish(subject, place, expected=2)
+                taken = finish(subject, place, expected=subject.when_full)
                 saved = subject.saved_step(place)
                 _mount(disk, "remount,size=1g")
                 finish(subject, place)

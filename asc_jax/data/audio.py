@@ -152,19 +152,15 @@ def _refuse_broken(path: pathlib.Path) -> None:
         raise InputError(f"{path}: the file is empty; replace it")
     # libsndfile reads what was cut off as a shorter file, without a word.
     with path.open("rb") as file:
-        header = file.read(8)
+        header = file.read(24)
         file.seek(0)
         found = wav.find_samples(file)
         file.seek(max(0, size - _OGG_PAGE))
         end = file.read()
     if found:
         declared, there = found.start + (found.declared or 0), size
-    else:
-        order = {b"RIFF": "little", b"FORM": "big"}.get(header[:4])  # WAV, AIFF
-        declared = int.from_bytes(header[4:8], order) + 8 if order else 0
-        # A program that streams its output leaves the largest size in the header; some leave
-        # out the byte that pads an odd size.
-        declared, there = declared * (declared < 0xFFFFFFFF), size + 1
+    else:  # some programs leave out the byte that pads an odd size
+        declared, there = _declared_size(header), size + 1
     if declared > there:
         raise InputError(
             f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
@@ -173,6 +169,27 @@ def _refuse_broken(path: pathlib.Path) -> None:
     last_page = end.rfind(b"OggS")
     if header[:4] == b"OggS" and (last_page < 0 or not end[last_page + 5] & _OGG_LAST):
         raise InputError(f"{path}: truncated: its last Ogg page is missing; replace the file")
+
+
+def _declared_size(header: bytes) -> int:
+    """What a file's first 24 bytes say of its size; 0 where they say nothing.
+
+    A program that streams its output leaves the largest number of 32 bits.
+    """
+    little = lambda part: int.from_bytes(header[part], "little")
+    big = lambda part: int.from_bytes(header[part], "big")
+    match header[:4]:
+        case b"RIFF":
+            start, size = 8, little(slice(4, 8))
+        case b"FORM":  # AIFF
+            start, size = 8, big(slice(4, 8))
+        case b".snd":  # AU
+            start, size = big(slice(4, 8)), big(slice(8, 12))
+        case b"riff":  # Wave64
+            start, size = 0, little(slice(16, 24))
+        case _:
+            return 0
+    return 0 if size == 0xFFFFFFFF else start + size
 
 
 def read_clip(

@@ -228,9 +228,9 @@ def test_a_flac_cut_short(tmp_path, stereo):
     assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
 
 
-@pytest.mark.parametrize("name", ["a.ogg", "a.wav", "a.aiff"])
+@pytest.mark.parametrize("name", ["a.ogg", "a.wav", "a.aiff", "a.au", "a.w64", "a.rf64"])
 def test_a_file_cut_short_is_truncated_and_not_a_shorter_one(tmp_path, stereo, name):
-    """libsndfile reads all three without a word."""
+    """libsndfile reads all of them without a word."""
     whole = write(tmp_path / name, np.tile(stereo, (4, 1)))
     assert len(audio.decode(whole)[0]) == 4 * len(stereo)
     path = cut(whole)

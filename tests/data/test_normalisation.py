@@ -6,8 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from asc_jax.data.normalisation import KINDS, band_moments, by_own_moments, standardisation
+from asc_jax.data.normalisation import (
+    KINDS,
+    band_moments,
+    by_own_moments,
+    refuse_not_finite,
+    standardisation,
+)
 from asc_jax.data.pool import Pool, take
+from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
 
 N_CLIPS, N_FRAMES, N_MELS = 40, 20, 12
@@ -103,3 +110,13 @@ def test_a_clips_own_moments_are_over_its_frames_and_the_bands_that_count(frames
 def test_a_silent_clip_has_no_moments_to_divide_by():
     silent = np.full((2, N_FRAMES, N_MELS), np.log(2.2e-16), np.float32)
     assert np.abs(by_own_moments(silent, MASKED)).max() < 0.1
+
+
+def test_moments_that_are_not_finite_are_refused_with_the_clips_name():
+    mean, variance = np.zeros((3, 4)), np.ones((3, 4))
+    refuse_not_finite((mean, variance), ["a.wav", "b.wav", "c.wav"])
+    for moment in (mean, variance):
+        moment[1, 2] = np.inf
+        with pytest.raises(InputError, match=r"^b\.wav: .*1 of 3 clips"):
+            refuse_not_finite((mean, variance), ["a.wav", "b.wav", "c.wav"])
+        moment[1, 2] = 1

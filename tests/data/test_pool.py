@@ -152,3 +152,11 @@ def test_clips_are_read_from_several_pools_as_from_one(pools, clips):
         np.testing.assert_array_equal(ours[: len(clips)], theirs[clips])
         assert ours.dtype == theirs.dtype and len(ours) == 170
         assert not ours[len(clips) :].any()
+
+
+def test_log_mels_that_are_not_finite_are_refused_with_the_files_name(dataset, tmp_path):
+    loud = dataclasses.replace(FRONTEND, power=60.0)  # beyond float32, where it is not silent
+    with pytest.raises(InputError) as refused:
+        load(dataset, "log_mel", tmp_path / "cache", frontend=loud)
+    assert str(refused.value).startswith(f"{dataset.audio_path(dataset.clips[0])}: its log-mel")
+    assert not any((tmp_path / "cache").iterdir())

@@ -1,0 +1,126 @@
+"""Sound is part of a data set: of what a run learnt from, and of what it may be scored on."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from asc_jax import run
+from asc_jax.config import load_config
+from asc_jax.data import read_dataset
+from asc_jax.data.splits import refuse_other_audio
+from asc_jax.errors import InputError
+from asc_jax.evaluate import evaluate
+from asc_jax.train.loop import train
+from asc_jax.train.recogniser import open_classifier
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
+SMALL = {
+    "data.clip_seconds": 0.5,
+    "data.n_frames": 0,
+    "frontend.n_mels": 8,
+    "model.stage_sizes": (1,),
+    "model.stage_strides": (2,),
+    "model.width": 2,
+    "folds.n_folds": 2,
+    "folds.test_fold": 0,
+    "train.batch_size": 4,
+    "train.epochs": 1,
+}
+
+
+def write_set(root: pathlib.Path, *, seed: int = 0, prefix: str = "") -> pathlib.Path:
+    """Two classes of four places of two clips."""
+    (root / "audio").mkdir(parents=True)
+    rng, rows = np.random.default_rng(seed), ["filename\tscene_label\tidentifier\n"]
+    for label in ("bus", "tram"):
+        for place in range(4):
+            for take in range(2):
+                path = f"audio/{prefix}{label}{place}{take}.wav"
+                soundfile.write(root / path, rng.uniform(-0.1, 0.1, (24_000, 2)), 48_000)
+                rows.append(f"{path}\t{label}\t{prefix}{label}{place}\n")
+    (root / "meta.csv").write_text("".join(rows))
+    return root
+
+
+def config_of(root: pathlib.Path):
+    fields = {"data.root": root, **SMALL}
+    return load_config(CONFIG, [f"--config.{name}={value}" for name, value in fields.items()])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path]:
+    """A run, and the data set that it learnt from."""
+    folder = tmp_path_factory.mktemp("trained")
+    root = write_set(folder / "set")
+    train(config_of(root), folder / "run")
+    return folder / "run", root
+
+
+@pytest.fixture
+def changed(trained, tmp_path) -> tuple[pathlib.Path, pathlib.Path]:
+    """The run, and its data set with one clip silenced."""
+    workdir = shutil.copytree(trained[0], tmp_path / "run")
+    root = shutil.copytree(trained[1], tmp_path / "set")
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"]["root"] = str(root)
+    (workdir / "config.json").write_text(json.dumps(config))
+    soundfile.write(root / "audio" / "tram21.wav", np.zeros((24_000, 2)), 48_000)
+    return workdir, root
+
+
+def test_a_run_records_the_sound_of_every_clip(trained):
+    described = json.loads((trained[0] / "splits.json").read_text())
+    assert described["audio"].keys() == described["clips"].keys()
+    assert len(set(described["audio"].values())) == 16
+
+
+def test_other_sound_under_the_same_names_is_refused(changed):
+    workdir, root = changed
+    before = sorted(workdir.rglob("*"))
+    uses = {
+        "train": lambda: train(config_of(root), workdir),
+        "evaluate": lambda: evaluate(workdir),
+        "gan": lambda: open_classifier(str(workdir), config_of(root).data),
+    }
+    for use in uses.values():
+        with pytest.raises(InputError, match=rf"^{root / 'audio' / 'tram21.wav'}: .*splits\.json"):
+            use()
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_a_run_without_such_a_record_is_scored(changed):
+    workdir, _ = changed
+    described = json.loads((workdir / "splits.json").read_text())
+    del described["audio"]
+    (workdir / "splits.json").write_text(json.dumps(described))
+    assert evaluate(workdir)["lists"]
+
+
+def test_training_clips_under_other_names_are_not_scored(trained, tmp_path):
+    workdir = shutil.copytree(trained[0], tmp_path / "run")
+    other = write_set(tmp_path / "other", seed=1, prefix="other-")
+    assert [one["name"] for one in evaluate(workdir, [str(other)])["lists"]][-1] == "other"
+    logits = (workdir / "logits.npz").read_bytes()
+    shutil.copy(trained[1] / "audio" / "bus30.wav", other / "audio" / "other-tram00.wav")
+    with pytest.raises(InputError, match=rf"^{other}/audio/other-tram00.wav: .*/audio/bus30.wav"):
+        evaluate(workdir, [str(other)])
+    assert (workdir / "logits.npz").read_bytes() == logits
+
+
+def test_synthetic_clips_are_compared_as_well(tmp_path):
+    dataset = read_dataset(write_set(tmp_path / "set"))
+    digests = [str(number) for number in range(len(dataset.clips))]
+    record = tmp_path / run.SYNTHETIC
+    refuse_other_audio(record, dataset, digests)  # the run has not begun
+    audio = {clip.path: digest for clip, digest in zip(dataset.clips, digests, strict=True)}
+    record.write_text(json.dumps({"audio": audio}))
+    refuse_other_audio(record, dataset, digests)
+    with pytest.raises(InputError, match=rf"^{dataset.audio_path(dataset.clips[3])}: .*{record}"):
+        refuse_other_audio(record, dataset, [*digests[:3], "x", *digests[4:]])
+    record.write_text(json.dumps({"audio": [1]}))
+    with pytest.raises(InputError, match=f"^{record}: "):
+        refuse_other_audio(record, dataset, digests)
