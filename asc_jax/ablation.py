@@ -1,6 +1,8 @@
 """An ablation: settings of a few fields each over a base config, from a file that lists them."""
 
 import dataclasses
+import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +11,9 @@ import ml_collections
 from asc_jax.config import check_config, check_gan_config, flatten, load_config, override
 from asc_jax.config_files import call
 from asc_jax.errors import InputError
+
+# Bytes in the name of a file or folder, on the usual file systems.
+LONGEST_NAME = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +79,7 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
         values = flatten(with_fields)
         typed = {field: values[field] for field in fields}  # 1 and 1.0 are one setting
         settings.append(Setting(name_of(typed), typed, with_fields))
-    names = [setting.name for setting in settings]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: two settings are called {name}; leave one of them out")
+    _refuse_like_names(path, settings)
     return Ablation(base or path, tuple(overrides), config, tuple(settings))
 
 
@@ -96,9 +98,40 @@ def as_overrides(fields: Mapping[str, object]) -> list[str]:
     return [f"--config.{field}={value}" for field, value in fields.items()]
 
 
-def name_of(fields: Mapping[str, object]) -> str:
-    """What a setting is called: "model.se_ratio=4,train.epochs=30"."""
-    return ",".join(f"{field}={_in_a_name(value)}" for field, value in fields.items()) or "base"
+def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:
+    """What a setting is called: "model.se_ratio=4,train.epochs=30".
+
+    Args:
+      fields: {"group.field": value}.
+      suffix: of what is to be called so.
+
+    Returns:
+      The name without the suffix. One that no folder can have ends early, with a digest of the
+      whole.
+    """
+    name = ",".join(f"{field}={_in_a_name(value)}" for field, value in fields.items()) or "base"
+    whole, most = os.fsencode(name), LONGEST_NAME - len(os.fsencode(suffix))
+    if len(whole) <= most:
+        return name
+    digest = f",_{hashlib.sha256(whole).hexdigest()[:16]}"
+    return whole[: most - len(digest)].decode(errors="ignore") + digest
+
+
+def _refuse_like_names(path: str, settings: Sequence[Setting]) -> None:
+    """Refuses two settings that are one, or of which names cannot tell the values of a field."""
+    for number, one in enumerate(settings):
+        for other in settings[:number]:
+            if one.fields == other.fields:  # in whatever order
+                raise InputError(
+                    f"{path}: two settings are called {one.name}; leave one of them out"
+                )
+            for field in one.fields.keys() & other.fields.keys():
+                values = one.fields[field], other.fields[field]
+                if values[0] != values[1] and len(set(map(_in_a_name, values))) == 1:
+                    raise InputError(
+                        f"{path}: {field}={values[1]!r} and {field}={values[0]!r}: both are called "
+                        f"{_in_a_name(values[0])} in the name of a folder; change one of them"
+                    )
 
 
 def _is_setting(fields: object) -> bool:

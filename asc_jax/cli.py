@@ -2,18 +2,18 @@
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
 by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else.
+anything else. A standard output that cannot be written stops no command, see `asc_jax.output`.
 """
 
+import contextlib
 import os
 import pathlib
-import re
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax import hosts
+from asc_jax import environment, hosts
 from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 from asc_jax.flags import build_parser
 from asc_jax.interruption import Interruptible
@@ -25,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (sys.argv[1:] if argv is None else argv):
         parser.print_help(sys.stderr)
         return 2
-    args, overrides = parser.parse_known_args(argv)
+    try:
+        args, overrides = parser.parse_known_args(argv)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     wrong = [
         word
         for word in overrides
@@ -51,7 +55,7 @@ def _status(args) -> int:
     """Carries out a command; returns its exit status, unless a signal stops it."""
     place = None
     try:
-        _refuse_addresses(args)
+        _refuse_two_seeds(args)
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(
@@ -67,10 +71,6 @@ def _status(args) -> int:
         return 2
     except Stopped:
         raise
-    except BrokenPipeError:  # the reader of a pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        hosts.leave(1)
-        return 1
     except (Diverged, RunsFailed) as error:
         print(error, file=sys.stderr)
         hosts.leave(1)
@@ -86,39 +86,23 @@ def _status(args) -> int:
     return 0
 
 
-def _refuse_addresses(args) -> None:
-    """Refuses the address of a bucket, which would become a folder of its name."""
-    for name, value in vars(args).items():
-        for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, pathlib.Path) and re.match(r"\w[\w+.-]+:/", str(path)):
-                raise InputError(
-                    f"{name}: {str(path).replace(':/', '://', 1)}: is no folder of this machine's; "
-                    "mount it, and name the mounted folder"
-                )
-
-
-def _seeds(args) -> tuple[int, ...]:
-    """The seeds of "0,1,2"; none of ""."""
-    words = [word.strip() for word in args.seeds.split(",")] if args.seeds else []
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise InputError(f"--seeds={args.seeds}: must be different whole numbers, as in 0,1,2")
-    return tuple(map(int, words))
+def _refuse_two_seeds(args) -> None:
+    if getattr(args, "seeds", ()) and any(o.startswith("--config.seed=") for o in args.overrides):
+        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
 
 
 def _start_jax() -> None:
     """Keeps compiled programs between runs, unless JAX is told otherwise, and orbax quiet."""
     import logging
 
+    environment.import_jax()
     import jax
 
     from asc_jax.data.cache import default_cache_dir
-    from asc_jax.train import programs
 
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
-    folder = jax.config.jax_compilation_cache_dir
-    if folder and jax.config.jax_enable_compilation_cache and "://" not in folder:
-        programs.keep_in(pathlib.Path(folder))
+        with contextlib.suppress(InputError):  # no home: slower, but as right
+            jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
     # What these log as errors is raised as well; a save that has failed also leaves threads
     # that call what is closed by then.
     for name in ("absl", "asyncio"):
@@ -153,12 +137,14 @@ def data_check(args) -> None:
 
 
 def train_command(args) -> None:
+    environment.import_jax()
     from asc_jax.config import load_config
 
     config = load_config(args.config, args.overrides)
-    runs = args.run or [[f"seed{seed}", f"seed={seed}"] for seed in _seeds(args)]
+    runs = args.run or [[f"seed{seed}", f"seed={seed}"] for seed in args.seeds]
     _start_jax()
     hosts.join(args.place)
+    environment.start_devices()
     if runs:
         from asc_jax.train.together import load_runs, train_together
 
@@ -180,11 +166,13 @@ def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
 
 
 def gan_command(args) -> None:
+    environment.import_jax()
     from asc_jax.config import check_gan_config, load_config
 
     config = load_config(args.config, args.overrides, check=check_gan_config)
     _start_jax()
     hosts.join(args.place)
+    environment.start_devices()
     from asc_jax.report.gan_page import write_gan_page
     from asc_jax.train.gan_loop import train
 
@@ -202,6 +190,7 @@ def gan_command(args) -> None:
 
 def synthesize_command(args) -> None:
     _start_jax()
+    environment.start_devices()
     from asc_jax.synthesize import synthesize
 
     overrides = list(args.overrides)
@@ -219,6 +208,8 @@ def synthesize_command(args) -> None:
 
 
 def summary_command(args) -> None:
+    _start_jax()
+    environment.start_devices()
     from asc_jax import run
     from asc_jax.config import load_config
     from asc_jax.models.summary import render, summarise
@@ -228,33 +219,43 @@ def summary_command(args) -> None:
 
 
 def sweep_command(args) -> None:
+    environment.import_jax()
     from asc_jax.ablation import load_ablation
     from asc_jax.sweep import sweep
 
-    ablation = load_ablation(args.config, base=args.base, overrides=args.overrides)
-    sweep(ablation, args.workdir, _seeds(args), together=args.together, dry_run=args.dry_run)
+    ablation = load_ablation(args.config, base=args.base or "", overrides=args.overrides)
+    sweep(ablation, args.workdir, args.seeds, together=args.together, dry_run=args.dry_run)
     if not (args.dry_run or ablation.of_gan):
         _say_next(f"{args.workdir}: all runs are done", "report", args.workdir)
 
 
 def reproduce_command(args) -> None:
+    environment.import_jax()
     from asc_jax.data.clips import read_tables
     from asc_jax.reproduce import reproduce
 
     if args.data and not args.dry_run:
         read_tables(args.data, argument="--data")  # whose complaints name the flag
-    reproduce(args.workdir, args.data, args.budget, overrides=args.overrides, dry_run=args.dry_run)
+    reproduce(
+        args.workdir,
+        args.data or "",
+        args.budget or "",
+        overrides=args.overrides,
+        dry_run=args.dry_run,
+    )
 
 
 def report_command(args) -> None:
     from asc_jax.report.runs import export
-    from asc_jax.report.runs.page import write_comparison
+    from asc_jax.report.runs.page import refuse_other_file, write_comparison
     from asc_jax.report.runs.results import compare_runs
 
+    if args.out:
+        refuse_other_file(args.out)
     results = compare_runs(
         args.runs,
-        reference=args.reference,
-        list_name=args.list,
+        reference=args.reference or "",
+        list_name=args.list or "",
         kinds=args.ensemble,
         correction={"bh": "benjamini_hochberg"}.get(args.correction, args.correction),
         finished_only=args.finished_only,
@@ -268,6 +269,7 @@ def report_command(args) -> None:
 
 def evaluate_command(args) -> None:
     _start_jax()
+    environment.start_devices()
     from asc_jax.evaluate import evaluate
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render

@@ -1,6 +1,7 @@
 """Configs: reading them, overriding their fields, and refusing values that no run can have."""
 
 import ast
+import contextlib
 import difflib
 import json
 import pathlib
@@ -8,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
+from asc_jax import config_format
 from asc_jax.config_files import call
+from asc_jax.config_format import flatten
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig, mel_edges, mel_filterbank
+from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
-from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES, Rule
+from asc_jax.paths import expand
+from asc_jax.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
 
 # What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
 # GAN's `check_gan_config`.
@@ -26,11 +30,14 @@ PER_MODEL_FIELDS = (
     "train.label_smoothing",
 )
 
-# Fields that name a folder.
-_FOLDERS = (
+_LONGEST_SHOWN = 200  # characters of a value in a message
+
+# Fields that name a folder; "" for none.
+PATH_FIELDS = (
     "data.root",
     "data.leaderboard_root",
     "data.evaluation_root",
+    "data.cache_dir",
     "gan.classifier",
     "synthesis.classifier",
     "synthetic.root",
@@ -53,7 +60,7 @@ def check_config(config: Mapping, source: str = "config") -> None:
     if "model.name" not in flat:
         raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
     if expected := RULES["model.name"](flat["model.name"]):
-        raise InputError(f"{source}: model.name={flat['model.name']!r}: must be {expected}")
+        raise InputError(f"{source}: model.name={shown(flat['model.name'])}: must be {expected}")
     model_rules = MODEL_RULES[flat["model.name"]]
     rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
     check_fields(flat, rules, source)
@@ -73,6 +80,11 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
             f"synthesis.margin_high={flat['synthesis.margin_high']:g}"
         )
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
+    if flat["train.epochs"] * flat["train.steps_per_epoch"] > MANY:
+        raise InputError(
+            f"{source}: train.steps_per_epoch={flat['train.steps_per_epoch']}: makes more than "
+            f"{MANY} steps of train.epochs={flat['train.epochs']}; lower one of them"
+        )
 
 
 def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
@@ -90,10 +102,19 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
         if field not in rules:
             raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
         if expected := rules[field](value):
-            raise InputError(f"{source}: {field}={value!r}: must be {expected}")
+            raise InputError(f"{source}: {field}={shown(value)}: must be {expected}")
     for field in rules:
         if field not in flat:
             raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
+
+
+def shown(value: object) -> str:
+    """A value for a message: as Python writes it, cut if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _check_frontend(config: Mapping, source: str) -> None:
@@ -102,7 +123,7 @@ def _check_frontend(config: Mapping, source: str) -> None:
     seconds = config["data"]["clip_seconds"]
     if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
         raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
-    empty = int((mel_filterbank(frontend).max(axis=0) == 0).sum())
+    empty = n_empty_bands(frontend)
     if empty:
         raise InputError(
             f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
@@ -162,6 +183,12 @@ def load_config(
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(f"{path}: get_config() must return a ConfigDict")
+    try:
+        config = changeable(config)
+    except ml_collections.config_dict.RequiredValueError:
+        raise InputError(
+            f"{path}: get_config() leaves a required placeholder; give it a value"
+        ) from None
     return override(config, overrides, path, check=check, typed=True)
 
 
@@ -204,6 +231,7 @@ def override(
         with config.ignore_type():  # the rules below say it better
             config.update_from_flattened_dict({field: value})
     try:
+        expand_paths(config, source)
         check(config, source)
     except InputError as error:
         if not typed:
@@ -212,12 +240,34 @@ def override(
     return ml_collections.FrozenConfigDict(config)
 
 
+def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
+    """Expands the fields that name a folder, in place; see `asc_jax.paths.expand`.
+
+    Args:
+      config: of any kind, not checked.
+      source: where it came from, for the message.
+
+    Raises:
+      InputError: naming the field and its value.
+    """
+    fields = flatten(config)
+    for field in PATH_FIELDS:
+        value = fields.get(field)
+        if value and isinstance(value, str):
+            try:
+                config.update_from_flattened_dict({field: expand(value)})
+            except InputError as error:
+                raise InputError(f"{source}: {field}={shown(value)}: {error}") from None
+
+
 def _as_typed(message: str, source: str, given: Mapping[str, tuple[str, object]]) -> str:
     """A message of a check; where it begins with a field that was given, with that override."""
     said = message.removeprefix(f"{source}: ")
     for field, (text, value) in given.items():
         if said.startswith(f"{field}="):
-            return f"--config.{said}".replace(f"={value!r}: ", f"={text}: ", 1)
+            if len(text) <= _LONGEST_SHOWN:
+                said = said.replace(f"={shown(value)}: ", f"={text}: ", 1)
+            return f"--config.{said}"
     return message
 
 
@@ -237,8 +287,13 @@ def _parse(text: str, replaced: object) -> object:
         if isinstance(replaced, tuple):
             value = ast.literal_eval(text)
             return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if isinstance(replaced, int):
+            with contextlib.suppress(ValueError):
+                return int(text)
+            return float(text)  # the file says 1 for 1.0
         return type(replaced)(text)
-    except (KeyError, ValueError, SyntaxError):
+    # The last three: of literals such as {[]: 1}, and of very deep ones.
+    except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -261,26 +316,15 @@ def frontend_config(config: Mapping) -> FrontendConfig:
     return FrontendConfig(**config["frontend"])
 
 
-def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
-    """Nested mappings as {"group.field": value}; lists become tuples, as in the configs."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) or hasattr(value, "items"):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
-    return flat
-
-
 def to_json(config: ml_collections.FrozenConfigDict) -> str:
     """The config as `config.json` of a run folder holds it.
 
     Paths are absolute: a run folder outlives the folder in which its command was typed.
     """
-    fields = ml_collections.ConfigDict(config).to_dict()
-    for group, name in (field.split(".") for field in _FOLDERS):
+    fields = ml_collections.ConfigDict(config).to_dict() | {"format": config_format.FORMAT}
+    for group, name in (field.split(".") for field in PATH_FIELDS):
         if folder := fields.get(group, {}).get(name):
-            fields[group][name] = str(pathlib.Path(folder).expanduser().absolute())
+            fields[group][name] = str(pathlib.Path(folder).absolute())
     return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
@@ -300,19 +344,11 @@ def from_json(
     Raises:
       InputError: the text is no config.
     """
+    values = config_format.parse(text, source)
     try:
-        values = json.loads(text, object_hook=_with_tuples)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise InputError(f"{source}: not a config in JSON; restore or delete it")
-    config = ml_collections.ConfigDict(values)
+        config = ml_collections.ConfigDict(values)
+    except (ValueError, KeyError) as error:  # a name that no field can have
+        raise InputError(f"{source}: not a config ({error}); restore or delete it") from None
+    expand_paths(config, source)
     check(config, source)
     return ml_collections.FrozenConfigDict(config)
-
-
-def _with_tuples(values: dict) -> dict:
-    """JSON's lists as the tuples that they were."""
-    return {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }

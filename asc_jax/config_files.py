@@ -1,11 +1,13 @@
 """Config files as Python programs: finding one, running it, and saying what it did wrong."""
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import pathlib
 import sys
 import traceback
+from collections.abc import Iterator
 
 from asc_jax.errors import InputError
 
@@ -29,13 +31,30 @@ def call(path: str, function: str) -> object:
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
-        _make_importable(file)
-        spec.loader.exec_module(module)
-        if hasattr(module, function):
-            return getattr(module, function)()
-    except Exception as error:  # of any kind: it is the user's program
+        with _as_it_was():
+            _make_importable(file)
+            spec.loader.exec_module(module)
+            if hasattr(module, function):
+                return getattr(module, function)()
+    except (Exception, SystemExit) as error:  # of any kind: it is the user's program
         raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
     raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Keeps what a config file does to the process from the command: all but its modules' path.
+
+    What it prints is not the command's answer. No bytecode is kept: Python takes a file that was
+    edited within a second, to the same length, for the one before.
+    """
+    kept = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir("."):
+            yield
+    finally:
+        sys.dont_write_bytecode = kept
 
 
 def _no_config(file: pathlib.Path) -> str:
@@ -60,7 +79,12 @@ def _configs(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _make_importable(file: pathlib.Path) -> None:
-    """Lets a config import others: from the folder `configs` that it lies in, and ours."""
+    """Lets a config import others: from the folder `configs` that it lies in, and ours.
+
+    They are read anew: another folder's may have the same names.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
+        del sys.modules[name]
     around = [folder for folder in file.absolute().parents if folder.name == "configs"][:1]
     folders = [folder for folder in (*around, CONFIGS) if folder.is_dir()]
     for folder in reversed(folders):
@@ -70,7 +94,7 @@ def _make_importable(file: pathlib.Path) -> None:
         importlib.import_module("configs").__path__ = [str(folder) for folder in folders]
 
 
-def _mistake(error: Exception, origin: str) -> str:
+def _mistake(error: BaseException, origin: str) -> str:
     """ ":LINE: what went wrong", the line being the last of the file at `origin` that ran."""
     reason = " ".join(str(error).split())
     ran = traceback.extract_tb(error.__traceback__)

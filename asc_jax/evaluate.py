@@ -4,6 +4,7 @@ Every score says which clips it was made on, and none is made on clips that the 
 the choice of its epoch, has seen.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -15,9 +16,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import run
+from asc_jax import __version__, run
 from asc_jax.config import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
 from asc_jax.errors import InputError
@@ -88,17 +90,21 @@ def evaluate(
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    for dataset in others.values():
-        _refuse_seen_locations(dataset, setup)
-        if not dataset.labelled:
-            refuse_double_ids(dataset.clips, dataset.root)
+    run.refuse_other_sound(workdir, dataset, None, setup.digests)
+    pools = {}
+    for name, other in others.items():
+        _refuse_seen_locations(other, setup)
+        if not other.labelled:
+            refuse_double_ids(other.clips, other.root)
+        pools[name], digests = run.read_pool(of_others, other, dataset.scene_labels)
+        _refuse_seen_audio(other, digests, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
 
     predictions = [_predict_out_of_fold(setup, state, config)]
     if len(setup.test):
         predictions.append(_predict_test(setup, state, config))
-    for name, dataset in others.items():
-        predictions.append(_predict_other(name, dataset, setup, state, of_others))
+    for name, other in others.items():
+        predictions.append(_predict_other(name, other, pools[name], setup, state, of_others))
 
     about = _describe_run(workdir, config, setup, state, progress, epochs)
     predictions += _earlier(workdir, about, {one.name for one in predictions})
@@ -261,6 +267,20 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
             )
 
 
+def _refuse_seen_audio(dataset: Dataset, digests: Sequence[str], setup: Setup) -> None:
+    """A labelled set that holds training clips has no honest score, whatever their names are."""
+    if not dataset.labelled:
+        return
+    seen = {setup.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
+    for clip, digest in zip(dataset.clips, digests, strict=True):
+        if digest in seen:
+            trained = setup.dataset.audio_path(setup.dataset.clips[seen[digest]])
+            raise InputError(
+                f"{dataset.audio_path(clip)}: is the training clip {trained} again; leave such "
+                "clips out of the set to be scored"
+            )
+
+
 def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
     description = "Each clip is scored only by the model that held it out."
     if config.folds.kind == "random":
@@ -291,9 +311,8 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
 
 
 def _predict_other(
-    name: str, dataset: Dataset, setup: Setup, state: ClassifierState, config
+    name: str, dataset: Dataset, pool: Pool, setup: Setup, state: ClassifierState, config
 ) -> Predictions:
-    pool = run.read_pool(config, dataset, setup.dataset.scene_labels)
     feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     description = f"The clips of {name}, scored by the ensemble of all folds."
@@ -352,6 +371,9 @@ def _describe_training(
     else:
         note = f"Scores come from the last epoch, {done}"
     note += "; no clip that is scored chose a checkpoint."
+    skipped = sum(sum(line.get("skipped_steps", ())) for line in metrics)
+    if skipped:
+        note += f" Steps that were not finite were skipped, {skipped:,} of all folds together."
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
     if config.synthetic.root:
@@ -400,5 +422,8 @@ def _describe_data(config, setup: Setup) -> dict:
 
 
 def _versions() -> dict[str, str]:
-    names = ("asc_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+    versions = {"python": platform.python_version(), "asc_jax": __version__}
+    for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, KeyError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

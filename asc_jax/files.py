@@ -1,5 +1,6 @@
 """Files that are there whole, or as they were before; JSON without NaN."""
 
+import contextlib
 import json
 import math
 import os
@@ -12,9 +13,11 @@ from asc_jax.errors import InputError
 def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     """Writes a file beside its place and renames it into it, folders included.
 
+    It is on disk when this returns: after a loss of power there is the old file or the new one.
+
     Args:
       path: the file.
-      content: text is written as UTF-8.
+      content: text is written as UTF-8; bytes of a path that are none, as escapes (`\\udce9`).
 
     Raises:
       InputError: it cannot be written; what stood there is untouched.
@@ -23,8 +26,12 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            with partial.open("wb") as file:
+                file.write(_encoded(content))
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(path)
+            _sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
@@ -32,6 +39,20 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
             f"{path}: cannot be written ({error.strerror}); free some space, or make its folder "
             "one that can be written"
         ) from None
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    """Puts a folder's names on disk, where the platform and the file system can do so."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove(path: pathlib.Path) -> None:
@@ -48,13 +69,17 @@ def remove(path: pathlib.Path) -> None:
         ) from None
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, **hooks) -> Any:
     """The content of JSON whose numbers are finite, as `json.dumps(allow_nan=False)` writes it.
+
+    Args:
+      text: the JSON.
+      **hooks: as for `json.loads`.
 
     Raises:
       ValueError: it is no JSON, or holds NaN, infinity or a number too large for a float.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, **hooks)
 
 
 def _finite(number: str) -> float:

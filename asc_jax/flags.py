@@ -2,13 +2,30 @@
 
 import argparse
 import pathlib
+import re
 
 from asc_jax import __version__
+from asc_jax.errors import InputError
+from asc_jax.paths import expand
+
+_LARGEST_SEED = 2**32 - 1  # as a config's field takes it
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises its complaints, a line each."""
+
+    def error(self, message: str):
+        if message.startswith("argument "):
+            raise InputError(message.removeprefix("argument "))
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """A parser whose answers name the `command`; what is not known may be a config's field."""
-    parser = argparse.ArgumentParser(
+    """A parser whose answers name the `command`; what is not known may be a config's field.
+
+    It raises InputError where a flag is wrong, and SystemExit after --help.
+    """
+    parser = _Parser(
         prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"asc-jax {__version__}")
@@ -28,13 +45,13 @@ def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentPar
 
 def _data(commands) -> None:
     synth = _command(commands, "synth", "write a small procedural data set")
-    synth.add_argument("root", type=pathlib.Path, metavar="FOLDER", help="where to write it")
+    synth.add_argument("root", type=_path, metavar="FOLDER", help="where to write it")
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
     synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
     synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
     check = _command(commands, "check", "read a data set and decode all of it")
-    check.add_argument("root", type=pathlib.Path, metavar="FOLDER")
+    check.add_argument("root", type=_path, metavar="FOLDER")
 
 
 def _train(commands) -> None:
@@ -52,7 +69,8 @@ def _train(commands) -> None:
     together = train.add_mutually_exclusive_group()
     together.add_argument(
         "--seeds",
-        default="",
+        type=_seeds,
+        default=(),
         metavar="N,N",
         help="train a run per seed in one program, each into a folder FOLDER/seedN",
     )
@@ -86,11 +104,12 @@ def _synthesize(commands) -> None:
     _workdir(synthesize)
     synthesize.add_argument(
         "--classifier",
+        type=_expanded,
         metavar="FOLDER",
         help="the classifier's run folder, if it is not where the GAN's config says",
     )
     synthesize.add_argument(
-        "--out", required=True, type=pathlib.Path, metavar="FOLDER", help="where to write them"
+        "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
     )
 
 
@@ -110,6 +129,7 @@ def _evaluate(commands) -> None:
     evaluate.add_argument(
         "--data",
         action="append",
+        type=_expanded,
         default=[],
         metavar="FOLDER",
         help="a further data set to score or to write submissions for; may be repeated",
@@ -121,9 +141,14 @@ def _sweep(commands) -> None:
     _config(sweep)
     _workdir(sweep)
     sweep.add_argument(
-        "--base", default="", metavar="FILE", help="a config to change, in place of FILE's own"
+        "--base",
+        type=_expanded,
+        metavar="FILE",
+        help="a config to change, in place of FILE's own",
     )
-    sweep.add_argument("--seeds", default="", metavar="N,N", help="the base's own by default")
+    sweep.add_argument(
+        "--seeds", type=_seeds, default=(), metavar="N,N", help="the base's own by default"
+    )
     sweep.add_argument(
         "--together",
         action="store_true",
@@ -145,11 +170,14 @@ def _reproduce(commands) -> None:
     )
     _workdir(reproduce)
     reproduce.add_argument(
-        "--data", default="", metavar="FOLDER", help="the development set; a procedural one else"
+        "--data",
+        type=_expanded,
+        metavar="FOLDER",
+        help="the development set; a procedural one else",
     )
     reproduce.add_argument(
         "--budget",
-        default="",
+        type=_word,
         metavar="NAME",
         help="smoke: tiny networks, minutes on two cores; short: the report's networks, a "
         "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
@@ -162,22 +190,22 @@ def _reproduce(commands) -> None:
 def _report(commands) -> None:
     report = _command(commands, "report", "compare runs: a table, and a page of it")
     report.add_argument(
-        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folders, or a sweep's folder"
+        "runs", nargs="+", type=_path, metavar="RUN", help="run folders, or a sweep's folder"
     )
     report.add_argument(
         "--reference",
-        default="",
+        type=_expanded,
         metavar="RUN",
         help="what the others are compared with (a sweep's base, else the first run)",
     )
     report.add_argument(
         "--out",
-        type=pathlib.Path,
+        type=_page,
         metavar="FILE.html",
         help="the page (report.html in the sweep's folder, else in the current one)",
     )
     report.add_argument(
-        "--list", default="", metavar="NAME", help="the clips (test, else out_of_fold)"
+        "--list", type=_word, metavar="NAME", help="the clips (test, else out_of_fold)"
     )
     report.add_argument(
         "--ensemble",
@@ -205,10 +233,52 @@ def _report(commands) -> None:
         )
 
 
+def _word(text: str) -> str:
+    """A word that is there: an empty one is a shell's variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; give it a value, or leave it out")
+    return text
+
+
+def _expanded(text: str) -> str:
+    """A path; see `asc_jax.paths.expand`."""
+    try:
+        return expand(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}" if text else str(error)) from None
+
+
+def _path(text: str) -> pathlib.Path:
+    return pathlib.Path(_expanded(text))
+
+
+def _page(text: str) -> pathlib.Path:
+    """The file of a page."""
+    path = _path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise argparse.ArgumentTypeError(
+            f"{text}: is where the page goes; end it in .html (a table is printed: > FILE)"
+        )
+    return path
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """The seeds of "0,1,2"."""
+    words = [word.strip() for word in text.split(",")]
+    wrong = [word for word in words if not re.fullmatch("0*[0-9]{1,10}", word)]
+    seeds = () if wrong else tuple(map(int, words))
+    if not seeds or max(seeds) > _LARGEST_SEED or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be different whole numbers up to {_LARGEST_SEED}, as in 0,1,2"
+        )
+    return seeds
+
+
 def _config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         required=True,
+        type=_expanded,
         metavar="FILE",
         help="a config file; --config.FIELD=VALUE overrides its fields",
     )
@@ -217,5 +287,5 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 def _workdir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, metavar="FOLDER", help="the run folder"
+        "--workdir", required=True, type=_path, metavar="FOLDER", help="the run folder"
     )

@@ -6,15 +6,19 @@ alone. Every process runs the same command, and the devices of all make one mesh
 classifier.
 """
 
+import concurrent.futures
 import dataclasses
+import functools
 import os
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 
 from asc_jax.errors import InputError
 
-LOOPBACK = ("localhost", "127.0.0.1")
+# Host of the coordinator's address -> where it listens, if on this machine alone.
+LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "[::1]": "[::1]"}
 COORDINATOR, PROCESSES, PROCESS = "ASC_JAX_COORDINATOR", "ASC_JAX_PROCESSES", "ASC_JAX_PROCESS"
 
 # Seconds. Each process has this long to start Python and find the coordinator, ...
@@ -29,13 +33,16 @@ _LAST_WRITES = 300
 # a cache. One that is lost meanwhile is noticed by its silence.
 _READING = 3600
 
-# What JAX's error says where a collective, or the coordinator, has lost a peer.
-_LOST = re.compile(
-    r"connection (closed|reset) by peer|socket closed|broken pipe|remote process exited"
-    r"|gloo context initialization failed|timed out|heartbeat|unhealthy"
-    r"|unavailable: .*(rpc|connect)",
-    re.IGNORECASE | re.DOTALL,
-)
+# ... Whether all are there it learns within so long: less than launch/local.py waits for the rest.
+_ROLL_CALL = 3
+
+# Status codes of XLA's errors that a lost peer may cause. Gloo's and NCCL's collectives fail with
+# the first two whatever the reason, the coordinator answers with the others.
+_OF_OTHERS = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"}
+
+# A host that is an IPv6 address stands in brackets: its last part could be a port.
+_ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_MOST_PROCESSES = 9999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +81,11 @@ def read_place(environ: Mapping[str, str]) -> Place | None:
         return None
     if coordinator == "auto":
         return Place(coordinator)
-    if not re.fullmatch(r".+:\d{1,5}", coordinator):
-        raise InputError(f"{COORDINATOR}={coordinator}: must be HOST:PORT, or auto")
+    address = _ADDRESS.fullmatch(coordinator)
+    if not address:
+        raise InputError(f"{COORDINATOR}={coordinator}: must be HOST:PORT, [IPV6]:PORT or auto")
+    if not 1 <= int(address[2]) <= 65535:
+        raise InputError(f"{COORDINATOR}={coordinator}: a port is a number from 1 to 65535")
     processes = _whole(environ, PROCESSES, 1)
     process = _whole(environ, PROCESS, 0)
     if process >= processes:
@@ -85,8 +95,8 @@ def read_place(environ: Mapping[str, str]) -> Place | None:
 
 def _whole(environ: Mapping[str, str], name: str, least: int) -> int:
     text = environ.get(name, "")
-    if not re.fullmatch(r"\d{1,6}", text) or int(text) < least:
-        raise InputError(f"{name}={text}: must be a whole number from {least}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= _MOST_PROCESSES:
+        raise InputError(f"{name}={text}: must be a whole number from {least} to {_MOST_PROCESSES}")
     return int(text)
 
 
@@ -109,21 +119,22 @@ def join(place: Place | None) -> None:
     addresses = {}
     if place.coordinator != "auto":
         host, _, port = place.coordinator.rpartition(":")
-        loopback = host in LOOPBACK
         addresses = {
             "coordinator_address": place.coordinator,
             "num_processes": place.processes,
             "process_id": place.process,
             "cluster_detection_method": "deactivate",
-            "coordinator_bind_address": f"{'127.0.0.1' if loopback else '[::]'}:{port}",
+            "coordinator_bind_address": f"{LOOPBACK.get(host, '[::]')}:{port}",
         }
+    initialize = functools.partial(
+        jax.distributed.initialize,
+        **addresses,
+        initialization_timeout=_CONNECT,
+        heartbeat_timeout_seconds=_SILENCE,
+        shutdown_timeout_seconds=_LAST_WRITES,
+    )
     try:
-        jax.distributed.initialize(
-            **addresses,
-            initialization_timeout=_CONNECT,
-            heartbeat_timeout_seconds=_SILENCE,
-            shutdown_timeout_seconds=_LAST_WRITES,
-        )
+        _hearing_signals(initialize)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -151,10 +162,30 @@ def is_first() -> bool:
 def wait_for_all() -> None:
     """Waits until every process has come here, each as often as the others."""
     if joined():
-        # As orbax and JAX's own modules do it: there is no public barrier without a collective.
-        from jax._src import distributed
+        _hearing_signals(lambda: _meet("asc_jax", _READING))
 
-        distributed.global_state.client.wait_at_barrier("asc_jax", 1000 * _READING)
+
+def _meet(name: str, seconds: float) -> None:
+    """Waits for all processes; raises JAX's error if one has not come in time."""
+    # orbax's and not JAX's `sync_global_devices`: that is a collective, for which Gloo waits 30 s.
+    from orbax.checkpoint import multihost
+
+    multihost.get_barrier_sync_fn()(key=name, timeout_ms=round(1000 * seconds))
+
+
+def _hearing_signals(wait: Callable[[], None]) -> None:
+    """Waits in a thread: while the main one is not in Python, no handler of a signal is run."""
+    waited = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            waited.set_result(wait())
+        except BaseException as error:
+            waited.set_exception(error)
+
+    # None of an executor's: Python's end would wait for it.
+    threading.Thread(target=run, daemon=True).start()
+    waited.result()
 
 
 def says_the_same(place: Place | None) -> bool:
@@ -172,21 +203,34 @@ def says_the_same(place: Place | None) -> bool:
 
 
 def lost_peer(error: BaseException) -> str:
-    """A line for the user if an error says that another process is lost, else ""."""
-    if not joined() or not says_lost(error):
+    """A line for the user if an error comes from the loss of another process, else "".
+
+    An error of the same kind may have another cause, for which all processes fail. So those that
+    have failed call the roll: who is lost does not answer.
+    """
+    if not joined() or not may_be_of_others(error):
         return ""
-    reason = str(error).strip().splitlines()[0]
-    return (
-        f"another process of this run is lost ({reason}); what was saved is whole; run the same "
-        "command to go on"
-    )
-
-
-def says_lost(error: BaseException) -> bool:
-    """Whether an error is JAX's, of a collective or the coordinator without a peer."""
     import jax
 
-    return isinstance(error, jax.errors.JaxRuntimeError) and bool(_LOST.search(str(error)))
+    try:
+        _meet("asc_jax_lost", _ROLL_CALL)
+    except jax.errors.JaxRuntimeError:
+        reason = str(error).strip().splitlines()[0]
+        return (
+            f"another process of this run is lost ({reason}); what was saved is whole; run the "
+            "same command to go on"
+        )
+    return ""
+
+
+def may_be_of_others(error: BaseException) -> bool:
+    """Whether an error has a status code of XLA's with which a lost peer makes itself felt."""
+    import jax
+
+    # A ValueError where an array that never came is turned into NumPy's.
+    if not isinstance(error, jax.errors.JaxRuntimeError | ValueError):
+        return False
+    return str(error).partition(":")[0] in _OF_OTHERS
 
 
 def leave(status: int) -> None:

@@ -6,6 +6,7 @@ import pathlib
 
 from asc_jax import run
 from asc_jax.ablation import is_gan_config
+from asc_jax.config_format import as_before
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.synthetic import manifest_digest
 
@@ -47,7 +48,7 @@ def of_dataset(dataset: Dataset) -> str:
 def _of_run(workdir: str) -> str:
     """A classifier's run: a function of its config, which has the seed, and of its data."""
     folder = pathlib.Path(workdir)
-    fields = run.fixed_fields(run.read_config(folder))
+    fields = as_before(run.fixed_fields(run.read_config(folder)))
     records = [folder / name for name in ("splits.json", run.SYNTHETIC)]
     return _digest([fields, [path.read_text() for path in records if path.exists()]])
 

@@ -1,28 +1,35 @@
-"""SIGTERM and SIGINT as a KeyboardInterrupt that arrives, once."""
+"""The signals that ask for a stop, as a KeyboardInterrupt that arrives, once."""
 
 import signal
 import sys
 
 from asc_jax.errors import Stopped
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# From ^C, kill and schedulers, a terminal that closes; and what SLURM's --signal is told to send by
+# Lightning's users, and by submitit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 # Seconds after which it is seen whether the exception is on its way.
 _AGAIN = 0.1
 
 
+def heard(*always: int) -> list[int]:
+    """The numbers of `SIGNALS` to listen to: `always`, and those that are not ignored."""
+    return [n for n in SIGNALS if n in always or signal.getsignal(n) != signal.SIG_IGN]
+
+
 class Interruptible:
-    """Within it SIGTERM and SIGINT raise KeyboardInterrupt, until one has left it.
+    """Within it each of `SIGNALS` raises KeyboardInterrupt, until one has left it.
 
     What a handler raises is lost where Python has nobody to give it to: in a callback of the
     garbage collector (JAX has one), in a `__del__`. So a timer looks whether it is on its way,
     and raises it anew. Further signals are of the same wish and disturb no clean-up. Who left by
-    a signal ignores both from then on: the end of the process could be cut short by neither.
+    a signal ignores all from then on: the end of the process could be cut short by none.
 
-    A SIGINT that whoever started the process ignores stays ignored but in a run's steps
-    (`train.stop`), as shells do for what a script runs in the background. SIGTERM is heard
-    always: it is meant for this process, and a job script that ignores it for itself hands that
-    on to all that it starts.
+    What whoever started the process ignores stays ignored: SIGHUP under nohup, SIGINT of what a
+    script runs in the background (but in a run's steps, `train.stop`). SIGTERM is heard always:
+    it is meant for this process, and a job script that ignores it for itself hands that on to
+    all that it starts.
     """
 
     def __init__(self):
@@ -32,9 +39,8 @@ class Interruptible:
 
     def __enter__(self):
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
-        for number in _SIGNALS:
-            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._interrupt)
+        for number in heard(signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, kind, error, _):
@@ -42,7 +48,7 @@ class Interruptible:
         signal.setitimer(signal.ITIMER_REAL, 0)
         stopped = isinstance(error, KeyboardInterrupt | Stopped)
         for number, handler in self._previous.items():
-            ignored = stopped and number in _SIGNALS
+            ignored = stopped and number in SIGNALS
             signal.signal(number, signal.SIG_IGN if ignored else handler)
 
     def _interrupt(self, number: int, _) -> None:

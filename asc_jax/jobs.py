@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
+from asc_jax import interruption
 from asc_jax.data import manifest
 from asc_jax.errors import STOPPED, Stopped
 from asc_jax.files import parse_json
@@ -181,7 +182,7 @@ def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> Failure | None
 
 
 class _Signals:
-    """SIGTERM and SIGINT, passed on to the process that runs.
+    """The signals that ask for a stop, passed on to the process that runs.
 
     Attributes:
       received: their numbers, as they come.
@@ -193,7 +194,7 @@ class _Signals:
         self._previous = {}
 
     def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in interruption.heard(signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, lambda n, _: self.received.append(n))
         return self
 

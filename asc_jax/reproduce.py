@@ -22,10 +22,11 @@ from typing import TextIO
 
 import ml_collections
 
-from asc_jax import run, table4
+from asc_jax import config_format, run, table4
 from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
-from asc_jax.config import flatten, load_config
+from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
+from asc_jax.config_format import flatten, missing_fields, refuse_newer
 from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError, RunsFailed
 from asc_jax.files import parse_json, remove, write_whole
@@ -247,7 +248,14 @@ def _read_data(stages: list[Stage]) -> str:
     """What the data is; refuses what a row cannot use, as its command would."""
     for stage in stages:
         if not stage.of_gan:
-            dataset, _, _ = run.read_data(stage.config)
+            try:
+                dataset, _, _ = run.read_data(stage.config)
+            except InputError as error:
+                what, _, _ = str(error).rpartition("; ")  # its mend is a field of the row's config
+                raise InputError(
+                    f"--data: does not do for the row {stage.name} ({what or error}); use a larger "
+                    "set, or another --budget"
+                ) from None
     return of_dataset(dataset)
 
 
@@ -288,11 +296,11 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
         for field, value in flatten(stage.config).items()
         if field not in run.FREE_OF_SEVERAL
     }
-    ours = {"budget": budget, "data": data, **fixed}
+    ours = {"format": config_format.FORMAT, "budget": budget, "data": data, **fixed}
     ours = json.loads(json.dumps(ours))  # as it is read back
     path = workdir / table4.RECORD
     if path.exists():
-        _refuse_another(workdir, _read_record(path), ours)
+        _refuse_another(workdir, _read_record(path, stages), ours)
     else:
         refuse_files(workdir, "reproduction's folder")
     return json.dumps(ours, indent=1, allow_nan=False) + "\n"
@@ -324,9 +332,17 @@ def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> No
     refuse_another(workdir, kind, there, now, mend=mend)
 
 
-def _read_record(path: pathlib.Path) -> dict:
+def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
+    """The record as it would be written now, of the same stages."""
     try:
         record = parse_json(path.read_text(encoding="utf-8"))
-        return dict(record.items())
+        theirs = dict(record.items())
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    number = refuse_newer(theirs.get("format", 1), str(path))
+    for stage in stages:
+        kind = {f: v for f, v in flatten(stage.config).items() if f in ("gan.loss", "model.name")}
+        for field, value in missing_fields(kind, number).items():
+            if field not in run.FREE_OF_SEVERAL:
+                theirs.setdefault(f"{stage.name}: {field}", value)
+    return json.loads(json.dumps(theirs | {"format": config_format.FORMAT}))

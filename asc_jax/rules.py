@@ -1,7 +1,6 @@
 """Which values the fields of a config may have, and the rules to say so with."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from asc_jax import ensemble, models, screen, segments
@@ -15,47 +14,67 @@ HIGH_BANDS = ("none", "splice")
 NON_FINITE = ("stop", "skip")
 PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
+# Whole numbers without a limit of their own: devices count with 32 bits.
+MANY = 2**31 - 1
+
+# What is computed with is float32: beyond these a number is infinite there, or zero.
+LARGEST, SMALLEST = 1e38, 1e-37
+
 # A rule returns what a value must be, or None if it is.
 Rule = Callable[[object], str | None]
 
 
-def number(low: float, high: float = math.inf) -> Rule:
+def number(low: float, high: float = LARGEST) -> Rule:
     """A finite number from `low` to `high`."""
 
     def rule(value):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if fits and math.isfinite(value) and low <= value <= high:
+        # NaN is in no range, and a whole number of any size compares.
+        if _is_a(value, (int, float)) and low <= value <= high:
             return None
-        return f"a number of at least {low:g}" + (f", at most {high:g}" if high < math.inf else "")
+        return f"a number of at least {low:g}, at most {high:g}"
 
     return rule
 
 
-def positive(value) -> str | None:
-    """A finite number above 0."""
-    return None if number(0)(value) is None and value > 0 else "a finite number above 0"
+def positive(high: float = LARGEST) -> Rule:
+    """A finite number above 0, up to `high`."""
+
+    def rule(value):
+        fits = number(SMALLEST, high)(value) is None
+        return None if fits else f"a finite number above 0, at most {high:g}"
+
+    return rule
 
 
-def integer(low: int, high: float = math.inf) -> Rule:
+def integer(low: int, high: int = MANY) -> Rule:
     """A whole number from `low` to `high`."""
 
     def rule(value):
-        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        most = f", at most {high}" if high < math.inf else ""
-        return None if fits else f"a whole number of at least {low}{most}"
+        fits = _is_a(value, int) and low <= value <= high
+        return None if fits else f"a whole number of at least {low}, at most {high}"
 
     return rule
 
 
-def integers(value) -> str | None:
-    """A tuple of whole numbers of at least 1."""
-    fits = isinstance(value, tuple) and value and all(integer(1)(v) is None for v in value)
-    return None if fits else "a tuple of whole numbers of at least 1"
+def _is_a(value, kind) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def integers(high: int = MANY, most: int = 16) -> Rule:
+    """A tuple of `most` whole numbers or fewer, each from 1 to `high`."""
+
+    def rule(value):
+        fits = isinstance(value, tuple) and 0 < len(value) <= most
+        if fits and all(integer(1, high)(v) is None for v in value):
+            return None
+        return f"a tuple of whole numbers of at least 1, at most {high}, and of {most} at most"
+
+    return rule
 
 
 def mesh(value) -> str | None:
     """Devices along folds and along a batch, or nothing."""
-    if value == () or (integers(value) is None and len(value) == 2):
+    if isinstance(value, tuple) and (not value or (len(value) == 2 and not integers()(value))):
         return None
     return "two whole numbers of at least 1 (folds, shards of a batch), as (4, 2), or ()"
 
@@ -63,7 +82,8 @@ def mesh(value) -> str | None:
 def texts(value) -> str | None:
     """A tuple of texts, maybe empty."""
     fits = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-    return None if fits else "a tuple of texts, () for none"
+    shown = f"({value!r},)" if isinstance(value, str) and value else "('one', 'two')"
+    return None if fits else f"a tuple of texts, as {shown}, or () for none"
 
 
 def choices(known: Sequence[str]) -> Rule:
@@ -77,7 +97,8 @@ def choices(known: Sequence[str]) -> Rule:
 
 def choice(choices: Sequence[str]) -> Rule:
     """One of these."""
-    return lambda value: None if value in tuple(choices) else "one of " + ", ".join(choices)
+    fits = lambda value: isinstance(value, str) and value in choices
+    return lambda value: None if fits(value) else "one of " + ", ".join(choices)
 
 
 def text(value) -> str | None:
@@ -92,9 +113,9 @@ def flag(value) -> str | None:
 
 MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
     "resnet": {
-        "stage_sizes": integers,
-        "stage_strides": integers,
-        "width": integer(1),
+        "stage_sizes": integers(1000, most=8),  # the width doubles with each
+        "stage_strides": integers(1000, most=8),
+        "width": integer(1, 4096),
         "block": choice(resnet.BLOCKS),
         "order": choice(resnet.ORDERS),
         "shortcut": choice(resnet.SHORTCUTS),
@@ -112,7 +133,7 @@ RULES: Mapping[str, Rule] = {
     "data.root": text,
     "data.leaderboard_root": text,
     "data.evaluation_root": text,
-    "data.clip_seconds": positive,
+    "data.clip_seconds": positive(3600),  # each clip is in memory when it is decoded
     "data.n_frames": integer(0),
     "data.channels": integer(0),
     "data.fit_length": flag,
@@ -120,7 +141,7 @@ RULES: Mapping[str, Rule] = {
     "data.pool": choice(pool.KINDS),
     "data.placement": choice(feed.PLACEMENTS),
     "data.cache_dir": text,
-    "data.workers": integer(0),
+    "data.workers": integer(0, 1024),  # threads
     # Ranges and choices of these are FrontendConfig's own.
     **{
         f"frontend.{field.name}": {int: integer(0), float: number(0), str: text, bool: flag}[
@@ -129,23 +150,28 @@ RULES: Mapping[str, Rule] = {
         for field in dataclasses.fields(FrontendConfig)
     },
     "frontend.sr": integer(1000, 768_000),
+    "frontend.n_fft": integer(0, 2**18),  # with n_mels: the matrix of the filters
+    "frontend.hop_length": integer(0, 2**18),
+    "frontend.n_mels": integer(0, 1024),
+    "frontend.power": number(0, 16),  # of samples up to 1, in float32
+    "frontend.log_floor": positive(),
     "synthetic.root": text,
     "synthetic.share": number(0, 0.99),
     "synthetic.per_class": integer(0),
     "synthetic.mask_above": number(0),
     "folds.kind": choice(folds.KINDS),
     "folds.n_folds": integer(1),
-    "folds.seed": integer(0),
+    "folds.seed": integer(0, 2**32 - 1),  # numpy's
     "folds.test_fold": integer(0),
     "folds.inner_fraction": number(0, 0.5),
     "model.name": choice(models.NETWORKS),
     "optimizer.name": choice(optimizer.OPTIMIZERS),
-    "optimizer.lr": positive,
+    "optimizer.lr": positive(),
     "optimizer.schedule": choice(optimizer.SCHEDULES),
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
-    "train.epochs": integer(1),
-    "train.batch_size": integer(1),
+    "train.epochs": integer(1, 1_000_000),
+    "train.batch_size": integer(1, 1_000_000),
     "train.precision": choice(PRECISIONS),
     "train.mesh": mesh,
     "train.sync_batch_norm": flag,
@@ -153,15 +179,15 @@ RULES: Mapping[str, Rule] = {
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(SELECTIONS),
     "train.select_after": integer(0),
-    "train.steps_per_call": integer(1),
+    "train.steps_per_call": integer(1, 1_000_000),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
-    "augment.mixup_alpha": number(0),
+    "augment.mixup_alpha": number(0, 1000),
     "augment.time_roll": number(0, 1),
-    "augment.time_masks": integer(0),
-    "augment.time_mask_frames": integer(0),
-    "augment.mel_masks": integer(0),
-    "augment.mel_mask_bands": integer(0),
+    "augment.time_masks": integer(0, 1000),
+    "augment.time_mask_frames": integer(0, 1_000_000),
+    "augment.mel_masks": integer(0, 1000),
+    "augment.mel_mask_bands": integer(0, 1_000_000),
     "ensemble.rule": choice(ensemble.RULES),
     "ensemble.decision": choice(ensemble.DECISIONS),
 }
@@ -171,36 +197,36 @@ GAN_RULES: Mapping[str, Rule] = {
     "seed": integer(0, 2**32 - 1),
     "data.root": text,
     "data.cache_dir": text,
-    "data.workers": integer(0),
+    "data.workers": integer(0, 1024),  # threads
     "gan.classifier": text,
     "gan.fold": integer(0),
     "gan.scenes": texts,
     "gan.conditional": flag,
     "gan.unseen_fraction": number(0.01, 0.5),
     "gan.sr": integer(1000, 192_000),
-    "gan.dim": integer(1),
-    "gan.n_samples": integer(64),
-    "gan.n_latent": integer(1),
+    "gan.dim": integer(1, 1024),  # 16 times as many channels in the shortest map
+    "gan.n_samples": integer(64, 2**24),
+    "gan.n_latent": integer(1, 65_536),
     "gan.upsample": choice(wavegan.UPSAMPLINGS),
-    "gan.phase_shuffle": integer(0),
+    "gan.phase_shuffle": integer(0, 1000),
     "gan.shuffle": choice(phase_shuffle.SHARINGS),
     "gan.loss": choice(gan_losses.LOSSES),
     "gan.lr": number(0),
-    "train.epochs": integer(1),
+    "train.epochs": integer(1, 1_000_000),
     "train.steps_per_epoch": integer(1),
-    "train.batch_size": integer(1),
+    "train.batch_size": integer(1, 1_000_000),
     "train.precision": choice(PRECISIONS),
     "train.mesh": mesh,
-    "train.watch_clips": integer(2),
+    "train.watch_clips": integer(2, 100_000),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
-    "synthesis.n_clips": integer(1),
+    "synthesis.n_clips": integer(1, 10_000_000),
     "synthesis.classifier": text,
     "synthesis.merge": choice(segments.MERGES),
     "synthesis.rules": choices(tuple(screen.RULES)),
     "synthesis.threshold": number(0, 1),
-    "synthesis.margin_low": number(-math.inf),
-    "synthesis.margin_high": number(-math.inf),
-    "synthesis.most_tries": positive,
+    "synthesis.margin_low": number(-LARGEST),
+    "synthesis.margin_high": number(-LARGEST),
+    "synthesis.most_tries": positive(1_000_000),
     "synthesis.high_band": choice(HIGH_BANDS),
 }

@@ -3,8 +3,8 @@
 A run folder belongs to one config. It holds
 
     config.json      the resolved config
-    splits.json      which clip is on which side of each fold
-    synthetic.json   which synthetic clips it trains with, if any
+    splits.json      which clip is on which side of each fold, and a digest of its audio
+    synthetic.json   which synthetic clips it trains with, if any, and the same of them
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
@@ -16,7 +16,7 @@ them) in place of splits.json, samples/ and listen.html.
 import contextlib
 import os
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ from asc_jax.config import (
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
-from asc_jax.data.splits import write_splits
+from asc_jax.data.splits import refuse_other_audio, write_splits
 from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -166,8 +166,18 @@ def write_run(
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None,
+    digests: Sequence[str],
 ) -> None:
     """Writes a run's `config.json`, `splits.json` and, with synthetic clips, `synthetic.json`.
+
+    Args:
+      workdir: the run folder.
+      config: the run's.
+      dataset: its development set.
+      splits: of its folds.
+      test: (n,) indices of clips that no fold trains on.
+      synthetic: its synthetic clips, if any.
+      digests: of the development set's audio files, and of the synthetic ones behind them.
 
     Raises:
       InputError: the folder cannot be written.
@@ -175,9 +185,30 @@ def write_run(
     if not hosts.is_first():
         return
     write_whole(workdir / "config.json", to_json(config))
-    write_splits(workdir / "splits.json", dataset, splits, test)
+    n_clips = len(dataset.clips)
+    write_splits(workdir / "splits.json", dataset, splits, test, digests[:n_clips])
     if synthetic is not None:
-        write_record(workdir / SYNTHETIC, synthetic)
+        write_record(workdir / SYNTHETIC, synthetic, digests[n_clips:])
+
+
+def refuse_other_sound(
+    workdir: pathlib.Path, dataset: Dataset, synthetic: Synthetic | None, digests: Sequence[str]
+) -> None:
+    """Checks that a run's clips, as they are now decoded, are those of its records.
+
+    Args:
+      workdir: the run folder.
+      dataset: its development set.
+      synthetic: its synthetic clips, if they are used.
+      digests: as for `write_run`.
+
+    Raises:
+      InputError: naming the first file that differs.
+    """
+    n_clips = len(dataset.clips)
+    refuse_other_audio(workdir / "splits.json", dataset, digests[:n_clips])
+    if synthetic is not None:
+        refuse_other_audio(workdir / SYNTHETIC, synthetic.dataset, digests[n_clips:])
 
 
 def with_data(config, data):
@@ -259,8 +290,8 @@ def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synth
 
 def read_pool(
     config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
-) -> pool.Pool:
-    """The pool of a data set's clips, as host arrays; see `asc_jax.data.pool.load_pool`.
+) -> tuple[pool.Pool, tuple[str, ...]]:
+    """A data set's pool, on the host, and its files' digests; see `asc_jax.data.pool.load_pool`.
 
     `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
     """

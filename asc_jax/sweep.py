@@ -199,7 +199,7 @@ def _program_job(ablation: Ablation, runs: tuple[Run, ...], workdir: pathlib.Pat
         own = {f: v for f, v in one.setting.fields.items() if f not in shared}
         own |= _own_fields(ablation, one)
         train += ("--run", one.name, *(f"{field}={value}" for field, value in own.items()))
-    return Job(f"together/{name_of(shared)}", runs, (train,))
+    return Job(f"together/{name_of(shared, suffix='.log')}", runs, (train,))
 
 
 def _evaluate(one: Run, workdir: pathlib.Path) -> tuple[str, ...]:

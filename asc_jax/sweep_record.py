@@ -4,6 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from asc_jax import config_format
+from asc_jax.config_format import missing_fields, refuse_newer
 from asc_jax.errors import InputError
 from asc_jax.files import parse_json, write_whole
 from asc_jax.folders import refuse_another, refuse_files
@@ -24,7 +26,7 @@ def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str]
     Raises:
       InputError: the folder is not empty and no sweep's, or another's.
     """
-    ours = json.loads(json.dumps(ours))  # as it is read back
+    ours = json.loads(json.dumps({"format": config_format.FORMAT, **ours}))  # as it is read back
     path = workdir / RECORD
     if path.exists():
         theirs = read_record(workdir)
@@ -36,8 +38,10 @@ def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str]
 
 def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
     """The settings of two records of one folder."""
-    for part in ("base", "data"):
-        refuse_another(workdir, "sweep", theirs[part], ours[part])
+    came_later = json.loads(json.dumps(missing_fields(theirs["base"], theirs["format"])))
+    base = {f: v for f, v in came_later.items() if f in ours["base"]} | theirs["base"]
+    refuse_another(workdir, "sweep", base, ours["base"])
+    refuse_another(workdir, "sweep", theirs["data"], ours["data"])
     settings = dict(theirs["settings"])
     for name, setting in ours["settings"].items():
         before = settings.get(name, setting)
@@ -76,8 +80,9 @@ def refuse_other_runs(workdir: pathlib.Path, runs: Mapping[str, Mapping]) -> lis
         for seed, place in setting["runs"].items():
             places.append(place)
             if place in runs:
-                theirs = record["base"] | setting["fields"] | {"seed": int(seed)}
-                ours = json.loads(json.dumps(dict(runs[place])))  # as it is read back
+                came_later = missing_fields(record["base"], record["format"])
+                theirs = came_later | record["base"] | setting["fields"] | {"seed": int(seed)}
+                theirs, ours = json.loads(json.dumps([theirs, dict(runs[place])]))  # as read back
                 kept = {field: value for field, value in theirs.items() if field in ours}
                 refuse_another(workdir / place, "run", kept, ours)
     return places
@@ -99,7 +104,7 @@ def read_record(workdir: pathlib.Path) -> dict:
     """A sweep's record, as `joined_record` takes it.
 
     Raises:
-      InputError: it cannot be read.
+      InputError: it cannot be read, or is a newer version's.
     """
     path = workdir / RECORD
     try:
@@ -107,6 +112,9 @@ def read_record(workdir: pathlib.Path) -> dict:
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
         parts = {"base": record["base"], "data": record.get("data", {})}
         more = {"command": record.get("command", "sweep"), "lost": dict(record.get("lost", {}))}
+        more["format"] = refuse_newer(record.get("format", 1), str(path))
         return record | more | {name: dict(part.items()) for name, part in parts.items()}
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None

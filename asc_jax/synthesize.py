@@ -22,7 +22,7 @@ from asc_jax.data.audio import decode, mono, write_wav
 from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import clip_reader
-from asc_jax.data.splits import refuse_other_splits, write_splits
+from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.frontend import resample
@@ -109,9 +109,11 @@ def synthesize(
         screener = open_screener(setup, config)
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
+        digests = setup.classifier.digests
         refuse_other_splits(out / "splits.json", *folds)
+        refuse_other_audio(out / "splits.json", setup.dataset, digests)
         write_whole(out / "config.json", to_json(config))
-        write_splits(out / "splits.json", *folds)
+        write_splits(out / "splits.json", *folds, digests)
         setup = one_by_one(setup, config, screener)
         yields = list(_fill(out, setup, screener, trained.best, config))
         separable = told_by_bandwidth(out, setup)

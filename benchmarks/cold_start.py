@@ -53,14 +53,12 @@ def first_step(task: dict) -> dict:
     """
     import jax
 
-    from asc_jax.train import programs
     from benchmarks import measure
 
     imports = time.time() - task["began"]
     jax.config.update("jax_compilation_cache_dir", task["cache"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    programs.keep_in(pathlib.Path(task["cache"]))
     prepared = training.prepare(task["model"], training.Size(**task["size"]))
     start = time.perf_counter()
     training.stepper(prepared)()

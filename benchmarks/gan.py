@@ -108,7 +108,7 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
         mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
     )
     start = time.perf_counter()
-    train = steps.train.compiled(state, pool, source)
+    train = steps.train.lower(state, pool, source).compile()
     compiled = time.perf_counter() - start
 
     def iterate():

@@ -15,7 +15,6 @@ import numpy as np
 import optax
 
 from asc_jax.data.pool import take
-from asc_jax.models.initial_values import initial_variables
 from benchmarks import training
 
 
@@ -103,13 +102,13 @@ def stepper(model: Mapping, size: training.Size, dtype: str) -> tuple[Callable[[
     """
     attributes = {key: value for key, value in model.items() if key != "name"}
     network = ResNet(**attributes, dtype=jnp.dtype(dtype))
-    named_alike = training.build(model | {"scan": False})
     optimizer = optax.adam(training.LEARNING_RATE)
     pool = jax.device_put(training.make_pool(size, 256))
-    shape = (1, size.n_frames, size.n_mels)
+    clip = jnp.zeros((1, size.n_frames, size.n_mels))
+    init = jax.jit(lambda key: network.init(key, clip, train=False))
 
     def initial_state(fold: int):
-        variables = initial_variables(named_alike, shape, seed=0, fold=fold)
+        variables = init(jax.random.key(fold))
         params, batch_stats = variables["params"], variables["batch_stats"]
         return jax.device_put((params, batch_stats, optimizer.init(params)))
 

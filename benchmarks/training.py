@@ -119,7 +119,7 @@ def prepare(
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
     )
-    train = steps.train.compiled(state, pool, clips[:, :1])
+    train = steps.train.lower(state, pool, clips[:, :1]).compile()
     seconds["program"] = clock()
     return Prepared(train, state, pool, clips, seconds)
 

@@ -6,7 +6,8 @@
 On a machine with GPUs each process gets its share of them; on a CPU, --devices-per-process
 virtual devices. What process 0 prints is passed through, that of the others after "[number] ".
 
-SIGTERM and SIGINT go to all processes, which save and stop. When one is lost (killed, crashed),
+SIGTERM, SIGINT, SIGHUP (a closed terminal, but under nohup), SIGUSR1 and SIGUSR2 make all processes
+save and stop. When one is lost (killed, crashed),
 the others can do nothing without it: they are ended, and the same command goes on from the last
 checkpoint. Exit status: 0 done; 75 stopped, or a process was lost; else what the command says.
 """
@@ -21,6 +22,7 @@ import threading
 import time
 
 STOPPED = 75
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Seconds that processes get to end by themselves once one of them has ended badly.
 GRACE = 5
 
@@ -42,8 +44,9 @@ def main() -> int:
     port = args.port or free_port()
     gpus = share_of_gpus(args.processes, args.devices_per_process)
     signals = []
-    for which in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(which, lambda *_: signals.append(True))
+    for which in SIGNALS:
+        if which in SIGNALS[:2] or signal.getsignal(which) != signal.SIG_IGN:
+            signal.signal(which, lambda *_: signals.append(True))
     processes, pumps = [], []
     for number in range(args.processes):
         process = subprocess.Popen(
@@ -113,8 +116,16 @@ def free_port() -> int:
 def pass_on(source, sink, number: int) -> None:
     """Prints what a process says, line by line, behind its number."""
     for line in source:
-        sink.write(f"[{number}] {line.decode(errors='replace')}")
+        say(f"[{number}] {line.decode(errors='replace')}", sink)
+
+
+def say(text: str, sink) -> None:
+    """Prints a text; what nobody can read any more keeps no process from saving."""
+    try:
+        sink.write(text)
         sink.flush()
+    except OSError:  # the terminal is closed, or the reader of a pipe is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
 
 
 def watch(processes: list[subprocess.Popen], signals: list, timeout: float) -> int:
@@ -141,7 +152,7 @@ def watch(processes: list[subprocess.Popen], signals: list, timeout: float) -> i
             end_at = time.monotonic() + GRACE
             lost = "" if sent else verdict(processes)
             if lost:
-                print(lost, file=sys.stderr, flush=True)
+                say(f"{lost}\n", sys.stderr)
         if end_at and time.monotonic() > end_at:
             for process in alive:
                 process.kill()
@@ -170,8 +181,9 @@ def verdict(processes: list[subprocess.Popen]) -> str:
 def status_of(processes: list[subprocess.Popen]) -> int:
     """The job's exit status."""
     statuses = [process.returncode for process in processes]
-    # 130 and 143: a second signal has ended them at once.
-    said = [status for status in statuses if status > 0 and status not in (STOPPED, 130, 143)]
+    # A second signal ends a process at once, with 128 + its number.
+    stops = {STOPPED, *(128 + which for which in SIGNALS)}
+    said = [status for status in statuses if status > 0 and status not in stops]
     if said:
         return said[0]
     return STOPPED if any(statuses) else 0

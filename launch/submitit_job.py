@@ -5,8 +5,10 @@
 
 `commands.txt` has a job per line, one command or several joined by &&, as `asc-jax sweep --dry_run`
 prints them; blank lines and those that begin with # are left out. A job that is preempted or
-reaches its time limit saves, stops and is queued again. `--local` runs the jobs on this machine,
-one after another. submitit comes with the extra `cluster`: pip install -e '.[cluster]'.
+reaches its time limit saves, stops and is queued again, but not after three turns in a row that
+have added neither a checkpoint nor a clip to the folders of --workdir and --out. `--local` runs the
+jobs on this machine, one after another. submitit comes with the extra `cluster`:
+pip install -e '.[cluster]'.
 """
 
 import argparse
@@ -18,18 +20,28 @@ import shlex
 import subprocess
 import sys
 
+# Flags that name what a command writes to.
+FOLDERS = ("--workdir", "--out")
+
+# Turns in a row that may add nothing to what is saved.
+IDLE = 3
+
 
 class Job:
     """The commands of a line as submitit's job; it is queued again when its turn is over."""
 
-    def __init__(self, line: str):
+    def __init__(self, line: str, idle: int = 0):
+        """Before a turn; `idle` is how many in a row before it have added nothing."""
         self.line = line
+        self.idle = idle
+        self.before = []
         self.process = None
         words = itertools.groupby(shlex.split(line), key=lambda word: word == "&&")
         self.commands = [list(command) for joint, command in words if not joint]
 
     def __call__(self) -> None:
         """Runs the commands, the next one if none has failed; raises at the first that fails."""
+        self.before = self.saved()
         for command in self.commands:
             # In its own session: the cluster's signals are for submitit, which calls `checkpoint`.
             self.process = subprocess.Popen(command, start_new_session=True)
@@ -46,7 +58,28 @@ class Job:
             # Not `Popen.wait`, in whose middle the signal that called this has come.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(Job(self.line))
+            self.idle = self.idle + 1 if self.folders() and self.saved() == self.before else 0
+        if self.idle >= IDLE:
+            raise RuntimeError(f"{self.line}: {IDLE} turns have added nothing; not queued again")
+        return DelayedSubmission(Job(self.line, self.idle))
+
+    def folders(self) -> list[pathlib.Path]:
+        """Those of the commands' flags --workdir and --out."""
+        words = [word for command in self.commands for word in command]
+        named = [word.partition("=") for word in words]
+        joint = [value for flag, equals, value in named if flag in FOLDERS and equals]
+        apart = [value for flag, value in itertools.pairwise(words) if flag in FOLDERS]
+        return [pathlib.Path(folder) for folder in joint + apart]
+
+    def saved(self) -> list[pathlib.Path]:
+        """The checkpoints and clips there."""
+        found = [
+            path
+            for folder in self.folders()
+            for path in folder.rglob("*")
+            if path.suffix == ".wav" or (path.parent.name == "checkpoints" and path.name.isdigit())
+        ]
+        return sorted(found)
 
 
 def main() -> int:

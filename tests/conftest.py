@@ -93,10 +93,10 @@ def mount_disk(tmp_path):
 @pytest.fixture
 def process_as_it_was(monkeypatch):
     """Commands that run in this process leave its signals and its logging alone."""
-    from asc_jax import cli
+    from asc_jax import cli, interruption
 
     monkeypatch.setattr(cli, "_start_jax", lambda: None)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -100,6 +100,19 @@ def test_a_setting_is_called_by_what_it_sets(fields, name):
     assert name_of(fields) == name
 
 
+def test_a_name_that_no_folder_can_have_is_cut_and_tells_settings_apart(tmp_path):
+    fields = {f"synthetic.root{i}": f"a_rather_long_folder_{i}_é" for i in range(20)}
+    names = [name_of(fields | {"train.epochs": epochs}, suffix=".log") for epochs in (3, 4)]
+    assert names[0] != names[1]
+    for name in names:
+        (tmp_path / f"{name}.log").touch()
+        assert name.startswith("synthetic.root0=a_rather_long_folder_0_é,")
+    for length, is_cut in ((255, False), (256, True)):  # bytes
+        value = "x" * (length - len("title="))
+        assert (name_of({"title": value}) != f"title={value}") == is_cut
+    (tmp_path / name_of({"title": "x" * 300})).mkdir()
+
+
 BODY = """
 from configs import demo
 def get_config():
@@ -114,7 +127,7 @@ def get_settings():
     [
         ("[{'model.se_ration': 4}]", "model.se_ration: no such field; did you mean model.se_ratio"),
         ("[{'train.epochs': 0}]", "train.epochs=0: must be a whole number"),
-        ("[{'model.se_ratio': 2.5}]", "model.se_ratio='2.5': must be a whole number"),
+        ("[{'model.se_ratio': 2.5}]", "model.se_ratio=2.5: must be a whole number"),
         ("[{'model.stage_sizes': (1, 2)}]", "must be as long as model.stage_sizes=(1, 2)"),
         ("[{'seed': 4}]", "seed: is no field of a setting; use --seeds"),
         ("[{}, {}]", "two settings are called base"),
@@ -122,6 +135,14 @@ def get_settings():
         ("[]", "get_settings() must return a list"),
         ("{'model.se_ratio': 4}", "get_settings() must return a list"),
         ("[('model.se_ratio', 4)]", "get_settings() must return a list"),
+        (
+            "[{'synthetic.root': 'a b'}, {'synthetic.root': 'a_b'}]",
+            "synthetic.root='a b' and synthetic.root='a_b': both are called a_b",
+        ),
+        (
+            "[{'train.epochs': 3, 'model.width': 4}, {'model.width': 4, 'train.epochs': 3}]",
+            "two settings are called model.width=4,train.epochs=3",
+        ),
         ("[{4: 'model.se_ratio'}]", "get_settings() must return a list"),
         ("1 / 0", "does not run (ZeroDivisionError"),
     ],

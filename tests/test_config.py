@@ -5,14 +5,17 @@ import importlib
 import json
 import pathlib
 import sys
+import tracemalloc
 
 import ml_collections
+import numpy as np
 import pytest
 
 from asc_jax import models, rules
 from asc_jax.config import (
     check_config,
     check_fields,
+    check_gan_config,
     flatten,
     from_json,
     frontend_config,
@@ -21,7 +24,7 @@ from asc_jax.config import (
     to_json,
 )
 from asc_jax.errors import InputError
-from asc_jax.frontend import FrontendConfig
+from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
 from asc_jax.rules import MODEL_RULES, RULES
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -285,12 +288,84 @@ def test_an_override_without_a_value():
         ("seed=-1", "a whole number of at least 0"),
         ("seed=4294967296", "at most 4294967295"),
         ("frontend.n_mels=-40", "a whole number of at least 0"),
+        ("train.mesh={[]:1}", "two whole numbers of at least 1"),
+        ("train.mesh={{}}", "two whole numbers of at least 1"),
+        ("train.mesh=[{}, 1]", "two whole numbers of at least 1"),
+        (f"train.mesh={'(' * 60_000}", "two whole numbers of at least 1"),
+        (f"train.epochs={'9' * 5000}", "a whole number of at least 1"),
+        ("train.epochs=nan", "a whole number of at least 1"),
+        ("train.epochs=1e3", "a whole number of at least 1"),
+        ("train.epochs=True", "a whole number of at least 1"),
+        ("optimizer.lr=True", "a finite number above 0"),
+        ("optimizer.lr=1e300", "at most 1e+38"),
+        ("optimizer.lr=1e-300", "a finite number above 0"),  # 0 in float32
+        ("frontend.log_floor=1e-300", "a finite number above 0"),
+        ("frontend.power=1000", "at most 16"),
+        ("folds.seed=4294967296", "at most 4294967295"),  # numpy's
+        ("model.stage_sizes=(1,1,1,1,1,1,1,1,1)", "of 8 at most"),
     ],
 )
 def test_an_impossible_value(override, mend):
     message = refusal(override)
-    assert message.startswith(f"--config.{override}: must be")
-    assert mend in message
+    field, _, text = override.partition("=")
+    assert message.startswith(f"--config.{field}=")
+    assert len(text) > 200 or message.startswith(f"--config.{override}: must be")
+    assert mend in message.partition("must be")[2]
+    assert len(message) < 600
+
+
+@pytest.mark.parametrize("path", [RESNET, BASELINE, str(CONFIGS / "wavegan.py")])
+def test_no_number_is_without_an_end(path):
+    """Where it is used it would overflow, or take all memory; asking takes none."""
+    check = check_gan_config if "wavegan" in path else check_config
+    config = flatten(load_config(path, check=check))
+    tracemalloc.start()
+    for field, value in config.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        many = [10**30, 2**40] if isinstance(value, int) else [1e300]
+        if isinstance(value, tuple) and not (value and isinstance(value[0], str)):
+            many = [(10**30, 10**30)]
+        elif not is_number:
+            continue
+        if field == "gan.scenes":  # of texts, and maybe empty
+            continue
+        for one in many:
+            with pytest.raises(InputError, match=field):
+                load_config(path, [f"--config.{field}={one}"], check=check)
+    assert tracemalloc.get_traced_memory()[1] < 2**24  # bytes
+    tracemalloc.stop()
+
+
+def test_steps_are_counted_in_32_bits():
+    words = ["--config.train.epochs=1000000", "--config.train.steps_per_epoch=1000000"]
+    with pytest.raises(InputError, match=r"train\.steps_per_epoch=1000000: .*train\.epochs"):
+        load_config(str(CONFIGS / "wavegan.py"), words, check=check_gan_config)
+
+
+def test_bands_without_a_bin_are_counted_as_the_filters_have_them():
+    rng = np.random.default_rng(0)
+    counts = set()
+    for _ in range(300):
+        frontend = FrontendConfig(
+            sr=int(rng.choice([8000, 22_050, 48_000])),
+            n_fft=int(rng.integers(64, 3000)),
+            win_length=64,
+            n_mels=int(rng.integers(1, 400)),
+            fmin=float(rng.choice([0, 300.5, 1000])),
+            fmax=float(rng.choice([0, 3999])),
+            htk=bool(rng.integers(2)),
+        )
+        empty = n_empty_bands(frontend)
+        assert empty == (mel_filterbank(frontend).max(axis=0) == 0).sum(), frontend
+        counts.add(empty > 0)
+    assert counts == {False, True}
+
+
+def test_a_single_scene_is_shown_as_it_is_written():
+    with pytest.raises(InputError, match=r"gan\.scenes=tram: .*\('tram',\)"):
+        load_config(
+            str(CONFIGS / "wavegan.py"), ["--config.gan.scenes=tram"], check=check_gan_config
+        )
 
 
 @pytest.mark.parametrize(
@@ -321,7 +396,7 @@ def test_the_default_alone_has_no_network():
     assert "model.name is missing" in refusal(path=str(CONFIGS / "default.py"))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"config"', "\0"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"config"', "\0", "[" * 100_000])
 def test_a_config_json_that_is_none(text):
     with pytest.raises(InputError, match=r"^run/config\.json: not a config in JSON; restore"):
         from_json(text, "run/config.json")
@@ -337,6 +412,8 @@ def test_a_config_json_that_is_none(text):
         ({"seed": True}, "seed=True: must be a whole number"),
         ({"extra": 1}, "extra: no such field"),
         ({"data": {}}, "data.root is missing"),
+        ({"a.b": 1}, "not a config"),
+        ({"items": 1}, "items"),
     ],
 )
 def test_a_config_json_that_was_edited(change, expected):

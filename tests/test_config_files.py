@@ -64,6 +64,17 @@ FROM_DEMO = "from configs import demo\ndef get_config():\n  config = demo.get_co
         (FROM_DEMO + "  config.trian.epochs = 3\n  return config\n", ":4: does not run (Attribute"),
         (FROM_DEMO + "  config.train.epoch = 3\n  return config\n", "did you mean train.epochs?"),
         (FROM_DEMO + "  config.train.epochs = 'x'\n  return config\n", "'epochs'"),
+        (
+            FROM_DEMO + "  import jax\n  config.train.mesh = jax.numpy.ones(2)\n  return config\n",
+            "mesh",
+        ),
+        (FROM_DEMO + "  config.optimizer.lr = 10**400\n  return config\n", "Overflow"),
+        (FROM_DEMO + "  config.seed = 10**5000\n  return config\n", "seed="),
+        (
+            "import ml_collections as m\n" + FROM_DEMO + "  config.data.root = "
+            "m.config_dict.required_placeholder(str)\n  return config\n",
+            "placeholder",
+        ),
         (FROM_DEMO + "  del config.train.epochs\n  return config\n", "train.epochs is missing"),
         (FROM_DEMO + "  config.optimizer.lr = float('nan')\n  return config\n", "lr=nan: must be"),
     ],
@@ -116,6 +127,36 @@ def test_folders_of_configs_anywhere_build_upon_ours_and_upon_themselves(tmp_pat
         titles.append(kind)
     assert loaded_elsewhere(tmp_path, *paths) == titles
     assert loaded_elsewhere(tmp_path, *reversed(paths)) == titles[::-1]
+
+
+def test_folders_of_configs_with_the_same_names_are_told_apart(tmp_path):
+    """In one process: a sweep has a base and a file of settings."""
+    for kind in ("one", "other"):
+        folder = tmp_path / kind / "configs"
+        folder.mkdir(parents=True)
+        write(folder, FROM_DEMO + f"  config.title = '{kind}'\n  return config\n", "base.py")
+        write(folder, "from configs import base\nget_config = base.get_config\n")
+        assert load_config(str(folder / "mine.py")).title == kind
+
+
+def test_a_file_edited_within_a_second_is_not_the_one_before(tmp_path):
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    path = write(folder, "from configs import base\nget_config = base.get_config\n")
+    for epochs in (3, 4):  # the same length and, in whole seconds, the same time
+        body = FROM_DEMO + f"  config.train.epochs = {epochs}\n  return config\n"
+        os.utime(write(folder, body, "base.py"), (1e9, 1e9))
+        assert load_config(path).train.epochs == epochs
+
+
+def test_what_a_config_file_does_to_the_process_is_undone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    body = FROM_DEMO + "  import os\n  print('hello')\n  os.chdir('/')\n  return config\n"
+    load_config(write(tmp_path, body))
+    assert pathlib.Path.cwd() == tmp_path
+    assert capsys.readouterr() == ("", "hello\n")
+    path = write(tmp_path, "import sys\nsys.exit(0)\n", "ends.py")
+    assert refusal(path).startswith(f"{path}:2: does not run (SystemExit")
 
 
 def test_without_a_checkout_a_config_is_told_what_it_needs(tmp_path):

@@ -2,14 +2,17 @@
 
 import csv
 import dataclasses
+import importlib.metadata
 import json
 import pathlib
 import shutil
+import tomllib
 
 import numpy as np
 import pytest
 import soundfile
 
+import asc_jax
 from asc_jax import cli, evaluate
 from asc_jax.config import load_config
 from asc_jax.data.clips import Clip, read_dataset
@@ -48,6 +51,22 @@ def test_an_evaluation_cut_short_does_not_pass_for_done(tmp_path, monkeypatch, l
     with pytest.raises(KeyboardInterrupt):
         write_evaluation(tmp_path, about, lists, SCENES, **HOW)
     assert not is_scored(tmp_path, 3)
+
+
+def test_the_version_is_that_of_the_source(monkeypatch):
+    """Also in a checkout that is not installed, and beside what is of no distribution."""
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    versions = evaluate._versions()
+    assert versions["asc_jax"] == asc_jax.__version__ and "jax" not in versions
+    pyproject = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+    described = tomllib.loads(pyproject.read_text())
+    assert "version" not in described["project"]
+    attribute = described["tool"]["setuptools"]["dynamic"]["version"]["attr"]
+    assert attribute == "asc_jax.__version__"
 
 
 def contents(folder) -> dict[str, bytes]:

@@ -14,6 +14,10 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 # Each place may import those of lower rank, and its own.
 RANKS = {
     "errors": 0,
+    "config_format": 0,
+    "environment": 0,
+    "output": 0,
+    "paths": 0,
     "files": 0,
     "folders": 0,
     "hosts": 0,
@@ -21,8 +25,8 @@ RANKS = {
     "interruption": 0,
     "flags": 0,
     "platform": 0,
+    "source": 0,
     "sweep_record": 0,
-    "tracing": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,
     "augment": 2,

@@ -1,5 +1,6 @@
 """A signal ends a command with status 75, whenever it comes and however often."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,12 +34,15 @@ def run_command(body: str) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [(name, times) for name in ("SIGINT", "SIGTERM") for times in (1, 2)]
+    + [("SIGHUP", 1), ("SIGUSR1", 1), ("SIGUSR2", 1)],
+)
 def test_a_signal_that_a_callback_swallows_comes_again(name, times):
     done = run_command(f"""
 left = [{times}]
@@ -50,7 +54,7 @@ gc.callbacks.append(callback)
 for _ in range({times}):
     gc.collect()
 gc.disable()
-time.sleep(20)
+time.sleep(200)
 print("trained on")
 """)
     assert done.returncode == 75, done.stderr
@@ -109,14 +113,48 @@ print("the next run")
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "said"), [("INT", 0, "went on\n"), ("TERM", 75, "")], ids=["INT", "TERM"]
+    ("name", "status", "said"),
+    [("INT", 0, "went on\n"), ("HUP", 0, "went on\n"), ("USR1", 0, "went on\n"), ("TERM", 75, "")],
+    ids=["INT", "HUP", "USR1", "TERM"],
 )
 def test_of_the_signals_that_a_shell_script_ignores_only_sigterm_is_heard(name, status, said):
-    """Scripts ignore SIGINT for what they run in the background, SIGTERM for themselves."""
+    """nohup ignores SIGHUP, scripts SIGINT for what they run in the background.
+
+    SIGTERM they ignore for themselves.
+    """
     body = f"    os.kill(os.getpid(), signal.SIG{name}); print('went on')"
     done = subprocess.run(
         ["/bin/sh", "-c", f'trap "" {name}; exec "$@"', "sh", sys.executable, "-c",
          PROGRAM.format(body=body)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (status, said), done.stderr
+
+
+TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+import time
+from asc_jax.train.stop import StopSignal
+
+with StopSignal() as stop:
+    os.write(1, b"a step\\n")
+    while not stop.requested:
+        time.sleep(0.01)
+    open(sys.argv[1], "w").write("saved")
+    sys.exit(75)
+"""
+
+
+def test_a_closed_terminal_ends_the_step_and_saves_it(tmp_path):
+    """From then on nothing can be written to it, either."""
+    ours, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, tmp_path / "step"],
+        cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    assert os.read(ours, 6) == b"a step"
+    os.close(ours)
+    assert process.wait(timeout=300) == 75
+    assert (tmp_path / "step").read_text() == "saved"

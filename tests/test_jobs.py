@@ -1,24 +1,29 @@
 """Jobs that fail, and callers that are killed."""
 
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from asc_jax import jobs
+from asc_jax.errors import Stopped
+from asc_jax.interruption import Interruptible
 from asc_jax.jobs import Job, carry_out, only_caller
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# A program that notes its word, and ends with the status that the next word says.
+# A program that notes its word, once a file is there, and ends with the status that it is told.
 NOTES = """
-import sys, time
-word, status, seconds = sys.argv[1:]
-print("loading", word)
-time.sleep(float(seconds))
+import os, sys, time
+word, status, awaited = sys.argv[1:]
+print("loading", word, flush=True)
+while not os.path.exists(awaited):
+    time.sleep(0.01)
 open({notes!r}, "a").write(word)
 sys.exit(int(status))
 """
@@ -34,7 +39,7 @@ def notes(tmp_path, monkeypatch):
 
 
 def job(name: str, *statuses: int) -> Job:
-    return Job(name, (name,), tuple((name, str(status), "0") for status in statuses))
+    return Job(name, (name,), tuple((name, str(status), "/") for status in statuses))
 
 
 def test_a_failure_ends_its_job_and_a_fatal_one_all(tmp_path, notes):
@@ -61,22 +66,59 @@ CALLER = """
 import pathlib, sys
 from asc_jax import jobs
 jobs.PROGRAM = (sys.executable, "-SE", {program!r})
-with jobs.only_caller(pathlib.Path({workdir!r})) as lock:
-    jobs.carry_out([jobs.Job("slow", (), (("slow", "0", "3"),))], pathlib.Path({workdir!r}), lock)
+workdir, slow = pathlib.Path({workdir!r}), jobs.Job("slow", (), (("slow", "0", {awaited!r}),))
+with jobs.only_caller(workdir) as lock:
+    jobs.carry_out([slow], workdir, lock)
 """
 
 
-def test_a_command_whose_caller_was_killed_is_waited_for(tmp_path, notes, capsys):
-    program = str(tmp_path / "program.py")
-    code = CALLER.format(program=program, workdir=str(tmp_path))
+def test_a_command_whose_caller_was_killed_is_waited_for(tmp_path, notes, monkeypatch):
+    program, awaited, log = (tmp_path / name for name in ("program.py", "awaited", "slow.log"))
+    code = CALLER.format(program=str(program), workdir=str(tmp_path), awaited=str(awaited))
     caller = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "slow.log").exists() and time.monotonic() < deadline:
+    while not (log.exists() and "loading" in log.read_text()):
+        assert caller.poll() is None
         time.sleep(0.01)
-    time.sleep(0.5)  # s; for the program to be started
     caller.send_signal(signal.SIGKILL)
     caller.wait()
-    assert not notes.exists()
+    said = []
+
+    def say(words, file):
+        said.append(words)
+        awaited.touch()
+
+    monkeypatch.setattr(jobs, "print", say, raising=False)
     with only_caller(tmp_path):
         assert notes.read_text() == "slow"
-    assert "an earlier call's command is at work" in capsys.readouterr().err
+    assert len(said) == 1 and "an earlier call's command is at work" in said[0]
+
+
+def test_a_signal_ends_the_wait_for_an_earlier_call(tmp_path, monkeypatch, process_as_it_was):
+    tell = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(jobs, "print", lambda *_, file: tell.start(), raising=False)
+    again = only_caller(tmp_path)
+    with only_caller(tmp_path), pytest.raises(KeyboardInterrupt), Interruptible(), again:
+        pass
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGUSR1"])
+def test_signals_are_passed_on(tmp_path, monkeypatch, process_as_it_was, name):
+    code = (
+        "import signal, sys, time\n"
+        f"signal.signal(signal.{name}, lambda *_: sys.exit(7))\n"
+        "open(sys.argv[1], 'w')\n"
+        "time.sleep(1000)"
+    )
+    monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, "-c", code))
+    ready, number = tmp_path / "ready", getattr(signal, name)
+
+    def tell():
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    with only_caller(tmp_path) as lock, pytest.raises(Stopped):
+        carry_out([Job("a", (), ((str(ready),),))], tmp_path, lock)
+    thread.join()

@@ -1,10 +1,10 @@
 """What the commands say before they do anything, and who may work in a run folder."""
 
 import fcntl
-from importlib.metadata import version as asc_jax_version
 
 import pytest
 
+import asc_jax
 from asc_jax import cli, run
 from asc_jax.errors import InputError
 
@@ -13,9 +13,7 @@ def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
     assert cli.main([]) == 2
     out, err = capsys.readouterr()
     assert out == "" and all(f"\n    {name}" in err for name in ("data", "train", "reproduce"))
-    with pytest.raises(SystemExit) as left:
-        cli.main(["data"])
-    assert left.value.code == 2
+    assert cli.main(["data"]) == 2
     assert "required: {synth,check}" in capsys.readouterr().err
 
 
@@ -23,14 +21,14 @@ def test_the_version(process_as_it_was, capsys):
     with pytest.raises(SystemExit) as left:
         cli.main(["--version"])
     assert left.value.code == 0
-    assert capsys.readouterr().out == f"asc-jax {asc_jax_version('asc_jax')}\n"
+    assert capsys.readouterr().out == f"asc-jax {asc_jax.__version__}\n"
 
 
 def test_the_address_of_a_bucket_is_no_folder(process_as_it_was, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", "--config=none.py", "--workdir=gs://bucket/run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("workdir: gs://bucket/run: ") and "mount it" in line
+    assert line.startswith("--workdir: gs://bucket/run: ") and "mount it" in line
     assert not list(tmp_path.iterdir())
 
 

@@ -336,7 +336,9 @@ def test_what_cannot_be_reproduced_is_one_line_and_no_folder(scenes, tmp_path):
     assert "must be one of smoke, short, full" in refused(workdir, budget="shrt")
     assert "needs --data=ROOT" in refused(workdir, budget="short")
     assert "nowhere" in refused(workdir, str(tmp_path / "nowhere"))
-    assert "folds.inner_fraction=0.3" in refused(workdir, str(scenes))  # too few locations
+    said = refused(workdir, str(scenes))  # too few locations
+    assert said.startswith("--data: ") and "folds.inner_fraction=0.3" in said
+    assert said.endswith("; use a larger set, or another --budget")  # not the field
     assert not workdir.exists()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from asc_jax import frontend
 from asc_jax.errors import InputError
 from asc_jax.frontend import resample
 
@@ -22,6 +23,8 @@ def noise() -> np.ndarray:
 
 
 RATES = [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000), (48_000, 44_100)]
+# Whose phases are too many for a table.
+COPRIME = [(44_100, 16_001), (16_001, 44_100), (44_101, 47_999)]
 
 
 def tone(frequency: float, sr: int, n_samples: int, phase: float = 0.3) -> np.ndarray:
@@ -40,7 +43,7 @@ def snr(out, exact) -> float:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.125, 0.4, 0.6, 0.75, 0.85])
-@pytest.mark.parametrize(("orig_sr", "target_sr"), RATES)
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [*RATES, *COPRIME])
 def test_resampled_tone_is_the_exact_tone(orig_sr, target_sr, share):
     frequency = share * min(orig_sr, target_sr) / 2
     out = resample(tone(frequency, orig_sr, orig_sr // 2).astype(np.float32), orig_sr, target_sr)
@@ -49,10 +52,11 @@ def test_resampled_tone_is_the_exact_tone(orig_sr, target_sr, share):
     assert snr(out[middle], exact[middle]) >= 110
 
 
+@pytest.mark.parametrize("target_sr", [16_000, 16_001])
 @pytest.mark.parametrize("frequency", [8500.0, 10_000.0, 15_000.0, 23_000.0])
-def test_no_aliases(frequency):
+def test_no_aliases(frequency, target_sr):
     signal = tone(frequency, 48_000, 24_000).astype(np.float32)
-    out = np.asarray(resample(signal, 48_000, 16_000))[66:-66]
+    out = np.asarray(resample(signal, 48_000, target_sr))[66:-66]
     assert 20 * np.log10(np.std(out) / np.std(signal)) <= -100
 
 
@@ -64,7 +68,9 @@ def test_no_images():
     assert 20 * np.log10(spectrum[frequency > 8500].max() / spectrum.max()) <= -100
 
 
-@pytest.mark.parametrize(("orig_sr", "target_sr"), [*RATES, (3, 2), (2, 3), (48_000, 8000)])
+@pytest.mark.parametrize(
+    ("orig_sr", "target_sr"), [*RATES, *COPRIME, (3, 2), (2, 3), (48_000, 8000), (44_100, 1)]
+)
 @pytest.mark.parametrize("length", [1, 2, 7, 160, 1001])
 def test_resampled_length(orig_sr, target_sr, length):
     out = jax.eval_shape(
@@ -72,6 +78,34 @@ def test_resampled_length(orig_sr, target_sr, length):
     )
     assert out.shape == (-(-length * target_sr // orig_sr),)
     assert out.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("orig_sr", "target_sr", "length"),
+    [*[(*rates, 4410) for rates in COPRIME], (44_100, 1, 44_100), (1, 44_100, 2), (10**9, 7, 99)],
+)
+def test_memory_is_bounded_whatever_the_rates(orig_sr, target_sr, length):
+    """All phases of 44,100 to 16,001 Hz have 711 million weights, 2.65 GiB of them."""
+    lowered = jit(lambda x: resample(x, orig_sr, target_sr)).lower(np.ones(length, np.float32))
+    program = lowered.compile()
+    assert len(lowered.as_text()) < 1 << 16  # no table within it
+    assert program.memory_analysis().temp_size_in_bytes < 32 << 20
+    assert np.isfinite(program(np.ones(length, np.float32))).all()
+
+
+def test_filters_of_blocks_are_those_of_the_table(noise, monkeypatch):
+    for rates in [(44_100, 48_000), (48_000, 11_025), (160, 1)]:
+        by_phases = np.asarray(resample(noise, *rates))
+        monkeypatch.setattr(frontend, "_RESAMPLE_WEIGHTS", 5000)  # too few for the tables
+        by_blocks = np.asarray(resample(noise, *rates))
+        monkeypatch.undo()
+        assert snr(by_blocks, by_phases) >= 110
+
+
+@pytest.mark.parametrize("rates", [(44_100, 16_001), (16_001, 44_100)])
+def test_a_constant_stays(rates):
+    out = np.asarray(resample(np.ones(6000, np.float32), *rates))
+    np.testing.assert_allclose(out[200:-200], 1, atol=2e-6)
 
 
 def test_a_constant_stays_and_the_same_rate_changes_nothing(noise):
@@ -88,7 +122,7 @@ def test_sample_zero_stays_at_time_zero():
         assert np.argmax(out) == round(500 * target_sr / orig_sr)
 
 
-@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (48, 16), (3, 2)])
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (48, 16), (3, 2), (44_100, 16_001)])
 def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr):
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 301)).astype(np.float32)
@@ -107,15 +141,17 @@ def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr
     check_grads(resampled, (x,), order=1, modes=["fwd", "rev"], eps=1.0, atol=1e-2, rtol=1e-2)
 
 
-def test_resample_keeps_leading_axes_under_jit_and_vmap(noise):
+@pytest.mark.parametrize("target_sr", [48_000, 47_999])
+def test_resample_keeps_leading_axes_under_jit_and_vmap(noise, target_sr):
     batch = noise[:6000].reshape(2, 3, 1000)
-    looped = np.stack([[resample(x, 16_000, 48_000) for x in row] for row in batch])
-    assert looped.shape == (2, 3, 3000)
+    change = lambda x: resample(x, 16_000, target_sr)
+    looped = np.stack([[change(x) for x in row] for row in batch])
+    assert looped.shape == (2, 3, -(-target_sr // 16))
     for transform in (
-        lambda x: resample(x, 16_000, 48_000),
-        jit(lambda x: resample(x, 16_000, 48_000)),
-        jax.vmap(lambda x: resample(x, 16_000, 48_000)),
-        jit(jax.vmap(lambda x: resample(x, 16_000, 48_000), in_axes=1, out_axes=1)),
+        change,
+        jit(change),
+        jax.vmap(change),
+        jit(jax.vmap(change, in_axes=1, out_axes=1)),
     ):
         np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
 

@@ -61,7 +61,7 @@ if command == "train" and ratio == {slow!r}:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     (folder / "waiting").touch()
-    time.sleep(60)
+    time.sleep(1000)
 if command == "evaluate":
     if {failing!r} == folder.name:
         sys.exit(3)
@@ -194,7 +194,7 @@ def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
     waiting = workdir / "model.se_ratio=4" / "seed0" / "waiting"
 
     def stop():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not waiting.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), number)
@@ -416,8 +416,18 @@ def test_a_data_set_that_is_not_there_is_one_line_and_no_folder(tmp_path, stand_
     assert not workdir.exists() and not calls()
 
 
-@pytest.mark.parametrize("seeds", ["1,1", "a", "-1", "1,", "0.5"])
-def test_seeds_that_are_none(seeds, scenes, tmp_path, capsys, process_as_it_was):
+@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
+@pytest.mark.parametrize(
+    "seeds", ["1,1", "1,01", "a", "-1", "1,", "0.5", "", "4294967296", "9" * 5000, "\u0663", "1²"]
+)
+def test_seeds_that_are_none(seeds, flags, scenes, tmp_path, capsys, process_as_it_was):
     words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
-    assert cli.main(["sweep", *words, f"--seeds={seeds}"]) == 2
-    assert capsys.readouterr().err.startswith(f"--seeds={seeds}: must be different whole numbers")
+    assert cli.main(["sweep", *words, f"--seeds={seeds}", *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"--seeds: {seeds}")
+
+
+def test_seeds_are_given_once(scenes, tmp_path, capsys, process_as_it_was):
+    words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
+    assert cli.main(["sweep", *words, "--seeds=1,2", "--config.seed=5"]) == 2
+    assert capsys.readouterr().err.startswith("--seeds, --config.seed: ")

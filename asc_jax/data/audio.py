@@ -2,8 +2,11 @@
 
 import collections
 import concurrent.futures
+import hashlib
+import math
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -17,6 +20,20 @@ T = TypeVar("T")
 
 # Lossy codecs pad a clip's end by up to a few frames; more than this is another clip.
 LENGTH_TOLERANCE_S = 0.05
+
+# The largest float sample: what 32-bit integers become if nobody divides them by full scale. Of
+# samples up to it no log-mel overflows; beyond it lies no recording, but a damaged file.
+_LARGEST_SAMPLE = 2.0**31
+
+# Rates that a recording can have, Hz: below the one and above the other the header is damaged.
+_RATES = (100, 10_000_000)
+
+# Samples of the slower of two rates that the resampler's filter can see beyond a clip's end.
+_FILTER_REACH = 1000
+
+# Values that libsndfile decodes at a time. The header's number of frames reserves nothing.
+_BLOCK = 1 << 22
+_UNKNOWN_FRAMES = (1 << 63) - 1  # what it says of a FLAC file of undeclared length
 
 # The largest page of an Ogg file, bytes, and the mark in the header of its last one.
 _OGG_PAGE, _OGG_LAST = 65_307, 4
@@ -33,22 +50,71 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
       stored (`wav.read_pcm`). And the sampling rate, Hz.
 
     Raises:
-      InputError: the file is missing, empty, truncated, no audio, or holds NaN.
+      InputError: the file is missing, empty, truncated, no audio, or holds what no recording
+        has: NaN, samples beyond those of 32 bits, a rate of 1 Hz.
     """
-    import soundfile
-
     path = pathlib.Path(path)
     try:
         _refuse_broken(path)
-        samples, sr = wav.read_pcm(path) or soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a name in .raw
-        reason = str(getattr(error, "error_string", None) or error).strip().rstrip(".")
-        raise InputError(f"{path}: not readable as audio ({reason}); replace the file") from None
+        samples, sr = wav.read_pcm(path) or _read_blocks(path)
+    except (InputError, ImportError):
+        raise
+    except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
+        # soundfile's own errors have the path in their text, and this without it.
+        reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise InputError(
+            f"{path}: not readable as audio ({reason.strip().rstrip('.')}); replace the file"
+        ) from None
     if len(samples) == 0:
-        raise InputError(f"{path}: holds no samples; replace the file")
-    if samples.dtype == np.float32 and not np.isfinite(samples).all():
-        raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
+        raise InputError(f"{path}: holds no samples, or its header says so; replace the file")
+    if not _RATES[0] <= sr <= _RATES[1]:
+        raise InputError(f"{path}: its header says a rate of {sr} Hz; replace the file")
+    if samples.dtype == np.float32:
+        if not np.isfinite(samples).all():
+            raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
+        peak = max(samples.max(), -samples.min())
+        if peak > _LARGEST_SAMPLE:
+            raise InputError(
+                f"{path}: holds a sample of {peak:.0e}, where full scale is 1; replace the file"
+            )
     return samples, sr
+
+
+def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
+    """What libsndfile decodes to the end of a file, (T, channels) float32, and its rate, Hz."""
+    import soundfile
+
+    class Stream(soundfile.SoundFile):
+        def seekable(self) -> bool:
+            """Says no: soundfile seeks after each read, which fails at some FLAC files' ends."""
+            return False
+
+    blocks = []
+    with Stream(path) as file:
+        n_frames = max(1, _BLOCK // file.channels)
+        while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
+            blocks.append(block)
+        sr, declared = file.samplerate, file.frames
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [block])
+    if declared != _UNKNOWN_FRAMES and len(samples) < declared - LENGTH_TOLERANCE_S * sr:
+        raise InputError(
+            f"{path}: truncated: its header declares {declared} samples, it has {len(samples)}; "
+            "replace the file"
+        )
+    return samples, sr
+
+
+def digest(path: pathlib.Path) -> str:
+    """16 hexadecimal digits that name a file's content.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
 
 
 def mono(samples: np.ndarray) -> np.ndarray:
@@ -87,18 +153,23 @@ def _refuse_broken(path: pathlib.Path) -> None:
     # libsndfile reads what was cut off as a shorter file, without a word.
     with path.open("rb") as file:
         header = file.read(8)
+        file.seek(0)
+        found = wav.find_samples(file)
         file.seek(max(0, size - _OGG_PAGE))
         end = file.read()
-    order = {b"RIFF": "little", b"FORM": "big"}.get(header[:4])  # WAV, AIFF
-    if order:
-        declared = int.from_bytes(header[4:8], order) + 8
-        # Programs that stream a WAV leave 0 or the largest size in its header; some leave out
-        # the byte that pads an odd size.
-        if size + 1 < declared < 0xFFFFFFFF:
-            raise InputError(
-                f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
-                "replace the file"
-            )
+    if found:
+        declared, there = found.start + (found.declared or 0), size
+    else:
+        order = {b"RIFF": "little", b"FORM": "big"}.get(header[:4])  # WAV, AIFF
+        declared = int.from_bytes(header[4:8], order) + 8 if order else 0
+        # A program that streams its output leaves the largest size in the header; some leave
+        # out the byte that pads an odd size.
+        declared, there = declared * (declared < 0xFFFFFFFF), size + 1
+    if declared > there:
+        raise InputError(
+            f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
+            "replace the file"
+        )
     last_page = end.rfind(b"OggS")
     if header[:4] == b"OggS" and (last_page < 0 or not end[last_page + 5] & _OGG_LAST):
         raise InputError(f"{path}: truncated: its last Ogg page is missing; replace the file")
@@ -129,16 +200,20 @@ def read_clip(
             f"{path}: has {samples.shape[1]} channels, not data.channels={channels}; replace the "
             "file, or set data.channels=0 to take any number"
         )
-    if file_sr != sr:
-        import soxr
-
-        samples = soxr.resample(mono(samples), file_sr, sr, quality="HQ")[:, None]
-    if not fit_length and abs(len(samples) - n_samples) > LENGTH_TOLERANCE_S * sr:
+    # At the file's own rate: what a header says is not to decide how much work there is.
+    surplus_s = len(samples) / file_sr - n_samples / sr
+    if not fit_length and abs(surplus_s) > LENGTH_TOLERANCE_S:
         raise InputError(
-            f"{path}: lasts {len(samples) / sr:.2f} s, not data.clip_seconds="
+            f"{path}: lasts {len(samples) / file_sr:.2f} s, not data.clip_seconds="
             f"{n_samples / sr:g}; replace the file, set data.clip_seconds if all are that long, or "
             "data.fit_length=True to cut or zero-fill every clip"
         )
+    if file_sr != sr:
+        import soxr
+
+        needed_s = n_samples / sr + LENGTH_TOLERANCE_S + _FILTER_REACH / min(sr, file_sr)
+        samples = mono(samples[: math.ceil(needed_s * file_sr)])
+        samples = soxr.resample(samples, file_sr, sr, quality="HQ")[:, None]
     missing = max(0, n_samples - len(samples))
     if missing:
         samples = np.pad(samples, [(0, missing)] + [(0, 0)] * (samples.ndim - 1))
@@ -162,8 +237,7 @@ def map_files(
       What `read` returned, in the order of the paths, until the first bad file.
 
     Raises:
-      InputError: after the last file, with a line for every bad one; one line in all if there
-        is the same wrong with all of them.
+      InputError: after the last file, with a line for each kind of bad file; see `complaints`.
     """
     import tqdm
 
@@ -200,15 +274,33 @@ def map_files(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # a stop waits for no more files
     if bad:
-        raise InputError(_complaints(bad, len(paths)))
+        raise InputError(complaints(bad, len(paths)))
 
 
-def _complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
-    """A line for every bad file, or one for all where all are bad alike: a config's mistake."""
-    reasons = {message.removeprefix(f"{path}: ") for path, message in bad.items()}
-    if len(reasons) == 1 and len(bad) == n_files > 1:
-        return f"{next(iter(bad.values()))} (all {n_files} files are alike in this)"
-    return "\n".join(bad.values())
+def complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
+    """What is wrong with files, a line for each kind: its first file's, and how many share it.
+
+    Args:
+      bad: what `InputError` says of each bad file.
+      n_files: how many were read, bad or not.
+
+    Returns:
+      The lines. Complaints that differ in the path and in numbers alone are of one kind.
+    """
+    kinds: dict[str, list[pathlib.Path]] = {}
+    for path, message in bad.items():
+        kind = re.sub(r"\d+(\.\d+)?", "0", message.replace(str(path), ""))
+        kinds.setdefault(kind, []).append(path)
+    lines = []
+    for first, *others in kinds.values():
+        line = bad[first]
+        if len(others) == n_files - 1 > 0:
+            line += f" (all {n_files} files are alike in this)"
+        elif others:
+            shown = ", ".join(map(str, others[:2])) + (", ..." if len(others) > 2 else "")
+            line += f" (and {len(others)} more of {n_files} files: {shown})"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def write_wav(path: pathlib.Path, waveform: np.ndarray, sr: int) -> None:

@@ -4,7 +4,7 @@ An entry is a folder named after its fingerprint:
 
     values.npy        (clips, ...) int16
     affine.npy        (2, clips) float32: scale and offset; value * scale + offset
-    fingerprint.json  what made it, and a checksum of the two arrays; written last
+    fingerprint.json  what made it, a digest of each audio file, and a checksum; written last
 
 Other inputs give another fingerprint, hence another entry: a stale one is never opened. A
 torn or altered one fails its checksum and is made again.
@@ -19,18 +19,47 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from asc_jax.errors import InputError
+from asc_jax.paths import expand
 
-FORMAT = 1
+FORMAT = 2
+
+
+class Entry(NamedTuple):
+    """What was computed from some audio files.
+
+    Attributes:
+      values: (clips, ...) int16, memory-mapped where it is on disk.
+      affine: (2, clips) float32: scale and offset.
+      digests: of the audio files, as `asc_jax.data.audio.digest` names them.
+    """
+
+    values: np.ndarray
+    affine: np.ndarray
+    digests: tuple[str, ...]
 
 
 def default_cache_dir() -> pathlib.Path:
-    """`$XDG_CACHE_HOME/asc_jax`, by default `~/.cache/asc_jax`."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    """`$XDG_CACHE_HOME/asc_jax`, by default `~/.cache/asc_jax`.
+
+    Raises:
+      InputError: there is neither that variable nor a home folder.
+    """
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = expand(named or "~/.cache")
+    except InputError as error:
+        if named:
+            raise InputError(f"XDG_CACHE_HOME={named}: {error}") from None
+        raise InputError(
+            "no home folder is known, so there is no place for caches; set XDG_CACHE_HOME, or "
+            "data.cache_dir, to a folder that can be written"
+        ) from None
     return pathlib.Path(base) / "asc_jax"
 
 
@@ -70,26 +99,23 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(steps, -32_767, 32_767).astype(np.int16), np.array([scale, offset])
 
 
-def load(cache_dir: pathlib.Path, made_of: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
-    """The entry made of exactly this, or None if there is none or it is damaged.
-
-    Returns:
-      values (clips, ...) int16, memory-mapped, and affine (2, clips) float32.
-    """
+def load(cache_dir: pathlib.Path, made_of: Mapping) -> Entry | None:
+    """The entry made of exactly this, or None if there is none or it is damaged."""
     entry = _entry(cache_dir, made_of)
     try:
         written = json.loads((entry / "fingerprint.json").read_text())
-        if written["made_of"] != made_of or written["checksum"] != _checksum(entry):
+        digests = tuple(written["digests"])
+        if written["made_of"] != made_of or written["checksum"] != _checksum(entry, digests):
             return None
         values = np.load(entry / "values.npy", mmap_mode="r")
-        return values, np.load(entry / "affine.npy")
+        return Entry(values, np.load(entry / "affine.npy"), digests)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def store(
-    cache_dir: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    cache_dir: pathlib.Path, made_of: Mapping, clips: Iterator[tuple[np.ndarray, str]]
+) -> Entry:
     """Writes an entry clip by clip, and opens it.
 
     It is written beside its place and renamed into it, so a stop at any moment leaves
@@ -98,29 +124,37 @@ def store(
     Args:
       cache_dir: where entries live; made if need be.
       made_of: from `fingerprint`.
-      clips: one float32 array per file, all of one shape.
+      clips: for each file a float32 array, all of one shape, and the file's digest.
 
     Returns:
-      As `load`.
+      The entry, as `load` gives it.
 
     Raises:
-      InputError: the folder cannot be written, or the disk is full.
+      OSError: the folder cannot be written, the disk is full, or does not read back as written.
     """
-    try:
-        with _only_process(cache_dir, made_of):
-            if load(cache_dir, made_of) is None:  # else another process was quicker
-                _build(_entry(cache_dir, made_of), made_of, clips)
-    except OSError as error:
-        raise InputError(
-            f"{cache_dir}: the cache cannot be written ({error.strerror}); free some space, or "
-            "set data.cache_dir to a folder that can be written"
-        ) from None
-    opened = load(cache_dir, made_of)
+    with _only_process(cache_dir, made_of):
+        if load(cache_dir, made_of) is None:  # else another process was quicker
+            _build(_entry(cache_dir, made_of), made_of, clips)
+        opened = load(cache_dir, made_of)
     if opened is None:
-        raise InputError(
-            f"{_entry(cache_dir, made_of)}: does not read back as written; check the disk"
-        )
+        raise OSError(errno.EIO, "it does not read back as written")
     return opened
+
+
+def in_memory(n_clips: int, clips: Iterator[tuple[np.ndarray, str]]) -> Entry:
+    """The entry that `store` would write, in memory alone.
+
+    Args:
+      n_clips: how many come.
+      clips: as for `store`.
+    """
+    values, affine, digests = None, np.zeros((2, n_clips), np.float32), []
+    for row, (clip, digest) in enumerate(clips):
+        if values is None:
+            values = np.zeros((n_clips, *clip.shape), np.int16)
+        values[row], affine[:, row] = quantise(clip)
+        digests.append(digest)
+    return Entry(values, affine, tuple(digests))
 
 
 @contextlib.contextmanager
@@ -131,20 +165,26 @@ def _only_process(cache_dir: pathlib.Path, made_of: Mapping) -> Iterator[None]:
     entry = _entry(cache_dir, made_of)
     entry.parent.mkdir(parents=True, exist_ok=True)
     place = entry.with_suffix(".lock")
-    with place.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            place.unlink(missing_ok=True)  # those who wait find the entry made
+    while True:
+        with place.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever held it has removed it, and others may have locked a new one since.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+                    try:
+                        yield
+                    finally:
+                        place.unlink(missing_ok=True)
+                    return
 
 
-def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[np.ndarray]) -> None:
+def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[tuple[np.ndarray, str]]) -> None:
     partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
     try:
         partial.mkdir()
-        _write(partial, len(made_of["files"]), clips)
-        made = {"made_of": made_of, "checksum": _checksum(partial)}
+        digests = _write(partial, len(made_of["files"]), clips)
+        checksum = _checksum(partial, digests)
+        made = {"made_of": made_of, "digests": digests, "checksum": checksum}
         (partial / "fingerprint.json").write_text(json.dumps(made))
         shutil.rmtree(entry, ignore_errors=True)  # damaged
         partial.rename(entry)
@@ -189,27 +229,30 @@ def _entry(cache_dir: pathlib.Path, made_of: Mapping) -> pathlib.Path:
     return pathlib.Path(cache_dir) / digest[:24]
 
 
-def _write(folder: pathlib.Path, n_clips: int, clips: Iterator[np.ndarray]) -> None:
-    affine = np.zeros((2, n_clips), np.float32)
-    n_written = 0
+def _write(
+    folder: pathlib.Path, n_clips: int, clips: Iterator[tuple[np.ndarray, str]]
+) -> list[str]:
+    """Writes the arrays; returns the digests."""
+    affine, digests = np.zeros((2, n_clips), np.float32), []
     # Plain writes, not a memory map: a full disk is then an error and not a signal.
     with (folder / "values.npy").open("wb") as file:
-        for clip in clips:
-            values, affine[:, n_written] = quantise(clip)
-            if n_written == 0:
+        for clip, digest in clips:
+            values, affine[:, len(digests)] = quantise(clip)
+            if not digests:
                 header = {"descr": "<i2", "fortran_order": False, "shape": (n_clips, *clip.shape)}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(values.astype("<i2").tobytes())
-            n_written += 1
+            digests.append(digest)
         file.flush()
         os.fsync(file.fileno())
-    if n_written != n_clips:
-        raise RuntimeError(f"{n_written} clips came for {n_clips} files")
+    if len(digests) != n_clips:
+        raise RuntimeError(f"{len(digests)} clips came for {n_clips} files")
     np.save(folder / "affine.npy", affine)
+    return digests
 
 
-def _checksum(folder: pathlib.Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _checksum(folder: pathlib.Path, digests: Sequence[str]) -> str:
+    digest = hashlib.blake2b(" ".join(digests).encode(), digest_size=16)
     for name in ("values.npy", "affine.npy"):
         with (folder / name).open("rb") as file:
             while block := file.read(1 << 22):

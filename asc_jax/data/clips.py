@@ -11,22 +11,27 @@ The layout, as the DCASE 2018 Task 1A archives and the later TAU sets have it:
 Nothing here opens an audio file or imports JAX.
 """
 
-import csv
 import dataclasses
 import difflib
+import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
+from asc_jax.data.names import label_fault, look_alike
+from asc_jax.data.on_disk import file_problems
+from asc_jax.data.table import Row, read_rows
 from asc_jax.errors import InputError
 
 UNLABELLED = ""
 
-# scene-city-location-segment-device.wav. Names of other forms fall back to the identifier.
+# scene-city-location-segment-device.wav, with the part of the segment before the device in TAU
+# 2022. Names of other forms fall back to the identifier.
 _TUT_NAME = re.compile(
-    r"^(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<location>\d+)-(?P<segment>\d+)-(?P<device>[a-z0-9]+)$"
+    r"^(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<location>\d+)-(?P<segment>\d+)(-(?P<part>\d+))?"
+    r"-(?P<device>[a-z0-9]+)$"
 )
-_FOLD_FILE = re.compile(r"^fold(?P<fold>\d+)_(?P<part>train|evaluate|test)\.(txt|csv)$")
+_LIST_FILE = re.compile(r"^(fold(?P<fold>\d+)_)?(?P<part>train|evaluate|test)\.(txt|csv)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Clip:
       location: what must never be on two sides of a split: `city-location` in TUT names,
         else the `identifier` column, else the file's own path.
       city: the city of a TUT name, else "".
-      device: the recording device of a TUT name, else "".
+      device: the recording device of a TUT name, else the `source_label` column.
     """
 
     path: str
@@ -97,10 +102,12 @@ def read_dataset(root: str | pathlib.Path, *, argument: str = "data.root") -> Da
       The `Dataset`. Audio files are checked for existence, not opened.
 
     Raises:
-      InputError: as `read_tables`, or a listed file is not there.
+      InputError: as `read_tables`, a listed file is not there, or two rows name one file.
     """
     dataset = read_tables(root, argument=argument)
-    refuse_missing(dataset)
+    if problems := file_problems(dataset.root, [clip.path for clip in dataset.clips]):
+        said = "\n".join(problems)
+        raise InputError(f"{said} (asc-jax data check {dataset.root} lists all that is wrong)")
     return dataset
 
 
@@ -108,91 +115,124 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     """Reads the tables of a data set in the TUT 2018 layout.
 
     Args:
-      root: the folder that holds `meta.csv` and `audio/`, or, for a set without labels,
-        `evaluation_setup/test.txt` and `audio/`.
+      root: the folder that holds `meta.csv` and `audio/`, or, for a set without labels, one
+        list of `evaluation_setup` and `audio/`.
       argument: the field or flag that names the folder, for messages.
 
     Returns:
       The `Dataset`. Its audio files may be missing.
 
     Raises:
-      InputError: the folder or its tables are missing or contradict each other, or a clip is
-        listed twice.
+      InputError: the folder or its tables are missing or contradict each other, a clip is
+        listed twice, or a label cannot be told from another or name a file.
 
     Source: the data set's README; the paths in the tables are relative to the root.
     """
     root = pathlib.Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(
             f"{root}: no such folder; {argument} must be the folder that holds meta.csv and audio/"
         )
-    meta = root / "meta.csv"
-    setup = root / "evaluation_setup"
-    if meta.is_file():
-        clips = _read_meta(meta)
-    elif (lists := _test_lists(setup)) != []:
-        meta = lists[0]
-        clips = tuple(_make_clip(meta, row[0], UNLABELLED, "") for row in _rows(meta))
-    else:
-        raise InputError(
-            f"{meta}: not found, nor {setup / 'test.txt'}; {argument} must be the folder that "
-            "holds meta.csv (or, without labels, evaluation_setup/test.txt) and audio/"
-        )
+    table, setup = root / "meta.csv", root / "evaluation_setup"
+    lists = _find_lists(setup)
+    has_meta = os.path.isfile(table)
+    if not has_meta:
+        table = _only_list(table, lists, argument)
+    clips = tuple(_make_clip(table, row) for row in read_rows(table))
     if not clips:
-        raise InputError(f"{meta}: lists no clip; it needs a row per clip")
-    _refuse_duplicates(clips, meta)
+        raise InputError(f"{table}: lists no clip; it needs a row per clip")
+    _refuse_duplicates(clips, table)
     labels = tuple(sorted({clip.scene_label for clip in clips} - {UNLABELLED}))
     if labels and any(clip.scene_label == UNLABELLED for clip in clips):
         first = next(clip for clip in clips if clip.scene_label == UNLABELLED)
-        raise InputError(f"{meta}: {first.path} has no scene_label; give every clip one, or none")
-    return Dataset(root, clips, labels, _read_published_folds(setup, clips))
-
-
-def _test_lists(setup: pathlib.Path) -> list[pathlib.Path]:
-    return [path for name in ("test.txt", "test.csv") if (path := setup / name).is_file()]
-
-
-def _rows(path: pathlib.Path) -> list[list[str]]:
-    """The tab-separated rows of a table, without its header if it has one."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        table = csv.reader(lines, delimiter="\t", strict=True)
-        rows = [[cell.strip() for cell in row] for row in table]
-    except csv.Error as error:
-        raise InputError(f"{path}: no tab-separated table ({error}); correct it") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; make it readable") from None
-    rows = [row for row in rows if any(row)]
-    if rows and rows[0][0] == "filename":
-        rows = rows[1:]
-    return rows
-
-
-def _read_meta(meta: pathlib.Path) -> tuple[Clip, ...]:
-    clips = []
-    for row in _rows(meta):
-        if len(row) < 2:
+        raise InputError(
+            f"{table}: {first.path} has no scene_label; give every clip one, or none (the columns "
+            "are separated by tabs)"
+        )
+    identifiers = sorted({clip.location for clip in clips if clip.location != clip.path})
+    for column, names in (("scene_label", labels), ("identifier", identifiers)):
+        if pair := look_alike(names):
             raise InputError(
-                f"{meta}: the row {row[0]!r} has one column; it needs filename TAB scene_label "
-                "[TAB identifier]"
+                f"{table}: {column} {pair[0]!a} and {pair[1]!a} differ only in case, "
+                "spaces, leading zeros or characters that look alike; write them the same, or "
+                "make the difference plain"
             )
-        clips.append(_make_clip(meta, row[0], row[1], row[2] if len(row) > 2 else ""))
-    return tuple(clips)
+    folds = {}
+    if has_meta and labels:
+        folds = _read_published_folds(setup, lists, clips)
+    elif has_meta:
+        _refuse_other_lists(table, lists, clips)
+    return Dataset(root, clips, labels, folds)
 
 
-def _make_clip(table: pathlib.Path, path: str, scene_label: str, identifier: str) -> Clip:
+# The lists of `evaluation_setup`, by the fold's number, 0 for none, and the part.
+_Lists = Mapping[tuple[int, str], pathlib.Path]
+
+
+def _find_lists(setup: pathlib.Path) -> _Lists:
+    """The lists of a folder, which may be missing; in the order of their names."""
+    try:
+        names = sorted(os.listdir(setup))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise InputError(f"{setup}: {error.strerror}; make it readable") from None
+    lists: dict[tuple[int, str], pathlib.Path] = {}
+    for name in names:
+        if match := _LIST_FILE.match(name):
+            path, number = setup / name, int(match["fold"] or 0)
+            if match["fold"] and not number:
+                raise InputError(f"{path}: folds are counted from 1; rename it")
+            other = lists.setdefault((number, match["part"]), path)
+            if other != path:
+                raise InputError(f"{other} and {path}: are the same list; delete one of them")
+    return lists
+
+
+def _only_list(meta: pathlib.Path, lists: _Lists, argument: str) -> pathlib.Path:
+    """The list that stands in place of `meta.csv` in a set without labels."""
+    held_out = [path for (_, part), path in lists.items() if part != "train"]
+    if not held_out or len(held_out) < len(lists):
+        raise InputError(
+            f"{meta}: not found; {argument} must be the folder that holds meta.csv (or, for a set "
+            f"without labels, one list such as {meta.parent / 'evaluation_setup' / 'test.txt'}) "
+            "and audio/"
+        )
+    if len(held_out) > 1:
+        raise InputError(
+            f"{held_out[0]} and {held_out[1]}: either may be the list of this set, which has no "
+            "meta.csv; delete one of them"
+        )
+    return held_out[0]
+
+
+def _refuse_other_lists(meta: pathlib.Path, lists: _Lists, clips: Sequence[Clip]) -> None:
+    """Refuses lists that say something else of a set without labels than its `meta.csv`."""
+    for (_, part), path in lists.items():
+        members = _read_list(path, clips)
+        if part != "train" and len(members) < len(clips):
+            raise InputError(
+                f"{path} and {meta}: list {len(members)} and {len(clips)} clips, and either may be "
+                "the list of this set without labels; make them agree, or delete one of them"
+            )
+
+
+def _make_clip(table: pathlib.Path, row: Row) -> Clip:
+    path = row.filename
     pure = pathlib.PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise InputError(f"{table}: {path} leaves the data set's folder; use a path below it")
     if not pure.name:
-        raise InputError(f"{table}: a row of {scene_label!r} names no file; name it or delete it")
-    match = _TUT_NAME.match(pure.stem)
-    if match:
+        raise InputError(f"{table}: line {row.line} names no file; name it, or delete the line")
+    if fault := label_fault(row.scene_label):
+        raise InputError(
+            f"{table}: line {row.line}: scene_label {row.scene_label[:60]!a} {fault}, and "
+            "files are named after labels; write another"
+        )
+    if match := _TUT_NAME.match(pure.stem):
         location = f"{match['city']}-{match['location']}"
-        return Clip(path, scene_label, location, match["city"], match["device"])
-    return Clip(path, scene_label, identifier or path)
+        return Clip(path, row.scene_label, location, match["city"], match["device"])
+    return Clip(path, row.scene_label, row.identifier or path, device=row.source_label)
 
 
 def _refuse_duplicates(clips: Sequence[Clip], table: pathlib.Path) -> None:
@@ -204,62 +244,44 @@ def _refuse_duplicates(clips: Sequence[Clip], table: pathlib.Path) -> None:
         seen.add(path)
 
 
-def refuse_missing(dataset: Dataset) -> None:
-    """Refuses a data set whose audio files are not all there.
-
-    Raises:
-      InputError: with their number, and the first of them.
-    """
-    missing = [clip.path for clip in dataset.clips if not dataset.audio_path(clip).exists()]
-    if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise InputError(
-            f"{dataset.root}: {len(missing)} of {len(dataset.clips)} listed files are not there "
-            f"({shown}); unpack all audio archives into the same folder, or delete their rows"
-        )
-
-
-def _read_published_folds(setup: pathlib.Path, clips: Sequence[Clip]) -> dict[int, PublishedFold]:
-    if not setup.is_dir():
-        return {}
-    index = {clip.path: i for i, clip in enumerate(clips)}
-    parts: dict[int, dict[str, tuple[int, ...]]] = {}
-    for path in sorted(setup.iterdir()):
-        if match := _FOLD_FILE.match(path.name):
-            fold = parts.setdefault(int(match["fold"]), {})
-            fold[match["part"]] = _read_fold_part(path, clips, index)
+def _read_published_folds(
+    setup: pathlib.Path, lists: _Lists, clips: Sequence[Clip]
+) -> dict[int, PublishedFold]:
     folds = {}
-    for number, fold in sorted(parts.items()):
-        # `test` is `evaluate` without the labels; either names the held-out clips.
-        evaluate = fold.get("evaluate", fold.get("test"))
-        if evaluate is None or "train" not in fold:
+    for number in sorted({number for number, _ in lists} - {0}):
+        train, evaluate, test = (lists.get((number, p)) for p in ("train", "evaluate", "test"))
+        if not train or not (evaluate or test):
+            lacking = "evaluate" if train else "train"
             raise InputError(
-                f"{setup}: fold {number} has no {'train' if evaluate else 'evaluate'} list; "
-                f"add fold{number}_{'train' if evaluate else 'evaluate'}.txt"
+                f"{setup}: fold {number} has no {lacking} list; add fold{number}_{lacking}.txt"
             )
-        folds[number] = PublishedFold(fold["train"], evaluate)
+        # `test` is `evaluate` without the labels; either names the held-out clips.
+        held_out = _read_list(evaluate or test, clips)
+        if evaluate and test and set(held_out) != set(_read_list(test, clips)):
+            raise InputError(f"{evaluate} and {test}: list other clips; make them agree")
+        folds[number] = PublishedFold(_read_list(train, clips), held_out)
     return folds
 
 
-def _read_fold_part(
-    path: pathlib.Path, clips: Sequence[Clip], index: Mapping[str, int]
-) -> tuple[int, ...]:
+def _read_list(path: pathlib.Path, clips: Sequence[Clip]) -> tuple[int, ...]:
+    """The clips of a list, by their places in `clips`."""
+    index = {clip.path: i for i, clip in enumerate(clips)}
     members = []
-    for row in _rows(path):
-        if row[0] not in index:
-            near = difflib.get_close_matches(row[0], index, n=1)
+    for row in read_rows(path):
+        if row.filename not in index:
+            near = difflib.get_close_matches(row.filename, index, n=1)
             hint = f" (meta.csv has {near[0]})" if near else ""
             raise InputError(
-                f"{path}: {row[0]} is not in meta.csv{hint}; make the lists agree, or restore "
-                f"meta.csv if it has been cut short (it lists {len(clips)} clips)"
+                f"{path}: {row.filename} is not in meta.csv{hint}; make the lists agree, or "
+                f"restore meta.csv if it has been cut short (it lists {len(clips)} clips)"
             )
-        clip = clips[index[row[0]]]
-        if len(row) > 1 and row[1] != clip.scene_label:
+        label = clips[index[row.filename]].scene_label
+        if row.scene_label not in (label, UNLABELLED):
             raise InputError(
-                f"{path}: {row[0]} is {row[1]!r} here and {clip.scene_label!r} in meta.csv; "
+                f"{path}: {row.filename} is {row.scene_label!r} here and {label!r} in meta.csv; "
                 "make the lists agree"
             )
-        members.append(index[row[0]])
+        members.append(index[row.filename])
     if not members:
         raise InputError(f"{path}: lists no clip; fill it, or delete this fold's lists")
     if len(set(members)) != len(members):

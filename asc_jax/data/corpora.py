@@ -157,9 +157,13 @@ def refuse_other_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence
       corpora: as the classifier's folds now give them.
 
     Raises:
-      InputError: they were others.
+      InputError: they were others, or the file cannot be read.
     """
-    if path.exists() and path.read_text(encoding="utf-8") != _describe(dataset, corpora):
+    try:
+        differs = path.exists() and path.read_text(encoding="utf-8") != _describe(dataset, corpora)
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    if differs:
         raise InputError(
             f"{path}: the GANs of this run were trained on other clips or scenes than those of the "
             "classifier's folds; give it the classifier that it was trained for, with its data"

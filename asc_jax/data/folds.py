@@ -65,11 +65,7 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
     labels = np.array([clip.scene_label for clip in clips])
     locations = np.array([clip.location for clip in clips])
     label, n_locations = _fewest_locations(clips)
-    if n_locations < n_folds:
-        raise InputError(
-            f"folds.n_folds={n_folds}: scene_label {label!r} has only {n_locations} locations; "
-            f"use at most {n_locations} folds"
-        )
+    _refuse_few(n_folds, label, n_locations, "location")
     best, best_imbalance = None, np.inf
     for child in np.random.SeedSequence(seed).generate_state(_CANDIDATES):
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(child))
@@ -96,16 +92,26 @@ def random_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray:
         raise InputError(f"folds.n_folds={n_folds}: cross-validation needs at least 2 folds")
     labels = np.array([clip.scene_label for clip in clips])
     names, counts = np.unique(labels, return_counts=True)
-    if counts.min() < n_folds:
-        raise InputError(
-            f"folds.n_folds={n_folds}: scene_label {str(names[counts.argmin()])!r} has only "
-            f"{counts.min()} clips; use at most {counts.min()} folds"
-        )
+    _refuse_few(n_folds, str(names[counts.argmin()]), int(counts.min()), "clip")
     folds = np.zeros(len(clips), np.int32)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(labels, labels), start=1):
         folds[held_out] = fold
     return folds
+
+
+def _refuse_few(n_folds: int, label: str, n: int, noun: str) -> None:
+    """Refuses more folds than a class has locations, or clips."""
+    if n == 1:
+        raise InputError(
+            f"folds.n_folds={n_folds}: scene_label {label!r} has only one {noun}, which cannot be "
+            f"both trained on and held out; add another {noun}, or leave that class out"
+        )
+    if n < n_folds:
+        raise InputError(
+            f"folds.n_folds={n_folds}: scene_label {label!r} has only {n} {noun}s; use at most "
+            f"{n} folds"
+        )
 
 
 def _fewest_locations(clips: Sequence[Clip]) -> tuple[str, int]:
@@ -151,11 +157,17 @@ def make_splits(
       A split per fold, and the (n,) int32 indices of the test clips (empty if none).
 
     Raises:
-      InputError: folds that do not exist or cannot be made, or a split that leaks a location.
+      InputError: folds that do not exist or cannot be made, a split that leaks a location, or a
+        class that a fold does not train on or that no fold holds out.
     """
     if not dataset.labelled:
         raise InputError(
             f"{dataset.root}: has no scene labels; training needs a meta.csv with them"
+        )
+    if len(dataset.scene_labels) == 1:
+        raise InputError(
+            f"{dataset.root}: has only the class {dataset.scene_labels[0]!r}; training needs two "
+            "or more"
         )
     everything = np.arange(len(dataset.clips), dtype=np.int32)
     test = np.array([], np.int32)
@@ -188,7 +200,30 @@ def make_splits(
         if kind == "random":  # its leak is asked for: into the held-out clips, nowhere else
             split = dataclasses.replace(split, held_out=test[:0])
         refuse_leak(dataset.clips, split, test)
+    _refuse_absent_classes(dataset, splits, kind)
     return tuple(splits), test
+
+
+def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str) -> None:
+    """Refuses folds that train on no clip of a class, or that never hold one out."""
+    published = kind == "published"
+    setup = dataset.root / "evaluation_setup"
+    mend = f"mend the lists in {setup}" if published else "set another folds.seed"
+
+    def labels(indices) -> set[str]:
+        return {dataset.clips[i].scene_label for i in indices}
+
+    for split in splits:
+        if absent := set(dataset.scene_labels) - labels(split.train):
+            raise InputError(
+                f"fold {split.fold}: trains on no clip of scene_label {min(absent)!r}; {mend}"
+            )
+    held_out = set().union(*(labels(split.held_out) for split in splits))
+    if absent := set(dataset.scene_labels) - held_out:
+        raise InputError(
+            f"folds.n_folds={len(splits)}: no fold holds out a clip of scene_label "
+            f"{min(absent)!r}, which would have no score; {mend}"
+        )
 
 
 def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarray, np.ndarray]]:

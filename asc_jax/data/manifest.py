@@ -26,14 +26,17 @@ class Manifest:
         """Opens a folder's manifest; a last line that a stop has torn is dropped.
 
         Raises:
-          InputError: a line is none of a manifest.
+          InputError: it cannot be read, or a line is none of a manifest.
         """
         self.folder = folder
         self._path = folder / NAME
         self._lines: list[dict] = []
         if not self._path.exists():
             return
-        whole = self._path.read_bytes().rpartition(b"\n")
+        try:
+            whole = self._path.read_bytes().rpartition(b"\n")
+        except OSError as error:
+            raise InputError(f"{self._path}: {error.strerror}; make it readable") from None
         for number, line in enumerate(whole[0].splitlines(), start=1):
             try:
                 found = parse_json(line)

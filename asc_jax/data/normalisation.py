@@ -1,11 +1,14 @@
 """Normalisation of a network's input: by which means and deviations log-mels are standardised."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.data.prefetch import prefetch
+from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
 
 # "band": each mel band over a fold's training frames; "global": all bands over them together;
@@ -46,6 +49,25 @@ def band_moments(
         np.concatenate([row[i] for row in rows])[: len(clips)].astype(np.float64) for i in (0, 1)
     )
     return mean, variance
+
+
+def refuse_not_finite(moments: tuple[np.ndarray, np.ndarray], names: Sequence[object]) -> None:
+    """Checks what `band_moments` found: what is not finite would spread from a clip to all folds.
+
+    Args:
+      moments: of the clips.
+      names: of the clips, for the message.
+
+    Raises:
+      InputError: naming the first clip that is not finite.
+    """
+    finite = np.isfinite(moments[0]).all(axis=1) & np.isfinite(moments[1]).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise InputError(
+            f"{names[bad[0]]}: its log-mels are not finite, or too large for their variance to be "
+            f"({len(bad)} of {len(finite)} clips); correct frontend.*, or replace the file"
+        )
 
 
 def standardisation(

@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax import __version__
+from asc_jax import source
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
 from asc_jax.errors import InputError
@@ -106,8 +108,10 @@ def load_pool(
     fit_length: bool = False,
     cache_dir: str | pathlib.Path = "",
     workers: int = 0,
-) -> Pool:
+) -> tuple[Pool, tuple[str, ...]]:
     """The data set's pool, from the cache if it is there, else decoded into it.
+
+    Where the cache cannot be written, a line on stderr says so, and the clips stay in memory.
 
     Args:
       dataset: which clips.
@@ -123,11 +127,10 @@ def load_pool(
 
     Returns:
       The pool, as host arrays (the values memory-mapped); `asc_jax.train.feed` brings its
-      clips to the devices.
+      clips to the devices. And the digest of each clip's audio file, as it was decoded.
 
     Raises:
-      InputError: bad files (all of them named), labels outside `scene_labels`, or a cache
-        folder that cannot be written.
+      InputError: bad files (all of them named), or labels outside `scene_labels`.
     """
     targets = _targets(dataset, scene_labels)
     paths = [dataset.audio_path(clip) for clip in dataset.clips]
@@ -138,17 +141,43 @@ def load_pool(
         "n_samples": n_samples,
         "fit_length": fit_length,
     }
-    settings = {"kind": kind, "versions": _versions()} | decoding
+    read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
+    computed_by = _computed_by(kind, frontend, n_samples)
+    settings = {"kind": kind, "computed_by": computed_by, "versions": _versions()} | decoding
     if kind == "log_mel":
         settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
-    cache_dir = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
-    opened = cache.load(cache_dir, made_of)
-    if opened is None:
-        read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
-        opened = cache.store(cache_dir, made_of, audio.map_files(read, paths, workers=workers))
-    values, (scale, offset) = opened
-    return Pool(values, scale, offset, targets)
+
+    def clips() -> Iterator[tuple[np.ndarray, str]]:
+        both = lambda path: (read(path), audio.digest(path))
+        return audio.map_files(both, paths, workers=workers)
+
+    place = cache_dir or "the user's cache folder"
+    try:
+        place = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
+        entry = cache.load(place, made_of) or cache.store(place, made_of, clips())
+    except OSError as error:
+        print(
+            f"{place}: the cache cannot be written ({error.strerror or error}): the decoded clips "
+            "stay in memory, and the next run decodes them again; free some space, or set "
+            "data.cache_dir to a folder that can be written",
+            file=sys.stderr,
+        )
+        entry = cache.in_memory(len(paths), clips())
+    return Pool(entry.values, *entry.affine, targets), entry.digests
+
+
+def _computed_by(kind: str, frontend: FrontendConfig, n_samples: int) -> dict[str, str]:
+    """What turns files into the pool's values: functions by their code, or as JAX traces them.
+
+    Whatever function is in the place of one of ours counts, and every constant.
+    """
+    found = {"decoding": source.digest(audio.read_clip, audio.mono, cache.quantise)}
+    if kind == "log_mel":
+        waveform = jax.ShapeDtypeStruct((n_samples,), jnp.float32)
+        program = jax.jit(functools.partial(log_mel, cfg=frontend)).lower(waveform).as_text()
+        found["log_mel"] = hashlib.blake2b(program.encode(), digest_size=8).hexdigest()
+    return found
 
 
 def clip_reader(
@@ -167,7 +196,8 @@ def clip_reader(
       **decoding: as for `audio.read_clip`.
 
     Returns:
-      path -> (N, M) log-mels or (T,) waveform, float32.
+      path -> (N, M) log-mels or (T,) waveform, float32. It raises `InputError` as
+      `audio.read_clip`, and where a value is not finite.
     """
     # Two programs: in one, XLA would decode a sample again for every frame that it is in.
     to_mono = jax.jit(audio.mono)
@@ -176,19 +206,28 @@ def clip_reader(
     def read(path):
         waveform = to_mono(audio.read_clip(path, **decoding))
         if kind == "waveform":
-            return np.asarray(waveform)
-        return np.asarray(to_log_mel(waveform))[: n_frames or None]
+            values = np.asarray(waveform)
+        else:
+            values = np.asarray(to_log_mel(waveform))[: n_frames or None]
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{path}: its {kind.replace('_', '-')} is not finite; replace the file, or correct "
+                "frontend.* if it is so with all of them"
+            )
+        return values
 
     return read
 
 
 def _versions() -> dict[str, str]:
-    """The programs that decide what a decoded file becomes."""
+    """The libraries that decide what a decoded file becomes."""
+    import jaxlib
     import soundfile
     import soxr
 
     return {
-        "asc_jax": __version__,
+        "jaxlib": jaxlib.__version__,
+        "numpy": np.__version__,
         "libsndfile": soundfile.__libsndfile_version__,
         "soxr": soxr.__version__,
     }

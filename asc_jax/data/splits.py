@@ -1,7 +1,8 @@
-"""The splits of a run, written down: which clip is on which side of each fold."""
+"""The splits of a run, written down: which clip is on which side of each fold, and its sound."""
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,14 +13,31 @@ from asc_jax.files import write_whole
 
 
 def write_splits(
-    path: pathlib.Path, dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray
+    path: pathlib.Path,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    digests: Sequence[str],
 ) -> None:
-    """Writes every clip's label and location, and the paths on each side of each fold.
+    """Writes every clip's label and location, its digest, and the paths on each side of each fold.
+
+    Args:
+      path: the file.
+      dataset: a labelled data set.
+      splits: of its folds.
+      test: (n,) indices of clips that no fold trains on.
+      digests: of the clips' audio files.
 
     Raises:
       InputError: the file cannot be written.
     """
-    write_whole(path, json.dumps(_describe(dataset, splits, test)) + "\n")
+    described = _describe(dataset, splits, test) | {"audio": by_path(dataset, digests)}
+    write_whole(path, json.dumps(described) + "\n")
+
+
+def by_path(dataset: Dataset, digests: Sequence[str]) -> dict[str, str]:
+    """The digests of a data set's audio files by the clips' paths."""
+    return {clip.path: digest for clip, digest in zip(dataset.clips, digests, strict=True)}
 
 
 def _describe(dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> dict:
@@ -57,13 +75,42 @@ def refuse_other_splits(
         return
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs.pop("audio", None)
         differing = _first_difference(theirs, _describe(dataset, splits, test))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise InputError(f"{path}: cannot be read; restore it from a backup") from None
     if differing:
         raise InputError(
             f"{dataset.root}: is not what {path} says the run was trained on ({differing}); "
             "restore the data set, or train anew in another --workdir"
+        )
+
+
+def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[str]) -> None:
+    """Checks that clips sound as they did when a run's record of them was written, if it was.
+
+    Args:
+      path: a run's `splits.json`, or its `synthetic.json`. One of an earlier version has no
+        digests, and is not compared.
+      dataset: the clips that it is about.
+      digests: of their audio files.
+
+    Raises:
+      InputError: naming the first file that differs.
+    """
+    if not path.exists():
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8")).get("audio", {})
+        ours = by_path(dataset, digests)
+        differing = [clip for clip in sorted(ours) if theirs.get(clip, ours[clip]) != ours[clip]]
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+    if differing:
+        raise InputError(
+            f"{dataset.root / differing[0]}: is not the audio that {path} says the run was trained "
+            f"on ({len(differing)} of {len(ours)} files differ); restore the data set, or train "
+            "anew in another --workdir"
         )
 
 

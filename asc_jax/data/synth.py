@@ -9,9 +9,9 @@ import concurrent.futures
 import dataclasses
 import io
 import json
-import math
 import os
 import pathlib
+import shutil
 import wave
 
 import numpy as np
@@ -24,6 +24,10 @@ _RECIPE_VERSION = 1
 # Made-up names: a procedural file must not pass for one of the real set's recordings.
 _CITIES = ("alder", "birch", "cedar", "elm", "hazel", "rowan")
 _TEST_SHARE = 0.3
+_FRAME_BYTES = 6  # stereo, 24 bits
+# What `asc-jax data synth` calls the arguments.
+_FLAGS = {"seed": "--seed", "locations_per_scene": "--locations", "clips_per_location": "--clips",
+          "clip_seconds": "--seconds"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +64,13 @@ def write_synthetic_dataset(
 
     Args:
       root: the folder to write: new, empty, or an earlier output of the same arguments.
-      seed: 0 or more.
+      seed: 0 to 2**32 - 1.
       n_cities: over how many cities the locations are spread, 1 to 6.
-      locations_per_scene: 2 or more, so that each scene has locations to train and to test on;
+      locations_per_scene: 2 to 1,000, so that each scene has locations to train and to test on;
         about 30 % of them are held out in the published fold 1.
-      clips_per_location: 1 or more.
-      clip_seconds: length of every clip in seconds, 0.1 or more.
-      sr: sampling rate in Hz, 16,000 or more.
+      clips_per_location: 1 to 1,000.
+      clip_seconds: length of every clip in seconds, 0.1 to 300.
+      sr: sampling rate in Hz, 16,000 to 192,000.
       workers: number of threads; all cores if None.
 
     Returns:
@@ -74,24 +78,26 @@ def write_synthetic_dataset(
       `README.md`, `synth.json` (the arguments).
 
     Raises:
-      InputError: an argument is out of range, the folder holds something else, or it cannot
-        be written.
+      InputError: an argument is out of range, the disk has too little room, the folder holds
+        something else, or it cannot be written.
     """
-    minima = {"seed": (seed, 0), "n_cities": (n_cities, 1), "clip_seconds": (clip_seconds, 0.1),
-              "locations_per_scene": (locations_per_scene, 2), "sr": (sr, 16000),
-              "clips_per_location": (clips_per_location, 1)}  # fmt: skip
-    for field, (value, least) in minima.items():
-        if not least <= value < math.inf:
-            raise InputError(f"{field}: is {value}; set it to {least} or more")
-    if n_cities > len(_CITIES):
-        raise InputError(f"n_cities: is {n_cities}; set it to {len(_CITIES)} or less")
+    limits = {"seed": (seed, 0, 2**32 - 1), "n_cities": (n_cities, 1, len(_CITIES)),
+              "clip_seconds": (clip_seconds, 0.1, 300), "sr": (sr, 16000, 192000),
+              "locations_per_scene": (locations_per_scene, 2, 1000),
+              "clips_per_location": (clips_per_location, 1, 1000)}  # fmt: skip
+    for field, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            flag = f" ({_FLAGS[field]})" if field in _FLAGS else ""
+            raise InputError(f"{field}: is {value}; set it to {least} up to {most}{flag}")
     if workers is not None and workers < 1:
         raise InputError(f"workers: is {workers}; set it to 1 or more, or leave it out")
     root = pathlib.Path(root)
-    parameters = {field: value for field, (value, _) in sorted(minima.items())}
+    parameters = {field: value for field, (value, *_) in sorted(limits.items())}
     parameters["clip_seconds"] = float(clip_seconds)
-    rows = _plan(seed, n_cities, locations_per_scene, clips_per_location)
+    n_clips = len(RECIPES) * locations_per_scene * clips_per_location
     try:
+        _refuse_full_disk(root, n_clips, round(clip_seconds * sr) * _FRAME_BYTES)
+        rows = _plan(seed, n_cities, locations_per_scene, clips_per_location)
         _claim_folder(root, {"recipe_version": _RECIPE_VERSION, **parameters})
         _write_audio(root, rows, seed, round(clip_seconds * sr), sr, workers)
         _write_tables(root, rows, seed)
@@ -101,6 +107,21 @@ def write_synthetic_dataset(
             "be written, then run the same command again"
         ) from error
     return root
+
+
+def _refuse_full_disk(root: pathlib.Path, n_clips: int, clip_bytes: int) -> None:
+    """Refuses a set that the disk has no room for, before anything is written."""
+    written = len(list(root.glob("audio/*.wav")))
+    needed = (n_clips - written) * clip_bytes
+    folder = root.absolute()
+    while not os.path.exists(folder):
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{root}: {n_clips} clips need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are "
+            "free; write fewer or shorter clips, or make room"
+        )
 
 
 def _plan(seed: int, n_cities: int, n_locations: int, n_clips: int) -> list[_Row]:

@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.splits import by_path
 from asc_jax.errors import InputError
 from asc_jax.files import parse_json, write_whole
 
@@ -163,7 +165,7 @@ def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
 
 
 def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
-    missing = [clip.path for clip in clips if not (root / clip.path).is_file()]
+    missing = [clip.path for clip in clips if not os.path.isfile(root / clip.path)]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
@@ -217,13 +219,22 @@ def add_to_splits(splits: Sequence[Split], synthetic: Synthetic, n_clips: int) -
     )
 
 
-def write_record(path: pathlib.Path, synthetic: Synthetic) -> None:
-    """Writes which synthetic clips a run trains with: the manifest's digest, clips per fold.
+def write_record(path: pathlib.Path, synthetic: Synthetic, digests: Sequence[str]) -> None:
+    """Writes which synthetic clips a run trains with: the manifest's digest, clips per fold, sound.
+
+    Args:
+      path: the file.
+      synthetic: the clips.
+      digests: of their audio files.
 
     Raises:
       InputError: the file cannot be written.
     """
-    record = {"manifest_sha256": synthetic.digest, "clips_per_fold": synthetic.clips_per_fold}
+    record = {
+        "manifest_sha256": synthetic.digest,
+        "clips_per_fold": synthetic.clips_per_fold,
+        "audio": by_path(synthetic.dataset, digests),
+    }
     write_whole(path, json.dumps(record, allow_nan=False) + "\n")
 
 

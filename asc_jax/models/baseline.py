@@ -30,8 +30,6 @@ class Baseline(nn.Module):
     batch normalisation and padding.
     """
 
-    kernel_scheme: ClassVar[str] = "glorot_uniform"  # what its kernel_init are, by name
-
     loops: ClassVar[tuple] = ()  # no blocks that repeat
 
     receptive_field: ClassVar[int] = 536  # frames: 7, pooled by 5, 7 more, pooled by 100

@@ -5,11 +5,10 @@ whose variables are those of the blocks, stacked along a leading axis.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,37 +43,3 @@ def repeat(block: nn.Module, x: jax.Array, n: int) -> jax.Array:
         length=n,
     )
     return scan(block, x, None)[0]
-
-
-def stack(variables: Mapping, loops: Sequence[Run]) -> dict:
-    """Variables of single blocks as those of loops.
-
-    Args:
-      variables: collections of a network without loops, numpy arrays.
-      loops: the runs of its blocks that are to be loops.
-
-    Returns:
-      The same values for the network with these loops.
-    """
-    stacked = {}
-    for collection, modules in variables.items():
-        modules = dict(modules)
-        for run in loops:
-            blocks = [modules.pop(name) for name in run.names]
-            modules[run.name] = jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)
-        stacked[collection] = modules
-    return stacked
-
-
-def unstack(shapes: Mapping, loops: Sequence[Run]) -> dict:
-    """The shapes of a network's variables without its loops: the inverse of `stack`."""
-    single = {}
-    for collection, modules in shapes.items():
-        modules = dict(modules)
-        for run in loops:
-            block = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), modules.pop(run.name)
-            )
-            modules |= dict.fromkeys(run.names, block)
-        single[collection] = modules
-    return single

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -54,8 +53,6 @@ class ResNet(nn.Module):
 
     Source: report §2.4 and Table 1.
     """
-
-    kernel_scheme: ClassVar[str] = "he_normal"  # what the kernel_init above are, by name
 
     n_classes: int
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from asc_jax.errors import InputError
 from asc_jax.models.conv import conv_general_dilated
-from asc_jax.models.initial_values import draw
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM, phase_shuffle
 
 KERNEL_SIZE, STRIDE = 25, 4
@@ -34,6 +33,11 @@ conv = functools.partial(
     conv_general_dilated=conv_general_dilated,
 )
 dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
+
+
+def _like_latents(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+    """Uniform in [-1, 1]: an initialiser of what lies beside latent vectors."""
+    return jax.random.uniform(key, shape, dtype, minval=-1)
 
 
 def map_sizes(n_samples: int, dim: int) -> list[tuple[int, int]]:
@@ -101,7 +105,9 @@ class Generator(nn.Module):
         """(B, Z), and (B,) int labels if there are classes -> (B, n_samples, 1) in [-1, 1]."""
         (n_frames, channels), *longer_maps = map_sizes(self.n_samples, self.dim)
         if self.n_classes:
-            embed = nn.Embed(self.n_classes, self.n_latent, name="class_vector")
+            embed = nn.Embed(
+                self.n_classes, self.n_latent, embedding_init=_like_latents, name="class_vector"
+            )
             z = jnp.concatenate([z, embed(label)], axis=-1)
         x = dense(n_frames * channels, dtype=self.dtype, name="dense")(z)
         x = x.reshape(-1, n_frames, channels)
@@ -190,20 +196,3 @@ class Discriminator(nn.Module):
         """Of the arguments, for one example."""
         x = jax.ShapeDtypeStruct((1, self.n_samples, 1), jnp.float32)
         return (x, jax.ShapeDtypeStruct((1,), jnp.int32)) if self.n_classes else (x,)
-
-
-def initial_params(network: Generator | Discriminator, *, seed: int, gan: int) -> dict:
-    """A network's parameters before training: Glorot's uniform kernels, biases of 0.
-
-    Args:
-      network: whose.
-      seed: the run's.
-      gan: the GAN's number: GANs start from different values.
-
-    Returns:
-      The "params" collection, float32 numpy arrays.
-    """
-    variables = jax.eval_shape(network.init, jax.random.key(0), *network.input_shapes())
-    # Layers of one name in the two networks must not start from the same draws.
-    stream = 2 * gan + isinstance(network, Discriminator)
-    return draw(variables["params"], "glorot_uniform", seed=seed, stream=stream)

@@ -21,12 +21,11 @@ from asc_jax.data.normalisation import band_moments, by_own_moments, standardisa
 from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
-from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.places import example_keys
 from asc_jax.train.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.optimizer import Optimizer, zero_state
+from asc_jax.train.optimizer import Optimizer
 from asc_jax.train.parallel import (
     DATA,
     FOLD,
@@ -34,11 +33,13 @@ from asc_jax.train.parallel import (
     PER_FOLD,
     SHARED,
     P,
+    compile_once,
     map_folds,
 )
 
-# What a step's key becomes for dropout: beyond every place in a batch.
-_DROPOUT = 2**32 - 1
+# What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
+# in a batch, and beyond every step.
+_DROPOUT = _INITIAL = 2**32 - 1
 
 
 @flax.struct.dataclass
@@ -85,6 +86,47 @@ class BestEpoch:
     epoch: jax.Array  # () int32, from 1
 
 
+def init_fold(
+    key: jax.Array,
+    hyperparameters: Hyperparameters,
+    band_mean: jax.Array,
+    band_std: jax.Array,
+    *,
+    network: nn.Module,
+    optimizer: Optimizer,
+    input_shape: tuple[int, int],
+    per_clip: bool = False,
+) -> ClassifierState:
+    """One fold's state before training.
+
+    Args:
+      key: the fold's random key.
+      hyperparameters: that it trains with.
+      band_mean: (M,), see `ClassifierState`, as those that follow.
+      band_std: (M,).
+      network: its variables are drawn by its modules' own initialisers.
+      optimizer: of the hyperparameters.
+      input_shape: (N, M) of a clip; initialisers see a clip of zeros.
+      per_clip: whether each clip is standardised by its own moments.
+
+    Returns:
+      The state, which a function of `jax.jit` can make.
+    """
+    clip = jnp.zeros((1, *input_shape))
+    variables = network.init(jax.random.fold_in(key, _INITIAL), clip, train=False)
+    return ClassifierState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer(hyperparameters).init(variables["params"]),
+        hyperparameters=jax.tree.map(jnp.float32, hyperparameters),
+        key_data=jax.random.key_data(key),
+        band_mean=band_mean,
+        band_std=band_std,
+        per_clip=per_clip,
+    )
+
+
 def init_state(
     network: nn.Module,
     optimizer: Optimizer,
@@ -117,34 +159,54 @@ def init_state(
       The stacked state: every leaf (F, ...), host arrays.
     """
     moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
+    masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
+    init = compile_once(
+        functools.partial(
+            init_fold,
+            network=network,
+            optimizer=optimizer,
+            input_shape=clip_shape(pool, frontend=frontend, n_frames=n_frames),
+            per_clip=normalisation == "clip",
+        )
+    )
+    states = []
+    for split, seed, own in models:
+        mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
+        key = jax.random.fold_in(jax.random.key(seed), split.fold)
+        states.append(jax.device_get(init(key, own, mean, std)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def state_shapes(
+    network: nn.Module,
+    optimizer: Optimizer,
+    pool: Pool,
+    *,
+    frontend: FrontendConfig,
+    n_frames: int,
+    normalisation: str = "band",
+) -> ClassifierState:
+    """The shapes of one model's state; arguments as `init_state`. Nothing is computed."""
+    input_shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
+    band = jax.ShapeDtypeStruct(input_shape[1:], jnp.float32)
+    init = functools.partial(
+        init_fold,
+        network=network,
+        optimizer=optimizer,
+        input_shape=input_shape,
+        per_clip=normalisation == "clip",
+    )
+    return jax.eval_shape(init, jax.random.key(0), Hyperparameters(0.0), band, band)
+
+
+def clip_shape(pool: Pool, *, frontend: FrontendConfig, n_frames: int) -> tuple[int, int]:
+    """(N, M) of a clip's log-mels; arguments as `init_state`."""
     one_clip = jax.eval_shape(
         functools.partial(log_mels, frontend=frontend, n_frames=n_frames),
         read_clips([pool], np.zeros(1, int), 1),
         np.zeros(1, int),
     )
-    masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
-    states = []
-    for split, seed, own in models:
-        variables = initial_variables(network, one_clip.shape, seed=seed, fold=split.fold)
-        mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
-        key = jax.random.fold_in(jax.random.key(seed), split.fold)
-        states.append(
-            ClassifierState(
-                step=np.zeros((), np.int32),
-                params=variables["params"],
-                batch_stats=variables["batch_stats"],
-                opt_state=(),
-                hyperparameters=jax.tree.map(np.float32, own),
-                key_data=jax.random.key_data(key),
-                band_mean=mean,
-                band_std=std,
-                per_clip=normalisation == "clip",
-            )
-        )
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
-    # All models' at once: zeros that nobody has touched take no time, and stacking touches them.
-    init = jax.vmap(optimizer(models[0][2]).init)
-    return stacked.replace(opt_state=zero_state(init, stacked.params))
+    return one_clip.shape[1:]
 
 
 def train_step(

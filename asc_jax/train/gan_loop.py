@@ -30,7 +30,7 @@ from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.recogniser import refuse_other_classifier, write_classifier
 from asc_jax.train.stop import StopSignal
-from asc_jax.train.watch import StepTimes, peak_memory
+from asc_jax.train.watch import Calls, StepTimes, peak_memory
 from asc_jax.train.wavegan import BestGenerator, WaveGanState
 
 
@@ -195,15 +195,16 @@ def after_look(
 def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progress]:
     """The newest whole checkpoint, or the beginning."""
     n_gans = len(setup.corpora)
-    distance, epoch = np.full(n_gans, np.inf, np.float32), np.zeros(n_gans, np.int32)
+    before_any = np.float32(np.inf), np.int32(0)  # distance and number of the best epoch
     on_host = np.zeros(n_gans, np.int32), np.ones(n_gans, bool)
-    shapes = parallel.shapes_per_fold((distance, epoch), n_gans, setup.mesh)
+    shapes = parallel.shapes_per_fold(before_any, n_gans, setup.mesh)
     best = BestGenerator(setup.like.generator, *shapes)
     if found := checkpoints.restore(Snapshot(setup.like, best, *on_host)):
         return found
     state = setup.init()
     copy = jax.tree.map(lambda leaf: leaf.copy(), state.generator)
-    rest = parallel.put((distance, epoch), setup.mesh, parallel.PER_FOLD)
+    rest = [np.full(n_gans, value) for value in before_any]
+    rest = parallel.put(rest, setup.mesh, parallel.PER_FOLD)
     return Snapshot(state, BestGenerator(copy, *rest), *on_host), Progress()
 
 
@@ -216,31 +217,29 @@ def run_steps(
     bar,
     stop: StopSignal,
 ) -> tuple[WaveGanState, Progress]:
-    """So many iterations of an epoch, fewer where a signal comes.
+    """So many iterations of an epoch, fewer where a signal comes; see `Calls`.
 
     Returns:
       The state, and the progress with host metrics, (steps of the epoch, G) each.
     """
     started = time.perf_counter()
-    collected = []
+    under_way, seen = Calls(times), []
     for _ in range(n_steps):
         state, metrics = setup.steps.train(state, setup.pool, setup.source)
-        if collected:  # one call ahead of the device is enough, and keeps the bar honest
-            jax.block_until_ready(collected[-1])
-            times.lap(1)
-        collected.append(metrics)
+        due = under_way.add(metrics, 1)
         bar.update()
-        if stop.requested:
-            break
-    metrics = jax.tree.map(lambda *steps: np.stack(steps), *parallel.fetch(collected))
-    times.lap(1)
-    times.pause()
+        if due:
+            seen += under_way.fetch_ended()
+            if stop.requested:
+                break
+    seen += under_way.fetch_all()
+    metrics = jax.tree.map(lambda *steps: np.stack(steps), *seen)
     metrics = {
         name: np.concatenate([progress.metrics[name], new]) if progress.metrics else new
         for name, new in metrics.items()
     }
     seconds = progress.seconds + time.perf_counter() - started
-    return state, Progress(progress.step + len(collected), progress.epochs, seconds, metrics)
+    return state, Progress(progress.step + len(seen), progress.epochs, seconds, metrics)
 
 
 def log_line(

@@ -25,6 +25,7 @@ from asc_jax.train.wavegan import (
     WaveGanState,
     compile_steps,
     init_state,
+    state_shapes,
 )
 
 
@@ -105,7 +106,7 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
             f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
         )
     data = classifier.config.data
-    host_pool = load_pool(
+    host_pool, _ = load_pool(
         classifier.dataset,
         classifier.dataset.scene_labels,
         kind="waveform",
@@ -123,7 +124,7 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
     segments = n_segments(clip_samples, config.gan.n_samples, overlap)
     source = make_sources(corpora, host_pool)
-    draw = functools.partial(init_state, networks, seed=config.seed)
+    init = functools.partial(init_state, networks, len(corpora), seed=config.seed)
     return GanSetup(
         dataset=classifier.dataset,
         corpora=corpora,
@@ -134,8 +135,8 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
         steps=compile_steps(
             mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
         ),
-        like=parallel.shapes_per_fold(draw(1), len(corpora), mesh),
-        init=lambda: parallel.put(draw(len(corpora)), mesh, parallel.PER_FOLD),
+        like=parallel.shapes_per_fold(state_shapes(networks), len(corpora), mesh),
+        init=lambda: parallel.put(init(), mesh, parallel.PER_FOLD),
         recognise=make_recogniser(classifier, mesh, sr=sr),
         classifier=classifier,
         n_segments=segments,

@@ -23,7 +23,7 @@ from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.setup import Setup, predict, restore, set_up
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.trace import trace_steps
-from asc_jax.train.watch import Watch, peak_memory
+from asc_jax.train.watch import Calls, Watch, peak_memory
 
 
 def train(
@@ -59,8 +59,9 @@ def train(
         setup = set_up(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
+        run.refuse_other_sound(workdir, dataset, synthetic, setup.digests)
         # Not before: wrong input leaves no folder behind.
-        run.write_run(workdir, config, dataset, splits, test, synthetic)
+        run.write_run(workdir, config, dataset, splits, test, synthetic, setup.digests)
         progress = _run_epochs(
             setup,
             workdir,
@@ -156,6 +157,7 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),
         "skipped_steps": watch.skipped.sum(axis=1).tolist(),
+        "non_finite": "skip" if setup.skip_non_finite else "stop",
     }
 
 
@@ -180,7 +182,7 @@ def run_steps(
       per_call: steps in a dispatch.
       save_every: steps between two saves, to the next whole dispatch; 0 for all of the epoch.
       bar: of the run.
-      stop: a signal ends this after the dispatch under way.
+      stop: a signal ends this after the dispatch under way; see `Calls`.
 
     Returns:
       The state, and the progress.
@@ -202,18 +204,17 @@ def run_steps(
     begin = progress.step - first_of_epoch
     end = min(n_steps, begin + save_every) if save_every else n_steps
     of_calls = (indices[:, i : min(i + per_call, n_steps)] for i in range(begin, end, per_call))
-    pending = None
+    under_way = Calls(watch.times)
     with contextlib.closing(setup.feed.calls(of_calls)) as calls:
         for pool, clips in calls:
             state, metrics = setup.steps.train(state, pool, clips)
-            if pending:  # one call ahead of the device is enough, and keeps the bar honest
-                watch.see(pending)
-            pending = metrics
+            due = under_way.add(metrics, clips.shape[1])
             bar.update(clips.shape[1])
-            if stop.requested:
-                break
-    watch.see(pending)
-    watch.times.pause()
+            if due:
+                watch.see(under_way.fetch_ended())
+                if stop.requested:
+                    break
+    watch.see(under_way.fetch_all())
     seconds = progress.seconds + time.perf_counter() - started
     metrics = watch.metrics
     done = first_of_epoch + metrics["loss"].shape[1]

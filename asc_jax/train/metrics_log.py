@@ -75,6 +75,14 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
     return lines
 
 
+def non_finite_policy(lines: Sequence[Mapping]) -> str:
+    """What was to become of steps that were not finite: "stop", "skip", "stop and skip" or reverse.
+
+    It may change on the way, and config.json knows the last start's alone. "" where no line says.
+    """
+    return " and ".join(dict.fromkeys(filter(None, (line.get("non_finite") for line in lines))))
+
+
 def untimed(lines: Sequence[Mapping]) -> list[dict]:
     """The lines without `TIMED`: the same of the same run, wherever and however often stopped."""
     return [{name: line[name] for name in line if name not in TIMED} for line in lines]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from asc_jax.train.global_norm import global_norm
@@ -64,14 +63,3 @@ def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
 def _kernels(params) -> dict:
     """True for kernels, False for biases and for the scales of normalisations."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
-
-
-def zero_state(init: Callable, params) -> optax.OptState:
-    """`init(params)` without XLA, which takes seconds to compile so many zeros.
-
-    Args:
-      init: of an optimizer of `OPTIMIZERS`, which begin with zeros; or its `vmap`.
-      params: its argument.
-    """
-    shapes = jax.eval_shape(init, params)
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from asc_jax import hosts
 from asc_jax.errors import InputError
-from asc_jax.train.programs import Program
 
 FOLD, DATA = "fold", "data"
 
@@ -71,7 +70,11 @@ def make_mesh(
         divisors = [d for d in range(1, len(devices) + 1) if batch_size % d == 0]
         shapes = [(f, max(d for d in divisors if f * d <= len(devices))) for f in fold_sizes]
         shape = max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
-    return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+    if math.prod(shape) < len(devices):
+        return Mesh(np.array(devices[: math.prod(shape)]).reshape(shape), (FOLD, DATA))
+    # All of them: placed so that neighbours on the mesh are neighbours on a TPU's torus, too.
+    placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(placed, (FOLD, DATA))
 
 
 def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devices: int) -> None:
@@ -117,7 +120,7 @@ def map_folds(
     in_specs: tuple[P, ...],
     out_specs: P | tuple[P, ...],
     donate: tuple[int, ...] = (),
-) -> Program:
+) -> Callable:
     """Compiles a one-fold step for all folds and devices.
 
     Args:
@@ -135,9 +138,12 @@ def map_folds(
     mapped = jax.vmap(step, in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
     options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
-    compiled = jax.jit(sharded, donate_argnums=donate, compiler_options=options)
-    traced_from = step, mesh.devices.shape, repr((in_specs, out_specs)), donate, options
-    return Program(compiled, traced_from, mesh.devices.flat)
+    return jax.jit(sharded, donate_argnums=donate, compiler_options=options)
+
+
+def compile_once(function: Callable) -> Callable:
+    """Compiles what one device computes once, such as initial values: options as of the steps."""
+    return jax.jit(function, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
 
 
 def put(tree, mesh: Mesh, spec: P):
@@ -147,12 +153,10 @@ def put(tree, mesh: Mesh, spec: P):
 
 
 def shapes_per_fold(tree, n_folds: int, mesh: Mesh):
-    """What a tree (1, ...) of one fold is for so many, placed `PER_FOLD`; nothing is placed."""
+    """What a tree of one fold is for so many, placed `PER_FOLD`; nothing is placed."""
     sharding = NamedSharding(mesh, PER_FOLD)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            (n_folds, *leaf.shape[1:]), leaf.dtype, sharding=sharding
-        ),
+        lambda leaf: jax.ShapeDtypeStruct((n_folds, *leaf.shape), leaf.dtype, sharding=sharding),
         tree,
     )
 

@@ -35,6 +35,7 @@ class Classifier:
       dataset: its development set.
       splits: of its folds.
       test: (n,) indices of labelled clips that no fold trains on.
+      digests: of the development set's audio files.
       state: of all folds, at their chosen epochs, on the devices.
     """
 
@@ -43,6 +44,7 @@ class Classifier:
     dataset: Dataset
     splits: tuple[Split, ...]
     test: np.ndarray
+    digests: tuple[str, ...]
     state: ClassifierState
 
     def params(self, fold: int) -> dict:
@@ -87,8 +89,9 @@ def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Cla
     dataset, splits, test = run.read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
+    run.refuse_other_sound(workdir, dataset, None, setup.digests)
     state, _, _ = restore_chosen(workdir, config, setup)
-    return Classifier(workdir, config, dataset, splits, test, state)
+    return Classifier(workdir, config, dataset, splits, test, setup.digests, state)
 
 
 def digest(params) -> str:

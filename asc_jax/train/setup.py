@@ -16,7 +16,7 @@ from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.normalisation import band_moments
+from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
@@ -27,6 +27,9 @@ from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import Optimizer, make_optimizer
 
+# Score and number of a fold's best epoch, before any.
+_BEFORE_THE_FIRST = np.float32(-1), np.int32(0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
@@ -36,6 +39,7 @@ class Setup:
       dataset: the development set.
       splits: one per fold; where several runs are one program, those of each in turn.
       runs: the name of each split's run; "" of one that is alone.
+      digests: of the audio files in `feed`.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
@@ -53,6 +57,7 @@ class Setup:
     dataset: Dataset
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
+    digests: tuple[str, ...]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
@@ -98,10 +103,11 @@ def set_up(
     runs = runs or {"": config}
     mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
-    pools = [run.read_pool(config, dataset, dataset.scene_labels)]
+    loaded = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        pools.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+        loaded.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+    pools, digests = zip(*loaded, strict=True)
     parallel.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
@@ -110,17 +116,21 @@ def set_up(
     network = run.make_network(config, len(dataset.scene_labels))
     optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
-    draw = functools.partial(
+    moments = band_moments(pools[0], **shape)
+    refuse_not_finite(moments, [dataset.audio_path(clip) for clip in dataset.clips])
+    recipe = {"normalisation": config.data.normalisation, **shape}
+    one_model = classifier.state_shapes(network, optimizer, pools[0], **recipe)
+    models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
+    init = functools.partial(
         classifier.init_state,
         network,
         optimizer,
-        pool=pools[0],
-        moments=band_moments(pools[0], **shape),
-        normalisation=config.data.normalisation,
+        models,
+        pools[0],
+        moments=moments,
         mask_above=config.synthetic.mask_above,
-        **shape,
+        **recipe,
     )
-    models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
     skip_non_finite = config.train.non_finite == "skip"
     steps = classifier.compile_steps(
         mesh,
@@ -134,12 +144,13 @@ def set_up(
         dataset,
         splits,
         names,
+        sum(digests, ()),
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),
         steps,
-        like=parallel.shapes_per_fold(draw(models=models[:1]), len(models), mesh),
-        init=lambda: parallel.put(draw(models=models), mesh, parallel.PER_FOLD),
+        like=parallel.shapes_per_fold(one_model, len(models), mesh),
+        init=lambda: parallel.put(init(), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -186,7 +197,7 @@ def restore(
         return tree["state"], tree["best"], progress
     state, best = setup.init(), None
     if choosing:
-        score, epoch = _before_the_first(len(setup.splits))
+        score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
         best = BestEpoch(*copies, *parallel.put((score, epoch), setup.mesh, parallel.PER_FOLD))
     return state, best, Progress()
@@ -200,14 +211,9 @@ def like(setup: Setup, *, choosing: bool) -> dict:
         best = BestEpoch(
             setup.like.params,
             setup.like.batch_stats,
-            *parallel.shapes_per_fold(_before_the_first(n_folds), n_folds, setup.mesh),
+            *parallel.shapes_per_fold(_BEFORE_THE_FIRST, n_folds, setup.mesh),
         )
     return {"state": setup.like, "best": best}
-
-
-def _before_the_first(n_folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Score and number of the best epoch of each fold, before any."""
-    return np.full(n_folds, -1, np.float32), np.zeros(n_folds, np.int32)
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:

@@ -1,5 +1,6 @@
 """Stopping a run when a signal asks for it: at the end of a step, which is saved."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 
 import tqdm
 
-from asc_jax import hosts
+from asc_jax import hosts, interruption
 from asc_jax.errors import Stopped
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
@@ -19,7 +20,7 @@ _ONE_WISH = 1.0
 
 
 class StopSignal:
-    """SIGTERM and SIGINT as a question that the loop asks after each step.
+    """The signals that ask for a stop, as a question that the loop asks between steps.
 
     An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
     orbax's threads waiting for one another. A second signal, a second later or more, ends the
@@ -38,7 +39,7 @@ class StopSignal:
         hears, self._told = os.pipe()
         os.set_blocking(self._told, False)
         self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in interruption.heard(signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._request)
         self._thread = threading.Thread(target=self._listen, args=(hears,), daemon=True)
         self._thread.start()
@@ -75,12 +76,14 @@ class StopSignal:
                     self._came = number[0]
                     if hosts.is_first():
                         words = "stopping after this step; again to stop at once"
-                        tqdm.tqdm.write(words, file=sys.stderr)
+                        with contextlib.suppress(OSError):  # the terminal may be closed
+                            tqdm.tqdm.write(words, file=sys.stderr)
                 elif time.monotonic() - first > _ONE_WISH:
                     words = (
                         "stopped at once; what was saved is whole; run the same command to go on"
                     )
-                    os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever
+                    with contextlib.suppress(OSError):
+                        os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever
                     os._exit(128 + number[0])
 
     def __exit__(self, kind, error, _):

@@ -297,7 +297,7 @@ def _write_runs(
         own = slice(number * len(splits), (number + 1) * len(splits))
         partial = folder.with_name(f".{folder.name}.partial")  # a run folder is there whole or not
         shutil.rmtree(partial, ignore_errors=True)
-        run.write_run(partial, configs[name], dataset, splits, test, synthetic)
+        run.write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
         with Checkpoints(partial / "checkpoints") as checkpoints:

@@ -10,6 +10,7 @@ from asc_jax.data import batches
 from asc_jax.errors import InputError
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup
+from asc_jax.train.watch import Calls, StepTimes
 
 N_CALLS = 5
 
@@ -53,9 +54,12 @@ def trace_steps(
         with contextlib.closing(calls):
             copy, _ = jax.block_until_ready(setup.steps.train(copy, *next(calls)))  # compiles
             with tracing:
-                for number, call in enumerate(calls):
+                under_way = Calls(StepTimes())  # queued as training queues them
+                for number, (pool, clips) in enumerate(calls):
                     with jax.profiler.StepTraceAnnotation("train", step_num=number):
-                        copy, _ = jax.block_until_ready(setup.steps.train(copy, *call))
+                        copy, metrics = setup.steps.train(copy, pool, clips)
+                        under_way.add(metrics, clips.shape[1])
+                jax.block_until_ready(copy)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be written ({error.strerror}); train without --profile"

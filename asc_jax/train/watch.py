@@ -12,6 +12,10 @@ from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.setup import Setup
 
+# Steps after which several processes do what they can only do together: ask one another whether a
+# signal has come, and gather metrics. Their devices stand still meanwhile.
+TOGETHER = 8
+
 # What must be finite.
 _NAMES = ("loss", "gradient_norm")
 
@@ -48,6 +52,58 @@ class StepTimes:
         }
 
 
+class Calls:
+    """The calls of a run's steps that are under way, and the metrics that they leave.
+
+    One runs on the devices while the next one waits: that keeps them busy, and the progress bar
+    honest. Whether it is time to fetch metrics and to ask for signals follows from the number of
+    steps alone, so several processes do so after the same one.
+    """
+
+    def __init__(self, times: StepTimes):
+        """Before the first call, whose time and that of the others goes to `times`."""
+        self._times = times
+        self._queued = []  # metrics on the devices, and the steps that they are of
+        self._every = TOGETHER if jax.process_count() > 1 else 1
+        self._n_since = 0
+
+    def add(self, metrics, n_steps: int) -> bool:
+        """Takes the metrics of the call that was just queued, and waits for the one before.
+
+        Args:
+          metrics: tree of arrays on the devices.
+          n_steps: of the call.
+
+        Returns:
+          Whether it is time to fetch metrics and to ask for signals: after each call, or, on
+          several processes, once there were `TOGETHER` steps more.
+        """
+        self._wait()
+        self._queued.append((metrics, n_steps))
+        self._n_since += n_steps
+        due = self._n_since >= self._every
+        self._n_since = 0 if due else self._n_since
+        return due
+
+    def fetch_ended(self) -> list:
+        """The metrics of all calls but the last, on the host; those that were not yet fetched."""
+        ended, self._queued = self._queued[:-1], self._queued[-1:]
+        return parallel.fetch([metrics for metrics, _ in ended])
+
+    def fetch_all(self) -> list:
+        """The same, once the last call has ended too."""
+        self._wait()
+        self._times.pause()
+        queued, self._queued = self._queued, []
+        return parallel.fetch([metrics for metrics, _ in queued])
+
+    def _wait(self) -> None:
+        if self._queued:
+            metrics, n_steps = self._queued[-1]
+            jax.block_until_ready(metrics)
+            self._times.lap(n_steps)
+
+
 def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
     """Bytes in use at most so far, of this process's fullest device; None where none says."""
     stats = [device.memory_stats() or {} for device in mesh.local_devices]
@@ -75,18 +131,17 @@ class Watch:
         self._seen = [progress.metrics] if progress.metrics else []
         self._lines = []
 
-    def see(self, metrics: Mapping[str, jax.Array]) -> None:
-        """Waits for the metrics of the next call, (F, steps) each.
+    def see(self, calls: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Looks at the metrics of the next calls, (F, steps) each.
 
         Raises:
           Diverged: no run is left, of which every loss and gradient is finite; not with skipping.
         """
-        metrics = parallel.fetch(metrics)
-        if not self._setup.skip_non_finite:
-            n_seen = sum(seen["loss"].shape[1] for seen in self._seen)
-            self._lose(diverged_runs(metrics, self._setup, self._first + n_seen))
-        self.times.lap(metrics["loss"].shape[1])
-        self._seen.append(metrics)
+        for metrics in calls:
+            if not self._setup.skip_non_finite:
+                n_seen = sum(seen["loss"].shape[1] for seen in self._seen)
+                self._lose(diverged_runs(metrics, self._setup, self._first + n_seen))
+            self._seen.append(metrics)
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:

@@ -17,14 +17,17 @@ import optax
 from asc_jax.data.pool import Pool
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.places import places
-from asc_jax.models.wavegan import Discriminator, Generator, initial_params
+from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.segments import merge
 from asc_jax.train.gan_losses import GanLoss, gradient_penalty
 from asc_jax.train.gan_source import TRAINING, Source, latent_vectors, real_windows
-from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, map_folds
+from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, compile_once, map_folds
 
 # What the random numbers of an iteration are for.
 _REAL, _LATENT, _SHUFFLE, _MIX = range(4)
+
+# What a GAN's key becomes for the initial values of its two networks: beyond every iteration.
+_INITIAL = 2**32 - 2, 2**32 - 1
 
 
 @flax.struct.dataclass
@@ -83,6 +86,27 @@ class Networks:
         return self.loss.optimizer(self.lr or self.loss.learning_rate)
 
 
+def init_gan(key: jax.Array, *, networks: Networks) -> WaveGanState:
+    """One GAN's state before training: all values are drawn by the networks' own initialisers.
+
+    Args:
+      key: the GAN's random key.
+      networks: of every GAN.
+
+    Returns:
+      The state, which a function of `jax.jit` can make.
+    """
+    params, opt_states = [], []
+    for network, stream in zip((networks.generator, networks.discriminator), _INITIAL, strict=True):
+        inputs = [jnp.zeros(one.shape, one.dtype) for one in network.input_shapes()]
+        variables = network.init(jax.random.fold_in(key, stream), *inputs)
+        params.append(variables["params"])
+        opt_states.append(networks.optimizer.init(variables["params"]))
+    return WaveGanState(
+        jnp.zeros((), jnp.int32), jnp.ones((), bool), *params, *opt_states, jax.random.key_data(key)
+    )
+
+
 def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
     """The state of all GANs before training.
 
@@ -94,23 +118,15 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
     Returns:
       The stacked state: every leaf (G, ...), host arrays.
     """
-    states = []
-    optimizer, key = networks.optimizer, jax.random.fold_in(jax.random.key(seed), TRAINING)
-    for gan in range(n_gans):
-        generator = initial_params(networks.generator, seed=seed, gan=gan)
-        discriminator = initial_params(networks.discriminator, seed=seed, gan=gan)
-        states.append(
-            WaveGanState(
-                step=np.zeros((), np.int32),
-                running=np.ones((), bool),
-                generator=generator,
-                discriminator=discriminator,
-                generator_opt_state=optimizer.init(generator),
-                discriminator_opt_state=optimizer.init(discriminator),
-                key_data=jax.random.key_data(jax.random.fold_in(key, gan)),
-            )
-        )
+    init = compile_once(functools.partial(init_gan, networks=networks))
+    key = jax.random.fold_in(jax.random.key(seed), TRAINING)
+    states = [jax.device_get(init(jax.random.fold_in(key, gan))) for gan in range(n_gans)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def state_shapes(networks: Networks) -> WaveGanState:
+    """The shapes of one GAN's state. Nothing is computed."""
+    return jax.eval_shape(functools.partial(init_gan, networks=networks), jax.random.key(0))
 
 
 def iteration(

@@ -144,13 +144,83 @@ def test_a_wav_cut_inside_its_header(tmp_path, stereo):
     assert f"{path}: truncated" in refusal(audio.decode, path)
 
 
-@pytest.mark.parametrize("declared", [0, 0xFFFFFFFF])
-def test_a_streamed_wav_of_undeclared_size_is_taken(tmp_path, stereo, declared):
-    path = write(tmp_path / "a.wav", stereo, subtype="PCM_24")
-    content = bytearray(path.read_bytes())
-    content[4:8] = declared.to_bytes(4, "little")
+def flac_of_unknown_length(path: pathlib.Path, stereo: np.ndarray) -> pathlib.Path:
+    """As an encoder writes one into a pipe."""
+    content = bytearray(write(path, stereo, format="FLAC").read_bytes())
+    content[21] &= 0xF0  # of STREAMINFO's number of samples, 36 bits
+    content[22:26] = bytes(4)
     path.write_bytes(content)
-    assert len(audio.decode(path)[0]) == len(stereo)
+    return path
+
+
+def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path, stereo):
+    path = flac_of_unknown_length(tmp_path / "a.flac", np.tile(stereo, (99, 1)))
+    exact = np.tile(soundfile.read(write(tmp_path / "b.flac", stereo))[0], (99, 1))
+    np.testing.assert_array_equal(audio.decode(path)[0], exact.astype(np.float32))
+
+
+def test_a_flac_of_unknown_length_cut_short(tmp_path, stereo):
+    path = cut(flac_of_unknown_length(tmp_path / "a.flac", stereo))
+    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("error", [ValueError("too big"), MemoryError(), RuntimeError("x")])
+def test_whatever_the_decoder_raises_is_one_line(tmp_path, stereo, monkeypatch, error):
+    path = write(tmp_path / "a.flac", stereo)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
+
+
+def test_an_mp3_cut_short(tmp_path, stereo):
+    whole = write(tmp_path / "a.mp3", np.tile(stereo, (4, 1)))
+    assert len(audio.decode(whole)[0]) == 4 * len(stereo)
+    assert f"{whole}: truncated" in refusal(audio.decode, cut(whole))
+
+
+def rate(path: pathlib.Path, sr: int) -> pathlib.Path:
+    """A WAV file with another rate in its header."""
+    content = bytearray(path.read_bytes())
+    content[24:28] = sr.to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("sr", [1, 99, 4_000_000_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_rate_that_no_recording_has(tmp_path, stereo, sr, subtype):
+    path = rate(write(tmp_path / "a.wav", stereo, subtype=subtype), sr)
+    assert str(path) in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("sr", [100, 10_000_000])
+def test_the_length_is_judged_before_anything_is_resampled(tmp_path, stereo, sr, monkeypatch):
+    path = rate(write(tmp_path / "a.wav", stereo), sr)
+    monkeypatch.setattr(soxr, "resample", None)
+    message = refusal(read_waveform, path)
+    assert f"{path}: lasts {len(stereo) / sr:.2f} s, not data.clip_seconds=0.5" in message
+
+
+@pytest.mark.parametrize("sr", [100, 16_000, 10_000_000])
+def test_only_what_a_clip_needs_is_resampled(tmp_path, stereo, sr, monkeypatch):
+    path = rate(write(tmp_path / "a.wav", np.tile(stereo, (20, 1)), subtype="FLOAT"), sr)
+    waveform = audio.mono(audio.decode(path)[0])
+    n_samples = SR // 10
+    expected = soxr.resample(waveform[: 30 * sr], sr, SR, quality="HQ")[:n_samples]
+    expected = np.pad(expected, (0, n_samples - len(expected)))
+    resample, given = soxr.resample, []
+
+    def count(samples, *arguments, **options):
+        given.append(len(samples))
+        return resample(samples, *arguments, **options)
+
+    monkeypatch.setattr(soxr, "resample", count)
+    clip = read_waveform(path, n_samples=n_samples, fit_length=True)
+    np.testing.assert_allclose(clip, expected, atol=1e-6)
+    assert given[0] <= 0.15 * sr + 1000 * max(1, sr / SR) + 1
 
 
 def test_a_flac_cut_short(tmp_path, stereo):
@@ -177,6 +247,19 @@ def test_samples_that_are_no_numbers(tmp_path, stereo, value):
     stereo[123, 1] = value
     path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
     assert f"{path}: holds NaN or infinite samples" in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("value", [1e20, -1e29, 2.2e9])
+def test_samples_that_no_recording_has(tmp_path, stereo, value):
+    stereo[123, 1] = value
+    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    assert f"{path}: holds a sample of " in refusal(audio.decode, path)
+
+
+@pytest.mark.parametrize("full_scale", [2**15, 2**23, 2**31])
+def test_integers_stored_as_floats_are_samples(tmp_path, stereo, full_scale):
+    path = write(tmp_path / "a.wav", 2 * stereo * full_scale, subtype="FLOAT")
+    assert np.abs(audio.decode(path)[0]).max() > 0.9 * full_scale
 
 
 def test_what_is_no_file(tmp_path):
@@ -284,9 +367,23 @@ def test_what_is_wrong_with_all_files_alike_is_said_once(tmp_path):
     audio.write_wav(paths[0], np.zeros(1_600, np.float32), 8_000)
     with pytest.raises(InputError) as error:
         list(audio.map_files(read, paths, workers=2))
-    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
-        str(path) for path in paths[1:]
-    ]
+    assert str(error.value).startswith(f"{paths[1]}: lasts 0.10 s")
+    assert str(error.value).endswith(f"(and 1 more of 3 files: {paths[2]})")
+
+
+def test_what_differs_in_numbers_alone_is_one_line():
+    """Such as clips of many lengths where a few have the right one."""
+    paths = [pathlib.Path(f"audio/{number}.wav") for number in range(400)]
+
+    def read(path):
+        if path != paths[7]:
+            raise InputError(f"{path}: lasts {1 + int(path.stem) / 8:g} s, not 10; replace it")
+
+    with pytest.raises(InputError) as error:
+        list(audio.map_files(read, paths, workers=2))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"{paths[0]}: lasts 1 s")
+    assert line.endswith(f"(and 398 more of 400 files: {paths[1]}, {paths[2]}, ...)")
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -81,7 +81,7 @@ def random_tables(draw):
     """Clips whose locations may hold several classes, and a number of folds."""
     n_folds = draw(st.integers(2, 4))
     clips = []
-    for k in range(draw(st.integers(1, 4))):
+    for k in range(draw(st.integers(2, 4))):
         n_locations = draw(st.integers(n_folds, 7))
         offset = draw(st.integers(0, 10))  # classes overlap in their locations
         clips += [
@@ -102,7 +102,12 @@ def test_no_location_is_on_both_sides_of_any_split(drawn):
     for location in {clip.location for clip in clips}:
         assert len({f for f, c in zip(folds, clips, strict=True) if c.location == location}) == 1
     data = dataset(clips)
-    splits, test = make_splits(data, kind="location", n_folds=n_folds, seed=seed)
+    try:
+        splits, test = make_splits(data, kind="location", n_folds=n_folds, seed=seed)
+    except InputError:  # locations of several classes may leave a fold without one of them
+        labels = np.array([clip.scene_label for clip in clips])
+        assert any(len(np.unique(labels[folds != f])) < len(data.scene_labels) for f in folds)
+        reject()
     assert_sound(data, splits, test)
     held_out = np.concatenate([split.held_out for split in splits])
     assert sorted(held_out) == list(range(len(clips)))
@@ -152,6 +157,39 @@ def test_folds_are_balanced_better_than_by_one_shuffle_where_locations_hold_many
 def test_more_folds_than_locations():
     with pytest.raises(InputError, match=r"folds\.n_folds=5: .*'tram' has only 4 .* at most 4"):
         location_folds(SMALL, 5, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["location", "random"])
+@pytest.mark.parametrize("n_folds", [2, 3])
+def test_a_class_of_one_place_is_told_to_get_another(kind, n_folds):
+    """A single fold, which "at most" would name, is no cross-validation."""
+    clips = table({"bus": [1], "tram": [1, 1, 1, 1]})
+    with pytest.raises(InputError, match=r"^folds\.n_folds=.*'bus' has only one") as refused:
+        make_splits(dataset(clips), kind=kind, n_folds=n_folds, seed=0)
+    assert "at most" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["location", "random"])
+def test_one_class_is_nothing_to_learn(kind):
+    data = dataset(table({"bus": [2, 2, 2]}))
+    with pytest.raises(InputError, match=r"^set: .*'bus'.* two"):
+        make_splits(data, kind=kind, n_folds=2, seed=0)
+
+
+@pytest.mark.parametrize("inner_fraction", [0, 0.5])
+def test_a_published_fold_that_trains_on_no_clip_of_a_class(inner_fraction):
+    train = indices_of(SMALL, "bus-0", "bus-1", "park-0", "park-1")
+    evaluate = indices_of(SMALL, "bus-2", "park-2", "tram-0")
+    data = dataset(SMALL, {1: PublishedFold(train, evaluate)})
+    with pytest.raises(InputError, match=r"^fold 1: trains on no clip of .*'tram'"):
+        make_splits(data, kind="published", n_folds=1, seed=0, inner_fraction=inner_fraction)
+
+
+def test_a_class_that_no_published_fold_holds_out():
+    train = indices_of(SMALL, "bus-0", "park-0", "tram-0")
+    data = dataset(SMALL, {1: PublishedFold(train, indices_of(SMALL, "bus-1", "park-1"))})
+    with pytest.raises(InputError, match=r"no fold holds out a clip of .*'tram'"):
+        make_splits(data, kind="published", n_folds=1, seed=0)
 
 
 def test_one_fold_is_no_cross_validation():

@@ -29,7 +29,7 @@ def load(dataset, kind, folder, **settings) -> Pool:
     settings = {"frontend": FRONTEND, "clip_seconds": 1.0, "n_frames": N_FRAMES, **settings}
     return load_pool(
         dataset, dataset.scene_labels, kind=kind, channels=2, cache_dir=folder, **settings
-    )
+    )[0]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_targets_follow_the_order_of_the_classes(dataset, pools):
 def test_clips_without_labels_have_no_target(dataset, tmp_path):
     clips = tuple(dataclasses.replace(clip, scene_label="") for clip in dataset.clips[:3])
     unlabelled = dataclasses.replace(dataset, clips=clips, scene_labels=())
-    pool = load_pool(
+    pool, _ = load_pool(
         unlabelled,
         dataset.scene_labels,
         kind="waveform",

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -197,14 +198,19 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path, monkeypatch):
     ("field", "value"),
     [
         ("seed", -1),
+        ("seed", 2**32),
         ("n_cities", 0),
         ("n_cities", 7),
         ("locations_per_scene", 1),
+        ("locations_per_scene", 10**9),
         ("clips_per_location", 0),
+        ("clips_per_location", 10**9),
         ("clip_seconds", 0.0),
         ("clip_seconds", float("nan")),
         ("clip_seconds", float("inf")),
+        ("clip_seconds", 1e9),
         ("sr", 0),
+        ("sr", 10**9),
         ("workers", 0),
     ],
 )
@@ -212,3 +218,30 @@ def test_sizes_out_of_range_name_their_field(tmp_path, field, value):
     with pytest.raises(InputError, match=f"^{field}: is .*; set it to"):
         write_synthetic_dataset(tmp_path / "set", **{field: value})
     assert not (tmp_path / "set").exists()
+
+
+def test_a_size_out_of_range_names_the_flag_too(tmp_path):
+    with pytest.raises(InputError, match=r"^clip_seconds: .*--seconds"):
+        write_synthetic_dataset(tmp_path / "set", clip_seconds=1e9)
+
+
+def test_a_folder_name_that_no_disk_takes(tmp_path):
+    with pytest.raises(InputError, match="File name too long"):
+        write_synthetic_dataset(tmp_path / ("x" * 300), **TINY)
+
+
+def test_a_set_that_the_disk_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=20 * 57_600 - 1))
+    with pytest.raises(InputError, match=f"^{tmp_path / 'deep' / 'set'}: 20 clips need"):
+        write_synthetic_dataset(tmp_path / "deep" / "set", **TINY)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_room_is_needed_for_what_is_not_there_yet(tmp_path, monkeypatch, tiny):
+    root = pathlib.Path(shutil.copytree(tiny, tmp_path / "set"))
+    (root / "audio" / "tram-birch-19-0-a.wav").unlink()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=57_600))
+    write_synthetic_dataset(root, **TINY)
+    assert digests(root) == digests(tiny)

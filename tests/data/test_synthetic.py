@@ -155,6 +155,13 @@ def test_a_file_that_is_not_there(tmp_path):
     assert gone in message
 
 
+def test_a_name_that_no_disk_takes_is_not_there(tmp_path):
+    root, path = write(tmp_path / "generated"), f"audio/{'x' * 300}.wav"
+    with (root / "manifest.jsonl").open("a") as file:
+        file.write(json.dumps(entry(1, "bus", path=path)) + "\n")
+    assert f"({path})" in refusal(root)
+
+
 def test_a_fold_without_a_clip(tmp_path):
     first = [one for one in ENTRIES if one["fold"] == 1]
     assert "has no clip for fold 2" in refusal(write(tmp_path / "generated", first))
@@ -201,7 +208,7 @@ def test_a_record_is_of_one_manifest(tmp_path):
     root, record = write(tmp_path / "generated"), tmp_path / "synthetic.json"
     synthetic = read(root)
     refuse_other_manifest(record, synthetic)  # nothing is recorded yet
-    write_record(record, synthetic)
+    write_record(record, synthetic, ["a"] * len(synthetic.dataset.clips))
     assert read_record(record) == (synthetic.digest, {1: 9, 2: 9})
     refuse_other_manifest(record, read(write(tmp_path / "moved")))
     (root / "audio" / "more.wav").touch()

@@ -2,6 +2,7 @@
 
 import pathlib
 import struct
+import tracemalloc
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asc_jax.data import audio, wav
+from asc_jax.errors import InputError
 
 SR = 48_000
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
@@ -136,11 +138,98 @@ def test_what_is_left_to_libsndfile(tmp_path, chunks):
     assert_equals_libsndfile(path)
 
 
-@pytest.mark.parametrize("declared", [0, 0xFFFFFFFF])
-def test_a_streamed_wav_is_left_to_libsndfile(tmp_path, declared):
+STREAMED = {
+    "sox": 0x7FFFF000,
+    "arecord": 0x7FFFFF00,
+    "arecord of old": 0x80000000,
+    "lame": 0x7FFFFFFF,
+    "ffmpeg": 0xFFFFFFFF,
+    "a recorder that died": 0,
+}
+
+
+def streamed(folder: pathlib.Path, declared: int, content: bytes, form_chunk: bytes):
+    """A WAV whose writer did not know how many samples would come."""
+    chunks = b"WAVE" + form_chunk + b"data" + struct.pack("<I", declared)
+    riff = min(declared + len(chunks), 0xFFFFFFFF)
+    path = folder / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", riff) + chunks + content)
+    return path
+
+
+@pytest.mark.parametrize("declared", STREAMED.values(), ids=STREAMED)
+@pytest.mark.parametrize("torn", [0, 1])
+def test_a_streamed_wav_is_read_to_its_end(tmp_path, declared, torn):
     content = noise(100, 2, 24)
-    path = write(tmp_path, form(2, 24), b"data" + struct.pack("<I", declared) + content)
-    assert wav.read_pcm(path) is None
+    path = streamed(tmp_path, declared, content + content[:torn], form(2, 24))
+    samples, sr = audio.decode(path)
+    assert sr == SR
+    assert samples.tobytes() == content
+
+
+@pytest.mark.parametrize("declared", [d for d in STREAMED.values() if d])
+def test_a_streamed_wav_of_floats_is_read_to_its_end(tmp_path, declared):
+    content = np.linspace(-1, 1, 200, dtype=np.float32).tobytes()
+    path = streamed(tmp_path, declared, content, form(2, 32, tag=3))
+    assert audio.decode(path)[0].tobytes() == content
+
+
+def test_a_size_of_0_alone_is_a_recorder_that_died(tmp_path):
+    """The size of the whole is right, or the file goes on with another chunk."""
+    content = noise(100, 2, 16)
+    path = write(tmp_path, form(2, 16), chunk(b"data", b"") + content)
+    assert audio.decode(path)[0].tobytes() == content
+    path = write(tmp_path, form(2, 16), chunk(b"data", b""), chunk(b"LIST", bytes(50)))
+    with pytest.raises(InputError, match="holds no samples"):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("declared", [401, 0x7FFFF001, 0x7FFFFFFE, 0xFFFFFFFE])
+def test_any_other_size_beyond_the_file_is_truncated(tmp_path, declared):
+    path = streamed(tmp_path, declared, noise(100, 2, 16), form(2, 16))
+    with pytest.raises(InputError, match=f"^{path}: truncated"):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("surplus", [16, 1 << 20])
+def test_a_size_of_the_whole_decides_nothing_where_all_samples_are_there(tmp_path, surplus):
+    content = noise(100, 2, 16)
+    path = write(tmp_path, form(2, 16), chunk(b"data", content))
+    whole = bytearray(path.read_bytes())
+    whole[4:8] = struct.pack("<I", len(whole) - 8 + surplus)
+    path.write_bytes(whole)
+    assert audio.decode(path)[0].tobytes() == content
+
+
+def rf64(n_declared: int, content: bytes) -> bytes:
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 72 + n_declared, n_declared, 0, 0))
+    unknown = struct.pack("<I", 0xFFFFFFFF)
+    return b"RF64" + unknown + b"WAVE" + sizes + form(2, 16) + b"data" + unknown + content
+
+
+def test_an_rf64_file(tmp_path):
+    content = noise(100, 2, 16)
+    path = tmp_path / "a.wav"
+    path.write_bytes(rf64(400, content))
+    assert_equals_libsndfile(path)
+    path.write_bytes(rf64(404, content))
+    with pytest.raises(InputError, match="truncated"):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("name", [b"fmt ", b"LIST"])
+def test_the_size_of_a_chunk_reserves_no_memory(tmp_path, name):
+    """Of 4 GB declared, the few bytes that are there are read."""
+    path = tmp_path / "a.wav"
+    head = name + struct.pack("<I", 0xFFFFFFF0) + form(2, 16)[8:]
+    path.write_bytes(b"RIFF" + struct.pack("<I", 36) + b"WAVE" + head)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=f"^{path}: "):
+            audio.decode(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
 
 
 NO_WAV = {

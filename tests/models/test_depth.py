@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from networks import some_variables, stack
 
-from asc_jax.models import depth, resnet
-from asc_jax.models.initial_values import initial_variables
+from asc_jax.models import resnet
 from asc_jax.models.resnet import ResNet
 
 # Compiling is most of the time here.
@@ -47,12 +47,11 @@ def test_a_loop_equals_its_blocks():
     network, x = ResNet(**DEEP), inputs()
     single = network.clone(scan=False)
     assert [run.name for run in network.loops] == ["stage2_block2_to_block6"]
-    variables = initial_variables(single, x.shape, seed=0, fold=0)
-    stacked = initial_variables(network, x.shape, seed=0, fold=0)
-    assert_close(stacked, depth.stack(variables, network.loops))  # the same draws
+    variables = some_variables(single, x.shape)
+    stacked = stack(variables, network.loops)
     (loss, updated), grads = gradients(single, variables, x)
-    expected = (loss, depth.stack(updated, network.loops)), grads
-    expected = (expected[0], depth.stack({"params": grads}, network.loops)["params"])
+    expected = (loss, stack(updated, network.loops)), grads
+    expected = (expected[0], stack({"params": grads}, network.loops)["params"])
     assert_close(gradients(network, stacked, x), expected)
 
 
@@ -60,7 +59,7 @@ def test_the_axes_of_all_convolutions_lie_as_loops_need_them():
     """XLA's convolutions of other axes are many times slower in a loop on a CPU."""
     network = ResNet(n_classes=3, stage_sizes=(5,), stage_strides=(1,), width=4)
     assert [len(run.names) for run in network.loops] == [5]
-    variables = initial_variables(network, (2, 33, 48), seed=0, fold=0)  # maps of 12 rows
+    variables = some_variables(network, (2, 33, 48))  # maps of 12 rows
     x = jnp.zeros((2, 33, 48))
     text = jax.jit(lambda v, x: gradients_text(network, v, x)).lower(variables, x).as_text()
     axes = re.findall(r"stablehlo\.convolution.* dim_numbers = (.*?), window", text)
@@ -95,9 +94,9 @@ def test_every_fast_path_equals_plain_flax(monkeypatch):
     """Loops, matrix products, normalisation and pooling by hand, against flax's own layers."""
     x = inputs()
     single = ResNet(**DEEP, scan=False)
-    variables = initial_variables(single, x.shape, seed=0, fold=0)
+    variables = some_variables(single, x.shape)
     fast = ResNet(**DEEP)
-    (loss, updated), grads = gradients(fast, depth.stack(variables, fast.loops), x)
+    (loss, updated), grads = gradients(fast, stack(variables, fast.loops), x)
 
     monkeypatch.setattr(resnet, "BatchNorm", nn.BatchNorm)
     monkeypatch.setattr(resnet, "conv_general_dilated", jax.lax.conv_general_dilated)
@@ -106,5 +105,5 @@ def test_every_fast_path_equals_plain_flax(monkeypatch):
     )
     (plain_loss, plain_updated), plain_grads = gradients(single, variables, x)
     np.testing.assert_allclose(loss, plain_loss, rtol=1e-5)
-    assert_close(updated, depth.stack(plain_updated, fast.loops))
-    assert_close(grads, depth.stack({"params": plain_grads}, fast.loops)["params"])
+    assert_close(updated, stack(plain_updated, fast.loops))
+    assert_close(grads, stack({"params": plain_grads}, fast.loops)["params"])

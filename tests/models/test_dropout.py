@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from networks import some_variables
 
 from asc_jax.models.dropout import DROPOUT_STREAM, Dropout
-from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.phase_shuffle import phase_shuffle
 from asc_jax.models.resnet import ResNet
 
@@ -59,11 +59,11 @@ def test_a_resnet_drops_of_the_pooled_map_in_training_alone():
     network = ResNet(8, stage_sizes=(1, 1), stage_strides=(1, 2), width=4)
     dropping = network.clone(dropout_rate=RATE)
     x = np.random.default_rng(0).standard_normal((16, 24, 16)).astype(np.float32)
-    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    variables = some_variables(network, x.shape)
     jax.tree.map(
         np.testing.assert_array_equal,
         variables,
-        initial_variables(dropping, x.shape, seed=0, fold=0),
+        some_variables(dropping, x.shape),
     )
     # A last layer that shows what it is given: eight classes, eight channels.
     variables["params"]["classifier"] = {"kernel": np.eye(8, dtype=np.float32), "bias": np.zeros(8)}

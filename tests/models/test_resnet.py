@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import some_variables, stack
 
 from asc_jax import models
 from asc_jax.errors import InputError
-from asc_jax.models import depth
-from asc_jax.models.initial_values import initial_variables
 from asc_jax.models.resnet import ResNet, max_pool
 from asc_jax.models.summary import summarise
 
@@ -68,7 +67,7 @@ def test_map_sizes_follow_the_report():
 
 def apply(network: ResNet, x: np.ndarray, variables=None) -> jax.Array:
     if variables is None:
-        variables = initial_variables(network, x.shape, seed=0, fold=0)
+        variables = some_variables(network, x.shape)
     return jit(lambda x: network.apply(variables, x, train=False))(x)
 
 
@@ -114,7 +113,7 @@ def test_every_combination_builds(block, order):
 def test_gives_finite_logits_per_clip(knobs):
     network = ResNet(**{**TINY, **knobs})
     x = normal(2, 33, 21)
-    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    variables = some_variables(network, x.shape)
     out = apply(network, x, variables)
     assert out.shape == (2, 5)
     assert np.isfinite(out).all()
@@ -157,7 +156,7 @@ def test_shortcuts_and_orders_differ_in_the_layers_they_need():
 
 def test_bfloat16_computes_near_float32_and_keeps_float32_variables():
     x = normal(2, 33, 21)
-    variables = initial_variables(ResNet(**TINY), x.shape, seed=0, fold=0)
+    variables = some_variables(ResNet(**TINY), x.shape)
     out = apply(ResNet(**TINY, se_ratio=2, dtype=jnp.bfloat16), x)
     assert out.dtype == jnp.float32
     shapes = jax.eval_shape(
@@ -174,7 +173,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_variables():
 def measured_receptive_field(network: ResNet, n_frames: int) -> int:
     """From the first to the last frame that one central position of the last map depends on."""
     x = normal(8, n_frames, 24)
-    variables = initial_variables(network, x.shape, seed=0, fold=0)
+    variables = some_variables(network, x.shape)
     last = f"stage{len(network.stage_sizes)}_block{network.stage_sizes[-1]}"
 
     def central(x):
@@ -257,7 +256,7 @@ def torch_twin(network: ResNet, variables: dict):
 
 def random_variables(network: ResNet) -> dict:
     """Initial kernels, with statistics that are not trivial and maps that neither grow nor fade."""
-    variables = initial_variables(network, (1, 64, 40), seed=0, fold=0)
+    variables = some_variables(network, (1, 64, 40))
     rng = np.random.default_rng(1)
     draw = {
         "scale": lambda shape: rng.uniform(0.5, 1.5, shape),
@@ -288,7 +287,7 @@ def test_logits_equal_a_pytorch_twin(name):
     assert 0.1 < twin.std() < 10
     # Layer by layer: compiling a deep network whole takes longer.
     assert network.loops
-    ours = network.apply(depth.stack(variables, network.loops), x, train=False)
+    ours = network.apply(stack(variables, network.loops), x, train=False)
     np.testing.assert_allclose(ours, twin, atol=1e-4)
 
 

@@ -310,12 +310,24 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         (["a", "b", "--reference=c"], "--reference=c: is not among the runs; one of a, b"),
         (["a", "b", "./a"], "a: is named twice"),
         (["a", "b", "--out=a/report.html"], "a/report.html: is a run's own page"),
+        (["a", "b", "--out="], "--out: is empty"),
+        (["a", "b", "--csv", "--out=x.csv"], "--out: x.csv: "),
+        (["a", "b", "--out=a/logits.npz"], "--out: a/logits.npz: "),
+        (["a", "b", "--out=a/config.html"], "a/config.html: is there already"),
         (["a", "--ensemble=greedy"], "--ensemble: takes two runs at least"),
     ],
 )
 def test_wrong_commands_are_refused_in_a_line(runs, capsys, words, message):
+    (runs / "a" / "config.html").write_text("<!doctype html>my own")
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     assert main(["report", *words]) == 2
     assert capsys.readouterr().err.startswith(message)
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
+def test_a_page_may_be_made_again(runs, capsys):
+    for _ in range(2):
+        assert main(["report", "a", "b", "--out=page.html"]) == 0
 
 
 def test_flags_are_what_there_is():
@@ -337,3 +349,16 @@ def test_numbers_of_differences():
         "0.050",
         "1.000",
     ]
+
+
+def test_what_became_of_steps_that_are_not_finite_comes_from_the_log(tmp_path, write_run):
+    """The config of a run says what its last start was told."""
+    for name in ("a", "b"):
+        write_run(tmp_path / name, fields={"train.non_finite": "stop"})
+    log = tmp_path / "b" / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    policies = [{"non_finite": policy} for policy in ("skip", "stop")]
+    new = [json.dumps(line | own) for line, own in zip(lines, policies, strict=True)]
+    log.write_text("\n".join(new) + "\n")
+    page = write_comparison(compare_runs([tmp_path / "a", tmp_path / "b"]), tmp_path / "r.html")
+    assert "skip and stop" in page.read_text()

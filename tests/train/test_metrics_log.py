@@ -3,7 +3,7 @@ import json
 import pytest
 
 from asc_jax.errors import InputError
-from asc_jax.train.metrics_log import MetricsLog, read_metrics
+from asc_jax.train.metrics_log import MetricsLog, non_finite_policy, read_metrics
 
 
 def test_goes_on_after_the_epochs_that_are_kept(tmp_path):
@@ -37,3 +37,11 @@ def test_a_line_that_is_no_epoch_is_named(tmp_path):
     path.write_text('{"epoch": 1}\n')
     with pytest.raises(InputError, match=r"metrics.jsonl:1: .*delete that line"):
         read_metrics(path)
+
+
+def test_the_policy_of_each_epoch_is_said_once():
+    lines = lambda *policies: [{"epoch": 1, "non_finite": policy} for policy in policies]
+    assert non_finite_policy(lines("stop", "stop")) == "stop"
+    assert non_finite_policy(lines("skip", "stop", "stop")) == "skip and stop"
+    assert non_finite_policy([{"epoch": 1}, *lines("skip")]) == "skip"
+    assert non_finite_policy([{"epoch": 1}]) == ""  # of an older version

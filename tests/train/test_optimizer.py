@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, zero_state
+from asc_jax.train.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer
 
 PARAMS = {
     "conv": {"kernel": np.full((2, 2), 2.0, np.float32), "bias": np.full(2, 2.0, np.float32)},
@@ -141,15 +141,3 @@ def test_the_schedule_reaches_the_update():
     updates = updates_of([filled(1.0)] * 21, schedule="cosine", n_steps=20)
     sizes = [abs(float(update["norm"]["bias"][0])) for update in updates]
     np.testing.assert_allclose(sizes, rates("cosine", 20), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_zero_state_is_the_initial_state(name, weight_decay):
-    options = {"name": name, "weight_decay": weight_decay, "clip_norm": 1.0, "schedule": "cosine"}
-    optimizer = optimizer_of(**{**DEFAULTS, **options})
-    ours, expected = zero_state(optimizer.init, PARAMS), optimizer.init(PARAMS)
-    assert jax.tree.structure(ours) == jax.tree.structure(expected)
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)

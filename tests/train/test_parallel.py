@@ -47,6 +47,18 @@ def test_mesh_takes_all_devices_by_default():
     assert parallel.make_mesh(4, 8).devices.size == len(jax.devices()) == 8
 
 
+def test_a_mesh_of_all_devices_lies_as_their_topology_has_it(monkeypatch):
+    order = [0, 1, 3, 2, 6, 7, 5, 4]
+
+    def place(shape, devices, **_):
+        return np.array(devices)[order].reshape(shape)
+
+    monkeypatch.setattr(parallel.mesh_utils, "create_device_mesh", place)
+    ids = lambda mesh: [device.id for device in mesh.devices.flat]
+    assert ids(parallel.make_mesh(4, 8)) == order
+    assert ids(parallel.make_mesh(4, 8, shape=(2, 2))) == [0, 1, 2, 3]  # of some: as they come
+
+
 def test_a_mesh_can_be_named():
     mesh = parallel.make_mesh(4, 8, shape=(2, 2))
     assert dict(mesh.shape) == {"fold": 2, "data": 2}

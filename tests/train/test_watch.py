@@ -1,8 +1,10 @@
 """Steps that are not finite: seen at once, skipped for one fold alone, counted; the log's times."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
+import signal
 import types
 
 import jax
@@ -14,16 +16,17 @@ from asc_jax.augment import Augmentation
 from asc_jax.config import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
-from asc_jax.errors import Diverged
+from asc_jax.errors import Diverged, Stopped
 from asc_jax.frontend import FrontendConfig
 from asc_jax.report.curves import learning_curves
 from asc_jax.report.figures import learning_curves_figure
-from asc_jax.train import classifier, loop, parallel, setup
+from asc_jax.train import classifier, gan_loop, loop, parallel, setup
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, Watch, diverged_runs
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
@@ -73,15 +76,19 @@ class FakeSetup:
         return state, {"loss": losses, "accuracy": losses, "gradient_norm": np.abs(losses)}
 
 
-def run_epoch(setup: FakeSetup, epoch: int = 3, save_every: int = 0) -> tuple[Progress, Watch]:
-    bar = types.SimpleNamespace(update=lambda n: None)
-    stop = types.SimpleNamespace(requested=False)
+BAR = types.SimpleNamespace(update=lambda n=1: None)
+
+
+def run_epoch(
+    setup: FakeSetup, epoch: int = 3, save_every: int = 0, stop=None
+) -> tuple[Progress, Watch]:
+    stop = stop or types.SimpleNamespace(requested=False)
     progress = Progress((epoch - 1) * N_STEPS, epoch - 1)
     watch = Watch(setup, progress)
     while progress.step < epoch * N_STEPS:
         _, progress = loop.run_steps(
             setup, None, progress, watch, per_call=PER_CALL, save_every=save_every,
-            bar=bar, stop=stop,
+            bar=BAR, stop=stop,
         )  # fmt: skip
     return progress, watch
 
@@ -100,6 +107,66 @@ def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
     with pytest.raises(Diverged, match=message):
         run_epoch(setup)
     assert setup.calls == 4  # the step is in the third; the fourth was under way
+
+
+@pytest.fixture
+def asks(monkeypatch):
+    """As one of two processes: what both do together, metrics of so many calls or a signal."""
+    asks, fetch = [], parallel.fetch
+
+    def gather(flag):
+        asks.append("signal")
+        return np.stack([flag, flag])
+
+    def fetch_together(tree):
+        asks.extend([len(tree)] if tree else [])
+        return fetch(tree)
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", gather)
+    monkeypatch.setattr(parallel, "fetch", fetch_together)
+    return asks
+
+
+def test_several_processes_ask_one_another_every_eight_steps(small_splits, asks):
+    """Between them calls are queued without a word to the others; metrics wait on the devices."""
+    setup = FakeSetup(small_splits, with_bad())
+    with StopSignal() as stop:
+        progress, _ = run_epoch(setup, stop=stop)
+    assert asks == [3, "signal", 3]  # of six calls; the fourth was under way
+    np.testing.assert_array_equal(progress.metrics["loss"], setup.losses)
+
+
+@pytest.mark.parametrize(("step", "calls"), [(2, 4), (6, 6), (11, 6)])
+def test_several_processes_see_a_bad_step_before_anything_is_saved(small_splits, asks, step, calls):
+    setup = FakeSetup(small_splits, with_bad((2, step)))
+    with pytest.raises(Diverged, match=f"not finite at step {25 + step} "):
+        run_epoch(setup)
+    assert setup.calls == calls
+
+
+def test_a_signal_to_one_of_several_processes_ends_the_steps_when_all_ask(small_splits, asks):
+    setup = FakeSetup(small_splits, with_bad())
+    with contextlib.suppress(Stopped), StopSignal() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        _, progress = loop.run_steps(
+            setup, None, Progress(), Watch(setup, Progress()), per_call=PER_CALL, save_every=0,
+            bar=BAR, stop=stop,
+        )  # fmt: skip
+        assert progress.step == 8
+        raise Stopped("as it was asked to")
+
+
+def test_several_processes_ask_as_seldom_while_gans_train(asks):
+    state = iter(range(100))
+    metrics = lambda: {"wasserstein": np.array([float(next(state))])}
+    steps = types.SimpleNamespace(train=lambda *_: (None, metrics()))
+    setup = types.SimpleNamespace(steps=steps, pool=None, source=None)
+    with StopSignal() as stop:
+        _, progress = gan_loop.run_steps(setup, None, Progress(), 20, StepTimes(), BAR, stop)
+    assert asks == [7, "signal", 8, "signal", 5]
+    assert progress.step == 20
+    np.testing.assert_array_equal(progress.metrics["wasserstein"][:, 0], np.arange(20))
 
 
 def test_a_gradient_and_the_last_validation_are_watched(small_splits):
@@ -123,7 +190,7 @@ def test_a_run_of_several_that_diverges_is_lost_and_the_last_one_ends_them(small
     assert watch.report([1.0, 1.0, None, 1.0]) == [f"b: {lost['b']}; the others go on"]
     again = Watch(setup, Progress(36, 3, lost=lost))  # as a checkpoint keeps it
     with pytest.raises(Diverged) as ended:
-        again.see(dict.fromkeys(("loss", "gradient_norm"), np.full((4, 1), np.inf)))
+        again.see([dict.fromkeys(("loss", "gradient_norm"), np.full((4, 1), np.inf))])
     first, last = str(ended.value).splitlines()
     assert first.startswith(f"b: {lost['b']}; epoch 3 is saved; lower optimizer.lr")
     assert last.startswith("a: fold 1: the loss is not finite at step 37 (epoch 4); epoch 3 is")
@@ -147,7 +214,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     (message,) = watch.report([1.0] * 4)
     assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
-    assert line["skipped_steps"] == [0, 2, 0, 0]
+    assert line["skipped_steps"] == [0, 2, 0, 0] and line["non_finite"] == "skip"
     assert line["loss"] == line["gradient_norm"] == [6.5] * 4
     assert line["clips_per_second"] == 4 * N_STEPS * 8 / 2.0
     assert 0 <= line["seconds_per_step"] <= line["seconds_of_worst_step"] < 10

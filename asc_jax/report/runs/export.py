@@ -155,8 +155,8 @@ def _finite(values: dict) -> dict:
 
 
 def as_json(results: Results) -> str:
-    """`as_dict` as text."""
-    return json.dumps(as_dict(results), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    """`as_dict` as text, in ASCII: JSON whatever the encoding of the standard output."""
+    return json.dumps(as_dict(results), indent=1, allow_nan=False) + "\n"
 
 
 def as_csv(results: Results) -> str:

@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from asc_jax import config_format
 from asc_jax.alignment import refuse_other_labels
 from asc_jax.errors import InputError
-from asc_jax.files import parse_json
 from asc_jax.predictions import Predictions, read_logits
 from asc_jax.report.page import read_report
 from asc_jax.sweep_record import RECORD, read_record
@@ -169,17 +169,7 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
             "has made"
         )
     try:
-        return _flat(parse_json(file.read_text(encoding="utf-8")), "")
-    except (OSError, ValueError, AttributeError):
-        raise InputError(f"{file}: not a config in JSON; restore it") from None
-
-
-def _flat(config: Mapping, prefix: str) -> dict[str, object]:
-    # As config.flatten, whose module loads JAX.
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); restore it") from None
+    return config_format.flatten(config_format.parse(text, str(file)))

@@ -17,6 +17,7 @@ from asc_jax.report.tables import Markup, count, text
 from asc_jax.sweep_record import RECORD
 
 NAME = "report.html"
+_KICKER = "Acoustic scene classification, runs side by side"
 _MOST = 6  # differences that the head of the page names
 
 
@@ -32,8 +33,7 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
       The file. The same input at the same places gives the same bytes.
 
     Raises:
-      InputError: it cannot be written, or would take the place of a run's own page, or of a
-        reproduction's.
+      InputError: it cannot be written, or as `refuse_other_file`.
     """
     if out is None and len(results.paths) == 1:
         (path,) = results.paths
@@ -41,12 +41,36 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
             return write_page(path)
         out = path / NAME
     out = out or pathlib.Path(NAME)
+    refuse_other_file(out)
+    write_whole(out, render(results, out.parent))
+    return out
+
+
+def refuse_other_file(out: pathlib.Path) -> None:
+    """Checks that a page takes the place of nothing but an earlier page of the kind.
+
+    Args:
+      out: where it is to go.
+
+    Raises:
+      InputError: the place is a run's own page's, or a reproduction's, or another file is there.
+    """
     owners = {"config.json": "a run", table4.RECORD: "a reproduction"}
     for record, owner in owners.items():
         if out.name == NAME and (out.parent / record).is_file():
             raise InputError(f"{out}: is {owner}'s own page; use another --out")
-    write_whole(out, render(results, out.parent))
-    return out
+    try:
+        if _KICKER.encode() in out.read_bytes():
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); use another --out"
+        ) from None
+    raise InputError(
+        f"{out}: is there already, and is no page of runs side by side; use another --out"
+    )
 
 
 def render(results: Results, folder: pathlib.Path) -> str:
@@ -62,7 +86,7 @@ def render(results: Results, folder: pathlib.Path) -> str:
     return (
         f"{HEAD}<title>{window}: acoustic scene classification</title>\n"
         f"<style>{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n"
-        '<p class="kicker">Acoustic scene classification, runs side by side</p>\n'
+        f'<p class="kicker">{_KICKER}</p>\n'
         f"<h1>{text(heading)}</h1>\n{origin(results)}\n{verdict(results)}\n"
         f"<nav>\n{links}\n</nav>\n</header>\n{bodies}\n</main>\n</body>\n</html>\n"
     )

@@ -13,6 +13,7 @@ from asc_jax.report.runs.folders import Run
 from asc_jax.report.runs.results import Result, Results
 from asc_jax.report.runs.stacked import label, stacked_table
 from asc_jax.report.tables import DASH, Markup, duration, quantity, text
+from asc_jax.train.metrics_log import non_finite_policy
 
 N_COLOURS = 8
 
@@ -93,6 +94,8 @@ def _fields(one: Result) -> dict[str, object]:
     for run in one.row.runs:
         versions = run.report.get("versions") or {}
         fields = {name: value for name, value in run.config.items() if name not in UNIMPORTANT}
+        if policy := non_finite_policy(run.metrics):
+            fields["train.non_finite"] = policy
         each.append(fields | {f"version of {name}": value for name, value in versions.items()})
     shared = {
         name: value

@@ -1,0 +1,115 @@
+"""Tables of a data set: text whose columns are separated by tabs and found by their names."""
+
+import csv
+import dataclasses
+import pathlib
+import re
+
+from asc_jax.errors import InputError
+
+COLUMNS = ("filename", "scene_label", "identifier", "source_label")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a table says of one clip; "" for a column that it leaves out.
+
+    Attributes:
+      line: where the row stands in its file, from 1.
+      filename, scene_label, identifier, source_label: its cells.
+    """
+
+    line: int
+    filename: str
+    scene_label: str = ""
+    identifier: str = ""
+    source_label: str = ""
+
+
+def read_rows(path: pathlib.Path) -> list[Row]:
+    """Reads a table of a data set.
+
+    Args:
+      path: `meta.csv` or a list of `evaluation_setup`. Its first row may name the columns, in
+        any order; without a header they are those of `COLUMNS`.
+
+    Returns:
+      The rows with anything in them, without the header.
+
+    Raises:
+      InputError: the file cannot be read, is no table of text and tabs, or has other columns.
+    """
+    rows: list[Row] = []
+    names = None
+    # Only these end a line: `str.splitlines` also cuts at characters that names may hold.
+    for line, text in enumerate(re.split(r"\r\n|\n|\r", _read_text(path)), start=1):
+        cells = _split(path, line, text)
+        if not cells:
+            continue
+        if names is None:
+            names = _header(path, cells)
+            if names:
+                continue
+            names = COLUMNS
+        if len(cells) > len(names):
+            raise InputError(
+                f"{path}: line {line} has {len(cells)} columns, more than {', '.join(names)}; "
+                "delete the others"
+            )
+        row = Row(line, **{"filename": "", **dict(zip(names, cells, strict=False))})
+        if not row.filename:
+            raise InputError(f"{path}: line {line} names no file; name it, or delete the line")
+        rows.append(row)
+    return rows
+
+
+def _read_text(path: pathlib.Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(f"{path}: is UTF-16 text; save it as UTF-8")
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8 text with tabs") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; make it readable") from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds NUL characters; save it as UTF-8 text with tabs")
+    return text
+
+
+def _split(path: pathlib.Path, line: int, text: str) -> list[str]:
+    """The cells of a line, without the empty ones at its end."""
+    try:
+        # Line by line, so that a stray quote cannot swallow the rows up to the next one.
+        (cells,) = csv.reader([text], delimiter="\t", strict=True) if text else ([],)
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a "
+            "cell that begins with a quote must end with one)"
+        ) from None
+    cells = [cell.strip() for cell in cells]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:
+    """The columns that a first row names, or none if it is a clip's."""
+    names = tuple(cell.casefold() for cell in cells)
+    # A clip's row has a file name, with an ending or a folder.
+    if set(names).isdisjoint(COLUMNS) and any(mark in cell for cell in cells for mark in "./"):
+        return ()
+    if len(names) == 1 and set(re.split(r"[,;|\s]+", names[0])) & set(COLUMNS) - set(names):
+        raise InputError(f"{path}: its columns are not separated by tabs; save it with tabs")
+    for name in names:
+        if name not in COLUMNS:
+            raise InputError(
+                f"{path}: its first row names a column {name!r}, which is none of "
+                f"{', '.join(COLUMNS)}; rename it, or delete it"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"{path}: its header names {name} twice; delete one of the columns")
+    if "filename" not in names:
+        raise InputError(f"{path}: its header has no column filename; add it")
+    return names

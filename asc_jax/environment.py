@@ -1,0 +1,77 @@
+"""What the environment of the process says to JAX: refused in a line where it cannot work."""
+
+import os
+from collections.abc import Sequence
+
+from asc_jax.errors import InputError
+
+# JAX's settings under which nothing here can work: each with the values that it must not have.
+# Float32 is what is computed in, by compiled programs, on arrays that go from host to device
+# where they are named. Other settings that change numbers are the user's.
+_REFUSED = {
+    "jax_enable_x64": (True,),
+    "jax_disable_jit": (True,),
+    "jax_no_execution": (True,),
+    "jax_numpy_rank_promotion": ("raise",),
+    "jax_numpy_dtype_promotion": ("strict",),
+    "jax_transfer_guard": ("disallow", "disallow_explicit"),
+    "jax_transfer_guard_host_to_device": ("disallow", "disallow_explicit"),
+    "jax_transfer_guard_device_to_device": ("disallow", "disallow_explicit"),
+    "jax_transfer_guard_device_to_host": ("disallow_explicit",),
+}
+
+# Which devices JAX looks for.
+_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES")
+
+
+def import_jax() -> None:
+    """Imports JAX, which reads its variables, and refuses what no command that computes can use.
+
+    Raises:
+      InputError: naming the variable.
+    """
+    try:
+        import jax
+    except ValueError as error:
+        reason = _in_a_line(error)
+        named = [name for name in _set() if name.lower() in reason.lower()] or _set()
+        raise InputError(f"{_values(named)}: {reason}; correct it, or unset it") from None
+    for name, values in _REFUSED.items():
+        value = getattr(jax.config, name, None)
+        if value in values:
+            text = os.environ.get(name.upper(), value)
+            raise InputError(f"{name.upper()}={text}: is not supported; unset it")
+
+
+def start_devices() -> None:
+    """Starts JAX's devices; of several processes after they have joined.
+
+    Raises:
+      InputError: there are none such as the environment asks for.
+    """
+    import jax
+
+    try:
+        jax.device_put(0, jax.devices()[0])
+        jax.numpy.zeros(()).block_until_ready()  # on the default device
+    except (RuntimeError, ValueError, AssertionError) as error:
+        named = [name for name in _set() if name in _PLATFORMS]
+        reason = f" ({_in_a_line(error)})" if str(error) else ""
+        if named:
+            said = f"{_values(named)}: JAX finds no such device here{reason}; unset it"
+        else:
+            said = f"JAX finds no device{reason}; set JAX_PLATFORMS=cpu to compute on the CPU"
+        raise InputError(said) from None
+
+
+def _set() -> list[str]:
+    """JAX's variables that are set."""
+    return [name for name in os.environ if name.startswith("JAX_")]
+
+
+def _values(names: Sequence[str]) -> str:
+    return ", ".join(f"{name}={os.environ[name]}" for name in names)
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

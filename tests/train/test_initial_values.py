@@ -1,0 +1,150 @@
+"""A run begins with what its modules' own initialisers draw, whatever they are."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from asc_jax.frontend import FrontendConfig
+from asc_jax.models.baseline import Baseline
+from asc_jax.models.resnet import ResNet
+from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.train import classifier, wavegan
+from asc_jax.train.gan_losses import LOSSES
+from asc_jax.train.hyperparameters import Hyperparameters
+
+FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
+SHAPE = (24, 16)  # of the small pool's clips
+
+
+class Unusual(nn.Module):
+    """Initialisers that say nothing of their leaf's name, and leaves of one axis."""
+
+    n_classes: int = 3
+
+    @nn.compact
+    def __call__(self, log_mel, *, train):
+        gate = self.param("gate", nn.initializers.constant(1e-6), (1,))
+        weight = self.param("kernel", nn.initializers.normal(0.5), (16,))
+        x = log_mel * weight + gate
+        x = nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=8)(x, x)
+        x = nn.BatchNorm(use_running_average=not train, scale_init=nn.initializers.zeros)(x)
+        x = nn.Dense(8, kernel_init=nn.initializers.orthogonal())(x)
+        return nn.Dense(
+            self.n_classes,
+            kernel_init=nn.initializers.zeros,
+            bias_init=nn.initializers.constant(-2),
+        )(x.mean(axis=1))
+
+
+NETWORKS = {
+    "unusual": Unusual(),
+    "resnet": ResNet(n_classes=3, stage_sizes=(1, 5), stage_strides=(1, 2), width=4, se_ratio=4),
+}
+
+
+def initial(network, pool, models, optimizer=lambda own: optax.adam(own.lr)):
+    return classifier.init_state(network, optimizer, models, pool, **FRONTEND)
+
+
+def kinds(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+
+def assert_equal(ours, theirs):
+    """Leaf by leaf; XLA may round differently where it compiles more in one go."""
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_leaf_is_drawn_by_its_own_initialiser(small_pool, small_splits, name):
+    network = NETWORKS[name]
+    model = (small_splits[1], 5, Hyperparameters(lr=0.1))
+    state = initial(network, small_pool, [model])
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), 2), 2**32 - 1)
+    theirs = jax.jit(lambda key: network.init(key, jnp.zeros((1, *SHAPE)), train=False))(key)
+    one = jax.tree.map(lambda leaf: leaf[0], state)
+    assert_equal({"params": one.params, "batch_stats": one.batch_stats}, dict(theirs))
+    if name == "unusual":
+        assert one.params["gate"] == np.float32(1e-6)
+        assert not one.params["Dense_1"]["kernel"].any()
+        assert (one.params["Dense_1"]["bias"] == -2).all()
+        assert not one.params["BatchNorm_0"]["scale"].any()
+
+
+def test_the_baseline_begins_as_keras_does():
+    """At its own size: uniform kernels of Glorot and Bengio."""
+    network = Baseline(n_classes=10)
+    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 500, 40)), train=False))
+    params = init(jax.random.key(0))["params"]
+    for kernel in (layer["kernel"] for name, layer in params.items() if "BatchNorm" not in name):
+        taps = np.prod(kernel.shape[:-2])
+        limit = np.sqrt(6 / (taps * (kernel.shape[-2] + kernel.shape[-1])))
+        assert 0.97 * limit < np.abs(kernel).max() <= limit * (1 + 1e-6)
+
+
+def test_the_optimizer_begins_as_it_says(small_pool, small_splits):
+    """Not with zeros: RMSProp's moving mean square may begin at 1."""
+    optimizer = lambda own: optax.rmsprop(own.lr, initial_scale=1.0)
+    model = (small_splits[0], 0, Hyperparameters(lr=0.1))
+    state = initial(NETWORKS["unusual"], small_pool, [model], optimizer)
+    expected = optimizer(model[2]).init(jax.tree.map(lambda leaf: leaf[0], state.params))
+    assert_equal(jax.tree.map(lambda leaf: leaf[0], state.opt_state), expected)
+    assert all((leaf == 1).all() for leaf in jax.tree.leaves(state.opt_state[0].nu))
+
+
+def test_models_differ_by_seed_and_fold_and_by_nothing_else(small_pool, small_splits):
+    network, recipe = NETWORKS["resnet"], Hyperparameters(lr=0.1)
+    models = [(small_splits[0], 0, recipe), (small_splits[1], 0, recipe)]
+    models += [(small_splits[0], 1, recipe), (small_splits[0], 0, Hyperparameters(lr=0.2))]
+    kernels = initial(network, small_pool, models).params["stem"]["kernel"]
+    first, *others, same = (kernel.tobytes() for kernel in kernels)
+    assert first == same and len({first, *others}) == 3
+    alone = initial(network, small_pool, models[1:2]).params["stem"]["kernel"]
+    np.testing.assert_array_equal(alone[0], kernels[1])
+
+
+def test_layers_of_one_shape_differ(small_pool, small_splits):
+    state = initial(NETWORKS["resnet"], small_pool, [(small_splits[0], 0, Hyperparameters(0.1))])
+    leaves = jax.tree.leaves(state.params["stage2_block2_to_block5"])
+    kernels = [kernel for leaf in leaves for kernel in leaf[0] if kernel.shape == (3, 3, 8, 8)]
+    assert len(kernels) == 2 * 4
+    assert len({kernel.tobytes() for kernel in kernels}) == 8
+
+
+def test_shapes_are_those_of_the_state(small_pool, small_splits):
+    model = (small_splits[0], 0, Hyperparameters(lr=0.1))
+    optimizer = lambda own: optax.adam(own.lr)
+    state = initial(NETWORKS["resnet"], small_pool, [model], optimizer)
+    shapes = classifier.state_shapes(NETWORKS["resnet"], optimizer, small_pool, **FRONTEND)
+    assert kinds(shapes) == kinds(jax.tree.map(lambda leaf: leaf[0], state))
+
+
+def test_gans_begin_with_their_own_initialisers():
+    sizes = {"dim": 2, "n_samples": 64, "n_classes": 3}
+    networks = wavegan.Networks(
+        Generator(n_latent=8, **sizes), Discriminator(phase_shuffle=0, **sizes), LOSSES["lsgan"], 4
+    )
+    state = wavegan.init_state(networks, 2, seed=3)
+    vectors = state.generator["class_vector"]["embedding"]  # as the latent vectors beside them
+    assert vectors.min() >= -1 and vectors.max() <= 1 and vectors.std() > 0.4
+    for params in (state.generator, state.discriminator):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            if path[-1].key == "bias":
+                assert not leaf.any()
+            else:
+                assert not np.array_equal(leaf[0], leaf[1])
+            if path[-1].key == "kernel":
+                limit = np.sqrt(6 / (np.prod(leaf.shape[1:-2]) * sum(leaf.shape[-2:])))
+                assert 0.5 * limit < np.abs(leaf).max() <= limit * (1 + 1e-6), path
+    # LSGAN's RMSProp begins with ones.
+    begun = networks.optimizer.init(jax.tree.map(lambda leaf: leaf[0], state.generator))
+    assert_equal(jax.tree.map(lambda leaf: leaf[0], state.generator_opt_state), begun)
+    shapes = wavegan.state_shapes(networks)
+    assert kinds(shapes) == kinds(jax.tree.map(lambda leaf: leaf[0], state))
