@@ -260,9 +260,11 @@ def report_command(args) -> None:
         correction={"bh": "benjamini_hochberg"}.get(args.correction, args.correction),
         finished_only=args.finished_only,
     )
-    if args.out or not args.format:
-        print(write_comparison(results, args.out), file=sys.stderr)
-    print(export.FORMATS[args.format or "markdown"](results), end="")
+    try:
+        if args.out or not args.format:
+            print(write_comparison(results, args.out), file=sys.stderr)
+    finally:  # a page that cannot be written costs no table
+        print(export.FORMATS[args.format or "markdown"](results), end="")
 
 
 def evaluate_command(args) -> None:
@@ -273,8 +275,10 @@ def evaluate_command(args) -> None:
     from asc_jax.report.terminal import render
 
     report = evaluate(args.workdir, args.data, args.overrides)
-    page = write_page(args.workdir)
-    print(render(report))
+    try:
+        page = write_page(args.workdir)
+    finally:  # a page that cannot be written costs no scores
+        print(render(report))
     print(page, file=sys.stderr)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import json
 import pathlib
+import re
 import shutil
 import tomllib
 
@@ -125,11 +126,12 @@ def run_folder(trained, tmp_path):
 
 
 def make_set(root, scenes, names, labels=None):
-    """A set of copies of clips, with labels of their own or without."""
+    """A set of clips at half their level, with labels of their own or without."""
     clips = sorted((scenes / "audio").iterdir())
     for number, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(clips[number], root / name)
+        samples, sr = soundfile.read(clips[number])
+        soundfile.write(root / name, 0.5 * samples, sr)
     if labels:
         rows = [f"{name}\t{label}\t{name}" for name, label in zip(names, labels, strict=True)]
         (root / "meta.csv").write_text("\n".join(["filename\tscene_label\tidentifier", *rows]))
@@ -212,8 +214,12 @@ def test_only_what_changes_no_score_of_the_run_is_taken(run_folder, scenes, tmp_
     short = make_set(tmp_path / "short", scenes, ["audio/a.wav"])
     soundfile.write(short / "audio" / "a.wav", np.full(24_000, 0.1), 48_000)
     before = contents(run_folder)
-    with pytest.raises(InputError, match=r"a.wav"):
-        evaluate.evaluate(run_folder, [str(short)])
+    for overrides in ([], other_form[:1]):
+        with pytest.raises(InputError, match=r"a.wav") as refused:
+            evaluate.evaluate(run_folder, [str(short)], overrides)
+        advised = re.findall(r"set (data\.\w+)", str(refused.value))
+        assert advised and set(advised) <= {"data.fit_length", "data.channels"}
+        assert "if all" not in str(refused.value)  # no clip length but the run's can be scored
     assert contents(run_folder) == before
     report = evaluate.evaluate(run_folder, [str(short)], other_form)
     assert [one["n_clips"] for one in report["unlabelled"]] == [1]
@@ -244,6 +250,8 @@ def test_two_files_of_one_id_are_refused_before_anything_is_scored(
 
 @pytest.mark.parametrize("name", ["out_of_fold", "test", "two\nlines", "x" * 101, "caf\udce9", "/"])
 def test_a_set_whose_name_cannot_name_its_files_is_refused(run_folder, scenes, tmp_path, name):
-    root = make_set(tmp_path / name, scenes, ["audio/a.wav"]) if name != "/" else "/"
+    root = "/"
+    if name != root:
+        root = make_set(tmp_path / "made", scenes, ["audio/a.wav"]).rename(tmp_path / name)
     with pytest.raises(InputError, match="rename the folder"):
         evaluate.evaluate(run_folder, [str(root)])

@@ -17,7 +17,7 @@ from asc_jax.data.synth import write_synthetic_dataset
 from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
 from asc_jax.report.runs.page import title as comparison_title
-from asc_jax.report.table4 import render_questions, write_table
+from asc_jax.report.table4 import render_markdown, render_questions, write_table
 from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
 
@@ -365,3 +365,12 @@ def test_a_broken_clip_ends_it_with_the_commands_own_line(tmp_path):
     message = refused(tmp_path / "all", str(data), "smoke")
     assert clip.name in message
     assert not (tmp_path / "all" / "resnet50.log").exists()
+
+
+def test_a_path_with_a_bar_stays_in_its_cell():
+    row = {"row": "A", "published": 1.0, "score": None, "scored_on": None, "config": "a"}
+    here = {"synthesis.classifier": "/runs/x|y"}
+    row |= {"submissions": [], "open": [{"point": "screening", "report": "", "here": here}]}
+    text = render_markdown({"notes": [], "rows": [row]})
+    (line,) = [line for line in text.splitlines() if "screening" in line]
+    assert len(re.findall(r"(?<!\\)\|", line)) == 4

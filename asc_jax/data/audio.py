@@ -222,8 +222,8 @@ def read_clip(
     if not fit_length and abs(surplus_s) > LENGTH_TOLERANCE_S:
         raise InputError(
             f"{path}: lasts {len(samples) / file_sr:.2f} s, not data.clip_seconds="
-            f"{n_samples / sr:g}; replace the file, set data.clip_seconds if all are that long, or "
-            "data.fit_length=True to cut or zero-fill every clip"
+            f"{n_samples / sr:g}; replace the file, or set data.fit_length=True to cut or "
+            "zero-fill every clip"
         )
     if file_sr != sr:
         import soxr

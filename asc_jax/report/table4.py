@@ -183,4 +183,5 @@ def _as_code(here: Mapping | str) -> str:
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head_lines = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
-    return head_lines + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return head_lines + "".join(f"| {' | '.join(row)} |\n" for row in escaped)

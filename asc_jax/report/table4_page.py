@@ -1,6 +1,7 @@
 """The page of a reproduction: Table 4 with our scores beside the published ones."""
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from asc_jax.report.page import HEAD
 from asc_jax.report.sections import link
@@ -66,7 +67,7 @@ def _linked(row: Mapping) -> Markup | str:
 def _listening(content: Mapping) -> str:
     """The way to the GANs' pages, as far as they have come."""
     links = ", ".join(
-        f'<a href="{text(page)}">{text(page.rpartition("/")[0])}</a>' for page in content["listen"]
+        f'<a href="{quote(page)}">{text(page.rpartition("/")[0])}</a>' for page in content["listen"]
     )
     return f"<p>The GANs, real clips beside generated ones: {links}.</p>\n" if links else ""
 

@@ -133,6 +133,18 @@ def test_the_page_of_a_reproduction_is_its_own(runs, capsys):
     assert main(["report", "a", "b", "--out=comparison.html"]) == 0
 
 
+@pytest.mark.parametrize(("words", "named"), [("a", "a/figures"), ("a b", "report.html")])
+def test_a_page_that_cannot_be_written_costs_no_table(runs, capsys, words, named):
+    (runs / "a" / "figures").write_text("a file, in place of a folder")
+    (runs / "report.html").mkdir()
+    (runs / "report.html" / "x").touch()
+    assert main(["report", *words.split()]) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert named in line
+    assert printed.out.startswith("| ") and "Test: 36 clips" in printed.out
+
+
 def test_tables_for_programs(runs, capsys):
     def printed(*flags):
         assert main(["report", "a", "b", *flags]) == 0

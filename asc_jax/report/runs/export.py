@@ -83,7 +83,7 @@ def markdown(results: Results) -> str:
 
 
 def _cell(name: str) -> str:
-    return name.replace("|", "\\|").replace("\n", " ")
+    return " ".join(name.replace("|", "\\|").splitlines())
 
 
 def _score(score: Score) -> str:
