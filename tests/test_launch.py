@@ -328,6 +328,21 @@ def test_the_launcher_says_who_speaks_and_what_the_command_says(environment):
     assert sorted(done.stdout.splitlines()) == ["I am 0", "[1] I am 1", "[2] I am 2"]
 
 
+@pytest.mark.parametrize(
+    ("flag", "command"),
+    [
+        ("--port=99999", "true"),
+        ("--timeout=-1", "true"),
+        ("--timeout=nan", "true"),
+        ("--port=0", "no"),
+    ],
+)
+def test_what_the_launcher_cannot_do_starts_nothing(environment, flag, command):
+    done = launcher(environment, "--processes=2", flag, command=[command])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert (command if command == "no" else flag.partition("=")[0]) in done.stderr
+
+
 def test_the_launcher_ends_what_takes_too_long(environment):
     code = "import time; time.sleep(1000)"
     flags = ("--processes=2", "--timeout=0.5")
@@ -523,6 +538,17 @@ def test_a_job_is_queued_again_twice_without_a_new_checkpoint(submitit, tmp_path
     other = Job("true", idle=2)  # of which nobody knows what it saves
     other()
     assert other.checkpoint().idle == 0
+
+
+def test_a_line_that_is_no_command_is_named(tmp_path, submitit, monkeypatch, capsys):
+    import submitit_job
+
+    monkeypatch.setitem(sys.modules, "submitit", types.ModuleType("submitit"))
+    (tmp_path / "commands.txt").write_text("true\n\necho 'a\n")
+    words = ["submitit_job.py", str(tmp_path / "commands.txt"), f"--folder={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert submitit_job.main() == 2
+    assert "commands.txt:3: " in capsys.readouterr().err
 
 
 def test_a_line_of_several_commands_ends_at_the_first_that_fails(tmp_path, submitit):
