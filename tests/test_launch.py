@@ -264,6 +264,7 @@ def test_a_signal_ends_a_process_that_waits_for_slower_ones(environment, port):
     try:
         for process in processes:
             assert process.stdout.readline() == "joined\n", process.communicate()
+        time.sleep(1)  # it is in the barrier by then; before, a signal is heard anyway
         processes[0].send_signal(signal.SIGTERM)
         assert processes[0].wait(timeout=200) == 75  # s; it would wait for an hour
     finally:
