@@ -14,6 +14,7 @@ checkpoint. Exit status: 0 done; 75 stopped, or a process was lost; else what th
 
 import argparse
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,6 +42,10 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.processes < 1 or args.devices_per_process < 0 or not command:
         parser.error("needs --processes=N, from 1, and a command behind --")
+    if not 0 <= args.port <= 65535 or not args.timeout >= 0:
+        parser.error("--port must be at most 65535, and --timeout a number of seconds from 0")
+    if not shutil.which(command[0]):
+        parser.error(f"{command[0]}: no such command")
     port = args.port or free_port()
     gpus = share_of_gpus(args.processes, args.devices_per_process)
     signals = []

@@ -109,7 +109,13 @@ def main() -> int:
         return 2
     with file:
         lines = [line.strip() for line in file]
-    jobs = [Job(line) for line in lines if line and not line.startswith("#")]
+    jobs = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            jobs += [Job(line)] if line and not line.startswith("#") else []
+        except ValueError as error:
+            print(f"{args.commands}:{number}: is no command ({error})", file=sys.stderr)
+            return 2
     if not jobs:
         print(f"{args.commands}: holds no command", file=sys.stderr)
         return 2

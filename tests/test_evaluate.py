@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import tomllib
+import types
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from asc_jax.errors import InputError
 from asc_jax.evaluate import write_evaluation
 from asc_jax.jobs import is_scored
 from asc_jax.predictions import Predictions, read_logits
+from asc_jax.train.checkpoint import Progress
 from asc_jax.train.loop import train
 
 SCENES = ("park", "tram")
@@ -255,3 +257,20 @@ def test_a_set_whose_name_cannot_name_its_files_is_refused(run_folder, scenes, t
         root = make_set(tmp_path / "made", scenes, ["audio/a.wav"]).rename(tmp_path / name)
     with pytest.raises(InputError, match="rename the folder"):
         evaluate.evaluate(run_folder, [str(root)])
+
+
+def test_the_report_says_how_many_steps_were_skipped(tmp_path):
+    lines = [
+        {"epoch": epoch, "seconds": 1.0, "clips_per_second": 1.0, "skipped_steps": skipped}
+        for epoch, skipped in ((1, [0, 2]), (2, [1, 0]))
+    ]
+    train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8)
+    config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
+    state = types.SimpleNamespace(step=np.array([10, 10]))
+    describe = lambda: evaluate._describe_training(
+        tmp_path, config, state, Progress(10, 2), [2, 2]
+    )["note"]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "skipped, 3 of all folds" in describe()
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(lines[0] | {"skipped_steps": [0, 0]}) + "\n")
+    assert "skipped" not in describe()

@@ -264,6 +264,7 @@ def test_a_signal_ends_a_process_that_waits_for_slower_ones(environment, port):
     try:
         for process in processes:
             assert process.stdout.readline() == "joined\n", process.communicate()
+        time.sleep(1)  # it is in the barrier by then; before, a signal is heard anyway
         processes[0].send_signal(signal.SIGTERM)
         assert processes[0].wait(timeout=200) == 75  # s; it would wait for an hour
     finally:
@@ -326,6 +327,21 @@ def test_the_launcher_says_who_speaks_and_what_the_command_says(environment):
     done = launcher(environment, "--processes=3", command=[sys.executable, "-c", code])
     assert done.returncode == 2
     assert sorted(done.stdout.splitlines()) == ["I am 0", "[1] I am 1", "[2] I am 2"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "command"),
+    [
+        ("--port=99999", "true"),
+        ("--timeout=-1", "true"),
+        ("--timeout=nan", "true"),
+        ("--port=0", "no"),
+    ],
+)
+def test_what_the_launcher_cannot_do_starts_nothing(environment, flag, command):
+    done = launcher(environment, "--processes=2", flag, command=[command])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert (command if command == "no" else flag.partition("=")[0]) in done.stderr
 
 
 def test_the_launcher_ends_what_takes_too_long(environment):
@@ -487,8 +503,11 @@ def test_slurms_signal_reaches_the_command(sbatch, tmp_path, name):
         srun = int((tmp_path / "srun.pid").read_text())
         os.kill(srun if name == "SIGTERM" else process.pid, getattr(signal, name))
 
-    save = "trap 'exit 75' TERM; touch ready$ASC_JAX_PROCESS; while :; do sleep 0.1; done"
-    assert sbatch(save, act=stop)[:2] == (75, True)
+    save = "trap 'touch saved$ASC_JAX_PROCESS; exit 75' TERM; touch ready$ASC_JAX_PROCESS; "
+    status, again, said = sbatch(f"{save} while :; do sleep 0.1; done", act=stop)
+    # The first task that ends makes srun end the other, which is saving: 143 is its shell's.
+    assert status in (75, 143) and again, said
+    assert sorted(path.name for path in tmp_path.glob("saved*")) == ["saved0", "saved1"]
 
 
 @pytest.fixture
@@ -523,6 +542,17 @@ def test_a_job_is_queued_again_twice_without_a_new_checkpoint(submitit, tmp_path
     other = Job("true", idle=2)  # of which nobody knows what it saves
     other()
     assert other.checkpoint().idle == 0
+
+
+def test_a_line_that_is_no_command_is_named(tmp_path, submitit, monkeypatch, capsys):
+    import submitit_job
+
+    monkeypatch.setitem(sys.modules, "submitit", types.ModuleType("submitit"))
+    (tmp_path / "commands.txt").write_text("true\n\necho 'a\n")
+    words = ["submitit_job.py", str(tmp_path / "commands.txt"), f"--folder={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert submitit_job.main() == 2
+    assert "commands.txt:3: " in capsys.readouterr().err
 
 
 def test_a_line_of_several_commands_ends_at_the_first_that_fails(tmp_path, submitit):
