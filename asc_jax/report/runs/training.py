@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from urllib.parse import quote
@@ -150,7 +149,7 @@ def _costs(runs: Sequence[Run]) -> tuple[str, ...]:
     logs = [run.metrics for run in runs if run.metrics]
     speeds = [line["clips_per_second"] for log in logs for line in log]
     times = [sum(line["seconds"] for line in log) for log in logs]
-    hours = sum(_devices(run) * line["seconds"] / 3600 for run in runs for line in run.metrics)
+    spent = [(run.report.get("training") or {}).get("device_seconds") for run in runs]
     devices = dict.fromkeys(str(run.report.get("device") or "unknown devices") for run in runs)
     return (
         quantity(network.get("parameters")),
@@ -158,11 +157,6 @@ def _costs(runs: Sequence[Run]) -> tuple[str, ...]:
         DASH if field is None else f"{field:,}",
         f"{median(speeds):,.0f}" if speeds else DASH,
         duration(fmean(times)) if times else DASH,
-        f"{hours:,.2f}" if times else DASH,
+        DASH if None in spent else f"{sum(spent) / 3600:,.2f}",
         ", ".join(devices),
     )
-
-
-def _devices(run: Run) -> int:
-    found = re.search(r" x (\d+)$", str(run.report.get("device", "")))
-    return int(found[1]) if found else 1
