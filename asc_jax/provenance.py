@@ -1,7 +1,8 @@
 """What a run was computed by: source, settings of JAX, libraries, devices; at every start.
 
 `starts.jsonl` of a run folder has a line for each process that began to train in it. What scores
-the run, maybe on another machine and years later, takes them from there.
+the run, maybe on another machine and years later, takes them from there. JAX is imported where it
+is asked, so that the record can be read without.
 """
 
 import datetime
@@ -11,8 +12,6 @@ import json
 import pathlib
 import platform
 from collections.abc import Mapping, Sequence
-
-import jax
 
 from asc_jax import __version__, hosts, source
 from asc_jax.errors import InputError
@@ -54,6 +53,8 @@ def computed_by() -> dict[str, dict]:
       that make pages, and of each function that another's code, a config's say, has put in the
       place of one of its own.
     """
+    import jax
+
     return {
         "settings": {name: getattr(jax.config, name, None) for name in _SETTINGS},
         "source": _files() | source.replaced(__package__),
@@ -66,7 +67,7 @@ def _files() -> dict[str, str]:
     return {path: one for path, one in files.items() if not path.startswith("report/")}
 
 
-def add_start(folder: pathlib.Path, mesh: jax.sharding.Mesh, *, step: int) -> None:
+def add_start(folder: pathlib.Path, mesh, *, step: int) -> None:
     """Adds a line to a run's `starts.jsonl`: this process, and the devices that it trains on.
 
     Args:
@@ -77,6 +78,8 @@ def add_start(folder: pathlib.Path, mesh: jax.sharding.Mesh, *, step: int) -> No
     Raises:
       InputError: it cannot be written.
     """
+    import jax
+
     if not hosts.is_first():
         return
     start = {

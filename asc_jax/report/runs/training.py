@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from urllib.parse import quote
 
+from asc_jax.provenance import in_short
 from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
 from asc_jax.report.runs.folders import Run
 from asc_jax.report.runs.results import Result, Results
@@ -80,11 +81,28 @@ def settings(results: Results, folder: pathlib.Path) -> Markup:
             f"<code>{text(field)}</code> {_value(reference, field)} → <b>{_value(own, field)}</b>"
             for field in changed
         ]
+        if files := _other_source(results.results[results.reference], one):
+            cells.append(f"functions: {text(in_short(files))}")
         if i == results.reference:
             cells = ["the reference"]
         words = Markup("<br>".join(cells or ["the same"]))
         rows.append((one.name, words, Markup(", ".join(_links(one.row.runs, folder)))))
     return stacked_table(["", "Differs from the reference in", "Runs"], rows, "settings")
+
+
+def _other_source(reference: Result, one: Result) -> list[str]:
+    """The files and functions in which the source of a run differs from the reference's."""
+    if reference.row is None:
+        return []
+    ours = reference.row.runs[0].source
+    return sorted(
+        {
+            name
+            for run in one.row.runs
+            for name in (run.source.keys() | ours.keys() if run.source and ours else ())
+            if run.source.get(name) != ours.get(name)
+        }
+    )
 
 
 def _fields(one: Result) -> dict[str, object]:
