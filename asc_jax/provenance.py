@@ -33,6 +33,9 @@ _SETTINGS = (
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _PACKAGE = pathlib.Path(__file__).parent
 
+# What reads the command line and makes pages: no number of a run comes from there.
+_NO_NUMBERS = ("cli", "flags", "report", "__main__")
+
 
 def versions() -> dict[str, str]:
     """The versions of Python, this package and what it computes with, by name."""
@@ -49,22 +52,25 @@ def computed_by() -> dict[str, dict]:
     """What decides the numbers of a run beside its config, its data and its devices.
 
     Returns:
-      "settings" of JAX, by name; and the "source": a digest of each file of the package but those
-      that make pages, and of each function that another's code, a config's say, has put in the
-      place of one of its own.
+      "settings" of JAX, by name; and the "source": a digest of each file of the package that may
+      decide a number, and of each function that another's code, a config's say, has put in the
+      place of one of theirs.
     """
     import jax
 
     return {
         "settings": {name: getattr(jax.config, name, None) for name in _SETTINGS},
-        "source": _files() | source.replaced(__package__),
+        "source": {
+            name: found
+            for name, found in (_files() | source.replaced(__package__)).items()
+            if not name.removeprefix(f"{__package__}.").startswith(_NO_NUMBERS)
+        },
     }
 
 
 @functools.cache  # as this process has read them
 def _files() -> dict[str, str]:
-    files = source.file_digests(_PACKAGE)
-    return {path: one for path, one in files.items() if not path.startswith("report/")}
+    return source.file_digests(_PACKAGE)
 
 
 def add_start(folder: pathlib.Path, mesh, *, step: int) -> None:
