@@ -145,15 +145,16 @@ def train_command(args) -> None:
     _start_jax()
     hosts.join(args.place)
     environment.start_devices()
+    how = {"profile": args.profile, "other_functions": args.other_functions}
     if runs:
         from asc_jax.train.together import load_runs, train_together
 
         configs = load_runs(config, args.config, runs)
-        train_together(config, args.config, configs, args.workdir, profile=args.profile)
+        train_together(config, args.config, configs, args.workdir, **how)
     else:
         from asc_jax.train.loop import train
 
-        train(config, args.workdir, profile=args.profile)
+        train(config, args.workdir, **how)
     if hosts.is_first():
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
             _say_next(f"{folder}: all {config.train.epochs} epochs are done", "evaluate", folder)
@@ -181,7 +182,7 @@ def gan_command(args) -> None:
             print(page, file=sys.stderr)
 
     try:
-        train(config, args.workdir)
+        train(config, args.workdir, other_functions=args.other_functions)
     except (Stopped, Diverged):  # what there is can be listened to
         show()
         raise
@@ -196,7 +197,9 @@ def synthesize_command(args) -> None:
     overrides = list(args.overrides)
     if args.classifier:
         overrides.append(f"--config.gan.classifier={args.classifier}")
-    yields, separable = synthesize(args.workdir, args.out, overrides)
+    yields, separable = synthesize(
+        args.workdir, args.out, overrides, other_functions=args.other_functions
+    )
     for scene in yields:
         share = scene.kept / scene.tried if scene.tried else 1
         print(f"{scene.name}: {scene.kept} clips, {share:.0%} of those generated")
@@ -274,7 +277,7 @@ def evaluate_command(args) -> None:
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render
 
-    report = evaluate(args.workdir, args.data, args.overrides)
+    report = evaluate(args.workdir, args.data, args.overrides, other_functions=args.other_functions)
     try:
         page = write_page(args.workdir)
     finally:  # a page that cannot be written costs no scores

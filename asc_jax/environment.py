@@ -21,7 +21,7 @@ _REFUSED = {
 }
 
 # Which devices JAX looks for.
-_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES")
+_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_DEFAULT_DEVICE")
 
 
 def import_jax() -> None:
@@ -52,13 +52,13 @@ def start_devices() -> None:
     import jax
 
     try:
-        jax.device_put(0, jax.devices()[0])
+        jax.device_put(0, jax.local_devices()[0])
         jax.numpy.zeros(()).block_until_ready()  # on the default device
     except (RuntimeError, ValueError, AssertionError) as error:
         named = [name for name in _set() if name in _PLATFORMS]
         reason = f" ({_in_a_line(error)})" if str(error) else ""
         if named:
-            said = f"{_values(named)}: JAX finds no such device here{reason}; unset it"
+            said = f"{_values(named)}: JAX cannot use such a device here{reason}; unset it"
         else:
             said = f"JAX finds no device{reason}; set JAX_PLATFORMS=cpu to compute on the CPU"
         raise InputError(said) from None

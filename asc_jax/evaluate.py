@@ -6,6 +6,7 @@ the choice of its epoch, has seen.
 
 import dataclasses
 import datetime
+import itertools
 import json
 import pathlib
 import sys
@@ -33,11 +34,20 @@ from asc_jax.predictions import (
     write_logits,
     write_submission,
 )
+from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.metrics_log import read_metrics
-from asc_jax.train.setup import Setup, predict, refuse_untrained, restore_chosen, set_up
+from asc_jax.train.recogniser import digest as digest_of_arrays
+from asc_jax.train.setup import (
+    Setup,
+    describe_start,
+    predict,
+    refuse_untrained,
+    restore_chosen,
+    set_up,
+)
 
 # The fields that scoring may change: where things are, and how the work is done.
 PLACES = (
@@ -55,7 +65,11 @@ _LONGEST_NAME = 100  # bytes of a set's name, which names files
 
 
 def evaluate(
-    workdir: pathlib.Path, roots: Sequence[str] = (), overrides: Sequence[str] = ()
+    workdir: pathlib.Path,
+    roots: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    other_functions: bool = False,
 ) -> dict:
     """Scores a trained run and writes `logits.npz`, `report.json` and `submission/`.
 
@@ -67,6 +81,7 @@ def evaluate(
         others submissions are written.
       overrides: "--config.FIELD=VALUE" each, of `PLACES`; of `data.fit_length` and
         `data.channels`, for the sets beside the development set alone.
+      other_functions: score the run though the functions that trained it have changed since.
 
     Returns:
       The report, as `report.json` holds it.
@@ -96,6 +111,8 @@ def evaluate(
         pools[name], digests = run.read_pool(of_others, other, dataset.scene_labels)
         _refuse_seen_audio(other, digests, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
+    start = describe_start(setup)
+    provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
 
     predictions = [_predict_out_of_fold(setup, state, config)]
     if len(setup.test):
@@ -103,7 +120,7 @@ def evaluate(
     for name, other in others.items():
         predictions.append(_predict_other(name, other, pools[name], setup, state, of_others))
 
-    about = _describe_run(workdir, config, setup, state, progress, epochs)
+    about = _describe_run(workdir, config, setup, state, progress, epochs, start)
     predictions += _earlier(workdir, about, {one.name for one in predictions})
     chosen = {"rule": config.ensemble.rule, "decision": config.ensemble.decision}
     return write_evaluation(workdir, about, predictions, setup.dataset.scene_labels, **chosen)
@@ -205,11 +222,12 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
         return []
     others = [name for name in listed if name in lists and name not in names]
     now = about["training"]
-    same = all(training.get(field) == now[field] for field in ("steps", "selected_epochs"))
+    same = all(training.get(field) == now[field] for field in ("state", "scored_by"))
     if others and not (same and list(labels) == about["scene_labels"]):
         print(
-            f"{workdir}: the answers on {', '.join(others)} are of step {training.get('steps')}, "
-            f"the run is at step {now['steps']}; they are left out: add --data to have new ones",
+            f"{workdir}: the answers on {', '.join(others)} are of another state of the run (step "
+            f"{training.get('steps')}, now {now['steps']}) or of other functions; they are left "
+            "out: add --data to have new ones",
             file=sys.stderr,
         )
         return []
@@ -332,6 +350,7 @@ def _describe_run(
     state: ClassifierState,
     progress: Progress,
     epochs: list[int],
+    start: Mapping,
 ) -> dict:
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
@@ -353,7 +372,10 @@ def _describe_run(
             "receptive_field": summary.receptive_field,
             "input": list(summary.input),
         },
-        "training": _describe_training(workdir, config, state, progress, epochs),
+        "training": {
+            **_describe_training(workdir, config, state, progress, epochs),
+            "scored_by": start["programs"],
+        },
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
@@ -368,6 +390,7 @@ def _describe_training(
 ) -> dict:
     done = progress.epochs
     metrics = read_metrics(workdir / "metrics.jsonl")
+    starts = provenance.read_starts(workdir)
     if config.train.selection == "inner":
         note = "Each fold's epoch was chosen on inner clips, by location, of its training part"
     elif progress.metrics:
@@ -384,17 +407,17 @@ def _describe_training(
         _, counts = read_record(workdir / run.SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
         note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
-    if changed := provenance.differences(workdir):
-        changed = f"{provenance.in_short(changed)} changed since it was trained"
-        note += f" Scored by other functions: {changed}."
-        print(f"{workdir}: {changed}; its scores are of today's functions", file=sys.stderr)
+    if any(provenance.other_programs(*two) for two in itertools.pairwise(starts)):
+        note += " Other functions have gone on with what some had begun: see starts.jsonl."
+    trained = (state.params, state.batch_stats, state.band_mean, state.band_std)
     return {
         "n_folds": len(state.step),
         "epochs": done,
         "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
+        "state": digest_of_arrays(parallel.fetch(trained)),
         "seconds": sum(line["seconds"] for line in metrics) or None,
-        "device_seconds": provenance.device_seconds(provenance.read_starts(workdir), metrics),
+        "device_seconds": provenance.device_seconds(starts, metrics),
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))
         if metrics
         else None,

@@ -1,6 +1,7 @@
 """Files that are there whole, or as they were before; JSON without NaN."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -53,6 +54,12 @@ def _sync_folder(folder: pathlib.Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def digest(content: str | bytes) -> str:
+    """16 hexadecimal digits that name a content."""
+    content = content.encode() if isinstance(content, str) else content
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def remove(path: pathlib.Path) -> None:

@@ -63,6 +63,7 @@ def _train(commands) -> None:
     )
     _config(train)
     _workdir(train)
+    _other_functions(train)
     train.add_argument(
         "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
     )
@@ -95,6 +96,7 @@ def _gan(commands) -> None:
     )
     _config(gan)
     _workdir(gan)
+    _other_functions(gan)
 
 
 def _synthesize(commands) -> None:
@@ -102,6 +104,7 @@ def _synthesize(commands) -> None:
         commands, "synthesize", "write screened clips of trained WaveGANs", takes_overrides=True
     )
     _workdir(synthesize)
+    _other_functions(synthesize)
     synthesize.add_argument(
         "--classifier",
         type=_expanded,
@@ -126,6 +129,7 @@ def _evaluate(commands) -> None:
         takes_overrides=True,
     )
     _workdir(evaluate)
+    _other_functions(evaluate)
     evaluate.add_argument(
         "--data",
         action="append",
@@ -288,4 +292,12 @@ def _config(parser: argparse.ArgumentParser) -> None:
 def _workdir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, type=_path, metavar="FOLDER", help="the run folder"
+    )
+
+
+def _other_functions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--other_functions",
+        action="store_true",
+        help="go on though the functions that trained the run have changed since",
     )

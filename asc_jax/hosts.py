@@ -239,6 +239,7 @@ def leave(status: int) -> None:
     An ordinary end waits for the others, and they may be waiting for this one's part of a sum.
     """
     if joined():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream:
+                stream.flush()
         os._exit(status)

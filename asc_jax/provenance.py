@@ -1,40 +1,34 @@
-"""What a run was computed by: source, settings of JAX, libraries, devices; at every start.
+"""What a run was computed by: its programs, source, settings, libraries, devices; start by start.
 
-`starts.jsonl` of a run folder has a line for each process that began to train in it. What scores
-the run, maybe on another machine and years later, takes them from there. JAX is imported where it
-is asked, so that the record can be read without.
+`starts.jsonl` of a run folder has a line for each process that began to train in it. A run is told
+by the programs that JAX has traced, before they are compiled: whatever function, constant or
+gradient another one has been put in the place of, the program is another. The files of the package
+are there to say what has changed. Who scores the run, maybe on another machine and years later,
+finds here what trained it. JAX is imported where it is asked: the record can be read without.
 """
 
 import datetime
-import functools
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 
-from asc_jax import __version__, hosts, source
+from asc_jax import __version__, hosts
 from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.files import digest, parse_json, write_whole
 
 NAME = "starts.jsonl"
 
-# What a run that goes on may find changed; see `refuse_another`.
-SOURCES = ("same", "any")
-
-# Settings of JAX that change numbers.
-_SETTINGS = (
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_enable_x64",
-    "jax_numpy_dtype_promotion",
-    "jax_threefry_partitionable",
-)
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _PACKAGE = pathlib.Path(__file__).parent
 
-# What reads the command line and makes pages: no number of a run comes from there.
-_NO_NUMBERS = ("cli", "flags", "report", "__main__")
+# Fields of a start in which two must agree for their programs to be comparable: elsewhere, or by
+# another version, the same functions are traced to other programs.
+_SAME = ("device", "mesh", "versions", "shapes")
 
 
 def versions() -> dict[str, str]:
@@ -48,47 +42,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def computed_by() -> dict[str, dict]:
-    """What decides the numbers of a run beside its config, its data and its devices.
+def describe(
+    mesh, programs: Mapping[str, str], shapes: Sequence[Sequence[int]], *, step: int = 0
+) -> dict:
+    """What this process computes a run by.
+
+    Args:
+      mesh: of the devices.
+      programs: name -> digest of what is traced, or of what decodes; None of what has no name.
+      shapes: of these, what a program is traced for and may differ between equal runs.
+      step: that the run goes on from.
 
     Returns:
-      "settings" of JAX, by name; and the "source": a digest of each file of the package that may
-      decide a number, and of each function that another's code, a config's say, has put in the
-      place of one of theirs.
+      A line of `starts.jsonl`.
     """
     import jax
 
     return {
-        "settings": {name: getattr(jax.config, name, None) for name in _SETTINGS},
-        "source": {
-            name: found
-            for name, found in (_files() | source.replaced(__package__)).items()
-            if not name.removeprefix(f"{__package__}.").startswith(_NO_NUMBERS)
-        },
-    }
-
-
-@functools.cache  # as this process has read them
-def _files() -> dict[str, str]:
-    return source.file_digests(_PACKAGE)
-
-
-def add_start(folder: pathlib.Path, mesh, *, step: int) -> None:
-    """Adds a line to a run's `starts.jsonl`: this process, and the devices that it trains on.
-
-    Args:
-      folder: the run's; of several processes the first one adds the line.
-      mesh: of the devices.
-      step: that the run goes on from.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    import jax
-
-    if not hosts.is_first():
-        return
-    start = {
         "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "step": step,
         "device": mesh.devices.flat[0].device_kind,
@@ -96,10 +66,34 @@ def add_start(folder: pathlib.Path, mesh, *, step: int) -> None:
         "mesh": list(mesh.devices.shape),
         "n_processes": jax.process_count(),
         "versions": versions(),
-        **computed_by(),
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+        "programs": dict(programs),
+        "source": file_digests(),
+        "settings": {
+            **{name: repr(value) for name, value in sorted(jax.config.values.items())},
+            **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        },
     }
-    lines = [*read_starts(folder), start]
-    write_whole(folder / NAME, "".join(json.dumps(one, allow_nan=False) + "\n" for one in lines))
+
+
+def file_digests() -> dict[str, str]:
+    """Path below the package -> digest, of its Python files."""
+    return {
+        path.relative_to(_PACKAGE).as_posix(): digest(path.read_bytes())
+        for path in sorted(_PACKAGE.rglob("*.py"))
+        if path.is_file()
+    }
+
+
+def add_start(folder: pathlib.Path, start: Mapping) -> None:
+    """Adds a line to a run's `starts.jsonl`; of several processes the first one does.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    if hosts.is_first():
+        lines = [json.dumps(one, allow_nan=False) for one in (*read_starts(folder), start)]
+        write_whole(folder / NAME, "\n".join(lines) + "\n")
 
 
 def read_starts(folder: pathlib.Path) -> list[dict]:
@@ -111,40 +105,84 @@ def read_starts(folder: pathlib.Path) -> list[dict]:
     path = folder / NAME
     if not path.exists():
         return []
+    kinds = {"step": int, "device": str, "n_devices": int, "mesh": list}
+    kinds |= dict.fromkeys(("versions", "programs", "shapes", "source"), dict)
     try:
         starts = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        _ = [(one["step"], one["device"] + "", one["n_devices"] + 0) for one in starts]
-        _ = [dict(one[part].items()) for one in starts for part in ("versions", *_COMPARED)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it, or delete it") from None
+        whole = all(isinstance(one[field], kinds[field]) for one in starts for field in kinds)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: cannot be read; restore it, or delete it")
     return starts
 
 
-_COMPARED = ("settings", "source")
-
-
-def differences(folder: pathlib.Path) -> list[str]:
-    """What decides a run's numbers and is not what it was when the run was last trained.
+def refuse_another(folder: pathlib.Path, now: Mapping, *, step: int, allowed: bool) -> None:
+    """Checks that a run goes on, or is used, with the functions that trained it.
 
     Args:
       folder: the run's.
+      now: from `describe`; programs of other names than the run has do not count.
+      step: of the checkpoint.
+      allowed: whether other functions may go on.
 
-    Returns:
-      Names of files, functions and settings; none of a run without `starts.jsonl`.
+    Raises:
+      InputError: naming what has changed.
     """
-    starts = read_starts(folder)
-    if not starts:
+    if not hosts.is_first() or allowed:
+        return
+    starts = [start for start in read_starts(folder) if start["step"] < step]
+    if starts and (changed := other_programs(starts[-1], now)):
+        files = other_files(starts[-1], now) or ["none of its own files"]
+        raise InputError(
+            f"{folder}: was trained by other functions ({in_short(changed)} is not what it was; of "
+            f"asc_jax changed: {in_short(files)}); use another --workdir, or add --other_functions "
+            "to go on with those of today"
+        )
+
+
+def other_programs(then: Mapping, now: Mapping) -> list[str]:
+    """The programs that differ between two starts, by name; none where they cannot be compared."""
+    if any(then[field] != now[field] for field in _SAME):
         return []
-    now = computed_by()
-    return [
-        name
-        for part in _COMPARED
-        for name in sorted(_changed(starts[-1][part], json.loads(json.dumps(now[part]))))
-    ]
+    shapes = then["shapes"], now["shapes"]
+    names = then["programs"].keys() & now["programs"].keys()
+    both = [name for name in names if shapes[0].get(name) == shapes[1].get(name)]
+    a, b = then["programs"], now["programs"]
+    return sorted(name for name in both if a[name] is None or a[name] != b[name])
 
 
-def _changed(theirs: Mapping, ours: Mapping) -> set[str]:
-    return {name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)}
+def other_files(then: Mapping, now: Mapping) -> list[str]:
+    """The files of the package that differ between two starts; such as make pages are none."""
+    a, b = then["source"], now["source"]
+    names = {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+    return sorted(name for name in names if not name.startswith("report/"))
+
+
+def say_other_files(folders: Sequence[pathlib.Path]) -> None:
+    """Says which runs, done before, come from other files of the package than the next ones will.
+
+    Args:
+      folders: of the runs.
+    """
+    now = {"source": file_digests()}
+    others, files = [], set()
+    for folder in folders:
+        starts = read_starts(folder)
+        if starts and (changed := other_files(starts[-1], now)):
+            others.append(folder.name)
+            files |= set(changed)
+    if others:
+        print(
+            f"done before by other files of asc_jax ({in_short(sorted(files))}): "
+            f"{in_short(others)}; delete these folders to have them trained anew",
+            file=sys.stderr,
+        )
+
+
+def in_short(names: Sequence[str]) -> str:
+    """The first three of some names."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def trained_on(starts: Sequence[Mapping]) -> str:
@@ -171,32 +209,3 @@ def device_seconds(starts: Sequence[Mapping], epochs: Sequence[Mapping]) -> floa
         of_epoch = [start for start in starts if start["step"] < epoch["step"]]
         total += epoch["seconds"] * (of_epoch or starts[:1])[-1]["n_devices"]
     return total
-
-
-def refuse_another(folder: pathlib.Path, allowed: str) -> None:
-    """Checks that a run goes on with the functions that it began with, if it has begun.
-
-    Args:
-      folder: the run's; without a checkpoint it begins anew.
-      allowed: of `SOURCES`; "any" lets it go on with others.
-
-    Raises:
-      InputError: naming what has changed.
-    """
-    if not hosts.is_first() or allowed == "any" or not any(folder.glob("checkpoints/[0-9]*")):
-        return
-    if changed := differences(folder):
-        raise InputError(
-            f"{folder}: was trained by other functions: {in_short(changed)} changed since; use "
-            "another --workdir, or add --config.train.source=any to go on with today's"
-        )
-
-
-def is_current(folder: pathlib.Path, allowed: str) -> bool:
-    """Whether what there is of a run comes from today's functions; as `refuse_another`."""
-    return allowed == "any" or not differences(folder)
-
-
-def in_short(names: list[str]) -> str:
-    """The first three of some names."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

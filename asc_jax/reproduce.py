@@ -145,6 +145,7 @@ def _carry_out(
 
     todo = [stage for stage in stages if not is_done(stage, workdir)]
     print(f"{budget}: {len(stages)} stages, {len(stages) - len(todo)} done before", file=sys.stderr)
+    provenance.say_other_files([workdir / stage.name for stage in stages if stage not in todo])
     if todo:
         remove(workdir / COMPARISON)  # it is of the rows as they were
     jobs = [as_job(stage, workdir) for stage in todo]
@@ -280,10 +281,8 @@ def is_done(stage: Stage, workdir: pathlib.Path) -> bool:
     """Whether a row is scored, or a fold has its clips."""
     folder, config = workdir / stage.name, stage.config
     if stage.of_gan:
-        done = is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
-    else:
-        done = is_scored(folder, config.train.epochs, run.sets_beside(config))
-    return done and provenance.is_current(folder, config.train.source)
+        return is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
+    return is_scored(folder, config.train.epochs, run.sets_beside(config))
 
 
 def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) -> str:

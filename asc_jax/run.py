@@ -61,7 +61,6 @@ FREE_FIELDS = {
     "train.keep_checkpoints",
     "train.mesh",
     "train.non_finite",
-    "train.source",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
@@ -309,6 +308,13 @@ def read_pool(
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,
     )
+
+
+def decoded_by(config) -> dict[str, str]:
+    """What makes features of audio files; see `asc_jax.data.pool.computed_by`."""
+    frontend = frontend_config(config)
+    n_samples = round(config.data.clip_seconds * frontend.sr)
+    return pool.computed_by(config.data.pool, frontend, n_samples)
 
 
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:

@@ -88,6 +88,8 @@ def sweep(
         with only_caller(workdir) as lock:
             todo = [one for one in runs if not is_done(one, workdir)]
             print(_count(ablation, seeds, todo), file=sys.stderr)
+            done = [workdir / one.name for one in runs if one not in todo]
+            provenance.say_other_files(done)
             jobs = plan(ablation, todo, workdir, together=together)
             failed = carry_out(jobs, workdir, lock, lacks=lambda job: _lacks(job, workdir))
     failures = _failures(jobs, failed, workdir)
@@ -111,12 +113,9 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
     """Whether a run has all its epochs and its report, or all its clips."""
     config, folder = one.setting.config, workdir / one.name
     if is_gan_config(config):
-        trained, n_clips = workdir / one.gan_name, config.synthesis.n_clips
-        done = is_synthesized(trained, folder / "clips", n_clips)
-    else:
-        trained = folder
-        done = is_scored(folder, config.train.epochs, run.sets_beside(config))
-    return done and provenance.is_current(trained, config.train.source)
+        n_clips = config.synthesis.n_clips
+        return is_synthesized(workdir / one.gan_name, folder / "clips", n_clips)
+    return is_scored(folder, config.train.epochs, run.sets_beside(config))
 
 
 def _lacks(job: Job, workdir: pathlib.Path) -> list[str]:

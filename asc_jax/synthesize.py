@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import provenance, run, screen
+from asc_jax import run, screen
 from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
@@ -72,7 +72,11 @@ class SceneYield:
 
 
 def synthesize(
-    workdir: pathlib.Path, out: pathlib.Path, overrides: Sequence[str] = ()
+    workdir: pathlib.Path,
+    out: pathlib.Path,
+    overrides: Sequence[str] = (),
+    *,
+    other_functions: bool = False,
 ) -> tuple[list[SceneYield], float]:
     """Writes screened clips of every GAN of a run, from its best generators.
 
@@ -81,6 +85,7 @@ def synthesize(
       out: the folder of the clips; made if need be. Clips of an earlier call are completed,
         not made again.
       overrides: "--config.FIELD=VALUE" each, of the run's config.
+      other_functions: go on though the functions that trained GANs and classifiers have changed.
 
     Returns:
       What each GAN gave of each scene, and `told_by_bandwidth`.
@@ -94,20 +99,19 @@ def synthesize(
         config, overrides, str(workdir / "config.json"), check=check_gan_config, typed=True
     )
     run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
-    provenance.refuse_another(workdir, config.train.source)
     refuse_untrained(workdir, "gan")
     with run.hold(out):
         run.refuse_foreign_folder(
             out, config, check=check_gan_config, free=_FREE_FIELDS, mend=_OTHER_CLIPS
         )
-        setup = set_up_gan(config)
+        setup = set_up_gan(config, other_functions=other_functions)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         refuse_other_classifier(workdir / "classifier.json", setup.classifier)
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
             raise InputError(f"{workdir}: no epoch is finished; run asc-jax gan to go on with it")
-        screener = open_screener(setup, config)
+        screener = open_screener(setup, config, other_functions=other_functions)
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
         digests = setup.classifier.digests

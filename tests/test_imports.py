@@ -25,7 +25,6 @@ RANKS = {
     "interruption": 0,
     "flags": 0,
     "platform": 0,
-    "source": 0,
     "sweep_record": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,

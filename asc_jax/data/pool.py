@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import hashlib
+import inspect
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax import source
-from asc_jax.data import audio, cache
+from asc_jax.data import audio, cache, wav
 from asc_jax.data.clips import Dataset
 from asc_jax.errors import InputError
+from asc_jax.files import digest
 from asc_jax.frontend import FrontendConfig, log_mel
 
 KINDS = ("log_mel", "waveform")
@@ -142,8 +142,8 @@ def load_pool(
         "fit_length": fit_length,
     }
     read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
-    computed_by = _computed_by(kind, frontend, n_samples)
-    settings = {"kind": kind, "computed_by": computed_by, "versions": _versions()} | decoding
+    settings = {"kind": kind, "versions": _versions()} | decoding
+    settings["computed_by"] = names = computed_by(kind, frontend, n_samples)
     if kind == "log_mel":
         settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
@@ -152,9 +152,12 @@ def load_pool(
         both = lambda path: (read(path), audio.digest(path))
         return audio.map_files(both, paths, workers=workers)
 
+    if None in names.values():  # nobody could tell their work from another's
+        entry = cache.in_memory(len(paths), clips())
+        return Pool(entry.values, *entry.affine, targets), entry.digests
     place = cache_dir or "the user's cache folder"
     try:
-        place = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
+        place = pathlib.Path(cache_dir) if cache_dir else cache.default_cache_dir()
         entry = cache.load(place, made_of) or cache.store(place, made_of, clips())
     except OSError as error:
         print(
@@ -167,17 +170,48 @@ def load_pool(
     return Pool(entry.values, *entry.affine, targets), entry.digests
 
 
-def _computed_by(kind: str, frontend: FrontendConfig, n_samples: int) -> dict[str, str]:
-    """What turns files into the pool's values: functions by their code, or as JAX traces them.
+def computed_by(kind: str, frontend: FrontendConfig, n_samples: int) -> dict[str, str | None]:
+    """Names what turns files into a pool's values, and where: whoever changes it changes a name.
 
-    Whatever function is in the place of one of ours counts, and every constant.
+    Args:
+      kind: as for `load_pool`.
+      frontend: as for `load_pool`.
+      n_samples: of a clip.
+
+    Returns:
+      Digests: of the code that decodes, None where what is in its place has no source; of the
+      log-mels as JAX traces them, whatever functions and constants they are made of.
     """
-    found = {"decoding": source.digest(audio.read_clip, audio.mono, cache.quantise)}
+    found = {"decoding": _decoding()}
     if kind == "log_mel":
         waveform = jax.ShapeDtypeStruct((n_samples,), jnp.float32)
         program = jax.jit(functools.partial(log_mel, cfg=frontend)).lower(waveform).as_text()
-        found["log_mel"] = hashlib.blake2b(program.encode(), digest_size=8).hexdigest()
+        device = jax.local_devices()[0]  # whose rounding the values have
+        found["log_mel"] = digest(f"{device.platform} {device.device_kind}\n{program}")
     return found
+
+
+# What decodes and quantises, with all its names as it was written.
+_DECODING = {module: dict(vars(module)) for module in (audio, wav, cache)}
+
+
+def _decoding() -> str | None:
+    """The digest of what decodes: its files, and those of functions put in a place there."""
+    told = [pathlib.Path(module.__file__).read_bytes() for module in _DECODING]
+    for module, written in _DECODING.items():
+        for name, value in vars(module).items():
+            if name.startswith("__") or value is written.get(name):
+                continue
+            told.append(f"{module.__name__}.{name} ".encode())
+            if isinstance(value, str | int | float | tuple | None):
+                told.append(repr(value).encode())
+                continue
+            try:
+                file = inspect.getsourcefile(inspect.unwrap(value))
+                told += [value.__qualname__.encode(), pathlib.Path(file).read_bytes()]
+            except (TypeError, OSError, AttributeError):
+                return None
+    return digest(b"\0".join(told))
 
 
 def clip_reader(

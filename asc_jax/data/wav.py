@@ -63,6 +63,8 @@ def find_samples(file: BinaryIO) -> Samples | None:
     form, long_size = b"", None
     while len(head := file.read(8)) == 8:
         name, size = struct.unpack(f"{order}4sI", head)
+        if not all(32 <= letter < 127 for letter in name):  # no chunk: nothing leads on from here
+            return None
         start = file.tell()
         if name == b"data":
             there = n_bytes - start

@@ -117,7 +117,7 @@ def init_fold(
     return ClassifierState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer(hyperparameters).init(variables["params"]),
         hyperparameters=jax.tree.map(jnp.float32, hyperparameters),
         key_data=jax.random.key_data(key),
@@ -260,7 +260,7 @@ def train_step(
         losses = cross_entropy(
             logits, targets, label_smoothing=state.hyperparameters.label_smoothing
         )
-        return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated["batch_stats"])
+        return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated.get("batch_stats", {}))
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     if not network.sync_batch_norm:  # the shards' own statistics; the state has one of them

@@ -25,7 +25,7 @@ from asc_jax.train.gan_look import (
     stop_collapsed,
     write_samples,
 )
-from asc_jax.train.gan_setup import GanSetup, set_up_gan
+from asc_jax.train.gan_setup import GanSetup, describe_start, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.recogniser import refuse_other_classifier, write_classifier
@@ -51,12 +51,14 @@ class Snapshot:
     was_running: np.ndarray
 
 
-def train(config, workdir: pathlib.Path) -> None:
+def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> None:
     """Trains all GANs of a config, from the start or from where the run folder stands.
 
     Args:
       config: of a GAN; checked, frozen.
       workdir: the run folder; made if need be.
+      other_functions: go on though the functions that trained the GANs, or the classifier, have
+        changed since.
 
     Raises:
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
@@ -64,8 +66,7 @@ def train(config, workdir: pathlib.Path) -> None:
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
-        provenance.refuse_another(workdir, config.train.source)
-        setup = set_up_gan(config, config.train.mesh)
+        setup = set_up_gan(config, config.train.mesh, other_functions=other_functions)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         refuse_other_classifier(workdir / "classifier.json", setup.classifier)
         # Not before: wrong input leaves no folder behind.
@@ -82,6 +83,7 @@ def train(config, workdir: pathlib.Path) -> None:
             n_clips=config.train.watch_clips,
             save_every=config.train.save_every,
             keep=config.train.keep_checkpoints,
+            other_functions=other_functions,
         )
 
 
@@ -101,6 +103,7 @@ def _run_epochs(
     n_clips: int,
     save_every: int,
     keep: int,
+    other_functions: bool,
 ) -> None:
     """From the newest checkpoint, or the beginning, to the last epoch."""
     with (
@@ -109,6 +112,8 @@ def _run_epochs(
     ):
         now, progress = restore(setup, checkpoints)
         done = progress.epochs
+        start = describe_start(setup, step=progress.step)
+        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
             if hosts.is_first():
                 print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
@@ -116,7 +121,7 @@ def _run_epochs(
             return
         if hosts.is_first():
             print(parallel.describe(setup.mesh), file=sys.stderr)
-        provenance.add_start(workdir, setup.mesh, step=progress.step)
+        provenance.add_start(workdir, start)
         # Its first line, of epoch 0, is written anew where nothing was saved.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
         real = embed_real(setup, seed=seed, n_clips=n_clips)

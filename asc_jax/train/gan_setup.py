@@ -2,16 +2,20 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax import provenance
+from asc_jax.data import pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.corpora import Corpus, make_corpora
 from asc_jax.data.pool import Pool, load_pool, take
 from asc_jax.errors import InputError
+from asc_jax.files import digest
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.segments import n_segments
@@ -74,18 +78,23 @@ class GanSetup:
         return [corpus.fold for corpus in self.corpora]
 
 
-def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
+def set_up_gan(
+    config, mesh_shape: tuple[int, ...] = (), *, other_functions: bool = False
+) -> GanSetup:
     """Opens the classifier, decodes its data at the GAN's rate; places no state yet.
 
     Args:
       config: of a GAN; checked, frozen.
       mesh_shape: see `parallel.make_mesh`; training names the config's `train.mesh`.
+      other_functions: see `open_classifier`.
 
     Raises:
       InputError: no classifier, or one that does not fit, or no such mesh; see
         `make_corpora` too.
     """
-    classifier = open_classifier(config.gan.classifier, config.data)
+    classifier = open_classifier(
+        config.gan.classifier, config.data, other_functions=other_functions
+    )
     corpora = make_corpora(
         classifier.dataset,
         classifier.splits,
@@ -146,12 +155,27 @@ def set_up_gan(config, mesh_shape: tuple[int, ...] = ()) -> GanSetup:
     )
 
 
-def open_screener(setup: GanSetup, config) -> Classifier:
+def describe_start(setup: GanSetup, *, step: int = 0) -> dict:
+    """What this process trains GANs by, the same on all processes.
+
+    Raises:
+      InputError: they would not compute the same.
+    """
+    lowered = setup.steps.train.lower(setup.like, setup.pool, setup.source)
+    found = pool.computed_by("waveform", FrontendConfig(sr=setup.sr), setup.clip_samples)
+    found |= {"train": digest(lowered.as_text())}
+    parallel.refuse_unlike(json.dumps(found, sort_keys=True))
+    shapes = {"train": setup.pool.values.shape}
+    return provenance.describe(setup.mesh, found, shapes, step=step)
+
+
+def open_screener(setup: GanSetup, config, *, other_functions: bool = False) -> Classifier:
     """The classifier that decides which clips are kept: `synthesis.classifier`, if there is one.
 
     Args:
       setup: of the run.
       config: the run's.
+      other_functions: see `open_classifier`.
 
     Raises:
       InputError: it is of other folds: what it has learnt of the clips that a fold holds out
@@ -160,7 +184,9 @@ def open_screener(setup: GanSetup, config) -> Classifier:
     own, name = setup.classifier, config.synthesis.classifier
     if not name:
         return own
-    screener = open_classifier(name, config.data, field="synthesis.classifier")
+    screener = open_classifier(
+        name, config.data, field="synthesis.classifier", other_functions=other_functions
+    )
     if _folds_of(screener) != _folds_of(own):
         raise InputError(
             f"synthesis.classifier={name}: its folds are not those of {own.workdir}, for which the "

@@ -11,7 +11,6 @@ import ml_collections
 import numpy as np
 
 from asc_jax import hosts, provenance, run
-from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.scores import class_wise_accuracy, confusion_matrix
@@ -20,7 +19,14 @@ from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
-from asc_jax.train.setup import Setup, predict, restore, set_up
+from asc_jax.train.setup import (
+    Setup,
+    describe_start,
+    epoch_indices,
+    predict,
+    restore,
+    set_up,
+)
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.trace import trace_steps
 from asc_jax.train.watch import Calls, Watch, peak_memory
@@ -32,6 +38,7 @@ def train(
     *,
     runs: Mapping[str, ml_collections.FrozenConfigDict] | None = None,
     profile: bool = False,
+    other_functions: bool = False,
 ) -> tuple[Setup, Progress]:
     """Trains all folds of a config, from the start or from where the run folder stands.
 
@@ -40,6 +47,7 @@ def train(
       workdir: the run folder; made if need be.
       runs: see `set_up`; `train_together` makes ordinary runs of the folder then.
       profile: trace some steps into the folder's `profile/` before going on.
+      other_functions: go on though the functions that trained the run have changed since.
 
     Returns:
       What it consisted of, and where it stands: at its end.
@@ -51,7 +59,6 @@ def train(
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
-        provenance.refuse_another(workdir, config.train.source)
         dataset, splits, test = run.read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         synthetic = run.read_synthetic(config, dataset, splits)
@@ -73,6 +80,7 @@ def train(
             choosing=config.train.selection == "inner",
             choose_after=config.train.select_after,
             profile=profile,
+            other_functions=other_functions,
         )
     return setup, progress
 
@@ -88,6 +96,7 @@ def _run_epochs(
     choosing: bool,
     choose_after: int,
     profile: bool,
+    other_functions: bool,
 ) -> Progress:
     """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
     with (
@@ -95,6 +104,8 @@ def _run_epochs(
         StopSignal() as stop,
     ):
         state, best, progress = restore(setup, checkpoints, choosing=choosing)
+        start = describe_start(setup, step=progress.step, per_call=per_call)
+        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         if progress.epochs >= n_epochs:
             return progress
         if hosts.is_first():
@@ -103,7 +114,7 @@ def _run_epochs(
             trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
-        provenance.add_start(workdir, setup.mesh, step=progress.step)
+        provenance.add_start(workdir, start)
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
             watch = Watch(setup, progress)
@@ -194,15 +205,7 @@ def run_steps(
     """
     started = time.perf_counter()
     n_steps, first_of_epoch = setup.steps_per_epoch, progress.epochs * setup.steps_per_epoch
-    indices = batches.epoch_indices(
-        setup.splits,
-        seed=setup.seed,
-        epoch=progress.epochs,
-        n_steps=n_steps,
-        batch_size=setup.batch_size,
-        share=setup.share,
-        partners=setup.partners,
-    )
+    indices = epoch_indices(setup, epoch=progress.epochs)
     begin = progress.step - first_of_epoch
     end = min(n_steps, begin + save_every) if save_every else n_steps
     of_calls = (indices[:, i : min(i + per_call, n_steps)] for i in range(begin, end, per_call))

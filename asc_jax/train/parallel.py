@@ -209,6 +209,19 @@ def share_text(text: str) -> str:
     return share(octets if octets.size == size else np.zeros(size, np.uint8)).tobytes().decode()
 
 
+def refuse_unlike(text: str) -> None:
+    """Refuses processes of which one says another text than the first: what each would compute.
+
+    Raises:
+      InputError: on those that differ.
+    """
+    if jax.process_count() > 1 and share_text(text) != text:
+        raise InputError(
+            f"process {jax.process_index()}: its functions or libraries are not those of process "
+            "0; give all processes the same checkout and the same environment"
+        )
+
+
 def any_process(flag: bool) -> bool:
     """Whether a flag is set on any process. All processes must ask."""
     if jax.process_count() == 1:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from asc_jax import hosts, run
+from asc_jax import hosts, provenance, run
 from asc_jax.config import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
@@ -20,7 +20,7 @@ from asc_jax.files import parse_json, write_whole
 from asc_jax.frontend import FrontendConfig, log_mel, resample
 from asc_jax.train import parallel
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.setup import refuse_untrained, restore_chosen, set_up
+from asc_jax.train.setup import describe_start, refuse_untrained, restore_chosen, set_up
 
 CLIPS_PER_CALL = 16  # clips per GAN in one call
 
@@ -65,7 +65,9 @@ class Classifier:
         return json.loads(json.dumps(described))  # tuples as they are read back
 
 
-def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Classifier:
+def open_classifier(
+    workdir: str, data, *, field: str = "gan.classifier", other_functions: bool = False
+) -> Classifier:
     """Opens the classifier run whose folds the generated clips are for.
 
     Of several processes the first one reads its folder; all of them read its data.
@@ -75,9 +77,11 @@ def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Cla
       data: the GAN config's `data` group: `root` if the data set has moved, `cache_dir`
         and `workers`.
       field: that names it.
+      other_functions: use it though the functions that trained it have changed since.
 
     Raises:
-      InputError: no folder is named, it holds no finished epoch, or its data has changed.
+      InputError: no folder is named, it holds no finished epoch, or its data or functions have
+        changed.
     """
     if not workdir:
         raise InputError(
@@ -90,7 +94,9 @@ def open_classifier(workdir: str, data, *, field: str = "gan.classifier") -> Cla
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     run.refuse_other_sound(workdir, dataset, None, setup.digests)
-    state, _, _ = restore_chosen(workdir, config, setup)
+    state, progress, _ = restore_chosen(workdir, config, setup)
+    start = describe_start(setup)
+    provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
     return Classifier(workdir, config, dataset, splits, test, setup.digests, state)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from asc_jax import run
+from asc_jax import provenance, run
 from asc_jax.augment import Augmentation
 from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches
@@ -20,6 +21,7 @@ from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
+from asc_jax.files import digest
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
@@ -40,6 +42,7 @@ class Setup:
       splits: one per fold; where several runs are one program, those of each in turn.
       runs: the name of each split's run; "" of one that is alone.
       digests: of the audio files in `feed`.
+      decoded_by: what makes features of audio files; see `pool.computed_by`.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
@@ -58,6 +61,7 @@ class Setup:
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
     digests: tuple[str, ...]
+    decoded_by: Mapping[str, str]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
@@ -145,12 +149,13 @@ def set_up(
         splits,
         names,
         sum(digests, ()),
+        run.decoded_by(config),
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),
         steps,
         like=parallel.shapes_per_fold(one_model, len(models), mesh),
-        init=lambda: parallel.put(init(), mesh, parallel.PER_FOLD),
+        init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -214,6 +219,60 @@ def like(setup: Setup, *, choosing: bool) -> dict:
             *parallel.shapes_per_fold(_BEFORE_THE_FIRST, n_folds, setup.mesh),
         )
     return {"state": setup.like, "best": best}
+
+
+def programs(
+    setup: Setup, *, per_call: int = 0
+) -> tuple[dict[str, str | None], dict[str, tuple[int, ...]]]:
+    """Names all that a run's numbers come from, but for its config, its data and its start.
+
+    Args:
+      setup: of the run.
+      per_call: steps in a dispatch of the training step; 0 to name what scores alone.
+
+    Returns:
+      Digests, by name: of the programs that are traced for the steps, of the batches of an epoch,
+      of what decodes. And the shape of the pool that each program is traced for.
+    """
+    found, shapes = dict(setup.decoded_by), {}
+    held_out = [split.held_out for split in setup.splits]
+    one_batch = batches.padded_indices(held_out, setup.batch_size)[:, 0]
+    steps = {"evaluate": (setup.steps.evaluate, one_batch)}
+    if per_call:
+        order = epoch_indices(setup, epoch=0)
+        found["batches"] = digest(order.tobytes())
+        steps["train"] = setup.steps.train, order[:, :per_call]
+    for name, (step, clips) in steps.items():
+        with contextlib.closing(setup.feed.calls([clips])) as calls:
+            pool, places = next(calls)
+        # What is traced and lowered here serves the first call of the step as well.
+        found[name] = digest(step.lower(setup.like, pool, places).as_text())
+        shapes[name] = pool.values.shape
+    return found, shapes
+
+
+def describe_start(setup: Setup, *, step: int = 0, per_call: int = 0) -> dict:
+    """What this process computes a run by, the same on all processes; see `programs`.
+
+    Raises:
+      InputError: they would not compute the same.
+    """
+    found, shapes = programs(setup, per_call=per_call)
+    parallel.refuse_unlike(json.dumps(found, sort_keys=True))
+    return provenance.describe(setup.mesh, found, shapes, step=step)
+
+
+def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
+    """The clips of an epoch's batches; see `batches.epoch_indices`."""
+    return batches.epoch_indices(
+        setup.splits,
+        seed=setup.seed,
+        epoch=epoch,
+        n_steps=setup.steps_per_epoch,
+        batch_size=setup.batch_size,
+        share=setup.share,
+        partners=setup.partners,
+    )
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:

@@ -108,6 +108,7 @@ def train_together(
     workdir: pathlib.Path,
     *,
     profile: bool = False,
+    other_functions: bool = False,
 ) -> None:
     """Trains several runs, from the start or from where they stand.
 
@@ -119,6 +120,7 @@ def train_together(
       configs: from `load_runs`: run folder below `workdir` -> its config.
       workdir: made if need be.
       profile: see `train`; of the program.
+      other_functions: see `train`.
 
     Raises:
       InputError: as `train`; this is one of several processes; or `workdir` belongs to something
@@ -128,6 +130,7 @@ def train_together(
     if hosts.joined():
         raise InputError("--seeds, --run: are for one process; launch each run, or one process")
     configs = dict(sorted(configs.items()))  # the same program however they are listed
+    how = {"profile": profile, "other_functions": other_functions}
     folders = {name: workdir / name for name in configs}
     programs = workdir / _PROGRAMS
     program = programs / _name(configs)
@@ -138,9 +141,11 @@ def train_together(
             known = {n: said for n, said in read_lost(workdir).items() if n in configs}
             there = [name for name in configs if name in known or folders[name].exists()]
             if program.exists() or not there:
-                lost = _train_program(config, configs, folders, program, profile=profile)
+                lost = _train_program(config, configs, folders, program, **how)
             else:
-                lost = known | _train_alone(configs.keys() - known, configs, folders)
+                lost = known | _train_alone(
+                    configs.keys() - known, configs, folders, other_functions=other_functions
+                )
             _remove_left(programs)
     finally:
         if is_new:
@@ -155,8 +160,7 @@ def _train_program(
     configs: Mapping[str, ml_collections.FrozenConfigDict],
     folders: Mapping[str, pathlib.Path],
     program: pathlib.Path,
-    *,
-    profile: bool,
+    **how: bool,
 ) -> dict[str, str]:
     """Makes run folders of one program; returns what to say of each run that it has lost."""
     for other in program.parent.glob("[!.]*/config.json"):
@@ -166,7 +170,7 @@ def _train_program(
                 "began it goes on with it",
                 file=sys.stderr,
             )
-    setup, progress = train(config, program, runs=configs, profile=profile)
+    setup, progress = train(config, program, runs=configs, **how)
     left = "it has no run folder, and the others are done"
     lost = {name: say_lost({name: where}, left) for name, where in progress.lost.items()}
     with run.hold(program):
@@ -186,12 +190,14 @@ def _train_alone(
     names: Collection[str],
     configs: Mapping[str, ml_collections.FrozenConfigDict],
     folders: Mapping[str, pathlib.Path],
+    *,
+    other_functions: bool,
 ) -> dict[str, str]:
     """Trains runs one after the other; returns what to say of each that is lost."""
     lost = {}
     for name in sorted(names):
         try:
-            train(configs[name], folders[name])
+            train(configs[name], folders[name], other_functions=other_functions)
         except Diverged as diverged:
             lost[name] = f"{name}: {diverged}"
     return lost
@@ -300,7 +306,8 @@ def _write_runs(
         run.write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
-        shutil.copy(program / provenance.NAME, partial)
+        if (starts := program / provenance.NAME).exists():  # not in one of an earlier version
+            shutil.copy(starts, partial)
         with Checkpoints(partial / "checkpoints") as checkpoints:
             own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)
             checkpoints.save(Progress(done.step, done.epochs), own_tree)

@@ -6,10 +6,9 @@ import pathlib
 import jax
 
 from asc_jax import hosts
-from asc_jax.data import batches
 from asc_jax.errors import InputError
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.setup import Setup
+from asc_jax.train.setup import Setup, epoch_indices
 from asc_jax.train.watch import Calls, StepTimes
 
 N_CALLS = 5
@@ -35,15 +34,7 @@ def trace_steps(
     Raises:
       InputError: the folder cannot be written.
     """
-    clips = batches.epoch_indices(
-        setup.splits,
-        seed=setup.seed,
-        epoch=0,
-        n_steps=min(per_call, setup.steps_per_epoch),
-        batch_size=setup.batch_size,
-        share=setup.share,
-        partners=setup.partners,
-    )
+    clips = epoch_indices(setup, epoch=0)[:, :per_call]
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
     calls = setup.feed.calls([clips] * (1 + N_CALLS))
     tracing = contextlib.nullcontext()

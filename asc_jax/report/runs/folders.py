@@ -25,7 +25,7 @@ class Run:
       metrics: the epochs of `metrics.jsonl`.
       scene_labels: the classes, in the order of the logits.
       lists: name -> what the run said of a list of clips.
-      source: of the functions that last trained it, name -> digest; {} of an older run.
+      start: the last of its training, from `starts.jsonl`; {} of an older run.
     """
 
     path: pathlib.Path
@@ -34,7 +34,7 @@ class Run:
     metrics: Sequence[Mapping]
     scene_labels: tuple[str, ...]
     lists: Mapping[str, Predictions]
-    source: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    start: Mapping = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,9 +160,8 @@ def read_run(path: pathlib.Path, *, mend: str = "") -> Run:
         raise InputError(
             f"{path}: logits.npz and report.json have different scene labels; run {evaluate}"
         )
-    starts = read_starts(path)
-    source = starts[-1]["source"] if starts else {}
-    return Run(path, config, scored, metrics, labels, lists, source)
+    start = next(reversed(read_starts(path)), {})
+    return Run(path, config, scored, metrics, labels, lists, start)
 
 
 def _read_config(path: pathlib.Path) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from urllib.parse import quote
 
-from asc_jax.provenance import in_short
+from asc_jax.provenance import in_short, other_files
 from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
 from asc_jax.report.runs.folders import Run
 from asc_jax.report.runs.results import Result, Results
@@ -91,18 +91,12 @@ def settings(results: Results, folder: pathlib.Path) -> Markup:
 
 
 def _other_source(reference: Result, one: Result) -> list[str]:
-    """The files and functions in which the source of a run differs from the reference's."""
+    """The files of the package in which a row's runs differ from the reference's."""
     if reference.row is None:
         return []
-    ours = reference.row.runs[0].source
-    return sorted(
-        {
-            name
-            for run in one.row.runs
-            for name in (run.source.keys() | ours.keys() if run.source and ours else ())
-            if run.source.get(name) != ours.get(name)
-        }
-    )
+    ours = reference.row.runs[0].start
+    starts = [run.start for run in one.row.runs if run.start and ours]
+    return sorted({name for start in starts for name in other_files(ours, start)})
 
 
 def _fields(one: Result) -> dict[str, object]:
