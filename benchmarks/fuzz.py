@@ -64,9 +64,7 @@ def run(args) -> dict:
             n = max(1, round(n_examples * SUBJECTS[name][-1] / shares))
             rows.append(examine(name, n, args.seed))
             print(rows[-1], file=sys.stderr)
-    total = {
-        key: sum(row[key] for row in rows) for key in ("inputs", "read", "refused", "faults")
-    }
+    total = {key: sum(row[key] for row in rows) for key in ("inputs", "read", "refused", "faults")}
     return {
         "rows": [*rows, {"subject": "all", **total}],
         "seed": args.seed,

@@ -184,7 +184,7 @@ def damage(content: bytes, damaged: Damaged) -> bytes:
 
 
 def check_damaged(damaged: Damaged) -> str:
-    """A damaged file is refused, or gives what another decoder makes of it; no sample is made up."""
+    """A damaged file is refused, or gives what libsndfile makes of all that is there."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / f"clip.{damaged.file.kind[0].lower()}"
         content = encode(damaged.file)

@@ -52,8 +52,9 @@ _ANY = st.one_of(
     st.lists(_PLAIN, max_size=3),
     st.tuples(st.tuples(_PLAIN), _PLAIN),
     st.dictionaries(st.sampled_from(["a", "root", "b.c"]), _PLAIN, max_size=2),
-    st.sampled_from([np.float32(0.5), np.float64(2.0), np.int64(3), np.bool_(True), np.float64("nan"),
-                     np.array(3), np.array([1, 2]), b"x", 1j, {1, 2}, object, range(3)]),
+    st.sampled_from([np.float32(0.5), np.float64(2.0), np.int64(3), np.bool_(True),
+                     np.float64("nan"), np.array(3), np.array([1, 2]), b"x", 1j, {1, 2}, object,
+                     range(3)]),
 )  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def _judged(given: Value, check: configs.Check, config, said: str) -> str:
     for field in configs.PATH_FIELDS:
         if before.get(field):
             before[field] = str(pathlib.Path(before[field]).absolute())
-    assert before == after, {f: (before[f], after.get(f)) for f in before if before[f] != after.get(f)}
+    assert before == after, set(before.items()) ^ set(after.items())
     assert configs.to_json(again) == text
     json.loads(text, parse_constant=lambda word: sys.exit(f"{word} in JSON"))
     return "read"
@@ -168,7 +169,8 @@ NETWORKS = st.one_of(
             model__width=_SMALL, model__block=st.sampled_from(sorted(resnet.BLOCKS)),
             model__order=st.sampled_from(sorted(resnet.ORDERS)), model__se_ratio=_SMALL,
             model__shortcut=st.sampled_from(sorted(resnet.SHORTCUTS)),
-            model__head=st.sampled_from(sorted(resnet.HEADS)), model__max_receptive_field=st.integers(0, 600), model__dropout_rate=st.floats(0, 1),
+            model__head=st.sampled_from(sorted(resnet.HEADS)),
+            model__max_receptive_field=st.integers(0, 600), model__dropout_rate=st.floats(0, 1),
             data__clip_seconds=st.one_of(st.floats(0, 0.2), st.floats(0, 30)),
             data__n_frames=st.integers(0, 600), frontend__n_mels=_SMALL,
             frontend__n_fft=st.sampled_from([1, 2, 3, 64, 500, 2048, 4096]),
@@ -235,7 +237,7 @@ def check_network(given: Network) -> str:
 
 
 def _check_gan(config) -> str:
-    """The generator's waveform has the samples that the config says, and can be told from others."""
+    """The generator's waveform has as many samples as the config says; it can be scored."""
     import jax
 
     from asc_jax.train.gan_setup import make_networks

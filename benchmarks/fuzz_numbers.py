@@ -64,9 +64,7 @@ def check_scores(given: Answers) -> str:
             assert 0 <= score.low <= score.value <= score.high <= 1, score
     assert [math.isnan(s.value) for s in recalls] == [one not in targets for one in range(k)]
     again = scores_by_location(targets[order], after[:, order], locations[order], k)
-    for score, same in zip(
-        (overall, class_wise, *recalls), (*again[:2], *again[2]), strict=True
-    ):
+    for score, same in zip((overall, class_wise, *recalls), (*again[:2], *again[2]), strict=True):
         _close([score.value, score.low, score.high], [same.value, same.low, same.high])
 
     for measure in _MEASURES:
@@ -78,7 +76,10 @@ def check_scores(given: Answers) -> str:
         assert one.p_flip is None or 0 < one.p_flip <= 1, one
         assert not given.alike or (one.difference == 0 and one.p == 1), one
         swapped = compare(targets, after, before, locations, k, **options)
-        _close([swapped.difference, swapped.low, swapped.high], [-one.difference, -one.high, -one.low])
+        _close(
+            [swapped.difference, swapped.low, swapped.high],
+            [-one.difference, -one.high, -one.low],
+        )
         _close([swapped.p, swapped.standard_error], [one.p, one.standard_error])
         if one.mcnemar:
             assert (swapped.mcnemar.lost, swapped.mcnemar.p) == (one.mcnemar.gained, one.mcnemar.p)
@@ -123,7 +124,7 @@ MANY = st.builds(
 
 
 def check_many(given: Many) -> str:
-    """Corrected p values are in order and no smaller; weights are shares; what is NaN is refused."""
+    """Corrected p values are in order and no smaller; weights are shares; NaN is refused."""
     from asc_jax import blending
     from asc_jax.significance import CORRECTIONS, levels
     from benchmarks.fuzz import refusal

@@ -21,7 +21,9 @@ from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import Manifest
 from asc_jax.report import page
-from asc_jax.report.runs.folders import read_run
+from asc_jax.report.runs import export
+from asc_jax.report.runs.page import write_comparison
+from asc_jax.report.runs.results import compare_runs
 from asc_jax.train import metrics_log, recogniser
 from benchmarks.fuzz import refusal
 
@@ -112,8 +114,16 @@ def _lines(content: bytes) -> list:
 
 def _report(folder: pathlib.Path) -> object:
     report = page.read_report(folder / "report.json")
-    page.write_page(folder)
+    _compared(folder)
     return report
+
+
+def _compared(folder: pathlib.Path) -> None:
+    """What `asc-jax report` makes of a run."""
+    results = compare_runs([folder])
+    for form in export.FORMATS.values():
+        form(results)
+    write_comparison(results, folder / "comparison.html")
 
 
 def _manifest(folder: pathlib.Path) -> object:
@@ -164,7 +174,7 @@ def _logits(folder: pathlib.Path) -> object:
         assert one.folds.shape == ((n,) if one.out_of_fold else one.logits.shape[:1])
         if one.labelled:
             predictions.score(one, labels, rule="mean_logits", decision="argmax")
-    read_run(folder)
+    _compared(folder)
     return "whole"
 
 

@@ -102,9 +102,7 @@ def tables(draw) -> Table:
     rows = tuple(
         row._replace(
             scene_label=row.scene_label if "scene_label" in known else "",
-            location=row.location
-            if row.city or "identifier" in known
-            else row.filename,
+            location=row.location if row.city or "identifier" in known else row.filename,
             device=row.device if row.city or "source_label" in known else "",
         )
         for row in rows
