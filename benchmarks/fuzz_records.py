@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import jobs, predictions, run, sweep_record
+from asc_jax import evaluate, jobs, predictions, run, sweep, sweep_record
 from asc_jax.config_format import flatten
 from asc_jax.data import cache, splits, synthetic
 from asc_jax.data.clips import Clip, Dataset
@@ -64,12 +64,12 @@ def _originals() -> dict[str, bytes]:
         for fold in (1, 2) for label in ("bus", "tram")
     ]  # fmt: skip
     records["manifest.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    sweep = {
+    of_sweep = {
         "format": 1, "command": "sweep", "config": "configs/ablations/se.py",
         "base": {"model.se_ratio": 16}, "data": {"data.root": "set"}, "lost": {},
         "settings": {"base": {"fields": {"model.se_ratio": 16}, "runs": {"0": "base/seed0"}}},
     }  # fmt: skip
-    records["sweep.json"] = json.dumps(sweep).encode()
+    records["sweep.json"] = json.dumps(of_sweep).encode()
     records["classifier.json"] = json.dumps(_CLASSIFIER).encode()
     corpora = [{"fold": 1, "scene_labels": ["bus"], "train": ["a"], "unseen": ["b"]}]
     records["corpora.json"] = json.dumps(corpora).encode()
@@ -113,6 +113,9 @@ def _lines(content: bytes) -> list:
 
 
 def _report(folder: pathlib.Path) -> object:
+    about = {"training": {"steps": 4, "selected_epochs": [1, 1]}, "scene_labels": []}
+    evaluate._earlier(folder, about, set())
+    sweep._scores(folder)
     report = page.read_report(folder / "report.json")
     _compared(folder)
     return report
@@ -120,6 +123,7 @@ def _report(folder: pathlib.Path) -> object:
 
 def _compared(folder: pathlib.Path) -> None:
     """What `asc-jax report` makes of a run."""
+    (folder / "sweep.json").unlink()  # else the folder is a sweep's
     results = compare_runs([folder])
     for form in export.FORMATS.values():
         form(results)
