@@ -62,8 +62,9 @@ def run(args) -> dict:
         os.environ["XDG_CACHE_HOME"] = folder
         for name in args.subject or SUBJECTS:
             n = max(1, round(n_examples * SUBJECTS[name][-1] / shares))
+            print(f"{name}: {n} inputs", file=sys.stderr)
             rows.append(examine(name, n, args.seed))
-            print(rows[-1], file=sys.stderr)
+            print(*rows[-1]["shown"], sep="\n", file=sys.stderr, end="")
     total = {key: sum(row[key] for row in rows) for key in ("inputs", "read", "refused", "faults")}
     return {
         "rows": [*rows, {"subject": "all", **total}],

@@ -1,5 +1,6 @@
 """Command lines of the quick commands, in processes of their own and odd environments."""
 
+import atexit
 import functools
 import os
 import pathlib
@@ -100,7 +101,7 @@ _VARIABLES = st.lists(
 COMMANDS = st.builds(
     lambda beginning, flags, *rest: Command((*beginning, *flags), *rest),
     _BEGINNINGS,
-    st.lists(_FLAG, max_size=2),
+    st.one_of(st.just([]), st.just([]), st.lists(_FLAG, max_size=2)),
     _VARIABLES,
     st.one_of(
         st.just(()),
@@ -118,6 +119,7 @@ def _folder() -> pathlib.Path:
     import soundfile
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asc_jax_fuzz_commands_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("set", "broken"):
         (folder / name / "audio").mkdir(parents=True)
         rows = []

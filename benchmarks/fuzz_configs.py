@@ -66,7 +66,10 @@ class Value(NamedTuple):
     value: object
 
 
-VALUES = st.builds(lambda place, value: Value(*place, value), FIELDS, _ANY)
+_SMALL = st.one_of(st.integers(0, 4), st.floats(0, 1), st.booleans(), _WORDS)
+VALUES = st.builds(
+    lambda place, value: Value(*place, value), FIELDS, st.one_of(_SMALL, _SMALL, _ANY)
+)
 OVERRIDES = st.builds(
     lambda place, value, as_python: Value(*place, repr(value) if as_python else _text(value)),
     FIELDS,
@@ -159,20 +162,20 @@ def _fields(**strategies) -> st.SearchStrategy:
 
 
 _STAGES = st.lists(st.integers(1, 3), min_size=1, max_size=5)
-_SMALL = st.one_of(st.integers(1, 8), st.integers(1, 300))
+_SIZES = st.one_of(st.integers(1, 8), st.integers(1, 300))
 NETWORKS = st.one_of(
     st.builds(
         Network,
         st.sampled_from(["resnet50", "baseline", "se_resnet152"]),
         _fields(
             model__stage_sizes=_STAGES.map(tuple), model__stage_strides=_STAGES.map(tuple),
-            model__width=_SMALL, model__block=st.sampled_from(sorted(resnet.BLOCKS)),
-            model__order=st.sampled_from(sorted(resnet.ORDERS)), model__se_ratio=_SMALL,
+            model__width=_SIZES, model__block=st.sampled_from(sorted(resnet.BLOCKS)),
+            model__order=st.sampled_from(sorted(resnet.ORDERS)), model__se_ratio=_SIZES,
             model__shortcut=st.sampled_from(sorted(resnet.SHORTCUTS)),
             model__head=st.sampled_from(sorted(resnet.HEADS)),
             model__max_receptive_field=st.integers(0, 600), model__dropout_rate=st.floats(0, 1),
             data__clip_seconds=st.one_of(st.floats(0, 0.2), st.floats(0, 30)),
-            data__n_frames=st.integers(0, 600), frontend__n_mels=_SMALL,
+            data__n_frames=st.integers(0, 600), frontend__n_mels=_SIZES,
             frontend__n_fft=st.sampled_from([1, 2, 3, 64, 500, 2048, 4096]),
             frontend__win_length=st.integers(0, 4096), frontend__hop_length=st.integers(0, 4000),
             frontend__sr=st.sampled_from([1000, 8000, 48_000, 768_000]),
@@ -188,7 +191,7 @@ NETWORKS = st.one_of(
         st.just("wavegan"),
         _fields(
             gan__dim=st.integers(1, 8), gan__n_samples=st.one_of(st.integers(60, 5000),
-            st.sampled_from([64, 16_384, 32_768])), gan__n_latent=_SMALL,
+            st.sampled_from([64, 16_384, 32_768])), gan__n_latent=_SIZES,
             gan__upsample=st.sampled_from(["transposed", "nearest"]),
             gan__phase_shuffle=st.integers(0, 40), gan__conditional=st.booleans(),
             gan__loss=st.sampled_from(["wgan_gp", "dcgan", "lsgan", "wgan"]),

@@ -379,6 +379,7 @@ def test_a_single_scene_is_shown_as_it_is_written():
         ("frontend.fmax=30000", "fmax=30000: must satisfy"),
         ("frontend.window=blackman", "must be one of hann, hamming"),
         ("frontend.norm=None", "must be one of slaney, none"),
+        ("frontend.window=" + "(" * 3000, "(...: must be one of hann, hamming"),
         ("model.stage_sizes=(1,2)", "must be as long as model.stage_sizes=(1, 2)"),
         ("train.selection=inner", "set folds.inner_fraction (0.3, say)"),
         ("train.select_after=60", "must be below train.epochs=60"),
