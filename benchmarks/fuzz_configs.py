@@ -98,7 +98,12 @@ def check_value(given: Value) -> str:
     with config.ignore_type():
         try:
             place[name] = given.value
-        except (ValueError, TypeError, KeyError):  # ml_collections itself takes no such value
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            OverflowError,
+        ):  # ml_collections itself takes no such value
             return "refused"
 
     def checked():

@@ -373,10 +373,11 @@ def test_a_single_scene_is_shown_as_it_is_written():
     [
         ("frontend.sr=0", "frontend.sr=0: must be a whole number of at least 1000"),
         ("frontend.n_mels=0", "frontend.n_mels=0: must be at least 1"),
-        ("frontend.n_mels=500", "bands lie between two bins of n_fft=2048"),
+        ("frontend.n_mels=500", "to fmax=24000 Hz lie between two bins of n_fft=2048"),
         ("data.clip_seconds=1e-6", "is shorter than one frame"),
         ("frontend.win_length=4096", "must not exceed n_fft=2048"),
         ("frontend.fmax=30000", "fmax=30000: must satisfy"),
+        ("frontend.fmax=1", "bands from fmin=0 to fmax=1 Hz"),
         ("frontend.window=blackman", "must be one of hann, hamming"),
         ("frontend.norm=None", "must be one of slaney, none"),
         ("frontend.window=" + "(" * 3000, "(...: must be one of hann, hamming"),
