@@ -126,8 +126,10 @@ def _check_frontend(config: Mapping, source: str) -> None:
     empty = n_empty_bands(frontend)
     if empty:
         raise InputError(
-            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands lie between two bins of "
-            f"n_fft={frontend.n_fft} and would be empty; lower n_mels or raise n_fft"
+            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands from "
+            f"fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie between two bins of "
+            f"n_fft={frontend.n_fft} and would be empty; lower n_mels, raise n_fft, or widen "
+            "that range"
         )
     mask_above = config["synthetic"]["mask_above"]
     if 0 < mask_above <= mel_edges(frontend)[0]:

@@ -37,7 +37,7 @@ def parse(text: str, source: str) -> dict:
     try:
         values = parse_json(text, object_hook=_with_tuples)
         number = values.pop("format", 1)
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (ValueError, AttributeError, TypeError):
         raise InputError(f"{source}: not a config in JSON; restore or delete it") from None
     refuse_newer(number, source)
     for field, value in missing_fields(flatten(values), number).items():

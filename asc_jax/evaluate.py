@@ -205,15 +205,16 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
       names: of its lists.
     """
     try:
-        text = (workdir / "report.json").read_text(encoding="utf-8")
+        report = parse_json((workdir / "report.json").read_text(encoding="utf-8"))
+        listed = {
+            one["name"]: {"title": one["title"], "description": one.get("description", "")}
+            for one in (*report["lists"], *report["unlabelled"])
+        }
+        training = dict(report["training"].items())
+        lists, labels = read_logits(workdir / "logits.npz")
     except FileNotFoundError:
         return []
-    try:
-        report = parse_json(text)
-        listed = {one["name"]: one for one in (*report["lists"], *report["unlabelled"])}
-        training = report["training"]
-        lists, labels = read_logits(workdir / "logits.npz")
-    except (InputError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
         print(
             f"{workdir}: report.json or logits.npz of an earlier evaluation cannot be read; what "
             "was scored with --data is left out: add it again",
@@ -231,14 +232,7 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
             file=sys.stderr,
         )
         return []
-    return [
-        dataclasses.replace(
-            lists[name],
-            title=listed[name]["title"],
-            description=listed[name].get("description", ""),
-        )
-        for name in others
-    ]
+    return [dataclasses.replace(lists[name], **listed[name]) for name in others]
 
 
 def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:

@@ -84,9 +84,13 @@ def parse_json(text: str | bytes, **hooks) -> Any:
       **hooks: as for `json.loads`.
 
     Raises:
-      ValueError: it is no JSON, or holds NaN, infinity or a number too large for a float.
+      ValueError: it is no JSON, or holds NaN, infinity or a number too large for a float, or more
+        levels than Python can read.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite, **hooks)
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, **hooks)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
 
 
 def _finite(number: str) -> float:

@@ -217,6 +217,8 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
             )
             for name in names
         }
+        for one in lists.values():
+            _check_shapes(one, len(labels))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
@@ -224,6 +226,17 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
     for one in lists.values():
         refuse_non_finite(one, path)
     return lists, labels
+
+
+def _check_shapes(one: Predictions, n_classes: int) -> None:
+    """Raises ValueError where a list's arrays are not those of `Predictions`."""
+    n = len(one.clips)
+    shape = (n, n_classes) if one.out_of_fold else (len(one.folds), n, n_classes)
+    of_folds = (n,) if one.out_of_fold else shape[:1]
+    if not n or one.logits.shape != shape or one.folds.shape != of_folds:
+        raise ValueError(f"{one.name}: the shapes of its arrays contradict each other")
+    if one.logits.dtype.kind != "f" or one.folds.dtype.kind != "i":
+        raise ValueError(f"{one.name}: its arrays hold no numbers")
 
 
 def _read_clips(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Clip, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from asc_jax import ensemble, models, screen, segments
 from asc_jax.data import folds, normalisation, pool
-from asc_jax.frontend import FrontendConfig
+from asc_jax.frontend import NORMS, PAD_MODES, WINDOWS, FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
 from asc_jax.train import feed, gan_losses, optimizer
 
@@ -153,6 +153,9 @@ RULES: Mapping[str, Rule] = {
     "frontend.n_fft": integer(0, 2**18),  # with n_mels: the matrix of the filters
     "frontend.hop_length": integer(0, 2**18),
     "frontend.n_mels": integer(0, 1024),
+    "frontend.window": choice(tuple(WINDOWS)),
+    "frontend.pad_mode": choice(PAD_MODES),
+    "frontend.norm": choice(NORMS),
     "frontend.power": number(0, 16),  # of samples up to 1, in float32
     "frontend.log_floor": positive(),
     "synthetic.root": text,

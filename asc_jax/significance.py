@@ -82,7 +82,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """
     from scipy.stats import false_discovery_control
 
-    return false_discovery_control(p)
+    return false_discovery_control(np.asarray(p, float))
 
 
 CORRECTIONS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}

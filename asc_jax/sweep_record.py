@@ -110,8 +110,8 @@ def read_record(workdir: pathlib.Path) -> dict:
     try:
         record = parse_json(path.read_text(encoding="utf-8"))
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
-        parts = {"base": record["base"], "data": record.get("data", {})}
-        more = {"command": record.get("command", "sweep"), "lost": dict(record.get("lost", {}))}
+        parts = {"base": record["base"]} | {f: record.get(f, {}) for f in ("data", "lost")}
+        more = {"command": record.get("command", "sweep")}
         more["format"] = refuse_newer(record.get("format", 1), str(path))
         return record | more | {name: dict(part.items()) for name, part in parts.items()}
     except InputError:

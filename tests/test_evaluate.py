@@ -274,3 +274,19 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     assert "skipped, 3 of all folds" in describe()
     (tmp_path / "metrics.jsonl").write_text(json.dumps(lines[0] | {"skipped_steps": [0, 0]}) + "\n")
     assert "skipped" not in describe()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe{\0}\0",
+        b"[" * 100_000,
+        b'{"lists": [], "unlabelled": [], "training": []}',
+        b'{"lists": [{"name": "test"}], "unlabelled": [], "training": {}}',
+    ],
+)
+def test_an_earlier_report_that_is_none_costs_its_own_lists_alone(tmp_path, content, capsys):
+    (tmp_path / "report.json").write_bytes(content)
+    about = {"training": {"steps": 4, "selected_epochs": [1]}, "scene_labels": ["bus"]}
+    assert evaluate._earlier(tmp_path, about, set()) == []
+    assert str(tmp_path) in capsys.readouterr().err

@@ -73,6 +73,29 @@ def test_unreadable_logits_are_refused(written):
         read_logits(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("out_of_fold/logits", LOGITS[0, :1]),
+        ("out_of_fold/logits", LOGITS[0, :, :1]),
+        ("out_of_fold/logits", np.array(3.0)),
+        ("out_of_fold/logits", LOGITS[0].astype("U9")),
+        ("out_of_fold/fold", np.array([1])),
+        ("out_of_fold/fold", np.array(["1", "2"])),
+        ("my/set/logits", LOGITS[:2]),
+        ("my/set/fold", np.array([1, 2])),
+        ("scene_labels", np.array(["park"])),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(written, name, other):
+    path, _ = written
+    with np.load(path) as stored:
+        arrays = dict(stored) | {name: other}
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
+        read_logits(path)
+
+
 def _rewritten(path, content):
     path.write_bytes(content)
     return path

@@ -66,6 +66,7 @@ def test_benjamini_hochberg():
     assert (benjamini_hochberg(p) <= 0.05).sum() == 4
     assert (holm(p) <= 0.05).sum() == 3
     np.testing.assert_allclose(benjamini_hochberg(p)[3], 0.0095 * 15 / 4)
+    np.testing.assert_array_equal(benjamini_hochberg([0, 1]), [0, 1])  # whole numbers
 
 
 def test_holm_keeps_false_alarms_of_many_comparisons_rare():

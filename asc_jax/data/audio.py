@@ -91,6 +91,8 @@ def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
 
     blocks = []
     with Stream(path) as file:
+        if file.format == "RAW":  # libsndfile takes anything named .au, .vox or .gsm for sound
+            raise ValueError("no header of a known format")
         n_frames = max(1, _BLOCK // file.channels)
         while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
             blocks.append(block)
@@ -155,6 +157,7 @@ def _refuse_broken(path: pathlib.Path) -> None:
         header = file.read(24)
         file.seek(0)
         found = wav.find_samples(file)
+        end_of_sound = wav.find_w64_end(file) if header[:4] == b"riff" else size
         file.seek(max(0, size - _OGG_PAGE))
         end = file.read()
     if found:
@@ -165,6 +168,11 @@ def _refuse_broken(path: pathlib.Path) -> None:
         raise InputError(
             f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
             "replace the file"
+        )
+    if end_of_sound < size:
+        raise InputError(
+            f"{path}: Wave64 with something behind its sound, which libsndfile takes for sound; "
+            "replace the file by one of another format"
         )
     last_page = end.rfind(b"OggS")
     if header[:4] == b"OggS" and (last_page < 0 or not end[last_page + 5] & _OGG_LAST):

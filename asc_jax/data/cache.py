@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asc_jax.errors import InputError
+from asc_jax.files import parse_json
 from asc_jax.paths import expand
 
 FORMAT = 2
@@ -106,7 +107,7 @@ def load(cache_dir: pathlib.Path, made_of: Mapping) -> Entry | None:
     """The entry made of exactly this, or None if there is none or it is damaged."""
     entry = _entry(cache_dir, made_of)
     try:
-        written = json.loads((entry / "fingerprint.json").read_text())
+        written = parse_json((entry / "fingerprint.json").read_text())
         digests = tuple(written["digests"])
         if written["made_of"] != made_of or written["checksum"] != _checksum(entry, digests):
             return None

@@ -9,7 +9,7 @@ import numpy as np
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 
 
 def write_splits(
@@ -74,7 +74,7 @@ def refuse_other_splits(
     if not path.exists():
         return
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = parse_json(path.read_text(encoding="utf-8"))
         theirs.pop("audio", None)
         differing = _first_difference(theirs, _describe(dataset, splits, test))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -101,7 +101,7 @@ def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[s
     if not path.exists():
         return
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8")).get("audio", {})
+        theirs = parse_json(path.read_text(encoding="utf-8")).get("audio", {})
         ours = by_path(dataset, digests)
         differing = [clip for clip in sorted(ours) if theirs.get(clip, ours[clip]) != ours[clip]]
     except (OSError, ValueError, AttributeError):

@@ -18,6 +18,7 @@ import numpy as np
 
 from asc_jax.data.synth_scenes import RECIPES, scene_waveform
 from asc_jax.errors import InputError
+from asc_jax.files import parse_json
 
 # Raise it with any change that alters a sample: an earlier output is then not "the same set".
 _RECIPE_VERSION = 1
@@ -149,7 +150,7 @@ def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
         _write_atomically(mark, (json.dumps(parameters, indent=2) + "\n").encode())
         return
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
+        found = parse_json(mark.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         found = None
     if not isinstance(found, dict) or "recipe_version" not in found:

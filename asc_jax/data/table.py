@@ -37,13 +37,19 @@ def read_rows(path: pathlib.Path) -> list[Row]:
       The rows with anything in them, without the header.
 
     Raises:
-      InputError: the file cannot be read, is no table of text and tabs, or has other columns.
+      InputError: the file cannot be read, is no table of text and tabs, or has other columns,
+        or fewer in one row than in another.
     """
     rows: list[Row] = []
     names = None
+    widths: list[int] = []  # of the rows, with empty cells at their ends
+    width = 0  # of the widest, without them
     # Only these end a line: `str.splitlines` also cuts at characters that names may hold.
     for line, text in enumerate(re.split(r"\r\n|\n|\r", _read_text(path)), start=1):
         cells = _split(path, line, text)
+        n_cells = len(cells)
+        while cells and not cells[-1]:
+            cells.pop()
         if not cells:
             continue
         if names is None:
@@ -60,6 +66,14 @@ def read_rows(path: pathlib.Path) -> list[Row]:
         if not row.filename:
             raise InputError(f"{path}: line {line} names no file; name it, or delete the line")
         rows.append(row)
+        widths.append(n_cells)
+        width = max(width, len(cells))
+    for row, n_cells in zip(rows, widths, strict=True):
+        if n_cells < width:  # which of them is missing cannot be told
+            raise InputError(
+                f"{path}: line {row.line} has {n_cells} columns where others have {width}; write "
+                "what is missing (tabs separate the columns, empty ones too)"
+            )
     return rows
 
 
@@ -79,7 +93,7 @@ def _read_text(path: pathlib.Path) -> str:
 
 
 def _split(path: pathlib.Path, line: int, text: str) -> list[str]:
-    """The cells of a line, without the empty ones at its end."""
+    """The cells of a line."""
     try:
         # Line by line, so that a stray quote cannot swallow the rows up to the next one.
         (cells,) = csv.reader([text], delimiter="\t", strict=True) if text else ([],)
@@ -88,10 +102,7 @@ def _split(path: pathlib.Path, line: int, text: str) -> list[str]:
             f"{path}: line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a "
             "cell that begins with a quote must end with one)"
         ) from None
-    cells = [cell.strip() for cell in cells]
-    while cells and not cells[-1]:
-        cells.pop()
-    return cells
+    return [cell.strip() for cell in cells]
 
 
 def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:

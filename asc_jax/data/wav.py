@@ -91,6 +91,26 @@ def _is_chunk(head: bytes, there: int, order: str) -> bool:
     return 8 + size <= there and all(32 <= letter < 127 for letter in name)
 
 
+def find_w64_end(file: BinaryIO) -> int:
+    """Where the samples of a Wave64 file end, bytes from its beginning; its size without any.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    n_bytes = os.fstat(file.fileno()).st_size
+    start = 40  # of the first chunk
+    while start < n_bytes:
+        file.seek(start)
+        head = file.read(24)  # name and size, which includes these; the next is at a multiple of 8
+        if len(head) < 24:
+            break
+        name, size = struct.unpack("<4s12xQ", head)
+        start += max(24, -(-size // 8) * 8)
+        if name == b"data":
+            return min(start, n_bytes)
+    return n_bytes
+
+
 def read_pcm(path: pathlib.Path) -> tuple[np.ndarray, int] | None:
     """Reads a WAV file of 16, 24 or 32 bits without decoding it.
 

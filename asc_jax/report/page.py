@@ -66,11 +66,31 @@ def read_report(path: pathlib.Path) -> dict[str, Any]:
     except ValueError as error:
         mend = f"run asc-jax evaluate --workdir={path.parent} again"
         raise InputError(f"{path} is not JSON ({error}); {mend}") from None
-    if not isinstance(report, dict) or report.get("format", 1) != 1:
+    if not isinstance(report, dict) or report.get("format", 1) != 1 or not _is_whole(report):
         raise InputError(
             f"{path} is not a report of format 1; evaluate the run again with this version"
         )
     return report
+
+
+def _is_whole(report: Mapping) -> bool:
+    """Whether what commands take from the reports of other runs is of its kind, if it is there."""
+    try:
+        texts = [report.get("title") or ""]
+        numbers = [(report.get("training") or {}).get("epochs", 0)]
+        (report.get("versions") or {}).items()
+        for one in report.get("lists", []):
+            texts += [one["name"], one.get("title", ""), one.get("description", "")]
+            numbers += [one.get(field, 0) for field in ("n_clips", "n_locations")]
+            for system in one.get("systems", []):
+                texts.append(system["name"])
+                numbers += [v or 0 for v in system.get("class_wise_accuracy", {}).values()]
+        for one in report.get("unlabelled", []):
+            texts += [one["name"], *one["files"]]
+    except (AttributeError, LookupError, TypeError):
+        return False
+    are_texts = all(isinstance(text, str) for text in texts)
+    return are_texts and all(isinstance(number, int | float) for number in numbers)
 
 
 def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:

@@ -122,13 +122,24 @@ def test_an_empty_file(tmp_path):
     assert message == f"{tmp_path / 'a.wav'}: the file is empty; replace it"
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.ogg", "a.flac", "a.raw"])
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.ogg", "a.flac", "a.raw", "a.au", "a.snd", "a.vox", "a.gsm"]
+)
 @pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 40, b"x"])
 def test_bytes_that_are_no_audio(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     message = refusal(audio.decode, tmp_path / name)
     assert message.startswith(f"{tmp_path / name}: not readable as audio (")
     assert message.endswith("replace the file")
+
+
+def test_what_stands_behind_the_sound_of_a_wave64_file_is_no_sound(tmp_path, stereo):
+    path = write(tmp_path / "a.w64", stereo, subtype="PCM_16")
+    n_frames, content = len(audio.decode(path)[0]), path.read_bytes()
+    assert n_frames == len(stereo)
+    path.write_bytes(content + bytes(4000))
+    assert soundfile.info(path).frames == n_frames + 1000  # libsndfile takes it for sound
+    assert f"{path}: Wave64 with something behind its sound" in refusal(audio.decode, path)
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.999, 0.01])

@@ -396,7 +396,7 @@ def test_only_line_ends_end_a_row(tmp_path, mark):
     ["../../esc", "a/b", "a\\b", ".", "..", ".bus", "a\x1bb", "a\x7fb", "a\u2028b", "\xe9" * 101],
 )
 def test_a_label_that_files_cannot_be_named_after(tmp_path, label):
-    table = f"{HEADER}audio/0.wav\ttram\naudio/1.wav\t{label}\tl\n"
+    table = f"{HEADER}audio/0.wav\ttram\tl\naudio/1.wav\t{label}\tl\n"
     message = refusal(tmp_path, {META: table})
     assert message.startswith(f"{tmp_path / META}: line 3: scene_label {label[:60]!a} ")
     assert message.isascii()
@@ -470,8 +470,18 @@ def test_a_row_without_a_file(tmp_path, path):
 @pytest.mark.parametrize("row", ["audio/0.wav", "audio/0.wav,bus,l,a"])
 def test_a_row_of_one_column(tmp_path, row):
     message = refusal(tmp_path, {META: f"{HEADER}audio/1.wav\tbus\n{row}\n"})
-    assert f"{META}: {row} has no scene_label" in message
+    assert f"{META}: line 3 has 1 columns" in message
     assert "tabs" in message
+
+
+@pytest.mark.parametrize("header", [HEADER, ""])
+@pytest.mark.parametrize("row", ["audio/1.wav\tl1\ta", "audio/1.wav\tbus\ta"])
+def test_a_row_that_lacks_a_cell(tmp_path, header, row):
+    full = "audio/0.wav\tbus\tl0\ta"
+    message = refusal(tmp_path, {META: f"{header}{full}\n{row}\n"})
+    assert f"{META}: line {2 + bool(header)} has 3 columns where others have 4" in message
+    dataset = lay_out(tmp_path, {META: f"{header}{full}\naudio/1.wav\tbus\tl1\t\n"})
+    assert [clip.location for clip in dataset.clips] == ["l0", "l1"]
 
 
 def test_some_labels_but_not_all(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from asc_jax.errors import InputError
 from asc_jax.report.curves import fold_lines, loss_top, mean_line, ticks
-from asc_jax.report.page import write_page
+from asc_jax.report.page import read_report, write_page
 from asc_jax.report.tables import DASH, duration, percent, quantity
 
 LABELS = ["airport", "street_pedestrian", "tram"]
@@ -369,3 +369,21 @@ def test_lines_of_the_curves():
     assert loss_top([[(e, 1.0) for e in range(99)] + [(99, 1e6)]]) == pytest.approx(1.05)
     assert ticks(1.0, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(60, 6) == pytest.approx([0, 10, 20, 30, 40, 50, 60])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lists": {"test": 1}},
+        {"lists": [{"name": 3}]},
+        {"lists": [scored_list("test") | {"systems": ["a"]}]},
+        {"unlabelled": [{"name": "test"}]},
+        {"training": {"epochs": "4"}},
+        {"versions": "1.0"},
+        {"title": 5},
+    ],
+)
+def test_a_report_whose_parts_are_of_another_kind_is_refused(tmp_path, changed):
+    (tmp_path / "report.json").write_text(json.dumps(REPORT | changed))
+    with pytest.raises(InputError, match=r"report\.json is not a report of format 1"):
+        read_report(tmp_path / "report.json")
