@@ -28,7 +28,7 @@ _PACKAGE = pathlib.Path(__file__).parent
 
 # Fields of a start in which two must agree for their programs to be comparable: elsewhere, or by
 # another version, the same functions are traced to other programs.
-_SAME = ("device", "mesh", "versions", "shapes")
+_SAME = ("device", "mesh", "versions")
 
 
 def versions() -> dict[str, str]:
