@@ -18,10 +18,9 @@ from asc_jax import provenance, run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import PER_MODEL_FIELDS, flatten
 from asc_jax.errors import InputError, RunsFailed
-from asc_jax.files import write_whole
+from asc_jax.files import parse_json, write_whole
 from asc_jax.identity import identify
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
-from asc_jax.report.page import read_report
 from asc_jax.sweep_record import RECORD, joined_record
 from asc_jax.train.metrics_log import read_metrics
 
@@ -244,11 +243,11 @@ def _of_synthesis(field: str) -> bool:
 def _scores(folder: pathlib.Path) -> str:
     """The scores of a run that is done, in a few words."""
     try:
-        report = read_report(folder / "report.json")
+        report = parse_json((folder / "report.json").read_text())
         scores = [(one["title"], one["systems"][0]) for one in report["lists"]]
         values = [(title, one["class_wise_accuracy"]["value"]) for title, one in scores]
         return ", ".join(f"{title} {value:.1%}" for title, value in values if value is not None)
-    except (InputError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError):
         return "done"
 
 

@@ -77,20 +77,22 @@ def _is_whole(report: Mapping) -> bool:
     """Whether what commands take from the reports of other runs is of its kind, if it is there."""
     try:
         texts = [report.get("title") or ""]
-        numbers = [(report.get("training") or {}).get("epochs", 0)]
+        numbers = [(report.get("training") or {}).get("epochs", 0) + 0]
         (report.get("versions") or {}).items()
+        network = report.get("network") or {}
+        numbers += [network.get(f) for f in ("parameters", "macs", "receptive_field")]
         for one in report.get("lists", []):
             texts += [one["name"], one.get("title", ""), one.get("description", "")]
             numbers += [one.get(field, 0) for field in ("n_clips", "n_locations")]
             for system in one.get("systems", []):
                 texts.append(system["name"])
-                numbers += [v or 0 for v in system.get("class_wise_accuracy", {}).values()]
+                numbers += system.get("class_wise_accuracy", {}).values()
         for one in report.get("unlabelled", []):
             texts += [one["name"], *one["files"]]
     except (AttributeError, LookupError, TypeError):
         return False
     are_texts = all(isinstance(text, str) for text in texts)
-    return are_texts and all(isinstance(number, int | float) for number in numbers)
+    return are_texts and all(isinstance(number, int | float | None) for number in numbers)
 
 
 def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:

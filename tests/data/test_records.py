@@ -21,7 +21,7 @@ def dataset(tmp_path) -> Dataset:
 @pytest.mark.parametrize("content", [b"[]", b'"text"', b"1", b'{"clips": []}', b"\xff", b""])
 def test_splits_that_are_none(tmp_path, dataset, content):
     path, splits = tmp_path / "splits.json", (Split(1, np.array([0]), NONE, np.array([1])),)
-    write_splits(path, dataset, splits, NONE)
+    write_splits(path, dataset, splits, NONE, ["a", "b"])
     refuse_other_splits(path, dataset, splits, NONE)
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"splits\.json: cannot be read"):

@@ -379,7 +379,9 @@ def test_lines_of_the_curves():
         {"lists": [scored_list("test") | {"systems": ["a"]}]},
         {"unlabelled": [{"name": "test"}]},
         {"training": {"epochs": "4"}},
+        {"training": {"epochs": None}},
         {"versions": "1.0"},
+        {"network": {"macs": ""}},
         {"title": 5},
     ],
 )
