@@ -18,6 +18,7 @@ BENCHMARKS = {
     "gan": "How long is a full iteration of WaveGAN, of one and of several at once?",
     "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",
     "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
+    "mended": "Is every fault that was found and mended still mended?",
     "placement": "What does it cost to keep the clips on the device, over devices, on the host?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
@@ -55,6 +56,10 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
     if name == "faults":
         parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
+    if name == "mended":
+        one = "another checkout, to ask the same"
+        parser.add_argument("--before", type=pathlib.Path, metavar="CHECKOUT", help=one)
+        parser.add_argument("--only", default="", metavar="WORDS", help="of the checks' titles")
     if name in ("epoch", "placement"):
         usual = {"epoch": "8,640", "placement": "512"}[name]
         parser.add_argument("--clips", type=int, default=0, help=f"in the pool; 0 for {usual}")
