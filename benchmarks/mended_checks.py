@@ -240,14 +240,14 @@ print([float(np.abs(leaf).max()) for leaf in (
 def _(lab):
     lab.trained()
     lab = lab.copied()
-    old = "    augment.mixup_alpha = 0.0"
-    lab.edit("configs/default.py", old, f"    augment.gain = 0.0\n{old}")
-    old = '    "augment.mixup_alpha":'
-    lab.edit("asc_jax/rules.py", old, f'    "augment.gain": lambda value: None,\n{old}')
+    old = "    train.label_smoothing ="
+    lab.edit("configs/default.py", old, f"    train.gain = 0.0\n{old}")
+    old = '    "train.label_smoothing":'
+    lab.edit("asc_jax/rules.py", old, f'    "train.gain": lambda value: None,\n{old}')
     with contextlib.suppress(CannotAskError):
         lab.edit("asc_jax/config_format.py", "FORMAT = 1", "FORMAT = 2")
         lab.edit("asc_jax/config_format.py", '"classifier": {',
-                 '"classifier": {"augment.gain": (2, 0.0), ')  # fmt: skip
+                 '"classifier": {"train.gain": (2, 0.0), ')  # fmt: skip
     return worked(lab.asc_jax("evaluate", "--workdir=run"))
 
 
@@ -276,8 +276,8 @@ def _(lab):
     text = starts.read_text().replace(json.dumps(device), json.dumps("TPU v9 x 8"))
     starts.write_text(text)
     done = lab.asc_jax("evaluate", "--workdir=run")
-    said = json.dumps(lab.report())
-    return every(worked(done), ("TPU v9" in said, "as kept" if "TPU v9" in said else "the scorer's"))
+    kept = "TPU v9" in json.dumps(lab.report())
+    return every(worked(done), (kept, "as kept" if kept else "the scorer's"))
 
 
 @check("a GAN's run goes on with another classifier")
@@ -386,7 +386,8 @@ jax.distributed.shutdown()
 
 @check("a SLURM job that never gets further is queued again three times at most")
 def _(lab):
-    for name, line in (("srun", 'echo x >> turns; exit 137'), ("scontrol", "echo node")):
+    queue = 'case $1 in show) echo node ;; *) echo "$@" >> requeued ;; esac'
+    for name, line in (("srun", "exit 137"), ("scontrol", queue)):
         lab.path(name).write_text(f"#!/bin/bash\n{line}\n")
         lab.path(name).chmod(0o755)
     lab.path("run").mkdir()
@@ -394,16 +395,13 @@ def _(lab):
         "PATH": f"{lab.folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "12",
         "SLURM_JOB_NODELIST": "node", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
     }  # fmt: skip
-    script = lab.checkout / "launch" / "slurm.sbatch"
-    queue = 'case $1 in show) echo node ;; *) echo "$@" >> requeued ;; esac'
-    lab.path("scontrol").write_text(f"#!/bin/bash\n{queue}\n")
+    command = ["bash", lab.checkout / "launch" / "slurm.sbatch", "asc-jax", "--workdir=run"]
     for turn in range(8):
-        command = ["bash", script, "asc-jax", "train", "--workdir=run"]
-        given = variables | {"SLURM_RESTART_COUNT": str(turn)}
-        lab.end(lab.start(command, variables=given))
-    found = lab.path("requeued")
-    turns = len(found.read_text().splitlines()) if found.exists() else 0
-    return 0 < turns < 7, f"queued again {turns} times of 8"
+        lab.path("requeued").unlink(missing_ok=True)
+        lab.end(lab.start(command, variables=variables | {"SLURM_RESTART_COUNT": str(turn)}))
+        if not lab.path("requeued").exists():
+            return True, f"ends after {turn + 1} turns"
+    return False, "still queued again after 8 turns"
 
 
 @check("a coordinator's port of 99999")
@@ -602,8 +600,8 @@ def _(lab):
 @check("a header with a source column before the identifier")
 def _(lab):
     lab.clips()
-    source = {"filename": "source_label"}
-    _table(lab, lambda row: [*row[:2], source.get(row[0], "ab"[int(row[0][-5])]), row[2]])
+    column = iter(["source_label", *"ab" * 8])
+    _table(lab, lambda row: [*row[:2], next(column), row[2]])
     done = lab.asc_jax("data", "check", "set")
     right = "8 locations" in done.out
     return every(worked(done), (right, "8 locations" if right else "wrong columns"))
@@ -641,7 +639,7 @@ def _(lab):
     rows = ["filename\tscene_label"]
     for line in (root / "meta.csv").read_text().splitlines()[1:]:
         path, label, _ = line.split("\t")
-        place, take = path[-6], path[-5]
+        place, take = f"{label[0] == 't':d}{path[-6]}", path[-5]
         new = f"audio/{label}-lisbon-{place}-4{place}-{take}-a.wav"
         (root / path).rename(root / new)
         rows.append(f"{new}\t{label}")
