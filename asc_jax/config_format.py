@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from asc_jax.errors import InputError
 from asc_jax.files import parse_json
 
-FORMAT = 1  # of what is written now; files of format 1 may lack the number
+FORMAT = 2  # of what is written now; files of format 1 may lack the number
 
 # Fields that have come since format 1, by the kind of config that has them: field -> (the format
 # that it came with, the value that means "as before").
 LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
-    "gan": {},
-    "classifier": {},
+    "gan": {"train.source": (2, "any")},
+    "classifier": {"train.source": (2, "any")},
     "resnet": {},  # of classifiers with this network, as the next
     "baseline": {},
 }

@@ -4,19 +4,16 @@ Every score says which clips it was made on, and none is made on clips that the 
 the choice of its epoch, has seen.
 """
 
-import contextlib
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import pathlib
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import __version__, run
+from asc_jax import provenance, run
 from asc_jax.config import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.pool import Pool
@@ -339,12 +336,15 @@ def _describe_run(
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
     summary = summarise(run.make_network(config, len(labels)), *run.input_shape(config))
+    starts = provenance.read_starts(workdir)
     return {
         "format": 1,
         "title": config.title,
         "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "versions": _versions(),
-        "device": f"{setup.mesh.devices.flat[0].device_kind} x {setup.mesh.devices.size}",
+        # Of the training; of this process, which may run elsewhere and later, in "scored".
+        "versions": starts[-1]["versions"] if starts else {},
+        "device": provenance.trained_on(starts),
+        "scored": {"versions": provenance.versions(), "device": _device(setup)},
         "network": {
             "name": config.model.name,
             "parameters": summary.parameters,
@@ -357,6 +357,10 @@ def _describe_run(
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
+
+
+def _device(setup: Setup) -> str:
+    return f"{setup.mesh.devices.flat[0].device_kind} x {setup.mesh.devices.size}"
 
 
 def _describe_training(
@@ -380,12 +384,17 @@ def _describe_training(
         _, counts = read_record(workdir / run.SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
         note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
+    if changed := provenance.differences(workdir):
+        changed = f"{provenance.in_short(changed)} changed since it was trained"
+        note += f" Scored by other functions: {changed}."
+        print(f"{workdir}: {changed}; its scores are of today's functions", file=sys.stderr)
     return {
         "n_folds": len(state.step),
         "epochs": done,
         "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
         "seconds": sum(line["seconds"] for line in metrics) or None,
+        "device_seconds": provenance.device_seconds(provenance.read_starts(workdir), metrics),
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))
         if metrics
         else None,
@@ -419,11 +428,3 @@ def _describe_data(config, setup: Setup) -> dict:
             for split in setup.splits
         ],
     }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "asc_jax": __version__}
-    for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError, KeyError):
-            versions[name] = importlib.metadata.version(name)
-    return versions

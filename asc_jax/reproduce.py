@@ -22,7 +22,7 @@ from typing import TextIO
 
 import ml_collections
 
-from asc_jax import config_format, run, table4
+from asc_jax import config_format, provenance, run, table4
 from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
 from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
@@ -280,8 +280,10 @@ def is_done(stage: Stage, workdir: pathlib.Path) -> bool:
     """Whether a row is scored, or a fold has its clips."""
     folder, config = workdir / stage.name, stage.config
     if stage.of_gan:
-        return is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
-    return is_scored(folder, config.train.epochs, run.sets_beside(config))
+        done = is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
+    else:
+        done = is_scored(folder, config.train.epochs, run.sets_beside(config))
+    return done and provenance.is_current(folder, config.train.source)
 
 
 def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) -> str:

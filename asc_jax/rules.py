@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from asc_jax import ensemble, models, screen, segments
+from asc_jax import ensemble, models, provenance, screen, segments
 from asc_jax.data import folds, normalisation, pool
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
@@ -182,6 +182,7 @@ RULES: Mapping[str, Rule] = {
     "train.steps_per_call": integer(1, 1_000_000),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
+    "train.source": choice(provenance.SOURCES),
     "augment.mixup_alpha": number(0, 1000),
     "augment.time_roll": number(0, 1),
     "augment.time_masks": integer(0, 1000),
@@ -220,6 +221,7 @@ GAN_RULES: Mapping[str, Rule] = {
     "train.watch_clips": integer(2, 100_000),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
+    "train.source": choice(provenance.SOURCES),
     "synthesis.n_clips": integer(1, 10_000_000),
     "synthesis.classifier": text,
     "synthesis.merge": choice(segments.MERGES),

@@ -5,6 +5,7 @@ A run folder belongs to one config. It holds
     config.json      the resolved config
     splits.json      which clip is on which side of each fold, and a digest of its audio
     synthetic.json   which synthetic clips it trains with, if any, and the same of them
+    starts.jsonl     a line per start: what the training was computed by, and on which devices
     metrics.jsonl    a line per epoch
     checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
     logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
@@ -60,6 +61,7 @@ FREE_FIELDS = {
     "train.keep_checkpoints",
     "train.mesh",
     "train.non_finite",
+    "train.source",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",

@@ -158,3 +158,41 @@ def _members(module: object, names: set[str]) -> list:
         return []
     found = [vars(module)[name] for name in sorted(names & vars(module).keys())]
     return found + [part for one in found for part in _members(one, names)]
+
+
+def replaced(package: str) -> dict[str, str]:
+    """Finds what stands in the place of a package's own functions, put there by another's code.
+
+    Args:
+      package: its name; of its loaded modules.
+
+    Returns:
+      "module.name" of each function, method, class or entry of a table -> its digest.
+    """
+    found = {}
+    for module_name, module in sorted(sys.modules.items()):
+        if module_name.partition(".")[0] == package and module is not None:
+            for name, value in vars(module).items():
+                for place, one in _callables(f"{module_name}.{name}", value, module_name):
+                    top = (one.__module__ or "").partition(".")[0]
+                    if top != package and _is_ours(one):
+                        found[place] = digest(one)
+    return found
+
+
+def _callables(place: str, value: object, module: str) -> Iterator[tuple[str, Callable]]:
+    """The functions and classes that a name of a module stands for."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    value = getattr(value, "__wrapped__", value)
+    if isinstance(value, types.FunctionType | type):
+        yield place, value
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, type) and value.__module__ == module:
+        items = vars(value).items()
+    else:
+        return
+    for name, one in list(items):
+        if isinstance(one, types.FunctionType | type | functools.partial):
+            yield from _callables(f"{place}.{name}", one, "")

@@ -14,7 +14,7 @@ import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from asc_jax import run
+from asc_jax import provenance, run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import PER_MODEL_FIELDS, flatten
 from asc_jax.errors import InputError, RunsFailed
@@ -111,9 +111,12 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
     """Whether a run has all its epochs and its report, or all its clips."""
     config, folder = one.setting.config, workdir / one.name
     if is_gan_config(config):
-        n_clips = config.synthesis.n_clips
-        return is_synthesized(workdir / one.gan_name, folder / "clips", n_clips)
-    return is_scored(folder, config.train.epochs, run.sets_beside(config))
+        trained, n_clips = workdir / one.gan_name, config.synthesis.n_clips
+        done = is_synthesized(trained, folder / "clips", n_clips)
+    else:
+        trained = folder
+        done = is_scored(folder, config.train.epochs, run.sets_beside(config))
+    return done and provenance.is_current(trained, config.train.source)
 
 
 def _lacks(job: Job, workdir: pathlib.Path) -> list[str]:

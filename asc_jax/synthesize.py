@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run, screen
+from asc_jax import provenance, run, screen
 from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
@@ -94,6 +94,7 @@ def synthesize(
         config, overrides, str(workdir / "config.json"), check=check_gan_config, typed=True
     )
     run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
+    provenance.refuse_another(workdir, config.train.source)
     refuse_untrained(workdir, "gan")
     with run.hold(out):
         run.refuse_foreign_folder(

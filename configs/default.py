@@ -92,6 +92,9 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps_per_call = 1  # steps per dispatch, a lax.scan; no effect on results
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk
+    # Of a run that goes on: "same" refuses another source of the functions than it was trained by
+    # so far, "any" goes on with today's; `starts.jsonl` says which it was, start by start.
+    train.source = "same"
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)

@@ -45,14 +45,17 @@ def test_a_run_folder_of_format_1_is_evaluated_and_reported(kept, process_as_it_
 
 @pytest.fixture
 def later(monkeypatch):
-    """A version in which two formats have come, and a field with each."""
+    """A version in which two more formats have come, and a field with each."""
+    now = config_format.FORMAT
     fields = {
-        "gan": {"train.gain": (3, 0.5)},
-        "classifier": {"train.gain": (2, 0.0), "augment.gain": (3, (1, 2))},
-        "baseline": {"model.gain": (2, 1)},
+        "gan": {"train.gain": (now + 2, 0.5)},
+        "classifier": {"train.gain": (now + 1, 0.0), "augment.gain": (now + 2, (1, 2))},
+        "baseline": {"model.gain": (now + 1, 1)},
     }
-    monkeypatch.setattr(config_format, "FORMAT", 3)
-    monkeypatch.setattr(config_format, "LATER_FIELDS", fields)
+    known = config_format.LATER_FIELDS
+    fields = {kind: known.get(kind, {}) | more for kind, more in fields.items()}
+    monkeypatch.setattr(config_format, "FORMAT", now + 2)
+    monkeypatch.setattr(config_format, "LATER_FIELDS", known | fields)
     takes = lambda value: None
     for rules in (RULES, GAN_RULES):
         monkeypatch.setitem(rules, "train.gain", takes)
@@ -67,12 +70,15 @@ def test_a_field_that_came_later_means_as_before(later):
     assert flatten(config).items() >= flatten(json.loads(text)).items()
     assert "model.gain" not in flatten(config)
     written = json.loads(to_json(config))
-    assert written["format"] == 3
+    assert written["format"] == config_format.FORMAT
     assert from_json(json.dumps(written), "config.json") == config
     del written["train"]["gain"]
-    with pytest.raises(InputError, match=r"train\.gain is missing"):  # format 3 has it
+    with pytest.raises(InputError, match=r"train\.gain is missing"):  # this format has it
         from_json(json.dumps(written), "config.json")
-    second = written | {"format": 2, "train": written["train"] | {"gain": 0.7}}
+    second = written | {
+        "format": config_format.FORMAT - 1,
+        "train": written["train"] | {"gain": 0.7},
+    }
     del second["augment"]["gain"]
     of_second = from_json(json.dumps(second), "config.json")
     assert (of_second.train.gain, of_second.augment.gain) == (0.7, (1, 2))
@@ -94,7 +100,9 @@ def test_a_report_knows_the_field_as_well(later, kept):
 def test_what_a_run_is_stays_what_it_was(kept, later, monkeypatch):
     """A sweep of GANs tells their classifier by a digest of its fields."""
     now = identity._of_run("run")
-    monkeypatch.setattr(config_format, "LATER_FIELDS", {})
+    first = {kind: {} for kind in config_format.LATER_FIELDS}
+    first["classifier"] = {"train.source": (2, "any")}  # which no digest holds: it is free
+    monkeypatch.setattr(config_format, "LATER_FIELDS", first)
     for name in ("train.gain", "augment.gain"):
         monkeypatch.delitem(RULES, name)
     assert identity._of_run("run") == now
@@ -112,7 +120,7 @@ def test_a_sweep_of_an_earlier_format_goes_on(later, tmp_path):
     joined = joined_record(ours, tmp_path)
     (tmp_path / "sweep.json").write_text(joined)
     assert read_record(tmp_path)["base"]["train.gain"] == 0.0
-    assert read_record(tmp_path)["format"] == 3
+    assert read_record(tmp_path)["format"] == config_format.FORMAT
     other = ours | {"base": base | {"train.gain": 0.1}}
     with pytest.raises(InputError, match=r"another sweep \(train\.gain=0\.0 there, 0\.1 now"):
         joined_record(other, tmp_path)

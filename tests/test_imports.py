@@ -46,6 +46,7 @@ RANKS = {
     "data.pool": 3,
     "data.normalisation": 3,
     "predictions": 3,
+    "provenance": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
     "rules": 5,
     "config": 5,

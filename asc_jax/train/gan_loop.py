@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import numpy as np
 
-from asc_jax import hosts, run
+from asc_jax import hosts, provenance, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.errors import Diverged
@@ -64,6 +64,7 @@ def train(config, workdir: pathlib.Path) -> None:
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
+        provenance.refuse_another(workdir, config.train.source)
         setup = set_up_gan(config, config.train.mesh)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         refuse_other_classifier(workdir / "classifier.json", setup.classifier)
@@ -115,6 +116,7 @@ def _run_epochs(
             return
         if hosts.is_first():
             print(parallel.describe(setup.mesh), file=sys.stderr)
+        provenance.add_start(workdir, setup.mesh, step=progress.step)
         # Its first line, of epoch 0, is written anew where nothing was saved.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
         real = embed_real(setup, seed=seed, n_clips=n_clips)

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from asc_jax import hosts, run
+from asc_jax import hosts, provenance, run
 from asc_jax.data import batches
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
@@ -51,6 +51,7 @@ def train(
     """
     with run.hold(workdir):
         run.refuse_foreign_folder(workdir, config)
+        provenance.refuse_another(workdir, config.train.source)
         dataset, splits, test = run.read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         synthetic = run.read_synthetic(config, dataset, splits)
@@ -102,6 +103,7 @@ def _run_epochs(
             trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
+        provenance.add_start(workdir, setup.mesh, step=progress.step)
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
             watch = Watch(setup, progress)

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import jax
 import ml_collections
 
-from asc_jax import hosts, run
+from asc_jax import hosts, provenance, run
 from asc_jax.ablation import name_of
 from asc_jax.config import PER_MODEL_FIELDS, flatten, override
 from asc_jax.errors import Diverged, InputError
@@ -300,6 +300,7 @@ def _write_runs(
         run.write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
+        shutil.copy(program / provenance.NAME, partial)
         with Checkpoints(partial / "checkpoints") as checkpoints:
             own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)
             checkpoints.save(Progress(done.step, done.epochs), own_tree)

@@ -190,6 +190,21 @@ def test_only_what_differs_is_said_of_settings(tmp_path, write_sweep, write_run)
     assert "Of run: Scored by one." in words
 
 
+def test_runs_of_other_functions_are_told_apart(tmp_path, write_run):
+    """Their configs are the same: the source that trained them is not."""
+    source = {"train/losses.py": "a" * 16, "models/resnet.py": "b" * 16}
+    runs = [write_run(tmp_path / name, seed=0) for name in ("first", "same", "other")]
+    for run, losses in zip(runs, ("a", "a", "c"), strict=True):
+        start = {"step": 0, "device": "cpu", "n_devices": 1, "versions": {}, "settings": {}}
+        start["source"] = source | {"train/losses.py": losses * 16}
+        (run / "starts.jsonl").write_text(json.dumps(start) + "\n")
+    html = write_comparison(compare_runs(runs), tmp_path / "page.html").read_text()
+    words = " ".join(Page(html).words.split())
+    settings = words[words.rindex("Settings Differs from") : words.rindex("Cost Parameters")]
+    assert "same the same" in settings and "functions: train/losses.py" in settings
+    assert settings.count("functions:") == 1 and "models/resnet.py" not in settings
+
+
 def test_hostile_names_stay_text(tmp_path, write_run):
     scenes = (HOSTILE, "park")
     clips = tuple(Clip(f"audio/{i}.wav", scenes[i % 2], f"l{i % 6}") for i in range(12))

@@ -8,6 +8,7 @@ from asc_jax import config_format
 from asc_jax.alignment import refuse_other_labels
 from asc_jax.errors import InputError
 from asc_jax.predictions import Predictions, read_logits
+from asc_jax.provenance import read_starts
 from asc_jax.report.page import read_report
 from asc_jax.sweep_record import RECORD, read_record
 from asc_jax.train.metrics_log import read_metrics
@@ -24,6 +25,7 @@ class Run:
       metrics: the epochs of `metrics.jsonl`.
       scene_labels: the classes, in the order of the logits.
       lists: name -> what the run said of a list of clips.
+      source: of the functions that last trained it, name -> digest; {} of an older run.
     """
 
     path: pathlib.Path
@@ -32,6 +34,7 @@ class Run:
     metrics: Sequence[Mapping]
     scene_labels: tuple[str, ...]
     lists: Mapping[str, Predictions]
+    source: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +160,9 @@ def read_run(path: pathlib.Path, *, mend: str = "") -> Run:
         raise InputError(
             f"{path}: logits.npz and report.json have different scene labels; run {evaluate}"
         )
-    return Run(path, config, scored, metrics, labels, lists)
+    starts = read_starts(path)
+    source = starts[-1]["source"] if starts else {}
+    return Run(path, config, scored, metrics, labels, lists, source)
 
 
 def _read_config(path: pathlib.Path) -> dict[str, object]:

@@ -3,11 +3,11 @@
 import json
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from urllib.parse import quote
 
+from asc_jax.provenance import in_short
 from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
 from asc_jax.report.runs.folders import Run
 from asc_jax.report.runs.results import Result, Results
@@ -81,11 +81,28 @@ def settings(results: Results, folder: pathlib.Path) -> Markup:
             f"<code>{text(field)}</code> {_value(reference, field)} → <b>{_value(own, field)}</b>"
             for field in changed
         ]
+        if files := _other_source(results.results[results.reference], one):
+            cells.append(f"functions: {text(in_short(files))}")
         if i == results.reference:
             cells = ["the reference"]
         words = Markup("<br>".join(cells or ["the same"]))
         rows.append((one.name, words, Markup(", ".join(_links(one.row.runs, folder)))))
     return stacked_table(["", "Differs from the reference in", "Runs"], rows, "settings")
+
+
+def _other_source(reference: Result, one: Result) -> list[str]:
+    """The files and functions in which the source of a run differs from the reference's."""
+    if reference.row is None:
+        return []
+    ours = reference.row.runs[0].source
+    return sorted(
+        {
+            name
+            for run in one.row.runs
+            for name in (run.source.keys() | ours.keys() if run.source and ours else ())
+            if run.source.get(name) != ours.get(name)
+        }
+    )
 
 
 def _fields(one: Result) -> dict[str, object]:
@@ -150,7 +167,7 @@ def _costs(runs: Sequence[Run]) -> tuple[str, ...]:
     logs = [run.metrics for run in runs if run.metrics]
     speeds = [line["clips_per_second"] for log in logs for line in log]
     times = [sum(line["seconds"] for line in log) for log in logs]
-    hours = sum(_devices(run) * line["seconds"] / 3600 for run in runs for line in run.metrics)
+    spent = [(run.report.get("training") or {}).get("device_seconds") for run in runs]
     devices = dict.fromkeys(str(run.report.get("device") or "unknown devices") for run in runs)
     return (
         quantity(network.get("parameters")),
@@ -158,11 +175,6 @@ def _costs(runs: Sequence[Run]) -> tuple[str, ...]:
         DASH if field is None else f"{field:,}",
         f"{median(speeds):,.0f}" if speeds else DASH,
         duration(fmean(times)) if times else DASH,
-        f"{hours:,.2f}" if times else DASH,
+        DASH if None in spent else f"{sum(spent) / 3600:,.2f}",
         ", ".join(devices),
     )
-
-
-def _devices(run: Run) -> int:
-    found = re.search(r" x (\d+)$", str(run.report.get("device", "")))
-    return int(found[1]) if found else 1

@@ -1,0 +1,110 @@
+"""JAX's cache of compiled programs between processes: whatever is in it, the source decides."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import asc_jax
+
+CHECKOUT = pathlib.Path(asc_jax.__file__).parents[1]
+WORDS = (
+    "--config=configs/demo.py",
+    "--config.data.clip_seconds=1.0",
+    "--config.data.n_frames=50",
+    "--config.frontend.n_mels=8",
+    "--config.model.stage_sizes=(1,)",
+    "--config.model.stage_strides=(1,)",
+    "--config.model.width=2",
+    "--config.folds.n_folds=2",
+    "--config.folds.test_fold=0",
+    "--config.train.batch_size=8",
+    "--config.train.epochs=1",
+)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> pathlib.Path:
+    """A copy of the package and the configs, to be edited."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("asc_jax", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(checkout, scenes):
+    """A function: trains as a process of its own, in a new folder; returns the losses."""
+    cache, runs = checkout / "cache", checkout / "runs"
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("ASC_JAX")}
+    environment |= {
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "xla"),
+        # All programs, however quickly they compile.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XDG_CACHE_HOME": str(cache),
+        "XLA_FLAGS": "",
+        "PYTHONPATH": str(checkout),
+    }
+
+    def train(cores: int | None = None) -> np.ndarray:
+        workdir = runs / f"run{len(list(runs.glob('*')))}"
+        words = ("train", f"--config.data.root={scenes}", f"--workdir={workdir}", *WORDS)
+        chosen = sorted(os.sched_getaffinity(0))[:cores]
+        done = subprocess.run(
+            [sys.executable, "-m", "asc_jax", *words],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+            preexec_fn=lambda: os.sched_setaffinity(0, chosen),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        lines = (workdir / "metrics.jsonl").read_text().splitlines()
+        return np.array([json.loads(line)["loss"] for line in lines])
+
+    return train
+
+
+def edit(path: pathlib.Path, before: str, after: str) -> None:
+    content = path.read_text()
+    assert content.count(before) == 1
+    path.write_text(content.replace(before, after))
+
+
+def test_the_source_decides_and_the_cache_only_saves_time(checkout, train):
+    first = train()
+    entries = sorted((checkout / "cache" / "xla").glob("*-cache"))
+    assert entries
+    # On one core, twice: what the other process has compiled, and then what this one has.
+    for _ in range(2):
+        np.testing.assert_allclose(train(cores=1), first, rtol=1e-5)
+    # A comment, and then another loss, and the first one again: the two versions in turn.
+    losses = checkout / "asc_jax" / "train" / "losses.py"
+    edit(losses, "    smoothed =", "    # Of every example.\n    smoothed =")
+    np.testing.assert_array_equal(train(), first)
+    product = "return optax.softmax_cross_entropy("
+    edit(losses, product, product.replace("return ", "return 100 * "))
+    other = train()
+    assert (other > 10 * first).all()
+    edit(losses, product.replace("return ", "return 100 * "), product)
+    np.testing.assert_array_equal(train(), first)
+    # Cut, altered and deleted files.
+    entries = sorted((checkout / "cache" / "xla").glob("*-cache"))
+    for number, entry in enumerate(entries):
+        content = bytearray(entry.read_bytes())
+        if number % 3 == 0:
+            entry.unlink()
+        elif number % 3 == 1:
+            entry.write_bytes(content[: len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 0xFF
+            entry.write_bytes(content)
+    np.testing.assert_array_equal(train(), first)
