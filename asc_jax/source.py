@@ -8,13 +8,10 @@ import hashlib
 import importlib
 import pathlib
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def file_digests(package: pathlib.Path) -> dict[str, str]:
@@ -68,17 +65,19 @@ def _describe(value: object, seen: dict[int, tuple[int, object]]) -> Iterator[st
       seen: by `id`, the number and the value of what was described before; held here, so that
         nothing else takes its place.
     """
-    if isinstance(value, str | bytes | int | float | complex | None):
-        yield repr(value)
-        return
-    if id(value) in seen:
-        yield f"number {seen[id(value)][0]}"
-        return
-    seen[id(value)] = len(seen), value
-    yield f"{type(value).__qualname__} {getattr(value, '__qualname__', '')}("
-    for part in _parts(value):
-        yield from _describe(part, seen)
-    yield ")"
+    end, waiting = object(), [value]  # no recursion: what functions use may be any depth away
+    while waiting:
+        value = waiting.pop()
+        if value is end:
+            yield ")"
+        elif isinstance(value, str | bytes | int | float | complex | None):
+            yield repr(value)
+        elif id(value) in seen:
+            yield f"number {seen[id(value)][0]}"
+        else:
+            seen[id(value)] = len(seen), value
+            yield f"{type(value).__qualname__} {getattr(value, '__qualname__', '')}("
+            waiting += [end, *reversed(list(_parts(value)))]
 
 
 def _parts(value: object) -> Iterable:
@@ -115,9 +114,23 @@ def _is_ours(value: object) -> bool:
     """Whether a function, a class or a module is neither Python's nor of an installed package."""
     name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__ or ""
     top = name.partition(".")[0]
-    file = getattr(sys.modules.get(top), "__file__", None) or ""
-    installed = top in sys.stdlib_module_names or file.startswith(_LIBRARIES)
-    return top == __package__ or not installed
+    return top == __package__ or not (top in sys.stdlib_module_names or _is_installed(top))
+
+
+@functools.cache
+def _is_installed(top: str) -> bool:
+    """Whether a package or a module that has been imported lies where an installer puts them.
+
+    That may be any folder: the user's, the system's, of `pip install --target`. A package that is
+    installed as editable lies in its project.
+    """
+    module = sys.modules.get(top)
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+    if place is None:
+        return False
+    place = pathlib.Path(place)
+    folder = place.parent.parent if place.stem == "__init__" else place.parent
+    return folder.name in ("site-packages", "dist-packages") or any(folder.glob("*.dist-info"))
 
 
 def _parts_of_function(function: types.FunctionType) -> list:

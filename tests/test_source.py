@@ -153,3 +153,36 @@ def test_digests_of_files(tmp_path):
     path.write_text(path.read_text().replace("jnp.log(mel", "jnp.log10(mel"))
     after = source.file_digests(package)
     assert {name for name in after if after[name] != before[name]} == {"frontend.py"}
+
+
+def test_a_library_is_one_wherever_it_is_installed(tmp_path):
+    """In a folder of `pip install --target`, say: only names of it count."""
+    folder = tmp_path / "anywhere"
+    for package, installed in (("of_others", True), ("of_mine", False)):
+        place = folder / package if installed else tmp_path / package
+        place.mkdir(parents=True)
+        (place / "__init__.py").write_text("def gain():\n    return 1\n")
+    (folder / "of_others-1.0.dist-info").mkdir()
+    code = (
+        "import of_mine, of_others; from asc_jax import source;"
+        "print(source.digest(of_mine.gain), source.digest(of_others.gain))"
+    )
+
+    def digests() -> list[str]:
+        path = f"{pathlib.Path(asc_jax.__file__).parents[1]}:{folder}:{tmp_path}"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, check=True)
+        return done.stdout.split()
+
+    before = digests()
+    for package in (folder / "of_others", tmp_path / "of_mine"):
+        (package / "__init__.py").write_text("def gain():\n    return 22\n")
+    after = digests()
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_what_functions_use_may_be_any_depth_away():
+    lines = ["def f0(x): return x"]
+    lines += [f"def f{i}(x): return f{i - 1}(x)" for i in range(1, 3000)]
+    first, second = run("\n".join(lines)), run("\n".join(["def f0(x): return -x", *lines[1:]]))
+    assert source.digest(first["f2999"]) != source.digest(second["f2999"])
