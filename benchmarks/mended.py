@@ -200,7 +200,7 @@ def write_clips(root: pathlib.Path, *, header: str | None = None) -> pathlib.Pat
         tone = 0.1 * np.sin(2 * np.pi * hz * seconds)
         sf.write(root / f"audio/{label}{place}{take}.wav", np.stack([tone, tone], axis=1), 48_000)
         rows.append(f"audio/{label}{place}{take}.wav\t{label}\t{root.name}-{label}{place}")
-    (root / "meta.csv").write_text("\n".join(rows) + "\n", errors="replace")
+    (root / "meta.csv").write_text("\n".join(rows) + "\n")
     return root
 
 
