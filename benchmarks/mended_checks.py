@@ -284,10 +284,9 @@ def _(lab):
 @check("a GAN's run goes on with another classifier")
 def _(lab):
     lab.trained()
-    shutil.copytree(lab.path("run"), lab.path("other"))
     done = [lab.train("gan")]
-    lab.train(workdir="other2", seed=1)
-    done.append(lab.train("gan", gan__classifier="other2", train__epochs=2))
+    lab.train(workdir="other", seed=1)
+    done.append(lab.train("gan", gan__classifier="other"))
     if done[0].status:
         return worked(*done)
     return refused(done[1], names="classifier")
@@ -410,18 +409,18 @@ def _(lab):
     lab.clips()
     place = {"ASC_JAX_COORDINATOR": "localhost:99999", "ASC_JAX_PROCESSES": "2",
              "ASC_JAX_PROCESS": "0"}  # fmt: skip
-    command = ["timeout", "40", sys.executable, "-m", "asc_jax", *lab.train_words()]
+    command = ["timeout", "-sKILL", "40", sys.executable, "-m", "asc_jax", *lab.train_words()]
     return refused(lab.end(lab.start(command, variables=place)), names="99999")
 
 
 # Signals, disks, streams
 
 
-def _signalled(lab: Lab, number: int, prefix=()) -> tuple[Done, int]:
+def _signalled(lab: Lab, number: int, **fields) -> tuple[Done, int]:
     """Sends a signal within a long training; returns how it ended, and its newest checkpoint."""
     lab.clips()
-    words = lab.train_words(train__epochs=2000)
-    process = lab.start([*prefix, sys.executable, "-m", "asc_jax", *words])
+    words = lab.train_words(**{"train__epochs": 2000} | fields)
+    process = lab.start([sys.executable, "-m", "asc_jax", *words])
     log = lab.path("run/metrics.jsonl")
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.05)
@@ -436,9 +435,7 @@ def _is_saved(lab: Lab, number: int) -> tuple[bool, str]:
 
 
 check("the terminal is closed while a run trains")(lambda lab: _is_saved(lab, signal.SIGHUP))
-check("SIGUSR1, as SLURM sends it, while a run trains")(
-    lambda lab: _is_saved(lab, signal.SIGUSR1)
-)
+check("SIGUSR1, as SLURM sends it, while a run trains")(lambda lab: _is_saved(lab, signal.SIGUSR1))
 
 
 @check("a cache folder that cannot be written")
@@ -569,7 +566,7 @@ def _(lab):
 
 @check("scored where the package is not installed")
 def _(lab):
-    lab.trained()
+    lab = lab.trained().copied()
     packages = lab.path("packages")
     packages.mkdir()
     for path in pathlib.Path(sysconfig.get_path("purelib")).iterdir():
@@ -886,8 +883,7 @@ def _(lab):
         sound, rate = sf.read(path)
         sf.write(path.with_suffix(".mp3"), sound, rate, format="MP3")
         path.unlink()
-        whole = path.with_suffix(".mp3").read_bytes()
-        path.with_suffix(".mp3").write_bytes(whole[:-300])  # a last frame cut short
+        _patched(path.with_suffix(".mp3"), 2000, bytes(1000))
     _table(lab, lambda row: [row[0].replace(".wav", ".mp3"), *row[1:]])
     done = lab.asc_jax("data", "check", "set")
     loud = "mpg123" in done.err or "src/libmpg" in done.err
@@ -899,10 +895,11 @@ def _(lab):
 
 @check("a fold's answer to steps that are not finite is kept by epoch")
 def _(lab):
-    lab.clips()
-    done = lab.train(train__non_finite="skip"), lab.train(train__epochs=2)
-    kept = [line.get("non_finite") for line in lab.log()]
-    return every(worked(*done), (kept == ["skip", "stop"], f"log says {kept}"))
+    epochs = {"train__epochs": 200}
+    _signalled(lab, signal.SIGTERM, train__non_finite="skip", **epochs)
+    done = lab.train(**epochs)
+    kept = list(dict.fromkeys(line.get("non_finite") for line in lab.log()))
+    return every(worked(done), (kept == ["skip", "stop"], f"log says {kept}"))
 
 
 @check("intervals say that they cover at least 95 %")
@@ -922,7 +919,8 @@ def _(lab):
         logits = dict(np.load(lab.path("run/logits.npz"), allow_pickle=False))
         for key in [key for key in logits if key.endswith("logits")]:
             right = np.repeat(np.eye(2), 8, axis=0).reshape(logits[key].shape)
-            wrong = rng.random(16) < 0.5 if number == 0 else np.arange(16) == number
+            n_wrong = (14, 1, 2, 13)[number]
+            wrong = rng.permutation(16) < n_wrong
             logits[key] = np.where(wrong[:, None], 1 - right, right).astype(np.float32)
         np.savez(lab.path(name) / "logits.npz", **logits)
     found = {}
@@ -932,8 +930,9 @@ def _(lab):
         if done.status:
             return worked(done)
         found[correction] = [float(x) for x in re.findall(r'"detectable": ([\d.]+)', done.out)]
-    right = min(found["bh"]) < min(found["holm"])
-    return right, f"Holm {min(found['holm']):.3f}, BH {min(found['bh']):.3f}"
+    least = [min(found[correction]) for correction in ("holm", "bh")]
+    right = found["bh"] != found["holm"]
+    return right, f"Holm {least[0]:.3f}, BH {least[1]:.3f}"
 
 
 @check("Fréchet distances stand with their numbers of clips")
@@ -957,7 +956,8 @@ def _(lab):
 
 @check("training data that have moved are named to evaluate")
 def _(lab):
-    lab.trained()
+    lab.clips()
+    lab.train()
     lab.path("set").rename(lab.path("moved"))
     told = lab.asc_jax("evaluate", "--workdir=run")
     done = lab.asc_jax("evaluate", "--workdir=run", "--config.data.root=moved")
@@ -972,7 +972,7 @@ def _(lab):
         sf.write(path, np.tile(sf.read(path)[0][:, 0], 2), 48_000)
     words = ["evaluate", "--workdir=run", "--data=other"]
     told = lab.asc_jax(*words)
-    flags = re.findall(r"--(?:config\.)?[a-z_.]+=\w+", told.err)
+    flags = [f"--config.{field}" for field in re.findall(r"data\.[a-z_]+=\w+", told.err)[-1:]]
     if told.status != 2 or not flags:
         return False, f"{told}, names no flag of its own"
     done = lab.asc_jax(*words, *dict.fromkeys(flags))
@@ -1117,4 +1117,3 @@ def _(lab):
     files = lab.checkout.joinpath("asc_jax").rglob("*.py")
     found = [path.name for path in files if "jax._src" in path.read_text()]
     return not found, f"in {found[0]}" if found else "none"
-
