@@ -220,19 +220,19 @@ def read_clip(
         wrong by more than a codec's padding.
     """
     samples, file_sr = decode(path)
+    faults, mends = [], []
     if channels and samples.shape[1] != channels:
-        raise InputError(
-            f"{path}: has {samples.shape[1]} channels, not data.channels={channels}; replace the "
-            "file, or set data.channels=0 to take any number"
-        )
+        faults.append(f"has {samples.shape[1]} channels, not data.channels={channels}")
+        mends.append("data.channels=0 to take any number")
     # At the file's own rate: what a header says is not to decide how much work there is.
     surplus_s = len(samples) / file_sr - n_samples / sr
     if not fit_length and abs(surplus_s) > LENGTH_TOLERANCE_S:
-        raise InputError(
-            f"{path}: lasts {len(samples) / file_sr:.2f} s, not data.clip_seconds="
-            f"{n_samples / sr:g}; replace the file, or set data.fit_length=True to cut or "
-            "zero-fill every clip"
-        )
+        wanted = f"data.clip_seconds={n_samples / sr:g}"
+        faults.append(f"lasts {len(samples) / file_sr:.2f} s, not {wanted}")
+        mends.append("data.fit_length=True to cut or zero-fill every clip")
+    if faults:
+        told, mend = " and ".join(faults), ", and ".join(mends)
+        raise InputError(f"{path}: {told}; replace the file, or set {mend}")
     if file_sr != sr:
         import soxr
 

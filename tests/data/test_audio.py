@@ -308,6 +308,12 @@ def test_a_wrong_length(tmp_path, stereo, seconds):
     assert "data.fit_length=True" in message
 
 
+def test_channels_and_length_are_told_at_once(tmp_path, stereo):
+    path = write(tmp_path / "a.wav", stereo[:, :1])
+    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=SR)
+    assert "data.channels=0" in message and "data.fit_length=True" in message
+
+
 def test_a_wrongly_declared_rate_is_a_wrong_length(tmp_path, stereo):
     """Half the rate in the header: the clip lasts twice as long."""
     path = write(tmp_path / "a.wav", stereo, SR // 2)
