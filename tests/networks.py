@@ -16,7 +16,8 @@ _CONSTANT = {"scale": 1, "var": 1, "bias": 0, "mean": 0}
 def some_variables(network: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> dict:
     """Variables of a likely size, not those of the network's initialisers: kernels after He et al.
 
-    Scales and variances are ones, the rest zeros. A leaf depends on the seed and on its path alone; the blocks of a loop equal single ones.
+    Scales and variances are ones, the rest zeros. A leaf depends on the seed and on its path
+    alone; the blocks of a loop equal single ones.
     """
     loops = getattr(network, "loops", ())
     single = network.clone(scan=False) if loops else network
