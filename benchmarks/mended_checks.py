@@ -234,7 +234,7 @@ print([float(np.abs(leaf).max()) for leaf in (
         return worked(done)
     found = json.loads(done.out.splitlines()[-1])
     return np.allclose(found, [0, 2, 1e-6, 0], rtol=1e-3, atol=0), (
-        "|values| " + " ".join(f"{value:.2g}" for value in found)
+        "largest values " + " ".join(f"{value:.2g}" for value in found)
     )
 
 
@@ -848,7 +848,7 @@ def _(lab):
     root = lab.clips()
     rows = ["filename\tscene_label\tidentifier"]
     for i in range(400):
-        sf.write(root / f"audio/{i}.wav", np.full(8000 + i, 0.1), 8000)
+        sf.write(root / f"audio/{i}.wav", np.full(4000 + i, 0.1), 8000)
         rows.append(f"audio/{i}.wav\t{'bus' if i % 2 else 'tram'}\tx{i // 20}{i % 2}")
     (root / "audio/5.wav").write_bytes(b"no audio")
     (root / "meta.csv").write_text("\n".join(rows) + "\n")
