@@ -218,7 +218,7 @@ def run(args) -> dict:
         raise SystemExit(f"--only={only}: there is no such check")
     checkouts = {"before": args.before, "now": HERE} if args.before else {"now": HERE}
     started = time.perf_counter()
-    rows = {title: {"check": title} for title in checks}
+    rows = {title: {"check": title} | dict.fromkeys(checkouts, "") for title in checks}
     with tempfile.TemporaryDirectory(prefix="asc_jax_mended_") as folder:
         ready = {
             name: _Once(checkout.resolve(), pathlib.Path(folder) / name)

@@ -256,7 +256,7 @@ def _(lab):
 @check("a run folder of the earlier version is scored")
 def _(lab):
     if lab.earlier is None:
-        raise CannotAskError("no version before was named, or this is it")
+        raise CannotAskError("no version before was named")
     shutil.copytree(lab.earlier(), lab.folder, dirs_exist_ok=True)
     old = lab.report()["lists"]
     done = lab.asc_jax("evaluate", "--workdir=run")
