@@ -25,6 +25,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
 
+# Whoever runs the tests in the background may ignore signals, and so would the commands that the
+# tests start.
+for _number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 import asc_jax
-from asc_jax import cli, evaluate
+from asc_jax import cli, evaluate, provenance
 from asc_jax.config import load_config
 from asc_jax.data.clips import Clip, read_dataset
 from asc_jax.errors import InputError
@@ -63,7 +63,7 @@ def test_the_version_is_that_of_the_source(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    versions = evaluate._versions()
+    versions = provenance.versions()
     assert versions["asc_jax"] == asc_jax.__version__ and "jax" not in versions
     pyproject = pathlib.Path(__file__).parents[1] / "pyproject.toml"
     described = tomllib.loads(pyproject.read_text())
@@ -266,7 +266,8 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     ]
     train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8)
     config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
-    state = types.SimpleNamespace(step=np.array([10, 10]))
+    nothing = dict.fromkeys(("params", "batch_stats", "band_mean", "band_std"), ())
+    state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
     describe = lambda: evaluate._describe_training(
         tmp_path, config, state, Progress(10, 2), [2, 2]
     )["note"]

@@ -383,7 +383,8 @@ def test_another_classifier_of_the_same_folds_can_screen(runs, other, tmp_path, 
 def test_a_classifier_that_cannot_screen_is_named(runs, tmp_path, capsys, group, fields, said):
     """Of other folds it could know what a fold holds out."""
     other = shutil.copytree(runs / "classifier", tmp_path / "other")
-    (other / "splits.json").unlink()
+    for name in ("splits.json", "starts.jsonl"):  # as if another classifier had been trained there
+        (other / name).unlink()
     config = json.loads((other / "config.json").read_text())
     config[group] |= fields
     (other / "config.json").write_text(json.dumps(config))

@@ -232,7 +232,7 @@ def programs(
 
     Returns:
       Digests, by name: of the programs that are traced for the steps, of the batches of an epoch,
-      of what decodes. And the shape of the pool that each program is traced for.
+      of what decodes. And the shapes of batches and pool that each is for.
     """
     found, shapes = dict(setup.decoded_by), {}
     held_out = [split.held_out for split in setup.splits]
@@ -240,14 +240,14 @@ def programs(
     steps = {"evaluate": (setup.steps.evaluate, one_batch)}
     if per_call:
         order = epoch_indices(setup, epoch=0)
-        found["batches"] = digest(order.tobytes())
+        found["batches"], shapes["batches"] = digest(order.tobytes()), order.shape
         steps["train"] = setup.steps.train, order[:, :per_call]
     for name, (step, clips) in steps.items():
         with contextlib.closing(setup.feed.calls([clips])) as calls:
             pool, places = next(calls)
         # What is traced and lowered here serves the first call of the step as well.
         found[name] = digest(step.lower(setup.like, pool, places).as_text())
-        shapes[name] = pool.values.shape
+        shapes[name] = (*places.shape, *pool.values.shape)
     return found, shapes
 
 

@@ -141,7 +141,9 @@ def test_a_run_that_diverges_is_named_and_the_others_are_done(joined):
 
 def test_a_run_that_is_lost_is_said_to_be_so_again_and_not_trained(joined, scenes, monkeypatch):
     trained = []
-    monkeypatch.setattr(together, "train", lambda config, folder: trained.append(folder.name))
+    monkeypatch.setattr(
+        together, "train", lambda config, folder, **how: trained.append(folder.name)
+    )
     with pytest.raises(Diverged) as lost:
         train_runs(scenes, joined, (*RUNS, *BESIDE))
     assert str(lost.value) == (joined / "said").read_text()
