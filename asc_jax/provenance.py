@@ -43,7 +43,11 @@ def versions() -> dict[str, str]:
 
 
 def describe(
-    mesh, programs: Mapping[str, str], shapes: Sequence[Sequence[int]], *, step: int = 0
+    mesh,
+    programs: Mapping[str, str | None],
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    step: int = 0,
 ) -> dict:
     """What this process computes a run by.
 
