@@ -114,7 +114,7 @@ def _lines(content: bytes) -> list:
 
 
 def _report(folder: pathlib.Path) -> object:
-    about = {"training": {"steps": 4, "selected_epochs": [1, 1]}, "scene_labels": []}
+    about = {"training": {"steps": 4, "state": "", "scored_by": ""}, "scene_labels": []}
     with contextlib.redirect_stderr(io.StringIO()):  # where it says what it leaves out
         evaluate._earlier(folder, about, set())
     sweep._scores(folder)

@@ -25,11 +25,27 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
 
-# Whoever runs the tests in the background may ignore signals, and so would the commands that the
-# tests start.
-for _number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-    if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.SIG_DFL)
+
+def _hear_signals() -> None:
+    """Sets the signals as they are in a command that is started by hand.
+
+    Whoever runs the tests may ignore some, and a command that was stopped ignores all of them;
+    what a test starts would inherit it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    _hear_signals()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    _hear_signals()  # a fixture may have been stopped
+
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
@@ -98,14 +114,10 @@ def mount_disk(tmp_path):
 
 @pytest.fixture
 def process_as_it_was(monkeypatch):
-    """Commands that run in this process leave its signals and its logging alone."""
-    from asc_jax import cli, interruption
+    """Commands that run in this process leave its settings and its logging alone."""
+    from asc_jax import cli
 
     monkeypatch.setattr(cli, "_start_jax", lambda: None)
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

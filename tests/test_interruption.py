@@ -23,19 +23,10 @@ sys.exit(cli.main(["data", "check", "."]))
 """
 
 
-# Whoever runs the tests in the background ignores some of these, and so would the command.
-HEARS = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-    signal.signal(number, signal.SIG_DFL)
-"""
-
-
 def run_command(body: str) -> subprocess.CompletedProcess:
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     return subprocess.run(
-        [sys.executable, "-c", HEARS + PROGRAM.format(body=lines)],
+        [sys.executable, "-c", PROGRAM.format(body=lines)],
         cwd=ROOT,
         capture_output=True,
         text=True,
