@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import evaluate, jobs, predictions, run, sweep, sweep_record
+from asc_jax import evaluate, jobs, predictions, provenance, run, sweep, sweep_record, table4
 from asc_jax.config_format import flatten
 from asc_jax.data import cache, splits, synthetic
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import Manifest
 from asc_jax.report import page
+from asc_jax.report import table4 as table4_report
 from asc_jax.report.runs import export
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
@@ -71,6 +72,8 @@ def _originals() -> dict[str, bytes]:
         "settings": {"base": {"fields": {"model.se_ratio": 16}, "runs": {"0": "base/seed0"}}},
     }  # fmt: skip
     records["sweep.json"] = json.dumps(of_sweep).encode()
+    starts = [_start(step) for step in (0, 4)]
+    records["starts.jsonl"] = "".join(json.dumps(line) + "\n" for line in starts).encode()
     records["classifier.json"] = json.dumps(_CLASSIFIER).encode()
     corpora = [{"fold": 1, "scene_labels": ["bus"], "train": ["a"], "unseen": ["b"]}]
     records["corpora.json"] = json.dumps(corpora).encode()
@@ -119,8 +122,31 @@ def _report(folder: pathlib.Path) -> object:
         evaluate._earlier(folder, about, set())
     sweep._scores(folder)
     report = page.read_report(folder / "report.json")
+    config = run.read_config(folder)
+    table4_report._row(table4.ROWS[0], folder, config, {})
     _compared(folder)
     return report
+
+
+def _starts(folder: pathlib.Path) -> object:
+    starts = provenance.read_starts(folder)
+    provenance.refuse_another(folder, _start(step=4), step=8, allowed=False)
+    provenance.trained_on(starts)
+    provenance.device_seconds(starts, [{"step": 4, "seconds": 1.5}])
+    with contextlib.redirect_stderr(io.StringIO()):
+        provenance.say_other_files([folder])
+    _compared(folder)
+    return starts
+
+
+def _start(step: int) -> dict:
+    """A line of `starts.jsonl`."""
+    return {
+        "time": "2026-11-29T12:00:00Z", "step": step, "device": "cpu", "n_devices": 1,
+        "mesh": [1, 1], "n_processes": 1, "versions": {"jax": "0.7"},
+        "shapes": {"train": [2, 8]}, "programs": {"train": "ab12"}, "source": {"frontend.py": "cd"},
+        "settings": {"jax_enable_x64": "False"},
+    }  # fmt: skip
 
 
 def _compared(folder: pathlib.Path) -> None:
@@ -209,6 +235,7 @@ _READERS: dict[str, tuple[Callable, Callable]] = {
             f: v for f, v in json.loads(content)["fields"].items() if f in _CLASSIFIER["fields"]
         }},
     ),
+    "starts.jsonl": (_starts, _lines),
     "fingerprint.json": (_fingerprint, lambda content: "same or none"),
 }  # fmt: skip
 

@@ -9,23 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+import small
 
 import asc_jax
 
 CHECKOUT = pathlib.Path(asc_jax.__file__).parents[1]
-WORDS = (
-    "--config=configs/demo.py",
-    "--config.data.clip_seconds=1.0",
-    "--config.data.n_frames=50",
-    "--config.frontend.n_mels=8",
-    "--config.model.stage_sizes=(1,)",
-    "--config.model.stage_strides=(1,)",
-    "--config.model.width=2",
-    "--config.folds.n_folds=2",
-    "--config.folds.test_fold=0",
-    "--config.train.batch_size=8",
-    "--config.train.epochs=1",
-)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +42,10 @@ def train(checkout, scenes):
 
     def train(*prefix: str) -> np.ndarray:
         workdir = runs / f"run{len(list(runs.glob('*')))}"
-        words = ("train", f"--config.data.root={scenes}", f"--workdir={workdir}", *WORDS)
+        words = [f"--config={small.CONFIG}", f"--config.data.root={scenes}", *small.WORDS]
+        words += [f"--workdir={workdir}", "--config.train.epochs=1"]
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "asc_jax", *words],
+            [*prefix, sys.executable, "-m", "asc_jax", "train", *words],
             cwd=checkout,
             env=environment,
             capture_output=True,

@@ -12,6 +12,7 @@ import types
 
 import numpy as np
 import pytest
+import small
 import soundfile
 
 import asc_jax
@@ -102,20 +103,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 def trained(scenes, tmp_path_factory):
     """A run of two epochs, with a checkpoint of each."""
     config = load_config(
-        str(ROOT / "configs" / "demo.py"),
-        [
-            f"--config.data.root={scenes}",
-            "--config.data.clip_seconds=1.0",
-            "--config.data.n_frames=50",
-            "--config.frontend.n_mels=16",
-            "--config.model.stage_sizes=(1,)",
-            "--config.model.stage_strides=(1,)",
-            "--config.model.width=2",
-            "--config.folds.n_folds=2",
-            "--config.folds.test_fold=0",
-            "--config.train.batch_size=8",
-            "--config.train.epochs=2",
-        ],
+        str(ROOT / small.CONFIG),
+        [f"--config.data.root={scenes}", *small.WORDS, "--config.train.epochs=2"],
     )
     workdir = tmp_path_factory.mktemp("trained") / "run"
     train(config, workdir)

@@ -14,6 +14,7 @@ import types
 import jax
 import numpy as np
 import pytest
+import small
 from jax.errors import JaxRuntimeError
 
 from asc_jax import cli, hosts
@@ -23,16 +24,9 @@ from asc_jax.train import parallel
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "demo.py"
 SMALL = (
-    "--config.data.clip_seconds=1.0",
-    "--config.data.n_frames=50",
-    "--config.frontend.n_mels=8",
-    "--config.model.stage_sizes=(1,)",
-    "--config.model.stage_strides=(1,)",
-    "--config.model.width=2",
-    "--config.folds.n_folds=2",
+    *small.WORDS,
     "--config.optimizer.name=sgd",
     "--config.optimizer.lr=0.01",
-    "--config.train.batch_size=8",
     "--config.train.epochs=12",
 )
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+import small
 
 from asc_jax import cli, provenance
 from asc_jax.data import pool
@@ -20,23 +21,21 @@ from asc_jax.train import classifier, optimizer
 from asc_jax.train.losses import cross_entropy
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
-SMALL = (
-    "--config.data.clip_seconds=1.0",
-    "--config.data.n_frames=50",
-    "--config.frontend.n_mels=8",
-    "--config.model.stage_sizes=(1,)",
-    "--config.model.stage_strides=(1,)",
-    "--config.model.width=2",
-    "--config.folds.n_folds=2",
-    "--config.folds.test_fold=0",
-    "--config.train.batch_size=8",
-    "--config.train.epochs=1",
-)
 
 
 def train(scenes, workdir, *words, config=CONFIG) -> int:
     root = f"--config.data.root={scenes}"
-    return cli.main(["train", f"--config={config}", root, f"--workdir={workdir}", *SMALL, *words])
+    return cli.main(
+        [
+            "train",
+            f"--config={config}",
+            root,
+            f"--workdir={workdir}",
+            *small.WORDS,
+            "--config.train.epochs=1",
+            *words,
+        ]
+    )
 
 
 def losses(workdir) -> np.ndarray:

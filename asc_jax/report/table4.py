@@ -9,6 +9,7 @@ from urllib.parse import quote
 from asc_jax import run, table4
 from asc_jax.ablation import check_any_config, is_gan_config
 from asc_jax.config import flatten
+from asc_jax.errors import InputError
 from asc_jax.files import write_whole
 from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
@@ -74,19 +75,22 @@ def _own(folder: pathlib.Path, config: Mapping) -> Mapping:
 
 
 def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[str, Any]:
-    """A row; "score" is None until it is evaluated."""
-    scored = (folder / "report.json").is_file()
-    report = read_report(folder / "report.json") if scored else {"lists": [], "unlabelled": []}
-    lists = {one["name"]: one for one in report["lists"]}
-    chosen = next((lists[name] for name in _LISTS if name in lists), None)
-    files = [file for one in report["unlabelled"] for file in one["files"]]
+    """A row; "score" is None until it is evaluated.
+
+    Raises:
+      InputError: its report lacks something.
+    """
+    path = folder / "report.json"
+    try:
+        score = _score_of(read_report(path)) if path.is_file() else _score_of({})
+    except LookupError as error:
+        raise InputError(f"{path}: lacks {error}; evaluate the run again") from None
+    files = score.pop("files")
     return {
         "row": row.title,
         "config": row.config,
         "published": row.published,
-        "score": chosen and chosen["systems"][0]["class_wise_accuracy"],
-        "list": chosen and chosen["name"],
-        "scored_on": chosen and _scored_on(chosen),
+        **score,
         "submissions": [f"{row.config}/{file}" for file in files],
         "open": [
             {
@@ -96,6 +100,18 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
             }
             for question in row.open
         ],
+    }
+
+
+def _score_of(report: Mapping) -> dict[str, Any]:
+    """What a row takes from the report of its run."""
+    lists = {one["name"]: one for one in report.get("lists", ())}
+    chosen = next((lists[name] for name in _LISTS if name in lists), None)
+    return {
+        "score": chosen and chosen["systems"][0]["class_wise_accuracy"],
+        "list": chosen and chosen["name"],
+        "scored_on": chosen and _scored_on(chosen),
+        "files": [file for one in report.get("unlabelled", ()) for file in one["files"]],
     }
 
 
