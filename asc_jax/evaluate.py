@@ -367,7 +367,7 @@ def _describe_run(
             "input": list(summary.input),
         },
         "training": {
-            **_describe_training(workdir, config, state, progress, epochs),
+            **_describe_training(workdir, config, state, progress, epochs, start),
             "scored_by": start["programs"],
         },
         "data": _describe_data(config, setup),
@@ -380,7 +380,12 @@ def _device(setup: Setup) -> str:
 
 
 def _describe_training(
-    workdir: pathlib.Path, config, state: ClassifierState, progress: Progress, epochs: list[int]
+    workdir: pathlib.Path,
+    config,
+    state: ClassifierState,
+    progress: Progress,
+    epochs: list[int],
+    start: Mapping,
 ) -> dict:
     done = progress.epochs
     metrics = read_metrics(workdir / "metrics.jsonl")
@@ -401,8 +406,11 @@ def _describe_training(
         _, counts = read_record(workdir / run.SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
         note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
-    if any(provenance.other_programs(*two) for two in itertools.pairwise(starts)):
+    if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):
         note += " Other functions have gone on with what some had begun: see starts.jsonl."
+    others = provenance.other_functions(starts[-1], start) if starts else []
+    if others:
+        note += f" Scored by other functions than it was trained by: {', '.join(others)}."
     trained = (state.params, state.batch_stats, state.band_mean, state.band_std)
     return {
         "n_folds": len(state.step),
@@ -415,6 +423,7 @@ def _describe_training(
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))
         if metrics
         else None,
+        "scored_by_other": others,
         "selection": config.train.selection,
         "selected_epochs": epochs,
         "note": note,

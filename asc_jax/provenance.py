@@ -1,20 +1,25 @@
 """What a run was computed by: its programs, source, settings, libraries, devices; start by start.
 
-`starts.jsonl` of a run folder has a line for each process that began to train in it. A run is told
-by the programs that JAX has traced, before they are compiled: whatever function, constant or
-gradient another one has been put in the place of, the program is another. The files of the package
-are there to say what has changed. Who scores the run, maybe on another machine and years later,
-finds here what trained it. JAX is imported where it is asked: the record can be read without.
+`starts.jsonl` of a run folder has a line for each process that began to train in it. What JAX
+traces is known by its text, before it is compiled: whatever function, constant or gradient another
+one has been put in the place of, the text is another. It is traced for one model on one device,
+so that runs of any size can be compared. What the host computes is known by its answers to a
+question that is always the same. The files of the package are there to say what has changed. Who
+scores the run, maybe on another machine and years later, finds here what trained it. JAX is
+imported where it is asked: the record can be read without.
 """
 
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from asc_jax import __version__, hosts
 from asc_jax.errors import InputError
@@ -26,9 +31,15 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _PACKAGE = pathlib.Path(__file__).parent
 
-# Fields of a start in which two must agree for their programs to be comparable: elsewhere, or by
-# another version, the same functions are traced to other programs.
-_SAME = ("device", "mesh", "versions")
+# Libraries of which another version may trace the same functions to other programs.
+_TRACERS = ("jax", "jaxlib", "flax", "optax")
+
+# Answers that differ by less, or by less than this share of them, are the same: another machine
+# rounds otherwise, to another step of a clip's 16 bits too.
+_TOLERANCE = 1e-3
+
+# How a program that calls the host names that, on a CPU, a GPU and a TPU.
+_CALLS_HOST = re.compile(r"xla\w*_callback|xla_host_transfer")
 
 
 def versions() -> dict[str, str]:
@@ -42,10 +53,34 @@ def versions() -> dict[str, str]:
     return found
 
 
+def name_program(step: Callable, *shapes) -> str | None:
+    """Names what JAX traces for a compiled function.
+
+    Args:
+      step: from `jax.jit`.
+      *shapes: of its arguments.
+
+    Returns:
+      A digest of the program and its constants; None where it calls the host, for what is called
+      there does not show.
+    """
+    import jax
+    import numpy as np
+
+    # Flags to look for a NaN with change no function.
+    with jax.debug_nans(False), jax.debug_infs(False):
+        traced = step.trace(*shapes)
+        program = traced.lower().as_text()
+    if _CALLS_HOST.search(program):
+        return None
+    constants = [np.asarray(one).tobytes() for one in traced.jaxpr.consts]
+    return digest(b"".join([program.encode(), *constants]))
+
+
 def describe(
     mesh,
     programs: Mapping[str, str | None],
-    shapes: Mapping[str, Sequence[int]],
+    answers: Mapping[str, Any],
     *,
     step: int = 0,
 ) -> dict:
@@ -53,8 +88,9 @@ def describe(
 
     Args:
       mesh: of the devices.
-      programs: name -> digest of what is traced, or of what decodes; None of what has no name.
-      shapes: of these, what a program is traced for and may differ between equal runs.
+      programs: name -> from `name_program`, or another digest.
+      answers: name -> the numbers, an array or a list, that the host computes for a question
+        that is always the same.
       step: that the run goes on from.
 
     Returns:
@@ -62,22 +98,32 @@ def describe(
     """
     import jax
 
+    device = mesh.devices.flat[0]
     return {
         "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "step": step,
-        "device": mesh.devices.flat[0].device_kind,
+        "platform": device.platform,
+        "device": device.device_kind,
         "n_devices": mesh.devices.size,
-        "mesh": list(mesh.devices.shape),
         "n_processes": jax.process_count(),
         "versions": versions(),
-        "shapes": {name: list(shape) for name, shape in shapes.items()},
         "programs": dict(programs),
+        "answers": {name: _in_short(answer) for name, answer in answers.items()},
         "source": file_digests(),
         "settings": {
             **{name: repr(value) for name, value in sorted(jax.config.values.items())},
             **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
         },
     }
+
+
+def _in_short(answer) -> list[float | None]:
+    """A hundred of an answer's numbers at most; None for what is not finite, which JSON has not."""
+    import numpy as np
+
+    numbers = np.ravel(answer)
+    places = np.linspace(0, numbers.size - 1, min(numbers.size, 100)).round().astype(int)
+    return [float(f"{x:.6g}") if math.isfinite(x) else None for x in numbers[places]]
 
 
 def file_digests() -> dict[str, str]:
@@ -109,11 +155,13 @@ def read_starts(folder: pathlib.Path) -> list[dict]:
     path = folder / NAME
     if not path.exists():
         return []
-    kinds = {"step": int, "device": str, "n_devices": int, "mesh": list}
-    kinds |= dict.fromkeys(("versions", "programs", "shapes", "source"), dict)
+    kinds = {"step": int, "platform": str, "device": str, "n_devices": int}
+    kinds |= dict.fromkeys(("versions", "programs", "answers", "source"), dict)
     try:
         starts = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         whole = all(isinstance(one[field], kinds[field]) for one in starts for field in kinds)
+        numbers = [x for one in starts for answer in one["answers"].values() for x in answer]
+        whole &= all(isinstance(x, int | float | None) for x in numbers)
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
@@ -121,14 +169,24 @@ def read_starts(folder: pathlib.Path) -> list[dict]:
     return starts
 
 
-def refuse_another(folder: pathlib.Path, now: Mapping, *, step: int, allowed: bool) -> None:
-    """Checks that a run goes on, or is used, with the functions that trained it.
+def refuse_another(
+    folder: pathlib.Path,
+    now: Mapping,
+    *,
+    step: int,
+    allowed: bool,
+    mend: str = "use another --workdir",
+) -> None:
+    """Checks that a run goes on, or is used, with the functions that made it.
+
+    Where the programs cannot be compared, it says which files of the package have changed, if any.
 
     Args:
       folder: the run's.
-      now: from `describe`; programs of other names than the run has do not count.
+      now: from `describe`; functions of other names than the run has do not count.
       step: of the checkpoint.
       allowed: whether other functions may go on.
+      mend: what else can be done.
 
     Raises:
       InputError: naming what has changed.
@@ -136,24 +194,53 @@ def refuse_another(folder: pathlib.Path, now: Mapping, *, step: int, allowed: bo
     if not hosts.is_first() or allowed:
         return
     starts = [start for start in read_starts(folder) if start["step"] < step]
-    if starts and (changed := other_programs(starts[-1], now)):
-        files = other_files(starts[-1], now) or ["none of its own files"]
+    if not starts:
+        return
+    then = starts[-1]
+    files = in_short(other_files(then, now) or ["none of its own files"])
+    if changed := other_functions(then, now):
+        host = [name for name in changed if now["programs"].get(name, "") is None]
+        why = f"; {in_short(host)} calls the host, and what it calls cannot be compared"
         raise InputError(
-            f"{folder}: was trained by other functions ({in_short(changed)} is not what it was; of "
-            f"asc_jax changed: {in_short(files)}); use another --workdir, or add --other_functions "
-            "to go on with those of today"
+            f"{folder}: was made by other functions ({in_short(changed)} is not what it was; of "
+            f"asc_jax changed: {files}{why if host else ''}); {mend}, or add --other_functions to "
+            "go on with those of today"
+        )
+    if (unlike := _incomparable(then, now)) and other_files(then, now):
+        print(
+            f"{folder}: was made with {unlike}, so its functions cannot be compared with those "
+            f"of today; of asc_jax changed: {files}",
+            file=sys.stderr,
         )
 
 
-def other_programs(then: Mapping, now: Mapping) -> list[str]:
-    """The programs that differ between two starts, by name; none where they cannot be compared."""
-    if any(then[field] != now[field] for field in _SAME):
+def other_functions(then: Mapping, now: Mapping) -> list[str]:
+    """The functions that differ between two starts, by name, of those that can be compared."""
+    if _incomparable(then, now):
         return []
-    shapes = then["shapes"], now["shapes"]
-    names = then["programs"].keys() & now["programs"].keys()
-    both = [name for name in names if shapes[0].get(name) == shapes[1].get(name)]
     a, b = then["programs"], now["programs"]
-    return sorted(name for name in both if a[name] is None or a[name] != b[name])
+    changed = [name for name in a.keys() & b.keys() if a[name] is None or a[name] != b[name]]
+    a, b = then["answers"], now["answers"]
+    return sorted([*changed, *(n for n in a.keys() & b.keys() if not _agree(a[n], b[n]))])
+
+
+def _incomparable(then: Mapping, now: Mapping) -> str:
+    """In what two starts are so unlike that their programs cannot be compared; "" in nothing."""
+    if then["platform"] != now["platform"]:
+        return f"a {then['platform']}"
+    for name in _TRACERS:
+        versions = then["versions"].get(name), now["versions"].get(name)
+        if versions[0] != versions[1]:
+            return f"{name} {versions[0]}"
+    return ""
+
+
+def _agree(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+    """Whether two lists of answers are the same but for rounding."""
+    if len(a) != len(b):
+        return False
+    same = lambda x, y: math.isclose(x, y, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    return all(x is y if x is None or y is None else same(x, y) for x, y in zip(a, b, strict=True))
 
 
 def other_files(then: Mapping, now: Mapping) -> list[str]:

@@ -310,13 +310,6 @@ def read_pool(
     )
 
 
-def decoded_by(config) -> dict[str, str]:
-    """What makes features of audio files; see `asc_jax.data.pool.computed_by`."""
-    frontend = frontend_config(config)
-    n_samples = round(config.data.clip_seconds * frontend.sr)
-    return pool.computed_by(config.data.pool, frontend, n_samples)
-
-
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
     dtype = jnp.dtype(config.train.precision)

@@ -15,13 +15,13 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import run, screen
+from asc_jax import provenance, run, screen
 from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
 from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
-from asc_jax.data.pool import clip_reader
+from asc_jax.data.pool import answer, clip_reader
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
 from asc_jax.errors import InputError
 from asc_jax.files import write_whole
@@ -30,7 +30,7 @@ from asc_jax.screen import Screening, apportion
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.gan_look import number
-from asc_jax.train.gan_loop import free_fields, restore
+from asc_jax.train.gan_loop import describe_start, free_fields, name_programs, restore
 from asc_jax.train.gan_setup import GanSetup, one_by_one, open_screener, set_up_gan
 from asc_jax.train.gan_source import SYNTHESIS
 from asc_jax.train.recogniser import Classifier, digest, refuse_other_classifier
@@ -111,20 +111,53 @@ def synthesize(
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
             raise InputError(f"{workdir}: no epoch is finished; run asc-jax gan to go on with it")
+        start = describe_start(setup)
+        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         screener = open_screener(setup, config, other_functions=other_functions)
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)
         digests = setup.classifier.digests
         refuse_other_splits(out / "splits.json", *folds)
         refuse_other_audio(out / "splits.json", setup.dataset, digests)
+        setup = one_by_one(setup, config, screener)
+        start = _describe_synthesis(setup, screener, config)
+        provenance.refuse_another(
+            out, start, step=1, allowed=other_functions, mend="use another --out"
+        )
         write_whole(out / "config.json", to_json(config))
         write_splits(out / "splits.json", *folds, digests)
-        setup = one_by_one(setup, config, screener)
+        provenance.add_start(out, start)
         yields = list(_fill(out, setup, screener, trained.best, config))
         separable = told_by_bandwidth(out, setup)
     _refuse_no_generator(workdir, yields)
     _refuse_shortfall(out, yields, config.synthesis.most_tries)
     return yields, separable
+
+
+def _describe_synthesis(setup: GanSetup, screener: Classifier, config) -> dict:
+    """What the clips of a folder are made and chosen by; see `asc_jax.provenance`."""
+    programs = name_programs(setup, screener, sr=setup.clip_sr, how=config.synthesis.merge)
+    # Clips of several GANs and classifiers may lie in one folder.
+    del programs["train"]
+    programs[f"recognise, {screener.describe()['parameters']}"] = programs.pop("recognise")
+    draw = np.random.default_rng(0).standard_normal
+    logits, labels = draw((20, 4)), np.arange(20) % 4
+    passed = screen.passes(logits, labels, _screening(config))
+    answers = {
+        "resample": resample(draw((1, 500)).astype(np.float32), setup.sr, setup.clip_sr),
+        "screening": np.stack([passed, *screen.scores(logits, labels).values()]),
+        "decoding": answer("waveform", frontend_config(setup.classifier.config)),
+    }
+    return provenance.describe(setup.mesh, programs, answers)
+
+
+def _screening(config) -> Screening:
+    return Screening(
+        config.synthesis.rules,
+        config.synthesis.threshold,
+        config.synthesis.margin_low,
+        config.synthesis.margin_high,
+    )
 
 
 def _refuse_no_generator(workdir: pathlib.Path, yields: Sequence[SceneYield]) -> None:
@@ -191,12 +224,7 @@ def _fill(
 ) -> Iterator[SceneYield]:
     """Brings each scene of each GAN to its number of clips."""
     manifest = Manifest(out)
-    screening = Screening(
-        config.synthesis.rules,
-        config.synthesis.threshold,
-        config.synthesis.margin_low,
-        config.synthesis.margin_high,
-    )
+    screening = _screening(config)
     scenes = sorted({label for corpus in setup.corpora for label in corpus.scene_labels})
     quotas = dict(zip(scenes, apportion(config.synthesis.n_clips, len(scenes)), strict=True))
     with tqdm.tqdm(

@@ -142,9 +142,9 @@ def _starts(folder: pathlib.Path) -> object:
 def _start(step: int) -> dict:
     """A line of `starts.jsonl`."""
     return {
-        "time": "2026-11-29T12:00:00Z", "step": step, "device": "cpu", "n_devices": 1,
-        "mesh": [1, 1], "n_processes": 1, "versions": {"jax": "0.7"},
-        "shapes": {"train": [2, 8]}, "programs": {"train": "ab12"}, "source": {"frontend.py": "cd"},
+        "time": "2026-11-29T12:00:00Z", "step": step, "platform": "cpu", "device": "cpu",
+        "n_devices": 1, "n_processes": 1, "versions": {"jax": "0.7"}, "answers": {"looks": [0.5]},
+        "programs": {"train": "ab12"}, "source": {"frontend.py": "cd"},
         "settings": {"jax_enable_x64": "False"},
     }  # fmt: skip
 

@@ -55,7 +55,7 @@ def _smoke() -> dict[str, dict]:
             "gan.unseen_fraction": 0.33,
             "gan.dim": 4,
             "gan.n_samples": 4096,  # per segment
-            "gan.n_latent": 16,
+            "gan.n_latent": 4,  # of 16, 100 steps leave the clips of some seeds all alike
             "gan.loss": "lsgan",  # no gradient penalty: compiles in half the time
             "gan.lr": 5e-4,
             "train.batch_size": 6,

@@ -258,7 +258,7 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     nothing = dict.fromkeys(("params", "batch_stats", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
     describe = lambda: evaluate._describe_training(
-        tmp_path, config, state, Progress(10, 2), [2, 2]
+        tmp_path, config, state, Progress(10, 2), [2, 2], {}
     )["note"]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert "skipped, 3 of all folds" in describe()

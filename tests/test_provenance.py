@@ -11,13 +11,15 @@ import optax
 import pytest
 import small
 
-from asc_jax import cli, provenance
-from asc_jax.data import pool
+from asc_jax import cli, provenance, scores
+from asc_jax.data import batches, pool
 from asc_jax.frontend import log_mel
 from asc_jax.models import batch_norm
 from asc_jax.report.runs.folders import read_run
+from asc_jax.report.runs.page import write_comparison
+from asc_jax.report.runs.results import compare_runs
 from asc_jax.report.runs.training import _costs
-from asc_jax.train import classifier, optimizer
+from asc_jax.train import classifier, optimizer, setup
 from asc_jax.train.losses import cross_entropy
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
@@ -25,17 +27,8 @@ CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
 
 def train(scenes, workdir, *words, config=CONFIG) -> int:
     root = f"--config.data.root={scenes}"
-    return cli.main(
-        [
-            "train",
-            f"--config={config}",
-            root,
-            f"--workdir={workdir}",
-            *small.WORDS,
-            "--config.train.epochs=1",
-            *words,
-        ]
-    )
+    words = (f"--config={config}", root, *small.WORDS, "--config.train.epochs=1", *words)
+    return cli.main(["train", f"--workdir={workdir}", *words])
 
 
 def losses(workdir) -> np.ndarray:
@@ -77,9 +70,10 @@ def other_program(folder, name: str) -> dict:
 def test_a_start_says_what_trains_and_where(trained):
     (start,) = provenance.read_starts(trained)
     assert start["step"] == 0 and start["device"] == "cpu"
-    assert start["n_devices"] == np.prod(start["mesh"])
+    assert start["n_devices"] == jax.device_count()
     assert {"asc_jax", "jax", "flax", "optax"} <= start["versions"].keys()
-    assert start["programs"].keys() == {"train", "evaluate", "batches", "decoding", "log_mel"}
+    assert start["programs"].keys() == {"train", "evaluate", "log_mel"}
+    assert start["answers"].keys() == {"decoding", "batches"}
     assert "train/losses.py" in start["source"] and "jax_enable_x64" in start["settings"]
 
 
@@ -144,10 +138,83 @@ def test_other_functions_go_on_if_asked_to(folder, scenes, process_as_it_was, ca
     assert train(scenes, folder, "--other_functions") == 0
 
 
-def test_what_cannot_be_compared_is_no_refusal(folder, scenes, process_as_it_was):
-    """Another version or device traces the same functions to other programs."""
+def test_what_cannot_be_compared_is_said(folder, scenes, process_as_it_was, capsys):
+    """Another version or platform traces the same functions to other programs."""
+    (start,) = provenance.read_starts(folder)
     change_start(folder, programs=other_program(folder, "train"), versions={"jax": "0.9"})
     assert train(scenes, folder) == 0
+    assert "cannot be compared" not in capsys.readouterr().err  # the files are the same
+    change_start(folder, source=start["source"] | {"models/resnet.py": "0" * 16})
+    assert train(scenes, folder) == 0
+    said = capsys.readouterr().err
+    assert f"{folder}: was made with jax 0.9, so its functions cannot be compared" in said
+    assert "models/resnet.py" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--config.train.mesh=(1,1)",),
+        ("--config.data.placement=host",),
+        ("--config.data.placement=sharded", "--config.train.steps_per_call=3"),
+        ("--config.train.non_finite=skip",),
+    ],
+    ids=["one device", "from the host", "several steps a call", "steps may be lost"],
+)
+def test_how_a_run_is_carried_out_is_no_other_function(
+    trained, scenes, tmp_path, words, process_as_it_was
+):
+    assert train(scenes, tmp_path / "run", *words) == 0
+    (ours,), (theirs,) = map(provenance.read_starts, (trained, tmp_path / "run"))
+    assert ours["programs"] == theirs["programs"] and ours["answers"] == theirs["answers"]
+
+
+def test_a_run_of_a_joint_program_has_the_names_that_it_would_have_alone(
+    trained, scenes, tmp_path, process_as_it_was
+):
+    assert train(scenes, tmp_path / "runs", "--seeds=0,1") == 0
+    (alone,), (joint,) = map(provenance.read_starts, (trained, tmp_path / "runs" / "seed0"))
+    assert alone["programs"] == joint["programs"] and alone["answers"] == joint["answers"]
+
+
+def test_the_choice_of_the_epoch_is_a_function_of_the_run(
+    scenes, tmp_path, monkeypatch, process_as_it_was, capsys
+):
+    words = ("--config.train.selection=inner", "--config.folds.inner_fraction=0.5")
+    assert train(scenes, tmp_path / "run", *words) == 0
+    worst = lambda confusion: 1 - scores.class_wise_accuracy(confusion)
+    monkeypatch.setattr(setup, "class_wise_accuracy", worst)
+    assert train(scenes, tmp_path / "run", *words) == 2
+    assert "validation" in capsys.readouterr().err
+
+
+def test_batches_of_later_epochs_are_told_apart(folder, scenes, monkeypatch, process_as_it_was):
+    draw = batches.epoch_indices
+
+    def one_clip_later(*arguments, epoch, **options):
+        return draw(*arguments, epoch=epoch, **options) * (epoch == 0)
+
+    monkeypatch.setattr(batches, "epoch_indices", one_clip_later)
+    assert train(scenes, folder) == 2
+
+
+def test_a_program_that_calls_the_host_has_no_name():
+    def step(x):
+        shape = jax.ShapeDtypeStruct((), "float32")
+        return jax.pure_callback(lambda x: np.float32(2) * x, shape, x)
+
+    x = jax.ShapeDtypeStruct((), "float32")
+    assert provenance.name_program(jax.jit(step), x) is None
+    assert provenance.name_program(jax.jit(lambda x: 2 * x), x)
+
+
+def test_names_are_of_constants_and_not_of_flags_to_find_a_nan():
+    weights = np.arange(100, dtype=np.float32)
+    name = lambda weights: provenance.name_program(jax.jit(lambda x: x + weights), weights)
+    assert name(weights) == name(weights.copy()) != name(weights + 1)
+    plain = name(weights)
+    with jax.debug_nans(True):
+        assert name(weights) == plain
 
 
 def test_a_run_without_a_checkpoint_begins_anew(folder, scenes, process_as_it_was):
@@ -189,10 +256,19 @@ def test_another_frontend_scores_nothing(folder, monkeypatch, process_as_it_was,
     assert cli.main(words) == 2
     assert "log_mel" in capsys.readouterr().err and not (folder / "report.json").exists()
     assert cli.main([*words, "--other_functions"]) == 0
+    training = json.loads((folder / "report.json").read_text())["training"]
+    assert "log_mel" in training["scored_by_other"]
+    assert "other functions" in training["note"] and "other functions" in _page(folder)
+
+
+def _page(folder) -> str:
+    """The comparison of a run with a copy of itself."""
+    twin = shutil.copytree(folder, folder.with_name("twin"))
+    return write_comparison(compare_runs([twin, folder]), folder / "page.html").read_text()
 
 
 def test_answers_of_another_state_are_not_kept(folder, scenes, tmp_path, process_as_it_was, capsys):
-    """Trained anew to the same step: what --data was scored by is gone."""
+    """Whatever step it is of."""
     beside = tmp_path / "beside"
     (beside / "evaluation_setup").mkdir(parents=True)
     shutil.copytree(scenes / "audio", beside / "audio")
@@ -203,15 +279,21 @@ def test_answers_of_another_state_are_not_kept(folder, scenes, tmp_path, process
     assert cli.main([*words, f"--data={beside}"]) == 0
     assert cli.main(words) == 0
     assert "beside/logits" in np.load(folder / "logits.npz")
-    shutil.rmtree(folder / "checkpoints")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"seed": 7}))
-    (folder / provenance.NAME).unlink()
-    assert train(scenes, folder, "--config.seed=7") == 0
+    other = json.loads((folder / "report.json").read_text())
+    other["training"]["state"] = "0" * 16
+    (folder / "report.json").write_text(json.dumps(other))
     capsys.readouterr()
     assert cli.main(words) == 0
     assert "beside" in capsys.readouterr().err
     assert "beside/logits" not in np.load(folder / "logits.npz")
+
+
+def test_a_run_that_begins_anew_has_no_scores(folder, scenes, process_as_it_was):
+    assert cli.main(["evaluate", f"--workdir={folder}"]) == 0
+    shutil.rmtree(folder / "checkpoints")
+    assert train(scenes, folder) == 0
+    for name in ("report.json", "report.html", "logits.npz"):
+        assert not (folder / name).exists()
 
 
 def test_device_time_is_of_each_start():

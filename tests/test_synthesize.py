@@ -5,12 +5,15 @@ import json
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import soundfile
 
-from asc_jax import cli
+from asc_jax import cli, gan_metrics, screen
 from asc_jax.data import read_dataset
+from asc_jax.segments import merge
+from asc_jax.train import wavegan as wavegan_steps
 from asc_jax.train.gan_loop import restore
 from asc_jax.train.metrics_log import read_metrics, untimed
 
@@ -441,3 +444,40 @@ def test_the_clips_train_a_classifier(runs, scenes, tmp_path):
     config = f"--config={CONFIGS / 'demo.py'}"
     fields = {"data.root": scenes, "synthetic.root": runs / "clips"} | CLASSIFIER
     assert asc_jax("train", config, f"--workdir={tmp_path / 'augmented'}", **fields) == 0
+
+
+def test_another_generator_or_screening_makes_no_clip_among_others(
+    runs, tmp_path, monkeypatch, capsys
+):
+    folder = copy(runs, tmp_path)
+    more = {"synthesis.n_clips": 6}
+    with monkeypatch.context() as patch:
+        jax.clear_caches()
+        patch.setattr(wavegan_steps, "merge", lambda segments, **how: 0.5 * merge(segments, **how))
+        assert synthesize(runs, folder, **more) == 2
+        assert_one_line(capsys, f"{runs / 'gan'}: was made by other functions (generate is not")
+        # Whoever asks for it may use those GANs so, but not among clips of before.
+        assert synthesize(runs, tmp_path / "others", "--other_functions", **more) == 0
+    jax.clear_caches()
+    with monkeypatch.context() as patch:
+        capsys.readouterr()
+        patch.setattr(
+            screen, "margin", lambda logits, labels: 2 * screen.probability(logits, labels)
+        )
+        assert synthesize(runs, folder, **more) == 2
+        assert_one_line(capsys, f"{folder}: was made by other functions (screening is not")
+    assert len(manifest(folder)) == len(manifest(runs / "clips"))
+    assert synthesize(runs, folder, **more) == 0
+
+
+def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch, capsys):
+    """Or the best generator would be chosen between two measures."""
+    gan = shutil.copytree(runs / "gan", tmp_path / "gan")
+    before = (gan / "metrics.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(gan_metrics, "frechet_distance", lambda *_: 1e-3)
+        assert train_gan(runs, gan, **{"train.epochs": 3}) == 2
+        assert_one_line(capsys, f"{gan}: was made by other functions (looks is not")
+    assert train_gan(runs, gan, **{"train.epochs": 3, "synthesis.merge": "crossfade"}) == 2
+    assert "synthesis.merge" in capsys.readouterr().err
+    assert (gan / "metrics.jsonl").read_bytes() == before

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-import inspect
 import pathlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import flax.struct
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax import provenance
 from asc_jax.data import audio, cache, wav
 from asc_jax.data.clips import Dataset
 from asc_jax.errors import InputError
@@ -143,7 +144,11 @@ def load_pool(
     }
     read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
     settings = {"kind": kind, "versions": _versions()} | decoding
-    settings["computed_by"] = names = computed_by(kind, frontend, n_samples)
+    settings["computed_by"] = named = computed_by(kind, frontend)
+    # To the last bit, here: of this kind of device, and of all that the question does not show.
+    settings["device"] = jax.local_devices()[0].device_kind
+    settings["answer"] = digest(answer(kind, frontend).tobytes())
+    settings["files"] = [digest(file.read_bytes()) for file in _DECODERS]
     if kind == "log_mel":
         settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
@@ -152,7 +157,7 @@ def load_pool(
         both = lambda path: (read(path), audio.digest(path))
         return audio.map_files(both, paths, workers=workers)
 
-    if None in names.values():  # nobody could tell their work from another's
+    if None in named.values():  # nobody could tell its work from another's
         entry = cache.in_memory(len(paths), clips())
         return Pool(entry.values, *entry.affine, targets), entry.digests
     place = cache_dir or "the user's cache folder"
@@ -170,48 +175,58 @@ def load_pool(
     return Pool(entry.values, *entry.affine, targets), entry.digests
 
 
-def computed_by(kind: str, frontend: FrontendConfig, n_samples: int) -> dict[str, str | None]:
-    """Names what turns files into a pool's values, and where: whoever changes it changes a name.
+def computed_by(kind: str, frontend: FrontendConfig) -> dict[str, str | None]:
+    """Names the program that turns waveforms into a pool's values; see `provenance.name_program`.
 
     Args:
       kind: as for `load_pool`.
       frontend: as for `load_pool`.
-      n_samples: of a clip.
+    """
+    if kind == "waveform":
+        return {}
+    step = jax.jit(functools.partial(log_mel, cfg=frontend))
+    second = jax.ShapeDtypeStruct((frontend.sr,), jnp.float32)
+    return {"log_mel": provenance.name_program(step, second)}
+
+
+def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
+    """Decodes recordings that are always the same: whatever decodes otherwise gives other values.
+
+    Args:
+      kind: as for `load_pool`.
+      frontend: as for `load_pool`.
 
     Returns:
-      Digests: of the code that decodes, None where what is in its place has no source; of the
-      log-mels as JAX traces them, whatever functions and constants they are made of.
+      Two clips of the pool, float32: (2, N, M) log-mels or (2, T) waveforms. Of noise of two
+      channels of 24 bits, at the rate of the frontend and at another.
+
+    Raises:
+      InputError: there is no folder for temporary files.
     """
-    found = {"decoding": _decoding()}
-    if kind == "log_mel":
-        waveform = jax.ShapeDtypeStruct((n_samples,), jnp.float32)
-        program = jax.jit(functools.partial(log_mel, cfg=frontend)).lower(waveform).as_text()
-        device = jax.local_devices()[0]  # whose rounding the values have
-        found["log_mel"] = digest(f"{device.platform} {device.device_kind}\n{program}")
-    return found
+    import soundfile
+
+    rates = frontend.sr, frontend.sr + 1000
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (max(rates) // 10, 2))
+    n_samples = max(frontend.sr // 10, 2 * frontend.n_fft)
+    decoding = {"sr": frontend.sr, "channels": 2, "n_samples": n_samples, "fit_length": True}
+    read = clip_reader(kind=kind, frontend=frontend, n_frames=0, **decoding)
+    clips = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for rate in rates:
+                path = pathlib.Path(folder) / f"{rate}.wav"
+                soundfile.write(path, noise, rate, subtype="PCM_24")
+                values, (scale, offset) = cache.quantise(read(path))
+                clips.append(values * scale + offset)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise InputError(f"TMPDIR: {error}; set it to a folder that can be written") from None
+    except InputError:  # a frontend that overflows: the clips will say so
+        return np.full(1, np.nan)
+    return np.stack(clips)
 
 
-# What decodes and quantises, with all its names as it was written.
-_DECODING = {module: dict(vars(module)) for module in (audio, wav, cache)}
-
-
-def _decoding() -> str | None:
-    """The digest of what decodes: its files, and those of functions put in a place there."""
-    told = [pathlib.Path(module.__file__).read_bytes() for module in _DECODING]
-    for module, written in _DECODING.items():
-        for name, value in vars(module).items():
-            if name.startswith("__") or value is written.get(name):
-                continue
-            told.append(f"{module.__name__}.{name} ".encode())
-            if isinstance(value, str | int | float | tuple | None):
-                told.append(repr(value).encode())
-                continue
-            try:
-                file = inspect.getsourcefile(inspect.unwrap(value))
-                told += [value.__qualname__.encode(), pathlib.Path(file).read_bytes()]
-            except (TypeError, OSError, AttributeError):
-                return None
-    return digest(b"\0".join(told))
+# Of what decodes and quantises, but for libraries.
+_DECODERS = [pathlib.Path(one) for one in (audio.__file__, cache.__file__, wav.__file__, __file__)]
 
 
 def clip_reader(

@@ -43,12 +43,14 @@ class Feed:
       placement: where the clips are: "device" (all of them on every device), "sharded" (each on
         one device) or "host" (in the cache's files).
       targets: (clips,) int32 class indices, on the host.
+      one_clip: shapes of the smallest pool.
       calls: brings the clips to the steps; see `Calls`. From the host it raises `InputError`
         if a cache file is gone, or no longer whole.
     """
 
     placement: str
     targets: np.ndarray
+    one_clip: Pool
     calls: Calls
 
 
@@ -64,7 +66,8 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
         placement = _choose(pools, mesh)
     targets = np.concatenate([pool.targets for pool in pools])
     make_calls = {"device": _all_on_device, "sharded": _sharded, "host": _from_host}[placement]
-    return Feed(placement, targets, make_calls(pools, mesh, len(targets)))
+    one_clip = jax.eval_shape(lambda pool: pool, jax.tree.map(lambda leaf: leaf[:1], pools[0]))
+    return Feed(placement, targets, one_clip, make_calls(pools, mesh, len(targets)))
 
 
 def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:

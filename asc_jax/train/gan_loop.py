@@ -1,5 +1,7 @@
 """The loop around WaveGAN's iterations: epochs, looks at what is generated, checkpoints."""
 
+import dataclasses
+import json
 import pathlib
 import sys
 import time
@@ -10,10 +12,14 @@ import numpy as np
 
 from asc_jax import hosts, provenance, run
 from asc_jax.config import check_gan_config, flatten, to_json
+from asc_jax.data import pool
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.errors import Diverged
 from asc_jax.files import write_whole
-from asc_jax.train import parallel
+from asc_jax.frontend import FrontendConfig
+from asc_jax.provenance import name_program
+from asc_jax.segments import n_segments
+from asc_jax.train import gan_look, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.gan_look import (
     clip_labels,
@@ -25,13 +31,18 @@ from asc_jax.train.gan_look import (
     stop_collapsed,
     write_samples,
 )
-from asc_jax.train.gan_setup import GanSetup, describe_start, set_up_gan
+from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
-from asc_jax.train.recogniser import refuse_other_classifier, write_classifier
+from asc_jax.train.recogniser import (
+    Classifier,
+    compile_recogniser,
+    refuse_other_classifier,
+    write_classifier,
+)
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import Calls, StepTimes, peak_memory
-from asc_jax.train.wavegan import BestGenerator, WaveGanState
+from asc_jax.train.wavegan import BestGenerator, WaveGanState, compile_steps
 
 
 @flax.struct.dataclass
@@ -65,7 +76,9 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
       Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
     with run.hold(workdir):
-        run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
+        # The looks, by which the best generator is chosen, are at merged clips.
+        free = free_fields(config) - {"synthesis.merge"}
+        run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free)
         setup = set_up_gan(config, config.train.mesh, other_functions=other_functions)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         refuse_other_classifier(workdir / "classifier.json", setup.classifier)
@@ -93,6 +106,60 @@ def free_fields(config) -> set[str]:
     return run.FREE_FIELDS | later | {"train.epochs"}
 
 
+def name_programs(
+    setup: GanSetup, classifier: Classifier, *, sr: int, how: str
+) -> dict[str, str | None]:
+    """Names what trains a GAN, generates its clips and recognises them; see `provenance`.
+
+    Args:
+      setup: of the run.
+      classifier: that recognises.
+      sr: of the waveforms that it is given, Hz.
+      how: see `asc_jax.segments.merge`.
+    """
+    mesh = parallel.one_device()
+    array = jax.ShapeDtypeStruct
+    of_one = lambda tree: parallel.shapes_per_fold(
+        jax.tree.map(lambda leaf: array(leaf.shape[1:], leaf.dtype), tree), 1, mesh
+    )
+    steps = compile_steps(
+        mesh, setup.networks, n_segments=setup.n_segments, n_samples=setup.clip_samples, how=how
+    )
+    like = of_one(setup.like)
+    clip = jax.tree.map(lambda leaf: array((1, *leaf.shape[1:]), leaf.dtype), setup.pool)
+    source = of_one(setup.source).replace(clips=array((1, 1), np.int32))
+    key_data, labels = array((1, 2), np.uint32), array((1, 1), np.int32)
+    recognise = compile_recogniser(classifier, mesh, sr=sr)
+    waveforms = array((1, 1, round(classifier.config.data.clip_seconds * sr)), np.float32)
+    return {
+        "train": name_program(steps.train, like, clip, source),
+        "generate": name_program(steps.generate, like.generator, source, key_data, labels),
+        "recognise": name_program(recognise, of_one(classifier.to_recognise), waveforms),
+    }
+
+
+def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) -> dict:
+    """What this process trains GANs by, or takes them up by; see `asc_jax.provenance`.
+
+    Args:
+      setup: of the run.
+      step: that it goes on from.
+      training: whether it trains, and looks at what the GANs generate.
+
+    Raises:
+      InputError: several processes would not compute the same.
+    """
+    # Segments one after the other: how they are merged may change after training.
+    count = n_segments(setup.clip_samples, setup.networks.generator.n_samples, 0)
+    one = dataclasses.replace(setup, n_segments=count)
+    programs = name_programs(one, setup.classifier, sr=setup.sr, how="concatenate")
+    answers = {"decoding": pool.answer("waveform", FrontendConfig(sr=setup.sr))}
+    if training:
+        answers["looks"] = gan_look.answer()
+    parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
+    return provenance.describe(setup.mesh, programs, answers, step=step)
+
+
 def _run_epochs(
     setup: GanSetup,
     workdir: pathlib.Path,
@@ -112,7 +179,7 @@ def _run_epochs(
     ):
         now, progress = restore(setup, checkpoints)
         done = progress.epochs
-        start = describe_start(setup, step=progress.step)
+        start = describe_start(setup, step=progress.step, training=True)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
             if hosts.is_first():

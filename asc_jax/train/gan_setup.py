@@ -2,20 +2,16 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax import provenance
-from asc_jax.data import pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.corpora import Corpus, make_corpora
 from asc_jax.data.pool import Pool, load_pool, take
 from asc_jax.errors import InputError
-from asc_jax.files import digest
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.segments import n_segments
@@ -145,7 +141,7 @@ def set_up_gan(
             mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
         ),
         like=parallel.shapes_per_fold(state_shapes(networks), len(corpora), mesh),
-        init=lambda: parallel.put(init(), mesh, parallel.PER_FOLD),
+        init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
         recognise=make_recogniser(classifier, mesh, sr=sr),
         classifier=classifier,
         n_segments=segments,
@@ -153,20 +149,6 @@ def set_up_gan(
         sr=sr,
         clip_sr=classifier.config.frontend.sr,
     )
-
-
-def describe_start(setup: GanSetup, *, step: int = 0) -> dict:
-    """What this process trains GANs by, the same on all processes.
-
-    Raises:
-      InputError: they would not compute the same.
-    """
-    lowered = setup.steps.train.lower(setup.like, setup.pool, setup.source)
-    found = pool.computed_by("waveform", FrontendConfig(sr=setup.sr), setup.clip_samples)
-    found |= {"train": digest(lowered.as_text())}
-    parallel.refuse_unlike(json.dumps(found, sort_keys=True))
-    shapes = {"train": setup.pool.values.shape}
-    return provenance.describe(setup.mesh, found, shapes, step=step)
 
 
 def open_screener(setup: GanSetup, config, *, other_functions: bool = False) -> Classifier:

@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Mapping
 
-import jax
 import ml_collections
 import numpy as np
 
 from asc_jax import hosts, provenance, run
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.scores import class_wise_accuracy, confusion_matrix
+from asc_jax.files import remove
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
@@ -25,6 +24,7 @@ from asc_jax.train.setup import (
     epoch_indices,
     predict,
     restore,
+    score_fold,
     set_up,
 )
 from asc_jax.train.stop import StopSignal
@@ -104,7 +104,7 @@ def _run_epochs(
         StopSignal() as stop,
     ):
         state, best, progress = restore(setup, checkpoints, choosing=choosing)
-        start = describe_start(setup, step=progress.step, per_call=per_call)
+        start = describe_start(setup, step=progress.step, training=True, choosing=choosing)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         if progress.epochs >= n_epochs:
             return progress
@@ -115,6 +115,8 @@ def _run_epochs(
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
         provenance.add_start(workdir, start)
+        if not progress.step:
+            remove_scores(workdir)
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
         with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
             watch = Watch(setup, progress)
@@ -146,6 +148,13 @@ def _run_epochs(
                     stop.leave_if_requested(checkpoints, progress.step)
         checkpoints.wait()
     return progress
+
+
+def remove_scores(workdir: pathlib.Path) -> None:
+    """Removes what was scored of a state that is no longer there."""
+    if hosts.is_first():
+        for name in ("report.html", "report.json", "logits.npz"):
+            remove(workdir / name)
 
 
 def in_short(line: dict) -> str:
@@ -240,14 +249,11 @@ def validate(setup: Setup, state: ClassifierState) -> dict:
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
     logits = predict(setup, state, lists)
-    n_classes = len(setup.dataset.scene_labels)
-    targets = setup.feed.targets
-    losses, scores = [], []
-    for clips, fold_logits in zip(lists, logits, strict=True):
-        log_probabilities = np.asarray(jax.nn.log_softmax(fold_logits))
-        losses.append(float(-log_probabilities[np.arange(len(clips)), targets[clips]].mean()))
-        confusion = confusion_matrix(targets[clips], fold_logits.argmax(-1), n_classes)
-        scores.append(float(class_wise_accuracy(confusion)))
+    each = [
+        score_fold(fold_logits, setup.feed.targets[clips])
+        for clips, fold_logits in zip(lists, logits, strict=True)
+    ]
+    losses, scores = zip(*each, strict=True)
     finite = np.isfinite(losses)
     or_none = lambda values: [one if ok else None for one, ok in zip(values, finite, strict=True)]
     return {

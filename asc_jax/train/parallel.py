@@ -77,6 +77,11 @@ def make_mesh(
     return Mesh(placed, (FOLD, DATA))
 
 
+def one_device() -> Mesh:
+    """The smallest mesh, of this process's own."""
+    return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), (FOLD, DATA))
+
+
 def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devices: int) -> None:
     field = f"train.mesh={shape}"
     if n_folds % shape[0]:

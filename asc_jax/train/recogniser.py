@@ -47,6 +47,11 @@ class Classifier:
     digests: tuple[str, ...]
     state: ClassifierState
 
+    @property
+    def to_recognise(self) -> ClassifierState:
+        """The state without the optimizer's, which nobody needs who does not train."""
+        return self.state.replace(opt_state=())
+
     def params(self, fold: int) -> dict:
         """The parameters of a fold's network, on the host."""
         row = [split.fold for split in self.splits].index(fold)
@@ -170,8 +175,8 @@ def _read_config(workdir: pathlib.Path, field: str):
     return from_json(text, str(workdir / "config.json"))
 
 
-def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
-    """Builds `GanSetup.recognise`.
+def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
+    """Maps `recognise_step` over folds.
 
     Args:
       classifier: the run.
@@ -179,28 +184,30 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
       sr: of the waveforms, Hz.
     """
     config = classifier.config
-    network = run.make_network(config, len(classifier.dataset.scene_labels))
     step = functools.partial(
         recognise_step,
-        network=network,
+        network=run.make_network(config, len(classifier.dataset.scene_labels)),
         frontend=frontend_config(config),
         sr=sr,
         n_frames=config.data.n_frames,
     )
-    compiled = parallel.map_folds(
+    return parallel.map_folds(
         step,
         mesh,
         in_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
         out_specs=parallel.PER_FOLD,
     )
+
+
+def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
+    """Builds `GanSetup.recognise`; arguments as of `compile_recogniser`."""
+    compiled = compile_recogniser(classifier, mesh, sr=sr)
     numbers = [split.fold for split in classifier.splits]
 
     @functools.lru_cache(maxsize=1)  # it stays the same from look to look
     def states(folds: tuple[int, ...]) -> ClassifierState:
         rows = np.array([numbers.index(fold) for fold in folds])
-        # Without the optimizer's state, which nothing here needs.
-        state = classifier.state.replace(opt_state=())
-        state = jax.tree.map(lambda leaf: leaf[rows], parallel.fetch(state))
+        state = jax.tree.map(lambda leaf: leaf[rows], parallel.fetch(classifier.to_recognise))
         return parallel.put(state, mesh, parallel.PER_FOLD)
 
     def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

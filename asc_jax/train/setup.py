@@ -14,14 +14,15 @@ import numpy as np
 from asc_jax import provenance, run
 from asc_jax.augment import Augmentation
 from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
-from asc_jax.data import batches
+from asc_jax.data import batches, pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.errors import InputError
-from asc_jax.files import digest
+from asc_jax.provenance import name_program
+from asc_jax.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
@@ -42,11 +43,13 @@ class Setup:
       splits: one per fold; where several runs are one program, those of each in turn.
       runs: the name of each split's run; "" of one that is alone.
       digests: of the audio files in `feed`.
-      decoded_by: what makes features of audio files; see `pool.computed_by`.
+      programs: of what makes features of audio files, by name; see `pool.computed_by`.
+      answers: of what decodes, by name; see `pool.answer`.
       test: (n,) indices of labelled clips that no fold trains on.
       mesh: of the devices.
       feed: of the development set's clips, and of the synthetic ones behind them.
       steps: of all folds.
+      steps_of_one: the same of one fold on one device, by which it is known what they compute.
       like: shapes and places of the state.
       init: () -> the state before the first step, on the devices. A run that goes on needs none.
       seed: of the batches, one per split.
@@ -61,11 +64,13 @@ class Setup:
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
     digests: tuple[str, ...]
-    decoded_by: Mapping[str, str]
+    programs: Mapping[str, str | None]
+    answers: Mapping[str, np.ndarray]
     test: np.ndarray
     mesh: jax.sharding.Mesh
     feed: Feed
     steps: Steps
+    steps_of_one: Steps
     like: ClassifierState
     init: Callable[[], ClassifierState]
     seed: tuple[int, ...]
@@ -136,24 +141,25 @@ def set_up(
         **recipe,
     )
     skip_non_finite = config.train.non_finite == "skip"
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
+    compile_steps = functools.partial(
+        classifier.compile_steps,
+        network=network,
+        optimizer=optimizer,
         features=functools.partial(log_mels, **shape),
         augmentation=Augmentation(**config.augment),
-        skip_non_finite=skip_non_finite,
     )
     return Setup(
         dataset,
         splits,
         names,
         sum(digests, ()),
-        run.decoded_by(config),
+        pool.computed_by(config.data.pool, shape["frontend"]),
+        {"decoding": pool.answer(config.data.pool, shape["frontend"])},
         test,
         mesh,
         make_feed(pools, mesh, config.data.placement),
-        steps,
+        compile_steps(mesh, skip_non_finite=skip_non_finite),
+        compile_steps(parallel.one_device()),  # what is done about lost steps may change
         like=parallel.shapes_per_fold(one_model, len(models), mesh),
         init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
         seed=seed,
@@ -221,45 +227,37 @@ def like(setup: Setup, *, choosing: bool) -> dict:
     return {"state": setup.like, "best": best}
 
 
-def programs(
-    setup: Setup, *, per_call: int = 0
-) -> tuple[dict[str, str | None], dict[str, tuple[int, ...]]]:
-    """Names all that a run's numbers come from, but for its config, its data and its start.
+def describe_start(
+    setup: Setup, *, step: int = 0, training: bool = False, choosing: bool = False
+) -> dict:
+    """What this process computes a run by, but for its config and its data; see `provenance`.
 
     Args:
       setup: of the run.
-      per_call: steps in a dispatch of the training step; 0 to name what scores alone.
-
-    Returns:
-      Digests, by name: of the programs that are traced for the steps, of the batches of an epoch,
-      of what decodes. And the shapes of batches and pool that each is for.
-    """
-    found, shapes = dict(setup.decoded_by), {}
-    held_out = [split.held_out for split in setup.splits]
-    one_batch = batches.padded_indices(held_out, setup.batch_size)[:, 0]
-    steps = {"evaluate": (setup.steps.evaluate, one_batch)}
-    if per_call:
-        order = epoch_indices(setup, epoch=0)
-        found["batches"], shapes["batches"] = digest(order.tobytes()), order.shape
-        steps["train"] = setup.steps.train, order[:, :per_call]
-    for name, (step, clips) in steps.items():
-        with contextlib.closing(setup.feed.calls([clips])) as calls:
-            pool, places = next(calls)
-        # What is traced and lowered here serves the first call of the step as well.
-        found[name] = digest(step.lower(setup.like, pool, places).as_text())
-        shapes[name] = (*places.shape, *pool.values.shape)
-    return found, shapes
-
-
-def describe_start(setup: Setup, *, step: int = 0, per_call: int = 0) -> dict:
-    """What this process computes a run by, the same on all processes; see `programs`.
+      step: that it goes on from.
+      training: whether it trains, or scores alone.
+      choosing: whether it chooses each fold's best epoch.
 
     Raises:
-      InputError: they would not compute the same.
+      InputError: several processes would not compute the same.
     """
-    found, shapes = programs(setup, per_call=per_call)
-    parallel.refuse_unlike(json.dumps(found, sort_keys=True))
-    return provenance.describe(setup.mesh, found, shapes, step=step)
+    mesh = parallel.one_device()
+    one_fold = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+    like = parallel.shapes_per_fold(jax.tree.map(one_fold, setup.like), 1, mesh)
+    one_clip = setup.feed.one_clip
+    batch = functools.partial(jax.ShapeDtypeStruct, dtype=np.int32)
+    programs, answers = dict(setup.programs), dict(setup.answers)
+    evaluated = batch((1, setup.batch_size))
+    programs["evaluate"] = name_program(setup.steps_of_one.evaluate, like, one_clip, evaluated)
+    if training:
+        trained = batch((1, 1, setup.batch_size, 1 + setup.partners))
+        programs["train"] = name_program(setup.steps_of_one.train, like, one_clip, trained)
+        answers["batches"] = batches.answer()
+        if choosing:
+            logits = np.random.default_rng(0).standard_normal((100, 5))
+            answers["validation"] = score_fold(logits, np.arange(100) % 5)
+    parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
+    return provenance.describe(setup.mesh, programs, answers, step=step)
 
 
 def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
@@ -328,6 +326,19 @@ def restore_chosen(
     return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
 
 
+def score_fold(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """A fold's loss and class-wise accuracy, by which its best epoch is chosen.
+
+    Args:
+      logits: (n, K).
+      targets: (n,) class indices.
+    """
+    log_probabilities = np.asarray(jax.nn.log_softmax(logits))
+    loss = -log_probabilities[np.arange(len(targets)), targets].mean()
+    confusion = confusion_matrix(targets, logits.argmax(-1), logits.shape[-1])
+    return float(loss), float(class_wise_accuracy(confusion))
+
+
 def predict(
     setup: Setup, state: ClassifierState, lists: list[np.ndarray], feed: Feed | None = None
 ) -> list[np.ndarray]:
@@ -345,9 +356,9 @@ def predict(
     indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
     logits = []
     with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
-        for pool, clips in calls:
+        for clips_pool, clips in calls:
             if logits:  # one call ahead of the device, so that no more pools wait for it
                 jax.block_until_ready(logits[-1])
-            logits.append(setup.steps.evaluate(state, pool, clips))
+            logits.append(setup.steps.evaluate(state, clips_pool, clips))
     logits = np.concatenate(parallel.fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -195,8 +195,8 @@ def test_runs_of_other_functions_are_told_apart(tmp_path, write_run):
     source = {"train/losses.py": "a" * 16, "models/resnet.py": "b" * 16}
     runs = [write_run(tmp_path / name, seed=0) for name in ("first", "same", "other")]
     for run, losses in zip(runs, ("a", "a", "c"), strict=True):
-        start = {"step": 0, "device": "cpu", "n_devices": 1, "mesh": [1, 1], "versions": {}}
-        start |= {"programs": {}, "shapes": {}}
+        start = {"step": 0, "platform": "cpu", "device": "cpu", "n_devices": 1, "versions": {}}
+        start |= {"programs": {}, "answers": {}}
         start["source"] = source | {"train/losses.py": losses * 16}
         (run / "starts.jsonl").write_text(json.dumps(start) + "\n")
     html = write_comparison(compare_runs(runs), tmp_path / "page.html").read_text()

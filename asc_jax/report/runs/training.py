@@ -83,6 +83,8 @@ def settings(results: Results, folder: pathlib.Path) -> Markup:
         ]
         if files := _other_source(results.results[results.reference], one):
             cells.append(f"functions: {text(in_short(files))}")
+        if others := _scored_by_other(one):
+            cells.append(f"scored by other functions than trained by: {text(in_short(others))}")
         if i == results.reference:
             cells = ["the reference"]
         words = Markup("<br>".join(cells or ["the same"]))
@@ -97,6 +99,12 @@ def _other_source(reference: Result, one: Result) -> list[str]:
     ours = reference.row.runs[0].start
     starts = [run.start for run in one.row.runs if run.start and ours]
     return sorted({name for start in starts for name in other_files(ours, start)})
+
+
+def _scored_by_other(one: Result) -> list[str]:
+    """The functions that have changed between the training and the scoring of a row's runs."""
+    training = [run.report.get("training") or {} for run in one.row.runs]
+    return sorted({name for each in training for name in each.get("scored_by_other", ())})
 
 
 def _fields(one: Result) -> dict[str, object]:
