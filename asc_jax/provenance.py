@@ -162,7 +162,7 @@ def read_starts(folder: pathlib.Path) -> list[dict]:
         whole = all(isinstance(one[field], kinds[field]) for one in starts for field in kinds)
         numbers = [x for one in starts for answer in one["answers"].values() for x in answer]
         whole &= all(isinstance(x, int | float | None) for x in numbers)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise InputError(f"{path}: cannot be read; restore it, or delete it")
