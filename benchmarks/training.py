@@ -16,6 +16,7 @@ from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
+from asc_jax.provenance import name_program
 from asc_jax.train import classifier, parallel
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
@@ -112,13 +113,26 @@ def prepare(
     )
     seconds["initial state"] = clock()
 
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
+    compile_steps = functools.partial(
+        classifier.compile_steps,
+        network=network,
+        optimizer=optimizer,
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
     )
+    steps = compile_steps(parallel.one_device())
+    one = lambda shape: lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape[1:]), leaf.dtype)
+    shapes = classifier.shapes_of_one(
+        jax.tree.map(one(()), state),
+        jax.tree.map(one((1,)), host_pool),
+        batch_size=size.batch,
+        partners=True,
+    )
+    for name, arguments in shapes.items():  # as `asc-jax train` does before it trains
+        name_program(getattr(steps, name), *arguments)
+    seconds["names"] = clock()
+
+    steps = compile_steps(mesh)
     train = steps.train.lower(state, pool, clips[:, :1]).compile()
     seconds["program"] = clock()
     return Prepared(train, state, pool, clips, seconds)

@@ -22,6 +22,7 @@ from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.places import example_keys
+from asc_jax.train import parallel
 from asc_jax.train.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
@@ -371,3 +372,25 @@ def compile_steps(
             keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)
         ),
     )
+
+
+def shapes_of_one(
+    like: ClassifierState, one_clip: Pool, *, batch_size: int, partners: bool
+) -> dict[str, tuple]:
+    """The smallest arguments of the steps, by which it is known what they compute.
+
+    Args:
+      like: shapes of one fold's state.
+      one_clip: shapes of the smallest pool.
+      batch_size: of a step.
+      partners: whether the examples have mixup partners.
+
+    Returns:
+      Name -> arguments of that function of `Steps`, on `parallel.one_device()`.
+    """
+    like = parallel.shapes_per_fold(like, 1, parallel.one_device())
+    batch = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
+    return {
+        "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
+        "evaluate": (like, one_clip, batch((1, batch_size))),
+    }

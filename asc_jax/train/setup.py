@@ -241,17 +241,17 @@ def describe_start(
     Raises:
       InputError: several processes would not compute the same.
     """
-    mesh = parallel.one_device()
     one_fold = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
-    like = parallel.shapes_per_fold(jax.tree.map(one_fold, setup.like), 1, mesh)
-    one_clip = setup.feed.one_clip
-    batch = functools.partial(jax.ShapeDtypeStruct, dtype=np.int32)
+    shapes = classifier.shapes_of_one(
+        jax.tree.map(one_fold, setup.like),
+        setup.feed.one_clip,
+        batch_size=setup.batch_size,
+        partners=setup.partners,
+    )
     programs, answers = dict(setup.programs), dict(setup.answers)
-    evaluated = batch((1, setup.batch_size))
-    programs["evaluate"] = name_program(setup.steps_of_one.evaluate, like, one_clip, evaluated)
+    programs["evaluate"] = name_program(setup.steps_of_one.evaluate, *shapes["evaluate"])
     if training:
-        trained = batch((1, 1, setup.batch_size, 1 + setup.partners))
-        programs["train"] = name_program(setup.steps_of_one.train, like, one_clip, trained)
+        programs["train"] = name_program(setup.steps_of_one.train, *shapes["train"])
         answers["batches"] = batches.answer()
         if choosing:
             logits = np.random.default_rng(0).standard_normal((100, 5))
