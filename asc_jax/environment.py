@@ -1,5 +1,6 @@
 """What the environment of the process says to JAX: refused in a line where it cannot work."""
 
+import gc
 import os
 from collections.abc import Sequence
 
@@ -36,6 +37,9 @@ def import_jax() -> None:
         reason = _in_a_line(error)
         named = [name for name in _set() if name.lower() in reason.lower()] or _set()
         raise InputError(f"{_values(named)}: {reason}; correct it, or unset it") from None
+    # Tracing makes many objects that stay: to look through them after every few hundred new ones
+    # takes a quarter of its time.
+    gc.set_threshold(100_000, 50, 50)
     for name, values in _REFUSED.items():
         value = getattr(jax.config, name, None)
         if value in values:

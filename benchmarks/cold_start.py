@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+from asc_jax import environment
 from benchmarks import training
 
 
@@ -51,6 +52,7 @@ def first_step(task: dict) -> dict:
     Returns:
       "seconds" of every phase and in all, and the "device".
     """
+    environment.import_jax()
     import jax
 
     from benchmarks import measure

@@ -161,20 +161,18 @@ def init_state(
     """
     moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
-    init = compile_once(
-        functools.partial(
-            init_fold,
-            network=network,
-            optimizer=optimizer,
-            input_shape=clip_shape(pool, frontend=frontend, n_frames=n_frames),
-            per_clip=normalisation == "clip",
-        )
-    )
+    how = {
+        "network": network,
+        "optimizer": optimizer,
+        "input_shape": clip_shape(pool, frontend=frontend, n_frames=n_frames),
+        "per_clip": normalisation == "clip",
+    }
+    init = compile_once(init_fold, static=how)
     states = []
     for split, seed, own in models:
         mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)
-        states.append(jax.device_get(init(key, own, mean, std)))
+        states.append(jax.device_get(init(key, own, mean, std, **how)))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
@@ -190,14 +188,14 @@ def state_shapes(
     """The shapes of one model's state; arguments as `init_state`. Nothing is computed."""
     input_shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
     band = jax.ShapeDtypeStruct(input_shape[1:], jnp.float32)
-    init = functools.partial(
-        init_fold,
-        network=network,
-        optimizer=optimizer,
-        input_shape=input_shape,
-        per_clip=normalisation == "clip",
-    )
-    return jax.eval_shape(init, jax.random.key(0), Hyperparameters(0.0), band, band)
+    how = {
+        "network": network,
+        "optimizer": optimizer,
+        "input_shape": input_shape,
+        "per_clip": normalisation == "clip",
+    }
+    init = compile_once(init_fold, static=how)
+    return init.eval_shape(jax.random.key(0), Hyperparameters(0.0), band, band, **how)
 
 
 def clip_shape(pool: Pool, *, frontend: FrontendConfig, n_frames: int) -> tuple[int, int]:

@@ -146,9 +146,15 @@ def map_folds(
     return jax.jit(sharded, donate_argnums=donate, compiler_options=options)
 
 
-def compile_once(function: Callable) -> Callable:
-    """Compiles what one device computes once, such as initial values: options as of the steps."""
-    return jax.jit(function, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
+def compile_once(function: Callable, static: Sequence[str] = ()) -> Callable:
+    """Compiles what one device computes once, such as initial values: options as of the steps.
+
+    Args:
+      function: traced once for equal shapes, by the result's `eval_shape` too.
+      static: names of arguments that are no arrays.
+    """
+    options = COMPILER_OPTIONS.get(jax.default_backend())
+    return jax.jit(function, static_argnames=tuple(static), compiler_options=options)
 
 
 def put(tree, mesh: Mesh, spec: P):

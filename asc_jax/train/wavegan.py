@@ -118,15 +118,19 @@ def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
     Returns:
       The stacked state: every leaf (G, ...), host arrays.
     """
-    init = compile_once(functools.partial(init_gan, networks=networks))
+    init = compile_once(init_gan, static=["networks"])
     key = jax.random.fold_in(jax.random.key(seed), TRAINING)
-    states = [jax.device_get(init(jax.random.fold_in(key, gan))) for gan in range(n_gans)]
+    states = [
+        jax.device_get(init(jax.random.fold_in(key, gan), networks=networks))
+        for gan in range(n_gans)
+    ]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
 def state_shapes(networks: Networks) -> WaveGanState:
     """The shapes of one GAN's state. Nothing is computed."""
-    return jax.eval_shape(functools.partial(init_gan, networks=networks), jax.random.key(0))
+    init = compile_once(init_gan, static=["networks"])
+    return init.eval_shape(jax.random.key(0), networks=networks)
 
 
 def iteration(
