@@ -2,15 +2,13 @@
 
 import sys
 
-from asc_jax import huge_pages, output
+from asc_jax import output
+from asc_jax.cli import main
 
 
 def start() -> None:
     """Carries out the command line of this process, and ends it."""
-    huge_pages.ask()
     output.prepare()
-    from asc_jax.cli import main  # not before: the process may begin anew
-
     try:
         status = main()
     except SystemExit as left:  # argparse's, of --help

@@ -5,8 +5,6 @@ import importlib
 import os
 import pathlib
 
-from asc_jax import huge_pages
-
 # By name: the question that it answers. The module has the same name.
 BENCHMARKS = {
     "step": "How long does a training step of four folds take, against PyTorch and plain flax?",
@@ -27,7 +25,6 @@ BENCHMARKS = {
 
 def main() -> None:
     """Runs the command line."""
-    huge_pages.ask()  # as asc-jax does
     # JAX would take most of a GPU's memory at once and leave PyTorch too little.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

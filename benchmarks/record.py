@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from asc_jax import huge_pages
 from benchmarks import measure
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -67,7 +66,7 @@ def write(name: str, result: Mapping, path: pathlib.Path | None) -> pathlib.Path
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": device,
         "versions": _versions(),
-        "glibc tunables": os.environ.get(huge_pages.VARIABLE, ""),
+        "glibc tunables": os.environ.get("GLIBC_TUNABLES", ""),
         **{key: value for key, value in result.items() if key not in ("device", "rows")},
         "rows": result["rows"],
     }

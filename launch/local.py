@@ -79,6 +79,8 @@ def environment(number: int, n_processes: int, port: int, gpus: list[list[str]],
         "ASC_JAX_PROCESSES": str(n_processes),
         "ASC_JAX_PROCESS": str(number),
     }
+    # A step's working memory in pages of 2 MB, where a CPU takes it from the system at each step.
+    ours.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     if gpus:
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number])
     elif n_devices:

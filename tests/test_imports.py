@@ -21,7 +21,6 @@ RANKS = {
     "files": 0,
     "folders": 0,
     "hosts": 0,
-    "huge_pages": 0,
     "interruption": 0,
     "flags": 0,
     "platform": 0,
