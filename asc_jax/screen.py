@@ -7,7 +7,6 @@ arrays, with nothing to compile; JAX arrays give JAX arrays, inside `jit` too.
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import jax
@@ -152,28 +151,6 @@ def passes(logits: Array, labels: Array, cfg: Screening) -> Array:
     for rule in cfg.rules:
         keep = keep & RULES[rule](logits, labels, cfg)
     return keep
-
-
-def class_quota(keep: Array, labels: Array, quota: int | Sequence[int]) -> Array:
-    """Of the kept clips, the first `quota` of each class.
-
-    Args:
-      keep: (n,) bool.
-      labels: (n,) int.
-      quota: clips of each class; one number, or one per class as `apportion` gives. To go on
-        in a later batch, take off what the earlier ones have filled.
-
-    Returns:
-      (n,) bool.
-    """
-    xp = keep.__array_namespace__()
-    order = xp.argsort(labels, stable=True)
-    by_class, kept = labels[order], keep[order]
-    before = xp.cumsum(kept) - kept  # kept clips ahead of each, in all classes
-    of_class = before - before[xp.searchsorted(by_class, by_class)]
-    quota = xp.asarray(quota)
-    within = kept & (of_class < (quota[by_class] if quota.ndim else quota))
-    return within[xp.argsort(order)]
 
 
 def scores(logits: Array, labels: Array) -> dict[str, Array]:

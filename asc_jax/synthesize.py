@@ -264,7 +264,7 @@ def _fill_scene(
         scores = screen.scores(logits, labels)
         fresh = np.array([(batch, row) not in done for row in range(BATCH)])
         passed = np.asarray(screen.passes(logits, labels, screening)) & fresh
-        for row in np.flatnonzero(screen.class_quota(passed, labels, wanted - n_kept)):
+        for row in np.flatnonzero(passed)[: wanted - n_kept]:
             # Named by what it is, not by its place in the list: no other clip ever takes it.
             path = f"audio/{label}-fold{fold}-b{batch:05d}-r{row:02d}.wav"
             write_wav(manifest.folder / path, waveforms[row], source.setup.clip_sr)

@@ -91,37 +91,9 @@ def test_rules_agree_where_they_must(case):
     assert (screen.margin(*case)[right] >= 0).all()
 
 
-@given(st.data(), st.integers(1, 40), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_a_quota_takes_the_first_of_each_class(data, n, n_classes):
-    keep = data.draw(hnp.arrays(np.bool_, n))
-    labels = data.draw(hnp.arrays(np.int64, n, elements=st.integers(0, n_classes - 1)))
-    quotas = data.draw(hnp.arrays(np.int64, n_classes, elements=st.integers(-1, 6)))
-    within = screen.class_quota(keep, labels, quotas)
-    for k, quota in enumerate(quotas):
-        expected = np.flatnonzero(keep & (labels == k))[: max(quota, 0)]
-        np.testing.assert_array_equal(np.flatnonzero(within & (labels == k)), expected)
-    same = screen.class_quota(keep, labels, np.full(n_classes, 2))
-    np.testing.assert_array_equal(screen.class_quota(keep, labels, 2), same)
-
-
-def test_batches_fill_a_quota_as_one_would():
-    rng = np.random.default_rng(0)
-    keep, labels, quota = rng.random(90) < 0.7, rng.integers(0, 3, 90), np.array([5, 9, 14])
-    whole = screen.class_quota(keep, labels, quota)
-    parts, left = [], quota
-    for start in range(0, 90, 30):
-        part = slice(start, start + 30)
-        parts.append(screen.class_quota(keep[part], labels[part], left))
-        left = left - np.bincount(labels[part][parts[-1]], minlength=3)
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert left.tolist() == [0, 0, 0]
-
-
 def test_all_refused_and_no_clip_at_all():
     cfg = Screening(("confidence",), threshold=1.0)
     assert not screen.passes(LOGITS, LABELS, cfg)[1:].any()
-    assert not screen.class_quota(np.zeros(5, bool), LABELS, 3).any()
     none = np.empty((0, 3), np.float32), np.empty(0, int)
     assert screen.passes(*none, Screening(tuple(screen.RULES))).shape == (0,)
 
@@ -130,8 +102,7 @@ def test_jax_arrays_compile_to_the_same_masks():
     cfg = Screening(tuple(screen.RULES))
 
     def step(logits, labels):
-        keep = screen.class_quota(screen.passes(logits, labels, cfg), labels, 1)
-        return keep, screen.class_quota(keep, labels, (1, 0, 2)), screen.scores(logits, labels)
+        return screen.passes(logits, labels, cfg), screen.scores(logits, labels)
 
     compiled = jax.jit(step)(jnp.asarray(LOGITS), jnp.asarray(LABELS))
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(compiled))
