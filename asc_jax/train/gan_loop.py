@@ -200,7 +200,7 @@ def _run_epochs(
         with StepBar(n_epochs * steps_per_epoch, progress.step) as bar:
             times = StepTimes()
             while progress.epochs < n_epochs:
-                bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
+                bar.describe(f"epoch {progress.epochs + 1}/{n_epochs}")
                 left = (progress.epochs + 1) * steps_per_epoch - progress.step
                 n_steps = min(left, save_every or left)
                 state, progress = run_steps(setup, now.state, progress, n_steps, times, bar, stop)
@@ -212,9 +212,9 @@ def _run_epochs(
                     log.write(log_line(setup, progress, now.was_running, times) | seen)
                     now, messages = after_look(setup, now, seen, progress.epochs + 1)
                     for message in messages if hosts.is_first() else ():
-                        bar.write(message, sys.stderr)
+                        bar.write(message)
                     distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
-                    bar.set_postfix_str(
+                    bar.conclude(
                         f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
                         f"frechet distance {distance:.3g}"
                     )
@@ -222,7 +222,7 @@ def _run_epochs(
                 checkpoints.save(progress, now)
                 if not (progress.metrics or parallel.fetch(now.state.running).any()):
                     if hosts.is_first():
-                        bar.write("no GAN is left running: training ends here", sys.stderr)
+                        bar.write("no GAN is left running: training ends here")
                     break
                 if progress.epochs < n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
@@ -301,7 +301,7 @@ def run_steps(
     for _ in range(n_steps):
         state, metrics = setup.steps.train(state, setup.pool, setup.source)
         due = under_way.add(metrics, 1)
-        bar.update()
+        bar.update(1)
         if due:
             seen += under_way.fetch_ended()
             if stop.requested:

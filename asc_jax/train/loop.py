@@ -121,7 +121,7 @@ def _run_epochs(
         with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
             watch = Watch(setup, progress)
             while progress.epochs < n_epochs:
-                bar.set_description(f"epoch {progress.epochs + 1}/{n_epochs}")
+                bar.describe(f"epoch {progress.epochs + 1}/{n_epochs}")
                 state, progress = run_steps(
                     setup, state, progress, watch, per_call=per_call, save_every=save_every,
                     bar=bar, stop=stop,
@@ -132,7 +132,7 @@ def _run_epochs(
                     # It may raise: on all processes, for none waits for another then.
                     messages = watch.report(line["validation_loss"])
                     for message in messages if hosts.is_first() else ():
-                        bar.write(message, sys.stderr)
+                        bar.write(message)
                     scores = np.array(line["validation_accuracy"], np.float32)
                     if best is not None and line["epoch"] > choose_after:
                         epochs = np.full(scores.shape, line["epoch"], np.int32)
@@ -140,7 +140,7 @@ def _run_epochs(
                     # In this order: a line without its checkpoint is dropped on restart, but a
                     # checkpoint without its line would leave a gap in the log.
                     log.write(line)
-                    bar.set_postfix_str(in_short(line))
+                    bar.conclude(in_short(line))
                     progress = Progress(progress.step, line["epoch"], lost=watch.lost)
                     watch = Watch(setup, progress)
                 checkpoints.save(progress, {"state": state, "best": best})

@@ -8,8 +8,8 @@ import tqdm
 from asc_jax import hosts
 
 
-class StepBar(tqdm.tqdm):
-    """A bar of steps that says when the first one compiles, and counts time from there.
+class StepBar:
+    """A bar of steps that says when the first one compiles, and counts time from its end.
 
     A rate over the compilation too would be wrong by hours at first, and for long. Where the
     standard error is no terminal there is no bar, but a line for each epoch; in a process that
@@ -23,42 +23,53 @@ class StepBar(tqdm.tqdm):
           n_steps: of the whole run.
           n_done: by earlier calls of the command.
         """
-        self._in_lines = not sys.stderr.isatty()
-        self._compiling = True
+        terminal = sys.stderr.isatty()
+        self._in_lines = hosts.is_first() and not terminal
+        self._n_steps, self._n = n_steps, n_done
+        self._hidden = self._in_lines or not hosts.is_first()
         self._doing, self._since, self._n_since = "", 0.0, 0
-        super().__init__(
-            total=n_steps,
-            initial=n_done,
+        self._bar = self._begin(leave=False)
+
+    def _begin(self, *, leave: bool) -> tqdm.tqdm:
+        return tqdm.tqdm(
+            total=self._n_steps,
+            initial=self._n,
             unit="step",
             dynamic_ncols=True,
-            disable=self._in_lines or not hosts.is_first(),
+            leave=leave,
+            disable=self._hidden,
         )
-        self.unit = "step"  # a disabled bar has none
 
-    def set_description(self, desc: str | None = None, refresh: bool = True) -> None:
-        """What is done now, an epoch: it stands before the bar, or begins the next line."""
-        self._doing = desc or ""
-        said = f"{desc}, compiling" if self._compiling else desc
-        super().set_description(said, refresh)
+    def __enter__(self):
+        return self
 
-    def update(self, n: int = 1) -> bool | None:
-        """So many steps more. At the first call none is done, but they are compiled and begun."""
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def describe(self, doing: str) -> None:
+        """Says what is done now, an epoch: it stands before the bar, or begins the next line."""
+        self._doing = doing
+        self._bar.set_description(doing if self._since else f"{doing}, compiling")
+
+    def update(self, n: int) -> None:
+        """Counts so many steps more. At the first call they are compiled and begun."""
+        self._n += n
         self._n_since += n
-        if not self._compiling:
-            return super().update(n)
-        self._compiling = False
+        if self._since:
+            self._bar.update(n)
+            return
         self._since = time.perf_counter()
-        if self.disable:
-            return super().update(n)
-        self.start_t = self.last_print_t = self._time()
-        shown = super().update(n)
-        self.initial = self.last_print_n = self.n
-        self.set_description(self._doing)
-        return shown
+        self._bar.close()
+        self._bar = self._begin(leave=True)
+        self._bar.set_description(self._doing)
 
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
-        """What the epoch has come to: it stands behind the bar, or makes a line."""
-        if self._in_lines and hosts.is_first():
+    def conclude(self, result: str) -> None:
+        """Says what the epoch has come to: it stands behind the bar, or makes a line."""
+        if self._in_lines:
             rate = self._n_since / (time.perf_counter() - self._since)
-            print(f"{self._doing}: {s}, {rate:.3g} step/s", file=sys.stderr, flush=True)
-        super().set_postfix_str(s, refresh)
+            print(f"{self._doing}: {result}, {rate:.3g} step/s", file=sys.stderr, flush=True)
+        self._bar.set_postfix_str(result)
+
+    def write(self, message: str) -> None:
+        """Prints a line on the standard error, above the bar."""
+        self._bar.write(message, sys.stderr)

@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import tqdm.std
 
 from asc_jax import hosts
 from asc_jax.train.progress_bar import StepBar
@@ -30,13 +31,12 @@ def screen(monkeypatch):
     return put
 
 
-def test_a_bar_says_that_the_first_step_compiles_and_counts_time_from_its_end(screen):
+def test_a_bar_says_that_the_first_step_compiles_and_counts_time_from_its_end(screen, monkeypatch):
     seen = screen(terminal=True)
     now = 1000.0  # s
+    monkeypatch.setattr(tqdm.std, "time", lambda: now)
     with StepBar(300, 60) as bar:
-        bar._time = lambda: now
-        bar.start_t = bar.last_print_t = now
-        bar.set_description("epoch 3/15")
+        bar.describe("epoch 3/15")
         assert "epoch 3/15, compiling:" in seen.getvalue()
         now += 60
         bar.update(4)
@@ -55,10 +55,10 @@ def test_where_there_is_no_terminal_an_epoch_is_a_line(screen):
     seen = screen(terminal=False)
     with StepBar(30, 0) as bar:
         for epoch in (1, 2):
-            bar.set_description(f"epoch {epoch}/2")
+            bar.describe(f"epoch {epoch}/2")
             for _ in range(15):
-                bar.update()
-            bar.set_postfix_str(f"loss {epoch}.5")
+                bar.update(1)
+            bar.conclude(f"loss {epoch}.5")
     text = seen.getvalue()
     assert "\r" not in text
     lines = text.splitlines()
@@ -72,7 +72,7 @@ def test_a_process_that_is_not_the_first_shows_nothing(screen, monkeypatch, term
     seen = screen(terminal)
     monkeypatch.setattr(hosts, "is_first", lambda: False)
     with StepBar(30, 0) as bar:
-        bar.set_description("epoch 1/2")
+        bar.describe("epoch 1/2")
         bar.update(15)
-        bar.set_postfix_str("loss 0.5")
+        bar.conclude("loss 0.5")
     assert seen.getvalue() == ""
