@@ -118,21 +118,18 @@ def spectral_flatness(waveforms: np.ndarray, *, n_fft: int = 1024) -> np.ndarray
 
     Source: Welch's average of periodograms; librosa.feature.spectral_flatness of it.
     """
+    from scipy.signal import welch
+    from scipy.stats import gmean
+
     waveforms = np.asarray(waveforms, np.float64)
     missing = max(0, n_fft - waveforms.shape[-1])
     waveforms = np.pad(waveforms, [(0, 0), (0, missing)])
-    window = np.hanning(n_fft + 1)[:-1]
-    flatness = np.empty(len(waveforms))
-    for i, waveform in enumerate(waveforms):
-        frames = np.lib.stride_tricks.sliding_window_view(waveform, n_fft)[:: n_fft // 2]
-        power = np.square(np.abs(np.fft.rfft(frames * window, axis=-1))).mean(axis=0)
-        mean = power.mean()
-        if mean == 0:
-            flatness[i] = 1
-        else:
-            # A bin of 0 has no logarithm; 120 dB below the mean nothing is heard.
-            flatness[i] = np.exp(np.log(np.maximum(power / mean, 1e-12)).mean())
-    return flatness
+    _, power = welch(waveforms, nperseg=n_fft, detrend=False, return_onesided=False)
+    power = power[:, : n_fft // 2 + 1]  # a one-sided one has all bins but two twice
+    mean = power.mean(axis=-1, keepdims=True)
+    # A bin of 0 has no logarithm; 120 dB below the mean nothing is heard.
+    relative = np.divide(power, mean, out=np.ones_like(power), where=mean > 0)
+    return gmean(np.maximum(relative, 1e-12), axis=-1)
 
 
 def collapse(
