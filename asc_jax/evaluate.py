@@ -223,7 +223,9 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
         return []
     others = [name for name in listed if name in lists and name not in names]
     now = about["training"]
-    same = all(training.get(field) == now[field] for field in ("state", "scored_by"))
+    same = training.get("state") == now["state"] and provenance.are_same(
+        training.get("scored_by"), now["scored_by"]
+    )
     if others and not (same and list(labels) == about["scene_labels"]):
         print(
             f"{workdir}: the answers on {', '.join(others)} are of another state of the run (step "
@@ -368,7 +370,7 @@ def _describe_run(
         },
         "training": {
             **_describe_training(workdir, config, state, progress, epochs, start),
-            "scored_by": start["programs"],
+            "scored_by": {field: start[field] for field in provenance.COMPARED},
         },
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),

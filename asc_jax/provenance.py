@@ -10,7 +10,9 @@ imported where it is asked: the record can be read without.
 """
 
 import datetime
+import functools
 import importlib.metadata
+import inspect
 import json
 import math
 import os
@@ -18,6 +20,8 @@ import pathlib
 import platform
 import re
 import sys
+import sysconfig
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +37,9 @@ _PACKAGE = pathlib.Path(__file__).parent
 
 # Libraries of which another version may trace the same functions to other programs.
 _TRACERS = ("jax", "jaxlib", "flax", "optax")
+
+# Fields of a start by which it is compared with another.
+COMPARED = ("platform", "versions", "programs", "answers", "source")
 
 # Answers that differ by less, or by less than this share of them, are the same: another machine
 # rounds otherwise, to another step of a clip's 16 bits too.
@@ -53,12 +60,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def name_program(step: Callable, *shapes) -> str | None:
+def name_program(step: Callable, *shapes, **static) -> str | None:
     """Names what JAX traces for a compiled function.
 
     Args:
       step: from `jax.jit`.
       *shapes: of its arguments.
+      **static: its arguments that are no arrays.
 
     Returns:
       A digest of the program and its constants; None where it calls the host, for what is called
@@ -69,7 +77,7 @@ def name_program(step: Callable, *shapes) -> str | None:
 
     # Flags to look for a NaN with change no function.
     with jax.debug_nans(False), jax.debug_infs(False):
-        traced = step.trace(*shapes)
+        traced = step.trace(*shapes, **static)
         program = traced.lower().as_text()
     if _CALLS_HOST.search(program):
         return None
@@ -83,6 +91,7 @@ def describe(
     answers: Mapping[str, Any],
     *,
     step: int = 0,
+    files: Mapping[str, str] | None = None,
 ) -> dict:
     """What this process computes a run by.
 
@@ -92,6 +101,7 @@ def describe(
       answers: name -> the numbers, an array or a list, that the host computes for a question
         that is always the same.
       step: that the run goes on from.
+      files: from `written_in`, that are not the package's.
 
     Returns:
       A line of `starts.jsonl`.
@@ -109,7 +119,7 @@ def describe(
         "versions": versions(),
         "programs": dict(programs),
         "answers": {name: _in_short(answer) for name, answer in answers.items()},
-        "source": file_digests(),
+        "source": {**(files or {}), **file_digests()},
         "settings": {
             **{name: repr(value) for name, value in sorted(jax.config.values.items())},
             **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
@@ -133,6 +143,52 @@ def file_digests() -> dict[str, str]:
         for path in sorted(_PACKAGE.rglob("*.py"))
         if path.is_file()
     }
+
+
+def written_in(
+    *modules: types.ModuleType, apart: Sequence[types.ModuleType] = ()
+) -> dict[str, str]:
+    """Finds the Python files that some modules are made of, as they are now.
+
+    It follows the names of each module to other modules, and to the files of functions and
+    classes, whoever has put them there; not to those of Python and of installed libraries.
+
+    Args:
+      *modules: to begin with.
+      apart: modules that are left out, with all that only they use.
+
+    Returns:
+      Path -> digest; paths are below the package, those of other files names alone.
+    """
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    seen = {module.__file__ for module in apart}
+    found, todo = {}, list(modules)
+    while todo:
+        file, names = _file_of(todo.pop())
+        path = pathlib.Path(file or "")
+        own = path.is_relative_to(_PACKAGE)
+        if file in seen or not path.is_file():
+            continue
+        seen.add(file)
+        if own or not any(path.is_relative_to(folder) for folder in libraries):
+            name = path.relative_to(_PACKAGE).as_posix() if own else path.name
+            found[name] = digest(path.read_bytes())
+            todo += [value for value in names.values() if _file_of(value)[0]]
+    return found
+
+
+def _file_of(value) -> tuple[str | None, Mapping]:
+    """The file in which a module, a function or a class is written, and the names there."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    if inspect.isfunction(value):
+        value = inspect.unwrap(value)
+        return value.__code__.co_filename, value.__globals__
+    if inspect.isclass(value):
+        value = sys.modules.get(value.__module__)
+    if inspect.ismodule(value):
+        return getattr(value, "__file__", None), vars(value)
+    return None, {}
 
 
 def add_start(folder: pathlib.Path, start: Mapping) -> None:
@@ -184,7 +240,7 @@ def refuse_another(
     Args:
       folder: the run's.
       now: from `describe`; functions of other names than the run has do not count.
-      step: of the checkpoint.
+      step: of the checkpoint: of starts after it nothing is left.
       allowed: whether other functions may go on.
       mend: what else can be done.
 
@@ -200,18 +256,38 @@ def refuse_another(
     files = in_short(other_files(then, now) or ["none of its own files"])
     if changed := other_functions(then, now):
         host = [name for name in changed if now["programs"].get(name, "") is None]
-        why = f"; {in_short(host)} calls the host, and what it calls cannot be compared"
+        if host == changed:
+            raise InputError(
+                f"{folder}: nobody can tell whether its functions are what they were: "
+                f"{in_short(host)} calls the host, as jax.debug.print does; take that out, {mend}, "
+                "or add --other_functions to go on with those of today"
+            )
         raise InputError(
             f"{folder}: was made by other functions ({in_short(changed)} is not what it was; of "
-            f"asc_jax changed: {files}{why if host else ''}); {mend}, or add --other_functions to "
-            "go on with those of today"
+            f"asc_jax changed: {files}); {mend}, or add --other_functions to go on with those of "
+            "today"
         )
-    if (unlike := _incomparable(then, now)) and other_files(then, now):
+    if other_files(then, now):
+        unlike = _incomparable(then, now)
         print(
-            f"{folder}: was made with {unlike}, so its functions cannot be compared with those "
-            f"of today; of asc_jax changed: {files}",
+            f"{folder}: was made by other files of asc_jax ({files}); "
+            + (
+                f"with {unlike}, so its functions cannot be compared with those of today"
+                if unlike
+                else "those of its functions that can be compared are the same"
+            ),
             file=sys.stderr,
         )
+
+
+def are_same(then, now: Mapping) -> bool:
+    """Whether two starts, or what is kept of them (`COMPARED`), are by the same functions."""
+    try:
+        return not (
+            _incomparable(then, now) or other_functions(then, now) or other_files(then, now)
+        )
+    except (LookupError, TypeError, AttributeError):  # of another version, or damaged
+        return False
 
 
 def other_functions(then: Mapping, now: Mapping) -> list[str]:
@@ -261,7 +337,7 @@ def say_other_files(folders: Sequence[pathlib.Path]) -> None:
     for folder in folders:
         starts = read_starts(folder)
         if starts and (changed := other_files(starts[-1], now)):
-            others.append(folder.name)
+            others.append("/".join(folder.parts[-2:]))
             files |= set(changed)
     if others:
         print(

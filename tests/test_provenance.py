@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -12,9 +13,9 @@ import pytest
 import small
 
 from asc_jax import cli, provenance, scores
-from asc_jax.data import batches, pool
+from asc_jax.data import audio, batches, pool
 from asc_jax.frontend import log_mel
-from asc_jax.models import batch_norm
+from asc_jax.models import batch_norm, resnet
 from asc_jax.report.runs.folders import read_run
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
@@ -72,8 +73,8 @@ def test_a_start_says_what_trains_and_where(trained):
     assert start["step"] == 0 and start["device"] == "cpu"
     assert start["n_devices"] == jax.device_count()
     assert {"asc_jax", "jax", "flax", "optax"} <= start["versions"].keys()
-    assert start["programs"].keys() == {"train", "evaluate", "log_mel"}
-    assert start["answers"].keys() == {"decoding", "batches"}
+    assert start["programs"].keys() == {"train", "evaluate", "init", "log_mel"}
+    assert start["answers"].keys() == {"decoding", "batches", "normalisation"}
     assert "train/losses.py" in start["source"] and "jax_enable_x64" in start["settings"]
 
 
@@ -114,8 +115,14 @@ def test_a_config_that_replaces_the_loss_is_trained_with_it(
             optimizer.OPTIMIZERS, "adam", lambda: optax.scale_by_adam(b1=0.5)
         ),
         lambda patch: patch.setattr(batch_norm, "_gradient_moments", lambda x, dy, mean: (dy, dy)),
+        lambda patch: patch.setattr(
+            resnet, "Dense", functools.partial(nn.Dense, kernel_init=nn.initializers.zeros)
+        ),
+        lambda patch: patch.setattr(
+            setup.normalisation, "standardisation", lambda moments, train, **_: moments[0][:2]
+        ),
     ],
-    ids=["function", "partial", "library's", "table", "gradient"],
+    ids=["function", "partial", "library's", "table", "gradient", "initialiser", "standardisation"],
 )
 def test_a_run_goes_on_with_another_function_only_if_asked_to(
     trained, folder, scenes, monkeypatch, process_as_it_was, capsys, replace
@@ -125,7 +132,7 @@ def test_a_run_goes_on_with_another_function_only_if_asked_to(
     before = (folder / "metrics.jsonl").read_bytes()
     assert train(scenes, folder) == 2  # though all its epochs are done
     said = capsys.readouterr().err
-    assert str(folder) in said and "train" in said and "--other_functions" in said
+    assert f"{folder}: was made by other functions" in said and "--other_functions" in said
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
@@ -144,10 +151,16 @@ def test_what_cannot_be_compared_is_said(folder, scenes, process_as_it_was, caps
     change_start(folder, programs=other_program(folder, "train"), versions={"jax": "0.9"})
     assert train(scenes, folder) == 0
     assert "cannot be compared" not in capsys.readouterr().err  # the files are the same
+    change_start(folder, versions=start["versions"])
+    change_start(folder, programs=start["programs"], source=start["source"] | {"cli.py": "0" * 16})
+    assert train(scenes, folder) == 0
+    said = capsys.readouterr().err
+    assert f"{folder}: was made by other files of asc_jax (cli.py); those of its func" in said
+    change_start(folder, programs=other_program(folder, "train"), versions={"jax": "0.9"})
     change_start(folder, source=start["source"] | {"models/resnet.py": "0" * 16})
     assert train(scenes, folder) == 0
     said = capsys.readouterr().err
-    assert f"{folder}: was made with jax 0.9, so its functions cannot be compared" in said
+    assert "with jax 0.9, so its functions cannot be compared" in said
     assert "models/resnet.py" in said
 
 
@@ -310,4 +323,48 @@ def test_runs_of_other_files_are_named(trained, folder, capsys):
     change_start(folder, source=start["source"] | {"models/resnet.py": "0" * 16})
     provenance.say_other_files([trained, folder])
     said = capsys.readouterr().err
-    assert "models/resnet.py" in said and said.count(folder.name) == 1
+    assert "models/resnet.py" in said and said.count(f"/{folder.name}") == 1
+
+
+GATE = """
+import numpy as np
+from asc_jax.data import audio
+
+FLOOR = 0.001
+
+
+def gated(path, decode=audio.decode):
+    samples, sr = decode(path)
+    return np.where(np.abs(samples) < FLOOR * np.abs(samples).max(), 0, samples), sr
+"""
+
+
+def test_decoding_is_known_by_its_files_too(
+    scenes, tmp_path, monkeypatch, process_as_it_was, capsys
+):
+    """A fixed question is loud: a gate does not show in its answer."""
+    monkeypatch.setattr(audio, "decode", audio.decode)  # put back after the test
+    config = tmp_path / "own.py"
+    replace = f"{GATE}\nfrom configs.demo import get_config\naudio.decode = gated\n"
+    config.write_text(replace)
+    assert train(scenes, tmp_path / "first", config=config) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(cli, "_start_jax", lambda: None)
+    monkeypatch.setattr(audio, "decode", audio.decode)
+    config.write_text(replace.replace("FLOOR = 0.001", "FLOOR = 0.2"))
+    assert train(scenes, tmp_path / "second", config=config) == 0
+    assert (losses(tmp_path / "first") != losses(tmp_path / "second")).any()
+    monkeypatch.undo()
+    monkeypatch.setattr(cli, "_start_jax", lambda: None)
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'first'}"]) == 0
+    said = capsys.readouterr().err
+    assert "was made by other files" in said and "own.py" in said
+
+
+def test_a_helper_of_what_decodes_is_found_wherever_it_is(monkeypatch):
+    names = set(pool.written_in())
+    assert {"data/pool.py", "data/audio.py", "data/cache.py", "data/wav.py"} <= names
+    assert not names & {"frontend.py", "provenance.py", "train/losses.py"}
+    monkeypatch.setattr(audio, "decode", functools.partial(a_hundred_times, targets=None))
+    assert set(pool.written_in()) > names

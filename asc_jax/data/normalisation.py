@@ -116,3 +116,11 @@ def by_own_moments(log_mel: jax.Array, masked: jax.Array) -> jax.Array:
     over = {"axis": (-2, -1), "keepdims": True, "where": ~masked}
     variance = jnp.maximum(jnp.var(log_mel, **over), _LEAST_VARIANCE)
     return (log_mel - jnp.mean(log_mel, **over)) / jnp.sqrt(variance)
+
+
+def answer() -> np.ndarray:
+    """The standardisation of clips that are always the same, (2, M); see `provenance`."""
+    values = np.random.default_rng(0).integers(-30_000, 30_000, (6, 20, 8)).astype(np.int16)
+    pool = Pool(values, *np.full((2, 6), 1e-4, np.float32), np.zeros(6, np.int32))
+    moments = band_moments(pool, frontend=FrontendConfig(n_mels=8), n_frames=0)
+    return np.stack(standardisation(moments, np.arange(4)))

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax import frontend as frontend_module
 from asc_jax import provenance
-from asc_jax.data import audio, cache, wav
+from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
 from asc_jax.errors import InputError
 from asc_jax.files import digest
@@ -148,7 +149,7 @@ def load_pool(
     # To the last bit, here: of this kind of device, and of all that the question does not show.
     settings["device"] = jax.local_devices()[0].device_kind
     settings["answer"] = digest(answer(kind, frontend).tobytes())
-    settings["files"] = [digest(file.read_bytes()) for file in _DECODERS]
+    settings["files"] = written_in()
     if kind == "log_mel":
         settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
@@ -225,8 +226,12 @@ def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
     return np.stack(clips)
 
 
-# Of what decodes and quantises, but for libraries.
-_DECODERS = [pathlib.Path(one) for one in (audio.__file__, cache.__file__, wav.__file__, __file__)]
+def written_in() -> dict[str, str]:
+    """Finds the files of what decodes and quantises, with all that it uses; see `provenance`.
+
+    The log-mel is known by its program, not by its files.
+    """
+    return provenance.written_in(sys.modules[__name__], apart=(frontend_module, provenance))
 
 
 def clip_reader(

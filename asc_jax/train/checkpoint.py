@@ -187,7 +187,8 @@ class Checkpoints:
             if saved.get(leaf) != wanted.get(leaf):
                 raise InputError(
                     f"{place}: is of another structure ({leaf} is {saved.get(leaf, 'not')} there, "
-                    f"{wanted.get(leaf, 'not')} now); use another --workdir"
+                    f"{wanted.get(leaf, 'not')} now): its network or its optimizer is another than "
+                    "it was; put that back, or use another --workdir"
                 )
         try:
             tree = load(state=ocp.args.StandardRestore(like)).state

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asc_jax import provenance
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments, by_own_moments, standardisation
@@ -161,13 +162,8 @@ def init_state(
     """
     moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
     masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
-    how = {
-        "network": network,
-        "optimizer": optimizer,
-        "input_shape": clip_shape(pool, frontend=frontend, n_frames=n_frames),
-        "per_clip": normalisation == "clip",
-    }
-    init = compile_once(init_fold, static=how)
+    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
+    init, how = _compile_init(network, optimizer, shape, normalisation)
     states = []
     for split, seed, own in models:
         mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
@@ -186,16 +182,42 @@ def state_shapes(
     normalisation: str = "band",
 ) -> ClassifierState:
     """The shapes of one model's state; arguments as `init_state`. Nothing is computed."""
-    input_shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
-    band = jax.ShapeDtypeStruct(input_shape[1:], jnp.float32)
+    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
+    init, how = _compile_init(network, optimizer, shape, normalisation)
+    return init.eval_shape(*_init_shapes(shape), **how)
+
+
+def name_init(
+    network: nn.Module,
+    optimizer: Optimizer,
+    pool: Pool,
+    *,
+    frontend: FrontendConfig,
+    n_frames: int,
+    normalisation: str = "band",
+) -> str | None:
+    """Names what draws initial values; arguments as `init_state`. See `provenance`."""
+    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
+    init, how = _compile_init(network, optimizer, shape, normalisation)
+    return provenance.name_program(init, *_init_shapes(shape), **how)
+
+
+def _compile_init(
+    network: nn.Module, optimizer: Optimizer, input_shape: tuple[int, int], normalisation: str
+) -> tuple[Callable, dict]:
+    """`init_fold`, compiled, and those of its arguments that are no arrays."""
     how = {
         "network": network,
         "optimizer": optimizer,
         "input_shape": input_shape,
         "per_clip": normalisation == "clip",
     }
-    init = compile_once(init_fold, static=how)
-    return init.eval_shape(jax.random.key(0), Hyperparameters(0.0), band, band, **how)
+    return compile_once(init_fold, static=how), how
+
+
+def _init_shapes(input_shape: tuple[int, int]) -> tuple:
+    band = jax.ShapeDtypeStruct(input_shape[1:], jnp.float32)
+    return jax.random.key(0), Hyperparameters(0.0), band, band
 
 
 def clip_shape(pool: Pool, *, frontend: FrontendConfig, n_frames: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from asc_jax import provenance, run
 from asc_jax.augment import Augmentation
 from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
-from asc_jax.data import batches, pool
+from asc_jax.data import batches, normalisation, pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
@@ -51,6 +51,7 @@ class Setup:
       steps: of all folds.
       steps_of_one: the same of one fold on one device, by which it is known what they compute.
       like: shapes and places of the state.
+      name_init: () -> the name of what draws initial values; see `provenance.name_program`.
       init: () -> the state before the first step, on the devices. A run that goes on needs none.
       seed: of the batches, one per split.
       batch_size: clips per step and fold.
@@ -72,6 +73,7 @@ class Setup:
     steps: Steps
     steps_of_one: Steps
     like: ClassifierState
+    name_init: Callable[[], str | None]
     init: Callable[[], ClassifierState]
     seed: tuple[int, ...]
     batch_size: int
@@ -161,6 +163,7 @@ def set_up(
         compile_steps(mesh, skip_non_finite=skip_non_finite),
         compile_steps(parallel.one_device()),  # what is done about lost steps may change
         like=parallel.shapes_per_fold(one_model, len(models), mesh),
+        name_init=functools.partial(classifier.name_init, network, optimizer, pools[0], **recipe),
         init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
         seed=seed,
         batch_size=batch_size,
@@ -251,13 +254,16 @@ def describe_start(
     programs, answers = dict(setup.programs), dict(setup.answers)
     programs["evaluate"] = name_program(setup.steps_of_one.evaluate, *shapes["evaluate"])
     if training:
+        programs["init"] = setup.name_init()
         programs["train"] = name_program(setup.steps_of_one.train, *shapes["train"])
         answers["batches"] = batches.answer()
+        answers["normalisation"] = normalisation.answer()
         if choosing:
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)
     parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
-    return provenance.describe(setup.mesh, programs, answers, step=step)
+    files = pool.written_in()
+    return provenance.describe(setup.mesh, programs, answers, step=step, files=files)
 
 
 def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
