@@ -410,7 +410,9 @@ def shapes_of_one(
     """
     like = parallel.shapes_per_fold(like, 1, parallel.one_device())
     batch = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
+    chosen = jax.ShapeDtypeStruct((1,), jnp.float32), batch((1,))
     return {
+        "keep_best": (BestEpoch(like.params, like.batch_stats, *chosen), like, *chosen),
         "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
         "evaluate": (like, one_clip, batch((1, batch_size))),
     }

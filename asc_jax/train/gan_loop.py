@@ -131,8 +131,11 @@ def name_programs(
     key_data, labels = array((1, 2), np.uint32), array((1, 1), np.int32)
     recognise = compile_recogniser(classifier, mesh, sr=sr)
     waveforms = array((1, 1, round(classifier.config.data.clip_seconds * sr)), np.float32)
+    chosen = array((1,), np.float32), array((1,), np.int32)
+    best = BestGenerator(like.generator, *chosen)
     return {
         "train": name_program(steps.train, like, clip, source),
+        "keep_best": name_program(steps.keep_best, best, like.generator, *chosen),
         "generate": name_program(steps.generate, like.generator, source, key_data, labels),
         "recognise": name_program(recognise, of_one(classifier.to_recognise), waveforms),
     }

@@ -259,6 +259,8 @@ def describe_start(
         answers["batches"] = batches.answer()
         answers["normalisation"] = normalisation.answer()
         if choosing:
+            choose = setup.steps_of_one.keep_best
+            programs["keep_best"] = name_program(choose, *shapes["keep_best"])
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)
     parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
