@@ -34,6 +34,8 @@ NAME = "starts.jsonl"
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _PACKAGE = pathlib.Path(__file__).parent
+_PYTHON = pathlib.Path(sysconfig.get_path("stdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
 
 # Libraries of which another version may trace the same functions to other programs.
 _TRACERS = ("jax", "jaxlib", "flax", "optax")
@@ -160,17 +162,17 @@ def written_in(
     Returns:
       Path -> digest; paths are below the package, those of other files names alone.
     """
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
     seen = {module.__file__ for module in apart}
     found, todo = {}, list(modules)
     while todo:
         file, names = _file_of(todo.pop())
         path = pathlib.Path(file or "")
         own = path.is_relative_to(_PACKAGE)
+        library = path.is_relative_to(_PYTHON) or _INSTALLED.intersection(path.parts)
         if file in seen or not path.is_file():
             continue
         seen.add(file)
-        if own or not any(path.is_relative_to(folder) for folder in libraries):
+        if own or not library:
             name = path.relative_to(_PACKAGE).as_posix() if own else path.name
             found[name] = digest(path.read_bytes())
             todo += [value for value in names.values() if _file_of(value)[0]]
@@ -183,6 +185,7 @@ def _file_of(value) -> tuple[str | None, Mapping]:
         value = value.func
     if inspect.isfunction(value):
         value = inspect.unwrap(value)
+    if inspect.isfunction(value):
         return value.__code__.co_filename, value.__globals__
     if inspect.isclass(value):
         value = sys.modules.get(value.__module__)
