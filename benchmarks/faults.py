@@ -92,22 +92,20 @@ def start(subject: Subject, place: pathlib.Path) -> multiprocessing.Process:
 
 def counted(counter: pathlib.Path, words: Sequence) -> None:
     """Runs a command of asc-jax in this process; a byte is added to a file at each step."""
-    import tqdm
-
     from asc_jax import cli
+    from asc_jax.train.progress_bar import StepBar
 
     for stream, name in ((sys.stdout, ".out"), (sys.stderr, ".err")):
         with counter.with_suffix(name).open("w") as file:
             os.dup2(file.fileno(), stream.fileno())
-    update = tqdm.tqdm.update
+    update = StepBar.update
 
-    def count(bar, n=1):
-        if getattr(bar, "unit", "") == "step":  # a bar that shows nothing has none
-            with counter.open("ab") as file:
-                file.write(b"." * n)
+    def count(bar, n):
+        with counter.open("ab") as file:
+            file.write(b"." * n)
         return update(bar, n)
 
-    tqdm.tqdm.update = count
+    StepBar.update = count
     sys.exit(cli.main(list(map(str, words))))
 
 
