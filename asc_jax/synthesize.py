@@ -138,7 +138,6 @@ def _describe_synthesis(setup: GanSetup, screener: Classifier, config) -> dict:
     """What the clips of a folder are made and chosen by; see `asc_jax.provenance`."""
     programs = name_programs(setup, screener, sr=setup.clip_sr, how=config.synthesis.merge)
     # Clips of several GANs and classifiers may lie in one folder.
-    del programs["train"], programs["keep_best"]
     programs[f"recognise, {screener.describe()['parameters']}"] = programs.pop("recognise")
     draw = np.random.default_rng(0).standard_normal
     logits, labels = draw((20, 4)), np.arange(20) % 4

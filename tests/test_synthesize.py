@@ -470,6 +470,12 @@ def test_another_generator_or_screening_makes_no_clip_among_others(
     assert synthesize(runs, folder, **more) == 0
 
 
+def test_what_trained_a_gan_may_change_before_its_clips_are_made(runs, tmp_path, monkeypatch):
+    jax.clear_caches()
+    monkeypatch.setattr(wavegan_steps, "discriminator_step", None)  # would fail if it were traced
+    assert synthesize(runs, tmp_path / "clips") == 0
+
+
 def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch, capsys):
     """Or the best generator would be chosen between two measures."""
     gan = shutil.copytree(runs / "gan", tmp_path / "gan")

@@ -107,15 +107,16 @@ def free_fields(config) -> set[str]:
 
 
 def name_programs(
-    setup: GanSetup, classifier: Classifier, *, sr: int, how: str
+    setup: GanSetup, classifier: Classifier, *, sr: int, how: str, training: bool = False
 ) -> dict[str, str | None]:
-    """Names what trains a GAN, generates its clips and recognises them; see `provenance`.
+    """Names what generates a GAN's clips and recognises them; see `provenance`.
 
     Args:
       setup: of the run.
       classifier: that recognises.
       sr: of the waveforms that it is given, Hz.
       how: see `asc_jax.segments.merge`.
+      training: whether to name what trains the GAN, too.
     """
     mesh = parallel.one_device()
     array = jax.ShapeDtypeStruct
@@ -126,19 +127,21 @@ def name_programs(
         mesh, setup.networks, n_segments=setup.n_segments, n_samples=setup.clip_samples, how=how
     )
     like = of_one(setup.like)
-    clip = jax.tree.map(lambda leaf: array((1, *leaf.shape[1:]), leaf.dtype), setup.pool)
     source = of_one(setup.source).replace(clips=array((1, 1), np.int32))
     key_data, labels = array((1, 2), np.uint32), array((1, 1), np.int32)
     recognise = compile_recogniser(classifier, mesh, sr=sr)
     waveforms = array((1, 1, round(classifier.config.data.clip_seconds * sr)), np.float32)
-    chosen = array((1,), np.float32), array((1,), np.int32)
-    best = BestGenerator(like.generator, *chosen)
-    return {
-        "train": name_program(steps.train, like, clip, source),
-        "keep_best": name_program(steps.keep_best, best, like.generator, *chosen),
+    programs = {
         "generate": name_program(steps.generate, like.generator, source, key_data, labels),
         "recognise": name_program(recognise, of_one(classifier.to_recognise), waveforms),
     }
+    if training:
+        clip = jax.tree.map(lambda leaf: array((1, *leaf.shape[1:]), leaf.dtype), setup.pool)
+        chosen = array((1,), np.float32), array((1,), np.int32)
+        best = BestGenerator(like.generator, *chosen)
+        programs["train"] = name_program(steps.train, like, clip, source)
+        programs["keep_best"] = name_program(steps.keep_best, best, like.generator, *chosen)
+    return programs
 
 
 def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) -> dict:
@@ -155,7 +158,9 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     # Segments one after the other: how they are merged may change after training.
     count = n_segments(setup.clip_samples, setup.networks.generator.n_samples, 0)
     one = dataclasses.replace(setup, n_segments=count)
-    programs = name_programs(one, setup.classifier, sr=setup.sr, how="concatenate")
+    programs = name_programs(
+        one, setup.classifier, sr=setup.sr, how="concatenate", training=training
+    )
     answers = {"decoding": pool.answer("waveform", FrontendConfig(sr=setup.sr))}
     if training:
         answers["looks"] = gan_look.answer()
