@@ -2,8 +2,8 @@
 
 import sys
 
-from asc_jax import output
 from asc_jax.cli import main
+from asc_jax.runtime import output
 
 
 def start() -> None:

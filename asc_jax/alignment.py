@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax.data.clips import Clip
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def align(lists: Mapping[str, Sequence[Clip]]) -> dict[str, np.ndarray]:

@@ -2,7 +2,8 @@
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
 by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else. A standard output that cannot be written stops no command, see `asc_jax.output`.
+anything else. A standard output that cannot be written stops no command, see
+`asc_jax.runtime.output`.
 """
 
 import contextlib
@@ -13,10 +14,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax import environment, hosts
-from asc_jax.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
+from asc_jax import hosts
 from asc_jax.flags import build_parser
-from asc_jax.interruption import Interruptible
+from asc_jax.runtime import environment
+from asc_jax.runtime.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
+from asc_jax.runtime.interruption import Interruptible
 
 
 def main(argv: Sequence[str] | None = None) -> int:

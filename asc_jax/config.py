@@ -12,11 +12,11 @@ import ml_collections
 from asc_jax import config_format
 from asc_jax.config_files import call
 from asc_jax.config_format import flatten
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
-from asc_jax.paths import expand
 from asc_jax.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.paths import expand
 
 # What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
 # GAN's `check_gan_config`.
@@ -243,7 +243,7 @@ def override(
 
 
 def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
-    """Expands the fields that name a folder, in place; see `asc_jax.paths.expand`.
+    """Expands the fields that name a folder, in place; see `asc_jax.runtime.paths.expand`.
 
     Args:
       config: of any kind, not checked.

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 # The checkout's configs, which those of others may build upon.
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"

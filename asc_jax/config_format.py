@@ -6,8 +6,8 @@ and gives the field its line in `LATER_FIELDS`. No JAX.
 
 from collections.abc import Mapping
 
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json
 
 FORMAT = 1  # of what is written now; files of format 1 may lack the number
 

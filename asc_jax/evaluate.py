@@ -20,8 +20,6 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, remove, write_whole
 from asc_jax.models.summary import summarise
 from asc_jax.predictions import (
     SUBMISSION_ENDINGS,
@@ -34,6 +32,8 @@ from asc_jax.predictions import (
     write_logits,
     write_submission,
 )
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState

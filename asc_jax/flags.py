@@ -5,8 +5,8 @@ import pathlib
 import re
 
 from asc_jax import __version__
-from asc_jax.errors import InputError
-from asc_jax.paths import expand
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.paths import expand
 
 _LARGEST_SEED = 2**32 - 1  # as a config's field takes it
 
@@ -245,7 +245,7 @@ def _word(text: str) -> str:
 
 
 def _expanded(text: str) -> str:
-    """A path; see `asc_jax.paths.expand`."""
+    """A path; see `asc_jax.runtime.paths.expand`."""
     try:
         return expand(text)
     except InputError as error:

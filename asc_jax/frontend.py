@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.errors import InputError
-from asc_jax.platform import on_cpu
+from asc_jax.runtime.backend import on_cpu
+from asc_jax.runtime.errors import InputError
 
 # Windows of the form a - (1 - a) cos(2 pi n / length), by their a.
 WINDOWS = {"hann": 0.5, "hamming": 0.54}

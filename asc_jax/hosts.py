@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 # Host of the coordinator's address -> where it listens, if on this machine alone.
 LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "[::1]": "[::1]"}

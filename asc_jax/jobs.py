@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
-from asc_jax import interruption
 from asc_jax.data import manifest
-from asc_jax.errors import STOPPED, Stopped
-from asc_jax.files import parse_json
+from asc_jax.runtime import interruption
+from asc_jax.runtime.errors import STOPPED, Stopped
+from asc_jax.runtime.files import parse_json
 
 # What a job's commands are commands of.
 PROGRAM = (sys.executable, "-m", "asc_jax")

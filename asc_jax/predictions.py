@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax.data.clips import Clip
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 from asc_jax.scores import Score, confusion_matrix, scores_by_location
 
 # The leaderboard's file, and DCASE's.

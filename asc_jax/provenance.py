@@ -26,8 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from asc_jax import __version__, hosts
-from asc_jax.errors import InputError
-from asc_jax.files import digest, parse_json, write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import digest, parse_json, write_whole
 
 NAME = "starts.jsonl"
 

@@ -28,13 +28,13 @@ from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
 from asc_jax.config_format import flatten, missing_fields, refuse_newer
 from asc_jax.data.synth import write_synthetic_dataset
-from asc_jax.errors import InputError, RunsFailed
-from asc_jax.files import parse_json, remove, write_whole
-from asc_jax.folders import refuse_another, refuse_files
 from asc_jax.identity import of_dataset
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table
 from asc_jax.report.table4_page import render_page
+from asc_jax.runtime.errors import InputError, RunsFailed
+from asc_jax.runtime.files import parse_json, remove, write_whole
+from asc_jax.runtime.folders import refuse_another, refuse_files
 
 COMPARISON = "comparison.html"
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import jax
 import numpy as np
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 Array: TypeAlias = np.ndarray | jax.Array
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 MERGES = ("concatenate", "crossfade")
 

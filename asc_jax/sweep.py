@@ -17,10 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from asc_jax import provenance, run
 from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config import PER_MODEL_FIELDS, flatten
-from asc_jax.errors import InputError, RunsFailed
-from asc_jax.files import parse_json, write_whole
 from asc_jax.identity import identify
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.runtime.errors import InputError, RunsFailed
+from asc_jax.runtime.files import parse_json, write_whole
 from asc_jax.sweep_record import RECORD, joined_record
 from asc_jax.train.metrics_log import read_metrics
 

@@ -23,9 +23,9 @@ from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import answer, clip_reader
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
 from asc_jax.frontend import resample
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 from asc_jax.screen import Screening, apportion
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints

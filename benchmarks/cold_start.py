@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from asc_jax import environment
+from asc_jax.runtime import environment
 from benchmarks import training
 
 

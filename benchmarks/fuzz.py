@@ -156,7 +156,7 @@ def refusal(call: Callable, *args, names: str = "", **kwargs) -> tuple[object, s
     Raises:
       AssertionError: the refusal is empty, longer than a terminal shows, or names something else.
     """
-    from asc_jax.errors import InputError
+    from asc_jax.runtime.errors import InputError
 
     try:
         return call(*args, **kwargs), ""

@@ -10,7 +10,7 @@ import pytest
 from asc_jax import cli, run
 from asc_jax.ablation import is_gan_config, load_ablation, name_of
 from asc_jax.config import flatten
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")

@@ -8,7 +8,7 @@ import pytest
 from asc_jax.alignment import align, refuse_other_labels, refuse_shared_locations
 from asc_jax.comparison import compare
 from asc_jax.data.clips import Clip
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 CLIPS = tuple(
     Clip(f"audio/{scene}-{n}.wav", scene, f"{scene}-{n // 2}")

@@ -23,9 +23,9 @@ from asc_jax.config import (
     override,
     to_json,
 )
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
 from asc_jax.rules import MODEL_RULES, RULES
+from asc_jax.runtime.errors import InputError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # `default` has every field but a network's; it is there to be built upon. `budgets` changes others.

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from asc_jax.config import load_config, override
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 

@@ -14,7 +14,6 @@ from jax.test_util import check_grads
 
 from asc_jax import frontend
 from asc_jax.data.audio import decode, mono
-from asc_jax.errors import InputError
 from asc_jax.frontend import (
     FrontendConfig,
     hz_to_mel,
@@ -23,6 +22,7 @@ from asc_jax.frontend import (
     mel_to_hz,
     stft,
 )
+from asc_jax.runtime.errors import InputError
 
 RELATIVE = 1e-4  # norm-wise, before the logarithm
 ABSOLUTE = 1e-3  # after it, where a band is within 60 dB of the loudest

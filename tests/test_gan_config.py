@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from asc_jax.config import check_config, check_gan_config, from_json, load_config, to_json
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 GANS = sorted(CONFIGS.glob("wavegan*.py"))

@@ -13,17 +13,17 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 
 # Each place may import those of lower rank, and its own.
 RANKS = {
-    "errors": 0,
+    "runtime.errors": 0,
     "config_format": 0,
-    "environment": 0,
-    "output": 0,
-    "paths": 0,
-    "files": 0,
-    "folders": 0,
+    "runtime.environment": 0,
+    "runtime.output": 0,
+    "runtime.paths": 0,
+    "runtime.files": 0,
+    "runtime.folders": 0,
     "hosts": 0,
-    "interruption": 0,
+    "runtime.interruption": 0,
     "flags": 0,
-    "platform": 0,
+    "runtime.backend": 0,
     "sweep_record": 0,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from asc_jax import jobs
-from asc_jax.errors import Stopped
-from asc_jax.interruption import Interruptible
 from asc_jax.jobs import Job, carry_out, only_caller
+from asc_jax.runtime.errors import Stopped
+from asc_jax.runtime.interruption import Interruptible
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -18,7 +18,7 @@ import small
 from jax.errors import JaxRuntimeError
 
 from asc_jax import cli, hosts
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -239,7 +239,7 @@ def test_a_signal_ends_a_process_that_waits_for_others_to_start(
 BARRIER = """
 import os, sys
 from asc_jax import hosts
-from asc_jax.interruption import Interruptible
+from asc_jax.runtime.interruption import Interruptible
 
 try:
     with Interruptible():

@@ -6,7 +6,7 @@ import pytest
 
 import asc_jax
 from asc_jax import cli, run
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):

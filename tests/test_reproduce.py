@@ -14,12 +14,12 @@ from asc_jax import table4
 from asc_jax.cli import data_synth
 from asc_jax.config import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.synth import write_synthetic_dataset
-from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
 from asc_jax.report.runs.page import title as comparison_title
 from asc_jax.report.table4 import render_markdown, render_questions, write_table
 from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
+from asc_jax.runtime.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = (ROOT / "docs" / "reproduction.md").read_text()

@@ -11,8 +11,8 @@ import pytest
 from asc_jax import cli, jobs
 from asc_jax.config import to_json
 from asc_jax.data.synth import write_synthetic_dataset
-from asc_jax.errors import InputError, RunsFailed
 from asc_jax.reproduce import plan, reproduce
+from asc_jax.runtime.errors import InputError, RunsFailed
 
 ROWS = ["baseline", "resnet50", "resnet152", "se_resnet152", "se_resnet152_mel80"]
 GANS = [f"gan/fold{fold}" for fold in (1, 2, 3, 4)]

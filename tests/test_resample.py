@@ -9,8 +9,8 @@ import pytest
 from jax.test_util import check_grads
 
 from asc_jax import frontend
-from asc_jax.errors import InputError
 from asc_jax.frontend import resample
+from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

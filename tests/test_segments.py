@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_jax import segments
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def test_the_reports_ten_seconds():

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from asc_jax.data import wav
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 
 T = TypeVar("T")
 

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json
-from asc_jax.paths import expand
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json
+from asc_jax.runtime.paths import expand
 
 FORMAT = 2
 

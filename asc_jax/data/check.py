@@ -6,7 +6,7 @@ import pathlib
 from asc_jax.data import audio
 from asc_jax.data.clips import Dataset, read_tables
 from asc_jax.data.on_disk import file_problems
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 # Rate (Hz), channels and length (seconds, to a hundredth) of a file.
 _Format = tuple[int, int, float]

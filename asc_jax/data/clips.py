@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from asc_jax.data.names import label_fault, look_alike
 from asc_jax.data.on_disk import file_problems
 from asc_jax.data.table import Row, read_rows
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 UNLABELLED = ""
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split, inner_part
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 
 
 @dataclasses.dataclass(frozen=True)

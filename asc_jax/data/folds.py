@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asc_jax.data.clips import Clip, Dataset
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 KINDS = ("location", "published", "random")
 

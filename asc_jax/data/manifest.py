@@ -4,8 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, write_whole
 
 NAME = "manifest.jsonl"
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.data.prefetch import prefetch
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.runtime.errors import InputError
 
 # "band": each mel band over a fold's training frames; "global": all bands over them together;
 # "clip": each clip by itself, all bands and frames together; "none": log-mels as they are.

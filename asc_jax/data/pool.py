@@ -16,9 +16,9 @@ from asc_jax import frontend as frontend_module
 from asc_jax import provenance
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
-from asc_jax.errors import InputError
-from asc_jax.files import digest
 from asc_jax.frontend import FrontendConfig, log_mel
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import digest
 
 KINDS = ("log_mel", "waveform")
 

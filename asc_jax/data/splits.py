@@ -8,8 +8,8 @@ import numpy as np
 
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, write_whole
 
 
 def write_splits(

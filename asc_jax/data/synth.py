@@ -17,8 +17,8 @@ import wave
 import numpy as np
 
 from asc_jax.data.synth_scenes import RECIPES, scene_waveform
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json
 
 # Raise it with any change that alters a sample: an earlier output is then not "the same set".
 _RECIPE_VERSION = 1

@@ -21,8 +21,8 @@ import numpy as np
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import by_path
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, write_whole
 
 # What training needs of a manifest's line; whatever else stands there is for a reader.
 _FIELDS = {"path": str, "scene_label": str, "fold": int}

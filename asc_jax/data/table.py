@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 
-from asc_jax.errors import InputError
 from asc_jax.models.baseline import Baseline
 from asc_jax.models.resnet import ResNet
+from asc_jax.runtime.errors import InputError
 
 NETWORKS = {"resnet": ResNet, "baseline": Baseline}
 

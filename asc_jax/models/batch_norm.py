@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asc_jax.platform import on_cpu
+from asc_jax.runtime.backend import on_cpu
 
 
 class BatchNorm(nn.BatchNorm):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from asc_jax.models import overlap_add, winograd
 from asc_jax.models.conv_gradients import Geometry
-from asc_jax.platform import materialised, on_cpu
+from asc_jax.runtime.backend import materialised, on_cpu
 
 CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
 CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from asc_jax.errors import InputError
 from asc_jax.models.places import example_keys
+from asc_jax.runtime.errors import InputError
 
 # Who shares a shift: all examples of a call, or nobody.
 SHARINGS = ("per_batch", "per_example")

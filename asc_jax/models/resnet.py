@@ -14,7 +14,7 @@ from asc_jax.models.dropout import Dropout
 from asc_jax.models.max_pool import max_pool
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
-from asc_jax.platform import materialised
+from asc_jax.runtime.backend import materialised
 
 BLOCKS = ("basic", "bottleneck")
 SHORTCUTS = ("projection", "zero_pad")

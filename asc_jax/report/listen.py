@@ -10,12 +10,12 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
 from asc_jax.report.contact_sheet import MINUS
 from asc_jax.report.page import HEAD, POLICY
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import DASH, Markup, facts, table, text
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 
 PAGE = "listen.html"
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from asc_jax import run, table4
 from asc_jax.ablation import check_any_config, is_gan_config
 from asc_jax.config import flatten
-from asc_jax.errors import InputError
-from asc_jax.files import write_whole
 from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 from asc_jax.table4 import Question, Row
 
 # The list of a run that is set beside the published score, the best that it has: the

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from asc_jax import hosts
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 
 

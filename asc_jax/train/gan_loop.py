@@ -14,10 +14,10 @@ from asc_jax import hosts, provenance, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data import pool
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
-from asc_jax.errors import Diverged
-from asc_jax.files import write_whole
 from asc_jax.frontend import FrontendConfig
 from asc_jax.provenance import name_program
+from asc_jax.runtime.errors import Diverged
+from asc_jax.runtime.files import write_whole
 from asc_jax.segments import n_segments
 from asc_jax.train import gan_look, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress

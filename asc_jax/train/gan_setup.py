@@ -11,9 +11,9 @@ import numpy as np
 from asc_jax.data.clips import Dataset
 from asc_jax.data.corpora import Corpus, make_corpora
 from asc_jax.data.pool import Pool, load_pool, take
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.runtime.errors import InputError
 from asc_jax.segments import n_segments
 from asc_jax.train import parallel
 from asc_jax.train.gan_losses import LOSSES

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from asc_jax.platform import on_cpu
+from asc_jax.runtime.backend import on_cpu
 
 # Columns of the matrices that a leaf is cut into: few products are in vain, and Eigen is quick.
 _COLUMNS = 8

@@ -12,7 +12,7 @@ import numpy as np
 from asc_jax import hosts, provenance, run
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
-from asc_jax.files import remove
+from asc_jax.runtime.files import remove
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax import hosts
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, write_whole
 
 # What a line says of the machine, and not of the run.
 SECONDS = ("seconds", "seconds_per_step", "seconds_of_worst_step")

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from asc_jax import hosts
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 FOLD, DATA = "fold", "data"
 

@@ -15,9 +15,9 @@ from asc_jax.config import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.errors import InputError
-from asc_jax.files import parse_json, write_whole
 from asc_jax.frontend import FrontendConfig, log_mel, resample
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, write_whole
 from asc_jax.train import parallel
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import describe_start, refuse_untrained, restore_chosen, set_up

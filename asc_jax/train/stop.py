@@ -9,8 +9,9 @@ import time
 
 import tqdm
 
-from asc_jax import hosts, interruption
-from asc_jax.errors import Stopped
+from asc_jax import hosts
+from asc_jax.runtime import interruption
+from asc_jax.runtime.errors import Stopped
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 

@@ -6,7 +6,7 @@ import pathlib
 import jax
 
 from asc_jax import hosts
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup, epoch_indices
 from asc_jax.train.watch import Calls, StepTimes

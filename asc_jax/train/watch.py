@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from asc_jax.errors import Diverged
+from asc_jax.runtime.errors import Diverged
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.setup import Setup

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from asc_jax.data import audio
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 SR = 48_000
 

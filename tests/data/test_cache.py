@@ -24,8 +24,8 @@ from asc_jax import frontend
 from asc_jax.data import audio, cache, pool, read_dataset
 from asc_jax.data.pool import load_pool
 from asc_jax.data.synth import write_synthetic_dataset
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.runtime.errors import InputError
 
 FRONTEND = FrontendConfig(sr=16_000, n_fft=512, win_length=512, hop_length=256, n_mels=8)
 SETTINGS = {

@@ -8,7 +8,7 @@ import soundfile
 
 from asc_jax.data import read_dataset
 from asc_jax.data.check import check_dataset
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def test_the_procedural_set(scenes):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from asc_jax.data import Dataset, PublishedFold, read_dataset
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 HEADER = "filename\tscene_label\tidentifier\tsource_label\n"
 TUT = HEADER + (

@@ -19,7 +19,7 @@ from asc_jax.data import (
     read_dataset,
 )
 from asc_jax.data.folds import fold_imbalance, refuse_leak
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def table(locations_of_class: dict[str, list[int]]) -> tuple[Clip, ...]:

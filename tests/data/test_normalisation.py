@@ -14,8 +14,8 @@ from asc_jax.data.normalisation import (
     standardisation,
 )
 from asc_jax.data.pool import Pool, take
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.runtime.errors import InputError
 
 N_CLIPS, N_FRAMES, N_MELS = 40, 20, 12
 FRONTEND = {"frontend": FrontendConfig(n_mels=N_MELS), "n_frames": N_FRAMES}

@@ -17,8 +17,8 @@ from asc_jax.data.pool import (
     read_clips,
     take,
 )
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig, log_mel
+from asc_jax.runtime.errors import InputError
 
 FRONTEND = FrontendConfig(sr=48_000, n_fft=2048, win_length=1920, hop_length=1920, n_mels=12)
 N_FRAMES = 20  # of 26

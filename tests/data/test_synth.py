@@ -13,7 +13,7 @@ import soundfile
 from asc_jax.data import synth
 from asc_jax.data.clips import read_dataset
 from asc_jax.data.synth import write_synthetic_dataset
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 TINY = {"locations_per_scene": 2, "clips_per_location": 1, "clip_seconds": 0.2}
 

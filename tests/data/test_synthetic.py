@@ -16,7 +16,7 @@ from asc_jax.data.synthetic import (
     refuse_other_manifest,
     write_record,
 )
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 NONE = np.array([], np.int32)
 LABELS = ("bus", "park", "tram")

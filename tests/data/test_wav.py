@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asc_jax.data import audio, wav
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 SR = 48_000
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")

@@ -7,9 +7,9 @@ import pytest
 from networks import some_variables
 
 from asc_jax import models
-from asc_jax.errors import InputError
 from asc_jax.models.baseline import Baseline
 from asc_jax.models.summary import summarise
+from asc_jax.runtime.errors import InputError
 
 
 def variables_shapes(n_frames: int, n_mels: int) -> dict:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
 from asc_jax.models.phase_shuffle import phase_shuffle
+from asc_jax.runtime.errors import InputError
 
 RADIUS = 2
 MAP = np.random.default_rng(0).standard_normal((5, 12, 3)).astype(np.float32)

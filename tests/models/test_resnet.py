@@ -10,9 +10,9 @@ import pytest
 from networks import some_variables, stack
 
 from asc_jax import models
-from asc_jax.errors import InputError
 from asc_jax.models.resnet import ResNet, max_pool
 from asc_jax.models.summary import summarise
+from asc_jax.runtime.errors import InputError
 
 DEPTH_50, DEPTH_152 = (3, 4, 6, 3), (3, 8, 36, 3)
 REPORT = {

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
 from asc_jax.models.wavegan import (
     TRANSPOSED_PADDING,
     Discriminator,
@@ -16,6 +15,7 @@ from asc_jax.models.wavegan import (
     conv,
     map_sizes,
 )
+from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

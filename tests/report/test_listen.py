@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
 from asc_jax.report.contact_sheet import DARK, MINUS, contact_sheet
 from asc_jax.report.listen import Entry, write_listening_page
 from asc_jax.report.tables import DASH
+from asc_jax.runtime.errors import InputError
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>\"'&_$x_{$"

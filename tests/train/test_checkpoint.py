@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 

@@ -13,8 +13,8 @@ from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool, log_mels
-from asc_jax.errors import InputError
 from asc_jax.frontend import FrontendConfig
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import classifier, feed, parallel
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer

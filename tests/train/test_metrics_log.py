@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train.metrics_log import MetricsLog, non_finite_policy, read_metrics
 
 

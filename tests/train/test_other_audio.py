@@ -12,8 +12,8 @@ from asc_jax import run
 from asc_jax.config import load_config
 from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
-from asc_jax.errors import InputError
 from asc_jax.evaluate import evaluate
+from asc_jax.runtime.errors import InputError
 from asc_jax.train.loop import train
 from asc_jax.train.recogniser import open_classifier
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
-from asc_jax.platform import materialised
+from asc_jax.runtime.backend import materialised
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 
 

@@ -14,7 +14,7 @@ CONFIG = load_config(str(ROOT / "configs" / "demo.py"))
 OPENS = """
 import os, pathlib
 from asc_jax import hosts
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train.recogniser import _read_config
 
 os.chdir(os.environ["ASC_JAX_PROCESS"])

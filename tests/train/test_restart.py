@@ -14,10 +14,11 @@ import jax
 import numpy as np
 import pytest
 
-from asc_jax import interruption, run
+from asc_jax import run
 from asc_jax.config import load_config
-from asc_jax.errors import InputError, Stopped
 from asc_jax.evaluate import evaluate
+from asc_jax.runtime import interruption
+from asc_jax.runtime.errors import InputError, Stopped
 from asc_jax.train import loop
 from asc_jax.train import stop as stop_module
 from asc_jax.train.checkpoint import Checkpoints

@@ -11,8 +11,8 @@ import pytest
 
 from asc_jax import run
 from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
-from asc_jax.errors import Diverged, InputError
 from asc_jax.evaluate import evaluate
+from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.sweep_record import read_record
 from asc_jax.train import together
 from asc_jax.train.checkpoint import Checkpoints, Progress

@@ -6,8 +6,8 @@ import pytest
 
 from asc_jax import run
 from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
-from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import together
 from asc_jax.train.together import load_runs, train_together
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 from asc_jax.train.classifier import Steps
 from asc_jax.train.feed import Feed

@@ -16,10 +16,10 @@ from asc_jax.augment import Augmentation
 from asc_jax.config import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
-from asc_jax.errors import Diverged, Stopped
 from asc_jax.frontend import FrontendConfig
 from asc_jax.report.curves import learning_curves
 from asc_jax.report.figures import learning_curves_figure
+from asc_jax.runtime.errors import Diverged, Stopped
 from asc_jax.train import classifier, gan_loop, loop, parallel, setup
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed

@@ -8,9 +8,9 @@ import numpy as np
 from asc_jax.alignment import align
 from asc_jax.blending import blend
 from asc_jax.data.clips import Clip
-from asc_jax.errors import InputError
 from asc_jax.predictions import Predictions
 from asc_jax.report.runs.folders import Row, Run
+from asc_jax.runtime.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ import numpy as np
 
 from asc_jax.alignment import refuse_shared_locations
 from asc_jax.blending import FITS, blend, cross_fit
-from asc_jax.errors import InputError
 from asc_jax.report.runs.answers import Answers, ClipList, decide, gather
 from asc_jax.report.runs.folders import Row
+from asc_jax.runtime.errors import InputError
 
 # name on the command line -> its name in the table, how weights are fitted, what is averaged
 KINDS = {

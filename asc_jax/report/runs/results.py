@@ -8,10 +8,10 @@ import numpy as np
 
 from asc_jax.calibration import Reliability, brier_score, log_loss, reliability
 from asc_jax.comparison import Comparison, compare
-from asc_jax.errors import InputError
 from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.runtime.errors import InputError
 from asc_jax.scores import Score, confusion_matrix, scores_by_location
 from asc_jax.significance import CORRECTIONS, levels
 

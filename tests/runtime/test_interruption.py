@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 # A command that does what a test says, in the place of one of the commands.
 PROGRAM = """
 import gc, os, signal, sys, time
 from asc_jax import cli
-from asc_jax.errors import Stopped
+from asc_jax.runtime.errors import Stopped
 
 def command(args):
 {body}

@@ -8,11 +8,11 @@ import pytest
 from asc_jax import cli
 from asc_jax.config import PATH_FIELDS, check_gan_config, from_json, load_config, to_json
 from asc_jax.data.cache import default_cache_dir
-from asc_jax.errors import InputError
 from asc_jax.flags import build_parser
-from asc_jax.paths import expand
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.paths import expand
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 DEMO, WAVEGAN = str(CONFIGS / "demo.py"), str(CONFIGS / "wavegan.py")
 
 # A path flag each, of every command.

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Collection, Mapping
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def refuse_another(

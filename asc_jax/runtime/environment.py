@@ -4,7 +4,7 @@ import gc
 import os
 from collections.abc import Sequence
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 # JAX's settings under which nothing here can work: each with the values that it must not have.
 # Float32 is what is computed in, by compiled programs, on arrays that go from host to device

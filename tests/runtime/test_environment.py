@@ -7,8 +7,8 @@ import sys
 import jax
 import pytest
 
-from asc_jax import environment
-from asc_jax.errors import InputError
+from asc_jax.runtime import environment
+from asc_jax.runtime.errors import InputError
 
 
 def asc_jax(*words, code="", **variables) -> subprocess.CompletedProcess:

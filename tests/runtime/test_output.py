@@ -11,8 +11,9 @@ import sys
 
 import pytest
 
-from asc_jax import cli, files
+from asc_jax import cli
 from asc_jax.report.page import write_page
+from asc_jax.runtime import files
 
 KEPT = pathlib.Path(__file__).parent / "kept" / "format1"
 

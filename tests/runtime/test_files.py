@@ -2,7 +2,7 @@
 
 import pytest
 
-from asc_jax.files import parse_json
+from asc_jax.runtime.files import parse_json
 
 
 def test_json_is_read_as_it_is():

@@ -8,7 +8,7 @@ import os
 import pathlib
 from typing import Any
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 
 def write_whole(path: pathlib.Path, content: str | bytes) -> None:

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from asc_jax.errors import Stopped
+from asc_jax.runtime.errors import Stopped
 
 # From ^C, kill and schedulers, a terminal that closes; and what SLURM's --signal is told to send by
 # Lightning's users, and by submitit.

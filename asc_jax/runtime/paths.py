@@ -3,7 +3,7 @@
 import os
 import re
 
-from asc_jax.errors import InputError
+from asc_jax.runtime.errors import InputError
 
 _ADDRESS = re.compile(r"\w[\w+.-]+:/")
 
