@@ -467,7 +467,10 @@ def _(lab):
 def _(lab):
     if not shutil.which("strace"):
         raise CannotAskError("needs strace")
-    code = "import pathlib; from asc_jax import files; files.write_whole(pathlib.Path('x'), 'y')"
+    code = (
+        "import pathlib; from asc_jax.runtime.files import write_whole\n"
+        "write_whole(pathlib.Path('x'), 'y')"
+    )
     trace = ["strace", "-f", "-e", "trace=fsync,rename,renameat,renameat2"]
     done = lab.python(code, prefix=trace)
     calls = re.findall(r"(fsync|rename)", done.err)

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 
 import pytest
+from checkout import ROOT
 
 # Before JAX is imported. Several devices: a mesh is then tested on any machine. No LLVM
 # optimisation: nearly all of the tests' time is compilation, and none of them times anything.
@@ -47,7 +48,7 @@ def pytest_runtest_call():
     _hear_signals()  # a fixture may have been stopped
 
 
-SHARED = pathlib.Path(__file__).parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 def _present(name: str) -> pathlib.Path:

@@ -1,18 +1,17 @@
 """Ablations: each expands into settings that can be run, and a mistake in one is one line."""
 
 import functools
-import pathlib
 
 import jax
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import cli, run
 from asc_jax.ablation import is_gan_config, load_ablation, name_of
 from asc_jax.config import flatten
 from asc_jax.runtime.errors import InputError
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")
 SE = str(CONFIGS / "ablations" / "se.py")
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import small
 import soundfile
+from checkout import ROOT
 
 from asc_jax import cli
 from asc_jax.train.metrics_log import untimed
 
-ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "demo.py"
 
 # Later words hold.

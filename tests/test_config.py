@@ -10,6 +10,7 @@ import tracemalloc
 import ml_collections
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import models, rules
 from asc_jax.config import (
@@ -27,7 +28,6 @@ from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
 from asc_jax.rules import MODEL_RULES, RULES
 from asc_jax.runtime.errors import InputError
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 # `default` has every field but a network's; it is there to be built upon. `budgets` changes others.
 NO_CONFIGS = ("__init__", "budgets", "default")
 GANS = sorted(CONFIGS.glob("wavegan*.py"))

@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from checkout import CONFIGS
 
 from asc_jax.config import load_config, override
 from asc_jax.runtime.errors import InputError
-
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def refusal(path: str, *overrides: str) -> str:

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 import pytest
+from checkout import KEPT
 
 from asc_jax import cli, config_format, identity, run
 from asc_jax.config import check_gan_config, flatten, from_json, to_json
@@ -13,8 +14,6 @@ from asc_jax.report.runs.folders import read_run
 from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.runtime.errors import InputError
 from asc_jax.sweep_record import joined_record, read_record, refuse_other_runs
-
-KEPT = pathlib.Path(__file__).parent / "kept"
 
 # The fields of format 1 that no config in `KEPT` has: of the other network.
 OF_BASELINE = {"model.name", "model.dropout_rate"}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small
 import soundfile
+from checkout import ROOT
 
 import asc_jax
 from asc_jax import cli, evaluate, provenance
@@ -66,7 +67,7 @@ def test_the_version_is_that_of_the_source(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     versions = provenance.versions()
     assert versions["asc_jax"] == asc_jax.__version__ and "jax" not in versions
-    pyproject = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+    pyproject = ROOT / "pyproject.toml"
     described = tomllib.loads(pyproject.read_text())
     assert "version" not in described["project"]
     attribute = described["tool"]["setuptools"]["dynamic"]["version"]["attr"]
@@ -94,9 +95,6 @@ def test_logits_that_are_not_finite_leave_an_earlier_evaluation_alone(tmp_path):
         assert str(tmp_path) in line and lists[k].name in line
         assert "4 of 8 clips" in line and "4.wav, 5.wav, 6.wav, ...; fold 2" in line
         assert contents(tmp_path) == before
-
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

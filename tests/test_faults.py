@@ -1,16 +1,17 @@
 """A small slice of the fault run; `python -m benchmarks faults` is the whole of it."""
 
 import json
-import pathlib
 import subprocess
 import sys
+
+from checkout import ROOT
 
 
 def test_kills_and_damaged_files_change_no_result(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "faults", "--quick", "--out"]
     done = subprocess.run(
         [*command, tmp_path / "faults.json"],
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -1,13 +1,11 @@
 """Configs of GANs: all of them build, and a mistake is one line."""
 
-import pathlib
-
 import pytest
+from checkout import CONFIGS
 
 from asc_jax.config import check_config, check_gan_config, from_json, load_config, to_json
 from asc_jax.runtime.errors import InputError
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 GANS = sorted(CONFIGS.glob("wavegan*.py"))
 
 

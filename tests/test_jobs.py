@@ -1,7 +1,6 @@
 """Jobs that fail, and callers that are killed."""
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -9,13 +8,12 @@ import threading
 import time
 
 import pytest
+from checkout import ROOT
 
 from asc_jax import jobs
 from asc_jax.jobs import Job, carry_out, only_caller
 from asc_jax.runtime.errors import Stopped
 from asc_jax.runtime.interruption import Interruptible
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 # A program that notes its word, once a file is there, and ends with the status that it is told.
 NOTES = """

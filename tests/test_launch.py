@@ -15,13 +15,13 @@ import jax
 import numpy as np
 import pytest
 import small
+from checkout import ROOT
 from jax.errors import JaxRuntimeError
 
 from asc_jax import cli, hosts
 from asc_jax.runtime.errors import InputError
 from asc_jax.train import parallel
 
-ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "demo.py"
 SMALL = (
     *small.WORDS,

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 import small
+from checkout import CONFIGS
 
 from asc_jax import cli, provenance, scores
 from asc_jax.data import audio, batches, pool
@@ -23,7 +24,7 @@ from asc_jax.report.runs.training import _costs
 from asc_jax.train import classifier, optimizer, setup
 from asc_jax.train.losses import cross_entropy
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
+CONFIG = CONFIGS / "demo.py"
 
 
 def train(scenes, workdir, *words, config=CONFIG) -> int:

@@ -2,13 +2,13 @@
 
 import html
 import json
-import pathlib
 import re
 import shlex
 import types
 from urllib.parse import unquote
 
 import pytest
+from checkout import ROOT
 
 from asc_jax import table4
 from asc_jax.cli import data_synth
@@ -21,7 +21,6 @@ from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
 from asc_jax.runtime.errors import InputError
 
-ROOT = pathlib.Path(__file__).parents[1]
 DOCS = (ROOT / "docs" / "reproduction.md").read_text()
 BUDGETS = ("smoke", "short", "full")
 

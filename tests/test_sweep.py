@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shlex
 import shutil
 import signal
@@ -12,6 +11,7 @@ import threading
 import time
 
 import pytest
+from checkout import ROOT
 
 from asc_jax import cli, jobs, sweep
 from asc_jax.ablation import load_ablation
@@ -23,7 +23,6 @@ from asc_jax.sweep_record import read_record
 from asc_jax.train import together
 from asc_jax.train.together import load_runs
 
-ROOT = pathlib.Path(__file__).parents[1]
 SE = str(ROOT / "configs" / "ablations" / "se.py")
 SCREENING = str(ROOT / "configs" / "ablations" / "screening.py")
 DEMO = str(ROOT / "configs" / "demo.py")

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+from checkout import CONFIGS
 
 from asc_jax import cli, gan_metrics, screen
 from asc_jax.data import read_dataset
@@ -17,7 +18,6 @@ from asc_jax.train import wavegan as wavegan_steps
 from asc_jax.train.gan_loop import restore
 from asc_jax.train.metrics_log import read_metrics, untimed
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 CLASSIFIER = {
     "data.clip_seconds": 1.0,
     "data.n_frames": 50,

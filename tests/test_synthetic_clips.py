@@ -7,11 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from checkout import CONFIGS
 
 from asc_jax import cli
 from asc_jax.data import read_dataset
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
+CONFIG = CONFIGS / "demo.py"
 SMALL = {
     "data.clip_seconds": 1.0,
     "data.n_frames": 50,

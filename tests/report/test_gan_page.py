@@ -7,12 +7,13 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax.config import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
 from asc_jax.report.gan_page import write_gan_page
 
-CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "wavegan.py")
+CONFIG = str(CONFIGS / "wavegan.py")
 SCENES = ("bus", "park")
 
 

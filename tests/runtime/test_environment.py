@@ -77,7 +77,8 @@ def test_without_a_home_folder_compiled_programs_are_not_kept():
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "file").touch()
     code = (
-        "from asc_jax import cli, environment; cli._start_jax(); environment.start_devices()\n"
+        "from asc_jax import cli; from asc_jax.runtime import environment\n"
+        "cli._start_jax(); environment.start_devices()\n"
         "import jax; print(jax.jit(lambda x: x + 1)(1))"
     )
     done = asc_jax(code=code, XDG_CACHE_HOME=str(tmp_path / "file"))

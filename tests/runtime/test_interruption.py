@@ -1,13 +1,11 @@
 """A signal ends a command with status 75, whenever it comes and however often."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[2]
+from checkout import ROOT
 
 # A command that does what a test says, in the place of one of the commands.
 PROGRAM = """

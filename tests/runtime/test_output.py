@@ -10,14 +10,17 @@ import subprocess
 import sys
 
 import pytest
+from checkout import KEPT
 
 from asc_jax import cli
 from asc_jax.report.page import write_page
 from asc_jax.runtime import files
 
-KEPT = pathlib.Path(__file__).parent / "kept" / "format1"
+FORMAT1 = KEPT / "format1"
 
-BEGIN = "import sys; from asc_jax import cli, output; output.prepare()\n"
+BEGIN = (
+    "import sys; from asc_jax import cli; from asc_jax.runtime import output; output.prepare()\n"
+)
 
 
 def process(code: str, **how) -> subprocess.CompletedProcess:
@@ -79,7 +82,7 @@ def test_what_the_encoding_lacks_comes_as_an_escape():
 
 def test_files_are_written_before_anything_is_printed(tmp_path, monkeypatch, process_as_it_was):
     run = tmp_path / "run"
-    shutil.copytree(KEPT, run)
+    shutil.copytree(FORMAT1, run)
     report = json.loads((run / "report.json").read_text())
     monkeypatch.setattr("asc_jax.evaluate.evaluate", lambda *_, **__: report)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
@@ -92,7 +95,7 @@ def test_files_are_written_before_anything_is_printed(tmp_path, monkeypatch, pro
 def test_a_name_that_is_no_utf8_is_escaped_in_what_is_written(tmp_path):
     """As Python has such a name of a folder."""
     name = os.fsdecode(b"caf\xe9")
-    shutil.copytree(KEPT, tmp_path / "run")
+    shutil.copytree(FORMAT1, tmp_path / "run")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     report["data"]["root"] = name
     (tmp_path / "run" / "report.json").write_text(json.dumps(report))

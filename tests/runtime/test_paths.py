@@ -4,6 +4,7 @@ import pathlib
 import pwd
 
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import cli
 from asc_jax.config import PATH_FIELDS, check_gan_config, from_json, load_config, to_json
@@ -12,7 +13,6 @@ from asc_jax.flags import build_parser
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 DEMO, WAVEGAN = str(CONFIGS / "demo.py"), str(CONFIGS / "wavegan.py")
 
 # A path flag each, of every command.

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from checkout import CONFIGS
 
 from asc_jax import run
 from asc_jax.config import load_config
@@ -17,7 +18,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.train.loop import train
 from asc_jax.train.recogniser import open_classifier
 
-CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
+CONFIG = CONFIGS / "demo.py"
 SMALL = {
     "data.clip_seconds": 0.5,
     "data.n_frames": 0,

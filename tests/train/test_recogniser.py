@@ -1,13 +1,13 @@
 """A GAN's classifier on several hosts, of which the first alone has its run folder."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
+from checkout import ROOT
+
 from asc_jax.config import load_config, to_json
 
-ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = load_config(str(ROOT / "configs" / "demo.py"))
 
 # Each process works in a folder of its own, as on a host of its own.

@@ -13,6 +13,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import run
 from asc_jax.config import load_config
@@ -27,7 +28,7 @@ from asc_jax.train.metrics_log import read_metrics, untimed
 from asc_jax.train.setup import restore, set_up
 from asc_jax.train.stop import StopSignal
 
-CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "demo.py"
+CONFIG = CONFIGS / "demo.py"
 STEPS_PER_EPOCH, EPOCHS = 5, 2
 SMALL = {
     "data.clip_seconds": 1.0,

@@ -5,12 +5,12 @@ Which these are, and that nothing in them reaches a logit or a loss.
 
 import dataclasses
 import functools
-import pathlib
 
 import jax
 import numpy as np
 import optax
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import models, run
 from asc_jax.augment import Augmentation
@@ -23,7 +23,6 @@ from asc_jax.train import classifier, parallel
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.setup import set_up
 
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FRONTEND = FrontendConfig(n_mels=16)
 MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
 CLIPS = np.arange(8, dtype=np.int32)[None]

@@ -8,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import run
 from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
@@ -21,7 +22,7 @@ from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import restore, set_up
 from asc_jax.train.together import train_together
 
-CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
+CONFIG = str(CONFIGS / "demo.py")
 # Under SGD: Adam walks on the rounding of gradients that are exactly 0.
 SMALL = (
     "data.clip_seconds=1.0", "data.n_frames=24", "frontend.n_mels=16", "model.stage_sizes=(1,)",

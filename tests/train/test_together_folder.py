@@ -1,8 +1,7 @@
 """The folder of runs in one program: what they are called, and what it may hold."""
 
-import pathlib
-
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import run
 from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
@@ -11,7 +10,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.train import together
 from asc_jax.train.together import load_runs, train_together
 
-CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
+CONFIG = str(CONFIGS / "demo.py")
 SMALL = ("folds.n_folds=2", "train.batch_size=8", "train.epochs=2", "optimizer.lr=0.02")
 
 

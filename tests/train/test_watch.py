@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import signal
 import types
 
 import jax
 import numpy as np
 import pytest
+from checkout import CONFIGS
 
 from asc_jax import models
 from asc_jax.augment import Augmentation
@@ -29,7 +29,7 @@ from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, Watch, diverged_runs
 
-CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
+CONFIG = str(CONFIGS / "demo.py")
 N_STEPS, PER_CALL = 12, 2
 FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
 
