@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asc_jax.calibration import log_loss
 from asc_jax.runtime.errors import InputError
+from asc_jax.stats.calibration import log_loss
 
 RULES = ("mean_logits", "mean_probabilities")
 _ROUNDS = 50

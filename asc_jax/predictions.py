@@ -14,7 +14,7 @@ import numpy as np
 from asc_jax.data.clips import Clip
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.scores import Score, confusion_matrix, scores_by_location
+from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
 
 # The leaderboard's file, and DCASE's.
 SUBMISSION_ENDINGS = ("_leaderboard.csv", "_dcase.txt")

@@ -40,8 +40,8 @@ ANSWERS = st.builds(
 
 def check_scores(given: Answers) -> str:
     """Scores and comparisons are what counting gives, within their bounds, whatever the order."""
-    from asc_jax.comparison import compare
-    from asc_jax.scores import scores_by_location
+    from asc_jax.stats.comparison import compare
+    from asc_jax.stats.scores import scores_by_location
 
     rng = np.random.default_rng(given.seed)
     n, k = given.n_clips, given.n_classes
@@ -126,7 +126,7 @@ MANY = st.builds(
 def check_many(given: Many) -> str:
     """Corrected p values are in order and no smaller; weights are shares; NaN is refused."""
     from asc_jax import blending
-    from asc_jax.significance import CORRECTIONS, levels
+    from asc_jax.stats.significance import CORRECTIONS, levels
     from benchmarks.fuzz import refusal
 
     p = np.array(given.p)

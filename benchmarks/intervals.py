@@ -9,8 +9,8 @@ import dataclasses
 import numpy as np
 from scipy.special import expit, ndtr, stdtrit
 
-from asc_jax.comparison import compare
-from asc_jax.scores import scores_by_location
+from asc_jax.stats.comparison import compare
+from asc_jax.stats.scores import scores_by_location
 
 RESAMPLES = 1000
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from asc_jax.alignment import align, refuse_other_labels, refuse_shared_locations
-from asc_jax.comparison import compare
 from asc_jax.data.clips import Clip
 from asc_jax.runtime.errors import InputError
+from asc_jax.stats.comparison import compare
 
 CLIPS = tuple(
     Clip(f"audio/{scene}-{n}.wav", scene, f"{scene}-{n // 2}")

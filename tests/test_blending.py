@@ -6,9 +6,9 @@ from scipy.special import log_softmax, softmax
 
 from asc_jax import ensemble
 from asc_jax.blending import FITS, RULES, blend, cross_fit, fit_weights, select_greedily
-from asc_jax.calibration import log_loss
 from asc_jax.runtime.errors import InputError
-from asc_jax.scores import class_wise_accuracy, confusion_matrix
+from asc_jax.stats.calibration import log_loss
+from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (3, 40, 5)).astype(np.float32)

@@ -13,7 +13,7 @@ import pytest
 import small
 from checkout import CONFIGS
 
-from asc_jax import cli, provenance, scores
+from asc_jax import cli, provenance
 from asc_jax.data import audio, batches, pool
 from asc_jax.frontend import log_mel
 from asc_jax.models import batch_norm, resnet
@@ -21,6 +21,7 @@ from asc_jax.report.runs.folders import read_run
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
 from asc_jax.report.runs.training import _costs
+from asc_jax.stats import scores
 from asc_jax.train import classifier, optimizer, setup
 from asc_jax.train.losses import cross_entropy
 

@@ -22,7 +22,7 @@ from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.provenance import name_program
 from asc_jax.runtime.errors import InputError
-from asc_jax.scores import class_wise_accuracy, confusion_matrix
+from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier, parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps

@@ -6,10 +6,10 @@ import io
 import json
 import math
 
-from asc_jax.comparison import Comparison
 from asc_jax.report.runs.results import ALPHA, MEASURES, Difference, Result, Results
 from asc_jax.report.tables import count
-from asc_jax.scores import Score
+from asc_jax.stats.comparison import Comparison
+from asc_jax.stats.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
 MINUS = "\N{MINUS SIGN}"

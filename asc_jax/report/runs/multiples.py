@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asc_jax.calibration import Reliability
 from asc_jax.report.runs.export import points
 from asc_jax.report.runs.results import Result, Results
 from asc_jax.report.runs.stacked import label
 from asc_jax.report.tables import Markup, text
+from asc_jax.stats.calibration import Reliability
 
 _CELL = 10  # units of a cell of a matrix
 _EDGE = 9  # units, for the numbers of the scenes

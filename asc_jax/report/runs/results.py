@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax.calibration import Reliability, brier_score, log_loss, reliability
-from asc_jax.comparison import Comparison, compare
 from asc_jax.report.runs import ensembles
 from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.runs.folders import Row, read_rows
 from asc_jax.runtime.errors import InputError
-from asc_jax.scores import Score, confusion_matrix, scores_by_location
-from asc_jax.significance import CORRECTIONS, levels
+from asc_jax.stats.calibration import Reliability, brier_score, log_loss, reliability
+from asc_jax.stats.comparison import Comparison, compare
+from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
+from asc_jax.stats.significance import CORRECTIONS, levels
 
 ALPHA = 0.05
 MEASURES = ("class_wise_accuracy", "accuracy")

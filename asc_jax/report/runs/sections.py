@@ -12,7 +12,7 @@ from asc_jax.report.runs.stacked import stacked_table
 from asc_jax.report.runs.training import cost, curves, settings
 from asc_jax.report.sections import paragraph
 from asc_jax.report.tables import DASH, Markup, count, percent, score_cell, text
-from asc_jax.scores import Score
+from asc_jax.stats.scores import Score
 
 
 def all_sections(results: Results, folder: pathlib.Path) -> list[tuple[str, Markup]]:

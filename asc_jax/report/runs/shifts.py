@@ -9,7 +9,7 @@ from asc_jax.report.runs.export import points
 from asc_jax.report.runs.results import Result, Results
 from asc_jax.report.runs.stacked import label
 from asc_jax.report.tables import Markup, percent, score_cell, table
-from asc_jax.scores import Score
+from asc_jax.stats.scores import Score
 
 Scores = Callable[[Result], Sequence[Score]]
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from asc_jax.jackknife import Jackknife, jackknife
-from asc_jax.significance import McNemar, mcnemar, sign_flip
+from asc_jax.stats.jackknife import Jackknife, jackknife
+from asc_jax.stats.significance import McNemar, mcnemar, sign_flip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from asc_jax.comparison import compare
+from asc_jax.stats.comparison import compare
 
 
 def systems(rng, n_scenes=7, n_locations=6, clips=8, seeds=1, better=0.0, of_seeds=0.0):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2, permutation_test
 
-from asc_jax.significance import CORRECTIONS, benjamini_hochberg, holm, levels, mcnemar, sign_flip
+from asc_jax.stats.significance import (
+    CORRECTIONS,
+    benjamini_hochberg,
+    holm,
+    levels,
+    mcnemar,
+    sign_flip,
+)
 
 
 def near(share: float, expected: float, times: int) -> bool:

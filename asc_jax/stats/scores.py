@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from asc_jax.jackknife import Jackknife, jackknife
+from asc_jax.stats.jackknife import Jackknife, jackknife
 
 _NORMAL = 1.959964  # 97.5 % of the normal distribution
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
-from asc_jax.scores import (
+from asc_jax.stats.scores import (
     accuracy,
     class_wise_accuracy,
     confusion_matrix,

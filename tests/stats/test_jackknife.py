@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asc_jax.jackknife import jackknife
+from asc_jax.stats.jackknife import jackknife
 
 TARGETS = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1])
 LOCATIONS = np.array(["a", "a", "b", "c", "c", "d", "d", "e", "e"])

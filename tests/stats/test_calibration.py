@@ -7,7 +7,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from asc_jax.calibration import brier_score, log_loss, reliability
+from asc_jax.stats.calibration import brier_score, log_loss, reliability
 
 # Confidences 0.55, 0.6, 0.6, 0.9, 1.0; right, wrong, right, right, wrong.
 PROBABILITIES = np.array([[0.55, 0.45], [0.6, 0.4], [0.4, 0.6], [0.1, 0.9], [1.0, 0.0]])
