@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.models import conv
+from asc_jax.ops import conv
 from asc_jax.train.parallel import COMPILER_OPTIONS
 from benchmarks import measure
 

@@ -25,6 +25,7 @@ RANKS = {
     "flags": 0,
     "runtime.backend": 0,
     "sweep_record": 0,
+    "ops": 1,
     "data": 1,  # the tables: clips, folds, audio, cache, batches, synth, check
     "frontend": 2,
     "augment": 2,

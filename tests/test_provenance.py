@@ -16,7 +16,8 @@ from checkout import CONFIGS
 from asc_jax import cli, provenance
 from asc_jax.data import audio, batches, pool
 from asc_jax.frontend import log_mel
-from asc_jax.models import batch_norm, resnet
+from asc_jax.models import resnet
+from asc_jax.ops import batch_norm
 from asc_jax.report.runs.folders import read_run
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models.conv import conv_general_dilated
 from asc_jax.models.dropout import Dropout
+from asc_jax.ops.conv import conv_general_dilated
 from asc_jax.runtime.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asc_jax.models import max_pool
+from asc_jax.ops import max_pool
 
 # Kernel and stride of the first convolution and of the pooling after it; report, Table 1.
 STEM, POOL = (5, 2), (max_pool.WINDOW, max_pool.STRIDE)

@@ -7,13 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models.batch_norm import BatchNorm
-from asc_jax.models.conv import conv_general_dilated
 from asc_jax.models.depth import Run, repeat
 from asc_jax.models.dropout import Dropout
-from asc_jax.models.max_pool import max_pool
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
+from asc_jax.ops.batch_norm import BatchNorm
+from asc_jax.ops.conv import conv_general_dilated
+from asc_jax.ops.max_pool import max_pool
 from asc_jax.runtime.backend import materialised
 
 BLOCKS = ("basic", "bottleneck")

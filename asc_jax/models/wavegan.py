@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models.conv import conv_general_dilated
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM, phase_shuffle
+from asc_jax.ops.conv import conv_general_dilated
 from asc_jax.runtime.errors import InputError
 
 KERNEL_SIZE, STRIDE = 25, 4

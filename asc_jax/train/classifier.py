@@ -23,8 +23,8 @@ from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.places import example_keys
+from asc_jax.ops.global_norm import global_norm
 from asc_jax.train import parallel
-from asc_jax.train.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer

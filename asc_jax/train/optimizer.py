@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from asc_jax.train.global_norm import global_norm
+from asc_jax.ops.global_norm import global_norm
 from asc_jax.train.hyperparameters import Hyperparameters
 
 # What a step's optimizer is before it knows its model's hyperparameters.

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models import overlap_add, winograd
-from asc_jax.models.conv_gradients import Geometry
+from asc_jax.ops import overlap_add, winograd
+from asc_jax.ops.conv_gradients import Geometry
 from asc_jax.runtime.backend import materialised, on_cpu
 
 CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.models.max_pool import max_pool
+from asc_jax.ops.max_pool import max_pool
 
 
 def reference(x):

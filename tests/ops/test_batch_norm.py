@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from asc_jax.models import batch_norm
-from asc_jax.models.batch_norm import BatchNorm, channel_sums
+from asc_jax.ops import batch_norm
+from asc_jax.ops.batch_norm import BatchNorm, channel_sums
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from asc_jax.models import conv, winograd
-from asc_jax.models.conv import conv_general_dilated
+from asc_jax.ops import conv, winograd
+from asc_jax.ops.conv import conv_general_dilated
 
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
 reference = jax.lax.conv_general_dilated
