@@ -14,8 +14,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax import hosts
 from asc_jax.flags import build_parser
+from asc_jax.parallel import hosts
 from asc_jax.runtime import environment
 from asc_jax.runtime.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
 from asc_jax.runtime.interruption import Interruptible

@@ -21,6 +21,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import read_record
 from asc_jax.models.summary import summarise
+from asc_jax.parallel.arrays import fetch
 from asc_jax.predictions import (
     SUBMISSION_ENDINGS,
     Predictions,
@@ -34,7 +35,6 @@ from asc_jax.predictions import (
 )
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
@@ -419,7 +419,7 @@ def _describe_training(
         "epochs": done,
         "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
-        "state": digest_of_arrays(parallel.fetch(trained)),
+        "state": digest_of_arrays(fetch(trained)),
         "seconds": sum(line["seconds"] for line in metrics) or None,
         "device_seconds": provenance.device_seconds(starts, metrics),
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))

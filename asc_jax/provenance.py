@@ -25,7 +25,8 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from asc_jax import __version__, hosts
+from asc_jax import __version__
+from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import digest, parse_json, write_whole
 

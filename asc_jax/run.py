@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from asc_jax import hosts, models
+from asc_jax import models
 from asc_jax.config import (
     Check,
     changeable,
@@ -39,10 +39,11 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.splits import refuse_other_audio, write_splits
 from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
+from asc_jax.parallel import hosts
+from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.runtime.folders import refuse_another, refuse_files
-from asc_jax.train.parallel import DATA
 
 # Fields that a run may change on the way: they say where things are, which devices share the
 # work and what becomes of a step that is not finite, or act only on scoring.

@@ -24,10 +24,11 @@ from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import answer, clip_reader
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
 from asc_jax.frontend import resample
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.screen import Screening, apportion
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.gan_look import number
 from asc_jax.train.gan_loop import describe_start, free_fields, name_programs, restore
@@ -315,8 +316,8 @@ class Generated:
             "sr": setup.clip_sr,
             "n_samples": round(setup.classifier.config.data.clip_seconds * setup.clip_sr),
         }
-        put = functools.partial(parallel.put, mesh=setup.mesh, spec=parallel.PER_FOLD)
-        self._params, self._source = put(params), put(one(setup.source))
+        place = functools.partial(put, mesh=setup.mesh, spec=PER_FOLD)
+        self._params, self._source = place(params), place(one(setup.source))
 
     def batch(self, label: str, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The clips of a batch, (BATCH, T) at the classifier's rate, and their logits."""

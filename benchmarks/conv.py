@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.ops import conv
-from asc_jax.train.parallel import COMPILER_OPTIONS
+from asc_jax.parallel.mapping import COMPILER_OPTIONS
 from benchmarks import measure
 
 # (W, H, C): the maps of the four stages for 40 bands x 500 frames.

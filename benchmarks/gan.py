@@ -11,7 +11,10 @@ import numpy as np
 from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
 from asc_jax.models.wavegan import Discriminator, Generator
-from asc_jax.train import parallel, wavegan
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import make_mesh
+from asc_jax.train import wavegan
 from asc_jax.train.gan_losses import LOSSES
 from asc_jax.train.gan_source import make_sources
 from benchmarks import measure
@@ -100,10 +103,10 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
     networks = wavegan.Networks(
         Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
     )
-    mesh = parallel.make_mesh(gans, size.batch)
-    state = parallel.put(wavegan.init_state(networks, gans, seed=0), mesh, parallel.PER_FOLD)
-    source = parallel.put(make_sources(corpora, host_pool), mesh, parallel.PER_FOLD)
-    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    mesh = make_mesh(gans, size.batch)
+    state = put(wavegan.init_state(networks, gans, seed=0), mesh, PER_FOLD)
+    source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
+    pool = put(host_pool, mesh, SHARED)
     steps = wavegan.compile_steps(
         mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
     )

@@ -375,7 +375,7 @@ def _(lab):
 def _(lab):
     done = _together(lab, sys.executable, "-c", """
 import os, jax
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 hosts.join(hosts.read_place(os.environ))
 error = jax.errors.JaxRuntimeError("INTERNAL: the kernel's launch timed out")
 print("lost:", bool(hosts.lost_peer(error)), flush=True)

@@ -21,7 +21,10 @@ from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool, log_mels, take
 from asc_jax.frontend import FrontendConfig
-from asc_jax.train import classifier, parallel
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.mesh import make_mesh
+from asc_jax.train import classifier
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
@@ -81,7 +84,7 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     state = classifier.init_state(
         network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
     )
-    mesh = parallel.make_mesh(size.folds, size.batch)
+    mesh = make_mesh(size.folds, size.batch)
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -91,7 +94,7 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     )
 
     def train(feed: Feed):
-        now = parallel.put(state, mesh, parallel.PER_FOLD)
+        now = put(state, mesh, PER_FOLD)
         while True:
             collected = []
             for pool, clips in feed.calls(calls(splits, size)):
@@ -150,7 +153,7 @@ def pass_over(task: dict) -> dict:
     """
     size = training.Size(**task["size"])
     host_pool = open_pool(pathlib.Path(task["file"]))
-    mesh = parallel.make_mesh(size.folds, size.batch)
+    mesh = make_mesh(size.folds, size.batch)
     total = jax.jit(lambda pool, clips: jnp.sum(take(pool, clips.reshape(-1))))
     before = next(iter(measure.peak_memory().values()))
     feed = make_feed([host_pool], mesh, task["placement"])

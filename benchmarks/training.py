@@ -16,8 +16,11 @@ from asc_jax.data.folds import Split
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.provenance import name_program
-from asc_jax.train import classifier, parallel
+from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
@@ -84,7 +87,7 @@ def prepare(
       size: of the step.
       dtype: of the network's computation.
       n_clips: clips of the pool; every fold trains on the share of the other folds.
-      mesh_shape: see `parallel.make_mesh`.
+      mesh_shape: see `mesh.make_mesh`.
 
     Returns:
       All that the step needs.
@@ -95,15 +98,15 @@ def prepare(
         make_optimizer, name="adam", schedule="constant", n_steps=1, clip_norm=0
     )
     splits = make_splits(size.folds, n_clips)
-    mesh = parallel.make_mesh(size.folds, size.batch, shape=mesh_shape)
+    mesh = make_mesh(size.folds, size.batch, shape=mesh_shape)
     host_pool = make_pool(size, n_clips)
-    pool = parallel.put(host_pool, mesh, parallel.SHARED)
+    pool = put(host_pool, mesh, SHARED)
     features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
     recipe = Hyperparameters(lr=LEARNING_RATE)
     state = classifier.init_state(
         network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
     )
-    state = jax.block_until_ready(parallel.put(state, mesh, parallel.PER_FOLD))
+    state = jax.block_until_ready(put(state, mesh, PER_FOLD))
     clips = batches.epoch_indices(
         splits,
         seed=0,
@@ -120,7 +123,7 @@ def prepare(
         features=functools.partial(log_mels, **features),
         augmentation=Augmentation(),
     )
-    steps = compile_steps(parallel.one_device())
+    steps = compile_steps(one_device())
     one = lambda shape: lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape[1:]), leaf.dtype)
     shapes = classifier.shapes_of_one(
         jax.tree.map(one(()), state),
@@ -154,7 +157,7 @@ def build(model: Mapping, dtype: str = "float32"):
     """The network of a config, as training makes it."""
     # Out of JSON, tuples come as lists, which a module cannot hash.
     model = {key: tuple(v) if isinstance(v, list) else v for key, v in model.items()}
-    return models.build(model, N_CLASSES, axis_name=parallel.DATA, dtype=jnp.dtype(dtype))
+    return models.build(model, N_CLASSES, axis_name=DATA, dtype=jnp.dtype(dtype))
 
 
 def step_flops(model: Mapping, size: Size) -> float:

@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import types
 
+import numpy as np
 import pytest
 from checkout import ROOT
 
@@ -138,3 +140,54 @@ def stop_at_step(monkeypatch, process_as_it_was):
 
     monkeypatch.setattr(StepBar, "update", count)
     return left.append
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_to_compile():
+    """The level of `XLA_FLAGS` above, against the one that steps ask for.
+
+    They are compiled more often here than they run.
+    """
+    from asc_jax.parallel.mapping import COMPILER_OPTIONS
+
+    COMPILER_OPTIONS["cpu"]["xla_backend_optimization_level"] = 0
+
+
+N_CLIPS, N_FRAMES, N_MELS, N_CLASSES = 40, 24, 16, 3
+
+
+@pytest.fixture(scope="session")
+def small_pool():
+    """40 clips of 24 frames and 16 bands; each class has its own loud band."""
+    from asc_jax.data.pool import Pool
+
+    rng = np.random.default_rng(0)
+    targets = np.arange(N_CLIPS, dtype=np.int32) % N_CLASSES
+    log_mels = rng.normal(size=(N_CLIPS, N_FRAMES, N_MELS))
+    log_mels[np.arange(N_CLIPS), :, 4 * targets] += 2
+    return Pool(
+        values=np.rint(1000 * log_mels).astype(np.int16),
+        scale=np.full(N_CLIPS, 1e-3, np.float32),
+        offset=np.full(N_CLIPS, -5, np.float32),
+        targets=targets,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_splits():
+    """Four folds; the training parts differ in size."""
+    from asc_jax.data.folds import Split
+
+    clips = np.arange(N_CLIPS, dtype=np.int32)
+    fold_of = np.concatenate([np.full(n, f) for f, n in enumerate((13, 10, 9, 8), start=1)])
+    nothing = np.array([], np.int32)
+    return tuple(
+        Split(fold, clips[fold_of != fold], nothing, clips[fold_of == fold]) for fold in range(1, 5)
+    )
+
+
+@pytest.fixture(scope="session")
+def small_model() -> types.MappingProxyType:
+    """The `model` group of a config: a network small enough to train in a test."""
+    sizes = {"stage_sizes": (1, 1), "stage_strides": (1, 2), "width": 4}
+    return types.MappingProxyType({"name": "resnet", **sizes, "se_ratio": 2})

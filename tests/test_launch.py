@@ -18,9 +18,10 @@ import small
 from checkout import ROOT
 from jax.errors import JaxRuntimeError
 
-from asc_jax import cli, hosts
+from asc_jax import cli
+from asc_jax.parallel import hosts
+from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import parallel
 
 CONFIG = ROOT / "configs" / "demo.py"
 SMALL = (
@@ -195,17 +196,18 @@ def port():
 ROLL_CALL = """
 import os, signal
 import jax
-from asc_jax import hosts
-from asc_jax.train import parallel
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import any_process, connect
+from asc_jax.parallel.mesh import make_mesh
 
 hosts.join(hosts.read_place(os.environ))
-parallel.connect(parallel.make_mesh(1, 2))
+connect(make_mesh(1, 2))
 everyones = jax.errors.JaxRuntimeError("INTERNAL: Connection closed by peer, timed out")
 print([hosts.lost_peer(everyones)], flush=True)
 if not hosts.is_first():
     os.kill(os.getpid(), signal.SIGKILL)
 try:
-    parallel.any_process(False)
+    any_process(False)
 except Exception as error:
     print(hosts.lost_peer(error), flush=True)
 os._exit(0)
@@ -238,7 +240,7 @@ def test_a_signal_ends_a_process_that_waits_for_others_to_start(
 
 BARRIER = """
 import os, sys
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 from asc_jax.runtime.interruption import Interruptible
 
 try:
@@ -297,13 +299,13 @@ def test_wrong_input_is_said_once_by_processes_of_one_machine(
 
 
 def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):
-    mesh = parallel.make_mesh(4, 8)
-    parallel.refuse_idle_processes(mesh)
+    mesh = make_mesh(4, 8)
+    refuse_idle_processes(mesh)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(InputError, match=r"launch 1, or choose a train\.batch_size"):
-        parallel.refuse_idle_processes(mesh)
+        refuse_idle_processes(mesh)
     with pytest.raises(InputError, match=r"launch 1, or choose a larger train\.mesh than \(4, 2\)"):
-        parallel.refuse_idle_processes(mesh, named=True)
+        refuse_idle_processes(mesh, named=True)
 
 
 def launcher(environment, *flags, command) -> subprocess.CompletedProcess:

@@ -17,6 +17,6 @@ def materialised(x: jax.Array) -> jax.Array:
 
     On a CPU, XLA's fusion computes whatever is elementwise again in each of its users: a sum of
     residual blocks, back to the last convolution that is not, a dozen times over. Programs
-    compiled with `parallel.COMPILER_OPTIONS` do not fuse across this; elsewhere it does nothing.
+    compiled with `mapping.COMPILER_OPTIONS` do not fuse across this; elsewhere it does nothing.
     """
     return jax.lax.optimization_barrier(x) if on_cpu() else x

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import share, share_text
+from asc_jax.parallel.arrays import fetch, put_like
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import parallel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Checkpoints:
             that were finished are whole.
         """
         if hosts.joined():
-            tree = jax.tree.map(parallel.fetch, tree)  # leaf by leaf: the devices' memory
+            tree = jax.tree.map(fetch, tree)  # leaf by leaf: the devices' memory
         if self._manager is None:
             return
         arguments = ocp.args.Composite(
@@ -148,15 +149,15 @@ class Checkpoints:
         if self._manager and (found := self._newest(tree)):
             tree, about = found[0], _progress_text(found[1])
             del found
-        about = parallel.share_text(about)
+        about = share_text(about)
         if not about:
             return None
         leaves, structure = jax.tree.flatten(tree)
         del tree  # leaf by leaf: the host's memory is given back as the devices' fills
         for i, place in enumerate(jax.tree.leaves(like)):
-            leaves[i] = parallel.share(leaves[i])
+            leaves[i] = share(leaves[i])
             if sharding := getattr(place, "sharding", None):
-                leaves[i] = parallel.put_like(leaves[i], sharding)
+                leaves[i] = put_like(leaves[i], sharding)
         return jax.tree.unflatten(structure, leaves), _progress(json.loads(about))
 
     def _newest(self, like):

@@ -24,20 +24,12 @@ from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.places import example_keys
 from asc_jax.ops.global_norm import global_norm
-from asc_jax.train import parallel
+from asc_jax.parallel.arrays import shapes_per_fold
+from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_once, map_folds
+from asc_jax.parallel.mesh import DATA, FOLD, one_device
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer
-from asc_jax.train.parallel import (
-    DATA,
-    FOLD,
-    PER_EXAMPLE,
-    PER_FOLD,
-    SHARED,
-    P,
-    compile_once,
-    map_folds,
-)
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
@@ -406,9 +398,9 @@ def shapes_of_one(
       partners: whether the examples have mixup partners.
 
     Returns:
-      Name -> arguments of that function of `Steps`, on `parallel.one_device()`.
+      Name -> arguments of that function of `Steps`, on `mesh.one_device()`.
     """
-    like = parallel.shapes_per_fold(like, 1, parallel.one_device())
+    like = shapes_per_fold(like, 1, one_device())
     batch = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
     chosen = jax.ShapeDtypeStruct((1,), jnp.float32), batch((1,))
     return {

@@ -18,10 +18,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from asc_jax import hosts
 from asc_jax.data.pool import Pool, join, read_clips
 from asc_jax.data.prefetch import prefetch
-from asc_jax.train import parallel
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import least
+from asc_jax.parallel.arrays import exchange_rows, put, put_spread
+from asc_jax.parallel.mapping import SHARED
 
 PLACEMENTS = ("auto", "device", "sharded", "host")
 
@@ -71,7 +73,7 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
 
 
 def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
-    pool = parallel.put(join(pools), mesh, parallel.SHARED)
+    pool = put(join(pools), mesh, SHARED)
 
     def calls(indices):
         for clips in indices:
@@ -81,8 +83,8 @@ def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
 
 
 def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
-    spread = parallel.put_spread(functools.partial(read_clips, pools), n_clips, mesh)
-    exchange = parallel.exchange_rows(mesh)
+    spread = put_spread(functools.partial(read_clips, pools), n_clips, mesh)
+    exchange = exchange_rows(mesh)
 
     def calls(indices):
         for one in indices:
@@ -103,7 +105,7 @@ def _from_host(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
         with contextlib.closing(prefetch(read, indices)) as given:
             for pool, places in given:
                 # Not in the thread: processes must deal with their devices in the same order.
-                yield parallel.put(pool, mesh, parallel.SHARED), places
+                yield put(pool, mesh, SHARED), places
 
     return calls
 
@@ -127,7 +129,7 @@ def needed_clips(indices: np.ndarray, n_clips: int) -> tuple[np.ndarray, np.ndar
 def _choose(pools: Sequence[Pool], mesh: Mesh) -> str:
     """The placement that "auto" stands for; said on stderr where the clips do not just fit."""
     n_bytes = sum(leaf.nbytes for pool in pools for leaf in jax.tree.leaves(pool))
-    room = _LARGEST_SHARE * parallel.least(free_bytes(mesh))
+    room = _LARGEST_SHARE * least(free_bytes(mesh))
     if n_bytes <= room:
         return "device"
     if n_bytes / mesh.size <= room:

@@ -7,9 +7,11 @@ import pathlib
 import jax
 import numpy as np
 
-from asc_jax import gan_metrics, hosts, screen
+from asc_jax import gan_metrics, screen
 from asc_jax.data.audio import write_wav
-from asc_jax.train import parallel
+from asc_jax.parallel import hosts
+from asc_jax.parallel.arrays import fetch, put
+from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.train.gan_setup import GanSetup, real_clips
 from asc_jax.train.gan_source import LOOK
 from asc_jax.train.recogniser import CLIPS_PER_CALL
@@ -79,7 +81,7 @@ def look(
         figures(*of_gan) for of_gan in zip(waveforms, labels, logits, embeddings, real, strict=True)
     ]
     seen = {name: [number(row[name]) for row in rows] for name in rows[0]}
-    return seen | {"running": parallel.fetch(state.running).tolist()}, waveforms
+    return seen | {"running": fetch(state.running).tolist()}, waveforms
 
 
 def figures(
@@ -129,9 +131,7 @@ def _generate(setup: GanSetup, state: WaveGanState, labels: np.ndarray, seed: in
         key_data = np.asarray(jax.random.key_data(jax.random.fold_in(key, first)))
         keys = np.stack([key_data] * n_gans)
         parts.append(
-            parallel.fetch(
-                setup.steps.generate(state.generator, setup.source, keys, labels[:, place])
-            )
+            fetch(setup.steps.generate(state.generator, setup.source, keys, labels[:, place]))
         )
     return np.concatenate(parts, axis=1)[:, :n_clips]
 
@@ -201,7 +201,7 @@ def stop_collapsed(
     Returns:
       The state, the looks in a row after this one, and a line for each GAN that has stopped.
     """
-    running = np.array(parallel.fetch(state.running))
+    running = np.array(fetch(state.running))
     suspicion, messages = suspicion.copy(), []
     for gan, corpus in enumerate(setup.corpora):
         reason = gan_metrics.collapse(
@@ -215,7 +215,7 @@ def stop_collapsed(
         if was_running[gan] and (not running[gan] or suspicion[gan] >= _PATIENCE):
             running[gan] = False
             messages.append(f"{corpus.name}: stopped ({reason}); its best epoch is kept, if any")
-    running = parallel.put(running, setup.mesh, parallel.PER_FOLD)
+    running = put(running, setup.mesh, PER_FOLD)
     return state.replace(running=running), suspicion, messages
 
 

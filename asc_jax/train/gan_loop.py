@@ -10,16 +10,21 @@ import flax.struct
 import jax
 import numpy as np
 
-from asc_jax import hosts, provenance, run
+from asc_jax import provenance, run
 from asc_jax.config import check_gan_config, flatten, to_json
 from asc_jax.data import pool
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.frontend import FrontendConfig
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import refuse_unlike
+from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
+from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.mesh import describe_mesh, one_device
 from asc_jax.provenance import name_program
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
 from asc_jax.segments import n_segments
-from asc_jax.train import gan_look, parallel
+from asc_jax.train import gan_look
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.gan_look import (
     clip_labels,
@@ -118,9 +123,9 @@ def name_programs(
       how: see `asc_jax.segments.merge`.
       training: whether to name what trains the GAN, too.
     """
-    mesh = parallel.one_device()
+    mesh = one_device()
     array = jax.ShapeDtypeStruct
-    of_one = lambda tree: parallel.shapes_per_fold(
+    of_one = lambda tree: shapes_per_fold(
         jax.tree.map(lambda leaf: array(leaf.shape[1:], leaf.dtype), tree), 1, mesh
     )
     steps = compile_steps(
@@ -164,7 +169,7 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     answers = {"decoding": pool.answer("waveform", FrontendConfig(sr=setup.sr))}
     if training:
         answers["looks"] = gan_look.answer()
-    parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
+    refuse_unlike(json.dumps(programs, sort_keys=True))
     return provenance.describe(setup.mesh, programs, answers, step=step)
 
 
@@ -189,13 +194,13 @@ def _run_epochs(
         done = progress.epochs
         start = describe_start(setup, step=progress.step, training=True)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
-        if done >= n_epochs or not (progress.metrics or parallel.fetch(now.state.running).any()):
+        if done >= n_epochs or not (progress.metrics or fetch(now.state.running).any()):
             if hosts.is_first():
                 print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
             _refuse_nothing_kept(workdir, now)
             return
         if hosts.is_first():
-            print(parallel.describe(setup.mesh), file=sys.stderr)
+            print(describe_mesh(setup.mesh), file=sys.stderr)
         provenance.add_start(workdir, start)
         # Its first line, of epoch 0, is written anew where nothing was saved.
         log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
@@ -228,7 +233,7 @@ def _run_epochs(
                     )
                     progress, times = Progress(progress.step, progress.epochs + 1), StepTimes()
                 checkpoints.save(progress, now)
-                if not (progress.metrics or parallel.fetch(now.state.running).any()):
+                if not (progress.metrics or fetch(now.state.running).any()):
                     if hosts.is_first():
                         bar.write("no GAN is left running: training ends here")
                     break
@@ -240,7 +245,7 @@ def _run_epochs(
 
 def _refuse_nothing_kept(workdir: pathlib.Path, now: Snapshot) -> None:
     """Says where all GANs have stopped and left no generator."""
-    running, kept = parallel.fetch((now.state.running, now.best.epoch))
+    running, kept = fetch((now.state.running, now.best.epoch))
     if not (running.any() or kept.any()):
         raise Diverged(
             f"{workdir}: all GANs have stopped before a look found a generator to keep; train "
@@ -267,7 +272,7 @@ def after_look(
     )
     distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
     # A collapsed generator near the middle of the real clips is not the best.
-    running = np.array(parallel.fetch(state.running))
+    running = np.array(fetch(state.running))
     distances[~running | (suspicion > 0)] = np.nan
     epochs = np.full(distances.shape, epoch, np.int32)
     best = setup.steps.keep_best(now.best, state.generator, distances, epochs)
@@ -279,14 +284,14 @@ def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progre
     n_gans = len(setup.corpora)
     before_any = np.float32(np.inf), np.int32(0)  # distance and number of the best epoch
     on_host = np.zeros(n_gans, np.int32), np.ones(n_gans, bool)
-    shapes = parallel.shapes_per_fold(before_any, n_gans, setup.mesh)
+    shapes = shapes_per_fold(before_any, n_gans, setup.mesh)
     best = BestGenerator(setup.like.generator, *shapes)
     if found := checkpoints.restore(Snapshot(setup.like, best, *on_host)):
         return found
     state = setup.init()
     copy = jax.tree.map(lambda leaf: leaf.copy(), state.generator)
     rest = [np.full(n_gans, value) for value in before_any]
-    rest = parallel.put(rest, setup.mesh, parallel.PER_FOLD)
+    rest = put(rest, setup.mesh, PER_FOLD)
     return Snapshot(state, BestGenerator(copy, *rest), *on_host), Progress()
 
 

@@ -13,9 +13,12 @@ from asc_jax.data.corpora import Corpus, make_corpora
 from asc_jax.data.pool import Pool, load_pool, take
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.parallel.agreement import connect, share
+from asc_jax.parallel.arrays import put, shapes_per_fold
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh, refuse_idle_processes
 from asc_jax.runtime.errors import InputError
 from asc_jax.segments import n_segments
-from asc_jax.train import parallel
 from asc_jax.train.gan_losses import LOSSES
 from asc_jax.train.gan_source import Source, make_sources
 from asc_jax.train.recogniser import Classifier, make_recogniser, open_classifier
@@ -81,7 +84,7 @@ def set_up_gan(
 
     Args:
       config: of a GAN; checked, frozen.
-      mesh_shape: see `parallel.make_mesh`; training names the config's `train.mesh`.
+      mesh_shape: see `mesh.make_mesh`; training names the config's `train.mesh`.
       other_functions: see `open_classifier`.
 
     Raises:
@@ -101,8 +104,8 @@ def set_up_gan(
         batch_size=config.train.batch_size,
         seed=config.seed,
     )
-    mesh = parallel.make_mesh(len(corpora), config.train.batch_size, shape=mesh_shape)
-    parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
+    mesh = make_mesh(len(corpora), config.train.batch_size, shape=mesh_shape)
+    refuse_idle_processes(mesh, named=bool(mesh_shape))
     sr = config.gan.sr
     clip_samples = round(classifier.config.data.clip_seconds * sr)
     if clip_samples < config.gan.n_samples:
@@ -123,7 +126,7 @@ def set_up_gan(
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,
     )
-    parallel.connect(mesh)
+    connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     crossfade = config.synthesis.merge == "crossfade"
     overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
@@ -134,14 +137,14 @@ def set_up_gan(
         dataset=classifier.dataset,
         corpora=corpora,
         mesh=mesh,
-        pool=parallel.put(host_pool, mesh, parallel.SHARED),
-        source=parallel.put(source, mesh, parallel.PER_FOLD),
+        pool=put(host_pool, mesh, SHARED),
+        source=put(source, mesh, PER_FOLD),
         networks=networks,
         steps=compile_steps(
             mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
         ),
-        like=parallel.shapes_per_fold(state_shapes(networks), len(corpora), mesh),
-        init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
+        like=shapes_per_fold(state_shapes(networks), len(corpora), mesh),
+        init=lambda: put(jax.tree.map(share, init()), mesh, PER_FOLD),
         recognise=make_recogniser(classifier, mesh, sr=sr),
         classifier=classifier,
         n_segments=segments,
@@ -201,7 +204,7 @@ def one_by_one(setup: GanSetup, config, screener: Classifier) -> GanSetup:
       config: the run's.
       screener: whose answers `recognise` then gives, for clips at `clip_sr`.
     """
-    mesh = parallel.make_mesh(1, 1)
+    mesh = make_mesh(1, 1)
     return dataclasses.replace(
         setup,
         mesh=mesh,
@@ -235,7 +238,7 @@ def make_networks(config, *, n_classes: int) -> Networks:
         Discriminator(
             phase_shuffle=gan.phase_shuffle,
             shuffle=gan.shuffle,
-            axis_name=parallel.DATA,
+            axis_name=DATA,
             **shared,
         ),
         LOSSES[gan.loss],

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import ml_collections
 import numpy as np
 
-from asc_jax import hosts, provenance, run
+from asc_jax import provenance, run
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.data.synthetic import refuse_other_manifest
+from asc_jax.parallel import hosts
+from asc_jax.parallel.mesh import describe_mesh
 from asc_jax.runtime.files import remove
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.metrics_log import MetricsLog
@@ -109,7 +110,7 @@ def _run_epochs(
         if progress.epochs >= n_epochs:
             return progress
         if hosts.is_first():
-            print(parallel.describe(setup.mesh), file=sys.stderr)
+            print(describe_mesh(setup.mesh), file=sys.stderr)
         if profile:
             trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
             if trace:

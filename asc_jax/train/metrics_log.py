@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
 

@@ -5,7 +5,7 @@ import time
 
 import tqdm
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 
 
 class StepBar:

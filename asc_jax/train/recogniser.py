@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from asc_jax import hosts, provenance, run
+from asc_jax import provenance, run
 from asc_jax.config import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.frontend import FrontendConfig, log_mel, resample
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import share_text
+from asc_jax.parallel.arrays import fetch, put
+from asc_jax.parallel.mapping import PER_FOLD, map_folds
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
-from asc_jax.train import parallel
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import describe_start, refuse_untrained, restore_chosen, set_up
 
@@ -55,7 +58,7 @@ class Classifier:
     def params(self, fold: int) -> dict:
         """The parameters of a fold's network, on the host."""
         row = [split.fold for split in self.splits].index(fold)
-        return jax.tree.map(lambda leaf: leaf[row], parallel.fetch(self.state.params))
+        return jax.tree.map(lambda leaf: leaf[row], fetch(self.state.params))
 
     def describe(self) -> dict:
         """What its opinion of a clip follows from, as JSON has it; wherever its folder lies."""
@@ -66,7 +69,7 @@ class Classifier:
             for field, value in run.fixed_fields(self.config).items()
             if field.partition(".")[0] in ("frontend", "data", "model")
         }
-        described = {"parameters": digest(parallel.fetch(variables)), "fields": fields}
+        described = {"parameters": digest(fetch(variables)), "fields": fields}
         return json.loads(json.dumps(described))  # tuples as they are read back
 
 
@@ -169,7 +172,7 @@ def _read_config(workdir: pathlib.Path, field: str):
         except InputError as error:
             refusal = str(error)
     hosts.wait_for_all()  # one may have started long before the others
-    text, refusal = json.loads(parallel.share_text(json.dumps([text, refusal])))
+    text, refusal = json.loads(share_text(json.dumps([text, refusal])))
     if refusal:
         raise InputError(refusal)
     return from_json(text, str(workdir / "config.json"))
@@ -191,11 +194,11 @@ def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         sr=sr,
         n_frames=config.data.n_frames,
     )
-    return parallel.map_folds(
+    return map_folds(
         step,
         mesh,
-        in_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
-        out_specs=parallel.PER_FOLD,
+        in_specs=(PER_FOLD, PER_FOLD),
+        out_specs=PER_FOLD,
     )
 
 
@@ -207,8 +210,8 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
     @functools.lru_cache(maxsize=1)  # it stays the same from look to look
     def states(folds: tuple[int, ...]) -> ClassifierState:
         rows = np.array([numbers.index(fold) for fold in folds])
-        state = jax.tree.map(lambda leaf: leaf[rows], parallel.fetch(classifier.to_recognise))
-        return parallel.put(state, mesh, parallel.PER_FOLD)
+        state = jax.tree.map(lambda leaf: leaf[rows], fetch(classifier.to_recognise))
+        return put(state, mesh, PER_FOLD)
 
     def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_clips = waveforms.shape[1]
@@ -216,7 +219,7 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         for first in range(0, n_clips, CLIPS_PER_CALL):
             # Whole calls only, so that one program serves: the last one repeats a clip.
             place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
-            answers.append(parallel.fetch(compiled(states(tuple(folds)), waveforms[:, place])))
+            answers.append(fetch(compiled(states(tuple(folds)), waveforms[:, place])))
         logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
         return logits[:, :n_clips], embeddings[:, :n_clips]
 

@@ -20,10 +20,14 @@ from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
 from asc_jax.data.synthetic import Synthetic, add_to_splits
+from asc_jax.parallel import agreement
+from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
+from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.mesh import make_mesh, one_device, refuse_idle_processes
 from asc_jax.provenance import name_program
 from asc_jax.runtime.errors import InputError
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
-from asc_jax.train import classifier, parallel
+from asc_jax.train import classifier
 from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
@@ -101,7 +105,7 @@ def set_up(
       splits: one per fold.
       test: indices of the test clips.
       synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
-      mesh_shape: see `parallel.make_mesh`. Training names the config's `train.mesh`; scoring
+      mesh_shape: see `mesh.make_mesh`. Training names the config's `train.mesh`; scoring
         takes the devices that it finds.
       runs: name -> config of runs that train as one program; they differ from `config` in
         `PER_MODEL_FIELDS` and titles alone. One of `config` itself by default.
@@ -112,14 +116,14 @@ def set_up(
     """
     batch_size, share = config.train.batch_size, config.synthetic.share
     runs = runs or {"": config}
-    mesh = parallel.make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
-    parallel.refuse_idle_processes(mesh, named=bool(mesh_shape))
+    mesh = make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
+    refuse_idle_processes(mesh, named=bool(mesh_shape))
     loaded = [run.read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         loaded.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
     pools, digests = zip(*loaded, strict=True)
-    parallel.connect(mesh)
+    agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
@@ -161,10 +165,10 @@ def set_up(
         mesh,
         make_feed(pools, mesh, config.data.placement),
         compile_steps(mesh, skip_non_finite=skip_non_finite),
-        compile_steps(parallel.one_device()),  # what is done about lost steps may change
-        like=parallel.shapes_per_fold(one_model, len(models), mesh),
+        compile_steps(one_device()),  # what is done about lost steps may change
+        like=shapes_per_fold(one_model, len(models), mesh),
         name_init=functools.partial(classifier.name_init, network, optimizer, pools[0], **recipe),
-        init=lambda: parallel.put(jax.tree.map(parallel.share, init()), mesh, parallel.PER_FOLD),
+        init=lambda: put(jax.tree.map(agreement.share, init()), mesh, PER_FOLD),
         seed=seed,
         batch_size=batch_size,
         share=share,
@@ -213,7 +217,7 @@ def restore(
     if choosing:
         score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
-        best = BestEpoch(*copies, *parallel.put((score, epoch), setup.mesh, parallel.PER_FOLD))
+        best = BestEpoch(*copies, *put((score, epoch), setup.mesh, PER_FOLD))
     return state, best, Progress()
 
 
@@ -225,7 +229,7 @@ def like(setup: Setup, *, choosing: bool) -> dict:
         best = BestEpoch(
             setup.like.params,
             setup.like.batch_stats,
-            *parallel.shapes_per_fold(_BEFORE_THE_FIRST, n_folds, setup.mesh),
+            *shapes_per_fold(_BEFORE_THE_FIRST, n_folds, setup.mesh),
         )
     return {"state": setup.like, "best": best}
 
@@ -263,7 +267,7 @@ def describe_start(
             programs["keep_best"] = name_program(choose, *shapes["keep_best"])
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)
-    parallel.refuse_unlike(json.dumps(programs, sort_keys=True))
+    agreement.refuse_unlike(json.dumps(programs, sort_keys=True))
     files = pool.written_in()
     return provenance.describe(setup.mesh, programs, answers, step=step, files=files)
 
@@ -325,7 +329,7 @@ def restore_chosen(
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
     if not choosing:
         return state, progress, [done] * len(setup.splits)
-    epochs = parallel.fetch(best.epoch).tolist()
+    epochs = fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
             f"{workdir}: epoch {done} is not beyond train.select_after="
@@ -368,5 +372,5 @@ def predict(
             if logits:  # one call ahead of the device, so that no more pools wait for it
                 jax.block_until_ready(logits[-1])
             logits.append(setup.steps.evaluate(state, clips_pool, clips))
-    logits = np.concatenate(parallel.fetch(logits), axis=1)  # (F, S * B, K)
+    logits = np.concatenate(fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

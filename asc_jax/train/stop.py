@@ -9,10 +9,10 @@ import time
 
 import tqdm
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import any_process
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import Stopped
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Checkpoints
 
 # Seconds. One wish to stop may come as several signals: timeout(1) sends two, and a launcher
@@ -49,7 +49,7 @@ class StopSignal:
     @property
     def requested(self) -> bool:
         """Whether a signal has come, to any of several processes; all of them must ask."""
-        return parallel.any_process(bool(self._came))
+        return any_process(bool(self._came))
 
     def leave_if_requested(self, checkpoints: Checkpoints, step: int) -> None:
         """Leaves after a step whose checkpoint may still be under way.

@@ -23,10 +23,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import jax
 import ml_collections
 
-from asc_jax import hosts, provenance, run
+from asc_jax import provenance, run
 from asc_jax.ablation import name_of
 from asc_jax.config import PER_MODEL_FIELDS, flatten, override
 from asc_jax.identity import identify
+from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.runtime.files import remove, write_whole
 from asc_jax.sweep_record import (

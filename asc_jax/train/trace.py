@@ -5,7 +5,7 @@ import pathlib
 
 import jax
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup, epoch_indices

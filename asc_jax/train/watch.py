@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from asc_jax.parallel.arrays import fetch
 from asc_jax.runtime.errors import Diverged
-from asc_jax.train import parallel
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.setup import Setup
 
@@ -88,14 +88,14 @@ class Calls:
     def fetch_ended(self) -> list:
         """The metrics of all calls but the last, on the host; those that were not yet fetched."""
         ended, self._queued = self._queued[:-1], self._queued[-1:]
-        return parallel.fetch([metrics for metrics, _ in ended])
+        return fetch([metrics for metrics, _ in ended])
 
     def fetch_all(self) -> list:
         """The same, once the last call has ended too."""
         self._wait()
         self._times.pause()
         queued, self._queued = self._queued, []
-        return parallel.fetch([metrics for metrics, _ in queued])
+        return fetch([metrics for metrics, _ in queued])
 
     def _wait(self) -> None:
         if self._queued:

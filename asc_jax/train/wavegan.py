@@ -18,10 +18,11 @@ from asc_jax.data.pool import Pool
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.places import places
 from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.parallel.mapping import PER_FOLD, SHARED, compile_once, map_folds
+from asc_jax.parallel.mesh import DATA
 from asc_jax.segments import merge
 from asc_jax.train.gan_losses import GanLoss, gradient_penalty
 from asc_jax.train.gan_source import TRAINING, Source, latent_vectors, real_windows
-from asc_jax.train.parallel import DATA, PER_FOLD, SHARED, compile_once, map_folds
 
 # What the random numbers of an iteration are for.
 _REAL, _LATENT, _SHUFFLE, _MIX = range(4)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from asc_jax.ops.global_norm import global_norm
-from asc_jax.train.parallel import COMPILER_OPTIONS
+from asc_jax.parallel.mapping import COMPILER_OPTIONS
 
 SHAPES = {"kernel": (3, 3, 16, 24), "scale": (24,), "gate": (2,), "classifier": (10,), "step": ()}
 

@@ -6,8 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import parallel
+from asc_jax.train import checkpoint
 from asc_jax.train.checkpoint import Checkpoints, Progress
 
 # orbax leaves coroutines behind where reading has failed.
@@ -18,7 +21,7 @@ def tree(mesh):
     rng = np.random.default_rng(0)
     arrays = {"params": {"kernel": rng.normal(size=(4, 300, 7)).astype(np.float32)},
               "step": np.arange(4, dtype=np.int32)}  # fmt: skip
-    return parallel.put(arrays, mesh, parallel.PER_FOLD)
+    return put(arrays, mesh, PER_FOLD)
 
 
 def save(folder, steps, tree, **more):
@@ -37,7 +40,7 @@ def names(folder) -> set[str]:
 
 
 def test_restores_exactly_and_keeps_the_newest(tmp_path):
-    saved = tree(parallel.make_mesh(4, 8))
+    saved = tree(make_mesh(4, 8))
     assert restore(tmp_path / "c", saved) is None
     save(tmp_path / "c", (1, 2, 3), saved)
     restored, progress = restore(tmp_path / "c", saved)
@@ -48,9 +51,9 @@ def test_restores_exactly_and_keeps_the_newest(tmp_path):
 
 
 def test_restores_onto_another_mesh(tmp_path):
-    saved = tree(parallel.make_mesh(4, 8))
+    saved = tree(make_mesh(4, 8))
     save(tmp_path / "c", [1], saved)
-    restored, _ = restore(tmp_path / "c", tree(parallel.make_mesh(4, 8, jax.devices()[:1])))
+    restored, _ = restore(tmp_path / "c", tree(make_mesh(4, 8, jax.devices()[:1])))
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
     assert len(restored["step"].devices()) == 1
 
@@ -72,7 +75,7 @@ def test_the_metrics_of_an_epoch_come_back_as_they_were(tmp_path, one_device):
 
 @pytest.fixture(scope="module")
 def one_device():
-    return tree(parallel.make_mesh(4, 8, jax.devices()[:1]))
+    return tree(make_mesh(4, 8, jax.devices()[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +180,7 @@ def test_what_a_device_says_is_no_damage(two_saved, one_device, tmp_path, capsys
         raise jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE")
 
     folder = shutil.copytree(two_saved, tmp_path / "checkpoints")
-    monkeypatch.setattr(parallel, "put_like", put_like)
+    monkeypatch.setattr(checkpoint, "put_like", put_like)
     with pytest.raises(jax.errors.JaxRuntimeError, match="ECC"):
         restore(folder, one_device)
     assert names(folder) == {"1", "2"} and not capsys.readouterr().err

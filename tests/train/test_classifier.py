@@ -13,7 +13,10 @@ from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
-from asc_jax.train import classifier, parallel
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
@@ -48,8 +51,8 @@ def trained(
 ):
     """The state after some steps, the losses (F, steps) and the compiled steps."""
     n_devices = jax.devices()[:devices]
-    mesh = parallel.make_mesh(len(splits), 8, n_devices)
-    network = models.build(model, 3, axis_name=parallel.DATA)
+    mesh = make_mesh(len(splits), 8, n_devices)
+    network = models.build(model, 3, axis_name=DATA)
     optimizer = functools.partial(
         make_optimizer, name=name, schedule="cosine", n_steps=100, clip_norm=1.0
     )
@@ -68,8 +71,8 @@ def trained(
         features=FEATURES,
         augmentation=augmentation,
     )
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
-    pool = parallel.put(pool, mesh, parallel.SHARED)
+    state = put(state, mesh, PER_FOLD)
+    pool = put(pool, mesh, SHARED)
     indices = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=8)
     losses = []
     for first in range(0, n_steps, per_call):
@@ -198,7 +201,7 @@ def test_keep_best_keeps_the_first_of_equals(small_pool, small_splits, small_mod
         np.array([0.2, 0.9, 0.5, -1], np.float32),
         np.full(4, 3, np.int32),
     )
-    best = parallel.put(best, mesh, parallel.PER_FOLD)
+    best = put(best, mesh, PER_FOLD)
     scores, epochs = np.full(4, 0.5, np.float32), np.full(4, 4, np.int32)
     best = steps.keep_best(best, state, scores, epochs)
     np.testing.assert_array_equal(best.epoch, [4, 3, 3, 4])
@@ -225,7 +228,7 @@ def test_waveforms_in_the_pool_train_alike(small_splits, small_model):
     clips = np.array([3, 1, 2])
     expected = log_mel(take(waves, clips), cfg)[:, :20]
     np.testing.assert_allclose(features(waves, clips), expected, rtol=1e-6)
-    network = models.build(small_model, 3, axis_name=parallel.DATA)
+    network = models.build(small_model, 3, axis_name=DATA)
     state = classifier.init_state(
         network,
         lambda _: optax.sgd(0.1),

@@ -14,8 +14,11 @@ from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
+from asc_jax.parallel.arrays import exchange_rows, put, put_spread
+from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import classifier, feed, parallel
+from asc_jax.train import classifier, feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.setup import predict
@@ -35,14 +38,14 @@ def stored(small_pool, tmp_path_factory) -> Pool:
 
 @pytest.fixture(scope="module")
 def mesh():
-    return parallel.make_mesh(2, BATCH_SIZE)
+    return make_mesh(2, BATCH_SIZE)
 
 
 @pytest.fixture(scope="module")
 def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     """By placement: losses and state after one and a half epochs, and logits of two lists."""
     splits, frontend = small_splits[:2], FrontendConfig(n_mels=16)
-    network = models.build(small_model, 3, axis_name=parallel.DATA)
+    network = models.build(small_model, 3, axis_name=DATA)
     optimizer = functools.partial(
         make_optimizer, name="adam", schedule="cosine", n_steps=100, clip_norm=1.0
     )
@@ -71,7 +74,7 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     results = {}
     for placement in PLACED:
         clips_feed = feed.make_feed([stored], mesh, placement)
-        state, losses = parallel.put(initial, mesh, parallel.PER_FOLD), []
+        state, losses = put(initial, mesh, PER_FOLD), []
         for pool, clips in clips_feed.calls(calls):
             # 40 clips, of which a call needs 32 at most: the steps see another pool.
             assert len(pool.targets) == (40 if placement == "device" else 32)
@@ -114,15 +117,15 @@ def test_exchanged_rows_keep_every_bit(n_devices, shape):
     words.flat[0] = np.float32(-0.0).view(np.int32)
     with np.errstate(invalid="ignore"):
         tree = {"short": words.astype(np.int16), "float": words.view(np.float32)}
-    mesh = parallel.make_mesh(2, 4, jax.devices()[:n_devices])
+    mesh = make_mesh(2, 4, jax.devices()[:n_devices])
 
     def read(rows, size):
         fill = ((0, size - len(rows)), *((0, 0),) * len(shape))
         return jax.tree.map(lambda leaf: np.pad(leaf[rows], fill), tree)
 
-    spread = parallel.put_spread(read, 13, mesh)
+    spread = put_spread(read, 13, mesh)
     rows = np.array([12, 0, 7, -1, 6, 0], np.int32)
-    exchanged = parallel.exchange_rows(mesh)(spread, rows)
+    exchanged = exchange_rows(mesh)(spread, rows)
     for name, leaf in tree.items():
         assert exchanged[name].sharding.is_fully_replicated
         ours = np.asarray(exchanged[name])
@@ -134,10 +137,10 @@ def test_exchanged_rows_keep_every_bit(n_devices, shape):
 def test_a_spread_pool_is_nowhere_whole(stored, mesh):
     """A device holds its share; the exchange moves what the call needs, and gathers nothing."""
     read = lambda rows, size: {"values": np.resize(stored.values[rows], (size, 24, 16))}
-    spread = parallel.put_spread(read, 40, mesh)
+    spread = put_spread(read, 40, mesh)
     assert {shard.data.shape[0] for shard in spread["values"].addressable_shards} == {5}
     rows = np.arange(6, dtype=np.int32)
-    text = parallel.exchange_rows(mesh).lower(spread, rows).compile().as_text()
+    text = exchange_rows(mesh).lower(spread, rows).compile().as_text()
     assert "all-reduce" in text
     assert "all-gather" not in text and "all-to-all" not in text
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data.corpora import Corpus
-from asc_jax.train import parallel
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.train.gan_look import stop_collapsed
 from asc_jax.train.wavegan import WaveGanState
 
@@ -19,7 +19,7 @@ NOBODY = np.array([], np.int32)
 def setup():
     """Of three GANs."""
     corpora = [Corpus(1, (scene,), NOBODY, NOBODY) for scene in ("bus", "park", "tram")]
-    return types.SimpleNamespace(corpora=corpora, mesh=parallel.make_mesh(3, 1, jax.devices()[:1]))
+    return types.SimpleNamespace(corpora=corpora, mesh=make_mesh(3, 1, jax.devices()[:1]))
 
 
 def state(*running: bool) -> WaveGanState:

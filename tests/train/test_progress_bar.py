@@ -7,7 +7,7 @@ import sys
 import pytest
 import tqdm.std
 
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 from asc_jax.train.progress_bar import StepBar
 
 

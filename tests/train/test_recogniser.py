@@ -13,7 +13,7 @@ CONFIG = load_config(str(ROOT / "configs" / "demo.py"))
 # Each process works in a folder of its own, as on a host of its own.
 OPENS = """
 import os, pathlib
-from asc_jax import hosts
+from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
 from asc_jax.train.recogniser import _read_config
 

@@ -19,7 +19,10 @@ from asc_jax.data import batches
 from asc_jax.data.normalisation import KINDS
 from asc_jax.data.pool import log_mels, take
 from asc_jax.frontend import FrontendConfig, mel_edges
-from asc_jax.train import classifier, parallel
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.setup import set_up
 
@@ -29,7 +32,7 @@ CLIPS = np.arange(8, dtype=np.int32)[None]
 
 
 def init(pool, splits, model, mask_above, normalisation="band"):
-    network = models.build(model, 3, axis_name=parallel.DATA)
+    network = models.build(model, 3, axis_name=DATA)
     optimizer = lambda _: optax.sgd(0.1)
     state = classifier.init_state(
         network,
@@ -47,7 +50,7 @@ def init(pool, splits, model, mask_above, normalisation="band"):
 def logits_and_losses(pool, splits, model, mask_above=8000.0, normalisation="band"):
     """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
     network, optimizer, state = init(pool, splits, model, mask_above, normalisation)
-    mesh = parallel.make_mesh(len(splits), 8, jax.devices()[:1])
+    mesh = make_mesh(len(splits), 8, jax.devices()[:1])
     steps = classifier.compile_steps(
         mesh,
         network,
@@ -55,8 +58,8 @@ def logits_and_losses(pool, splits, model, mask_above=8000.0, normalisation="ban
         features=functools.partial(log_mels, frontend=FRONTEND, n_frames=0),
         augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
     )
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
-    pool = parallel.put(pool, mesh, parallel.SHARED)
+    state = put(state, mesh, PER_FOLD)
+    pool = put(pool, mesh, SHARED)
     logits = np.asarray(steps.evaluate(state, pool, CLIPS))
     losses = []
     indices = batches.epoch_indices(splits, seed=0, epoch=0, n_steps=3, batch_size=8)

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED, map_folds
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import parallel
 from asc_jax.train.classifier import Steps
 from asc_jax.train.feed import Feed
 from asc_jax.train.trace import N_CALLS, trace_steps
@@ -42,20 +44,18 @@ def setup(small_splits) -> FakeSetup:
     def step(state, pool, clips):
         return jnp.tanh(state @ state) + pool[clips].sum(), {"loss": state.sum()}
 
-    train = parallel.map_folds(
+    train = map_folds(
         step,
-        parallel.make_mesh(4, 8, shape=(2, 1)),
-        in_specs=(parallel.PER_FOLD, parallel.SHARED, parallel.PER_FOLD),
-        out_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
+        make_mesh(4, 8, shape=(2, 1)),
+        in_specs=(PER_FOLD, SHARED, PER_FOLD),
+        out_specs=(PER_FOLD, PER_FOLD),
         donate=(0,),
     )
     return FakeSetup(small_splits, Steps(train, None, None), jnp.zeros(40))
 
 
 def make_state() -> jax.Array:
-    return parallel.put(
-        np.ones((4, 64, 64)), parallel.make_mesh(4, 8, shape=(2, 1)), parallel.PER_FOLD
-    )
+    return put(np.ones((4, 64, 64)), make_mesh(4, 8, shape=(2, 1)), PER_FOLD)
 
 
 def test_a_trace_of_the_steps_opens_in_perfetto(setup, tmp_path):

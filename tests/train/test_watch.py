@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from checkout import CONFIGS
+from jax.experimental import multihost_utils
 
 from asc_jax import models
 from asc_jax.augment import Augmentation
@@ -17,10 +18,13 @@ from asc_jax.config import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
+from asc_jax.parallel.arrays import fetch, put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.report.curves import learning_curves
 from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runtime.errors import Diverged, Stopped
-from asc_jax.train import classifier, gan_loop, loop, parallel, setup
+from asc_jax.train import classifier, gan_loop, loop, setup, watch
 from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -53,7 +57,7 @@ class FakeSetup:
     batch_size: int = 8
     share: float = 0.0
     partners: bool = True
-    mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: parallel.make_mesh(1, 1))
+    mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: make_mesh(1, 1))
 
     names: tuple = ("",)
 
@@ -114,7 +118,7 @@ def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
 @pytest.fixture
 def asks(monkeypatch):
     """As one of two processes: what both do together, metrics of so many calls or a signal."""
-    asks, fetch = [], parallel.fetch
+    asks = []
 
     def gather(flag):
         asks.append("signal")
@@ -125,8 +129,8 @@ def asks(monkeypatch):
         return fetch(tree)
 
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", gather)
-    monkeypatch.setattr(parallel, "fetch", fetch_together)
+    monkeypatch.setattr(multihost_utils, "process_allgather", gather)
+    monkeypatch.setattr(watch, "fetch", fetch_together)
     return asks
 
 
@@ -289,9 +293,9 @@ def test_step_times_are_of_whole_calls_after_the_first(monkeypatch):
 @pytest.fixture(scope="module")
 def train(small_pool, small_splits, small_model):
     """Six steps with skipping, of a pool: the last state and metrics (F, steps)."""
-    mesh = parallel.make_mesh(4, 8, shape=(1, 1))
+    mesh = make_mesh(4, 8, shape=(1, 1))
     model = {**small_model, "stage_sizes": (1,), "stage_strides": (1,)}
-    network = models.build(model, 3, axis_name=parallel.DATA)
+    network = models.build(model, 3, axis_name=DATA)
     optimizer = functools.partial(
         make_optimizer, name="adam", schedule="cosine", n_steps=20, clip_norm=1.0
     )
@@ -310,8 +314,8 @@ def train(small_pool, small_splits, small_model):
     indices = batches.epoch_indices(small_splits, seed=1, epoch=0, n_steps=6, batch_size=8)
 
     def train(pool, change=lambda state: state):
-        pool = parallel.put(pool, mesh, parallel.SHARED)
-        state = parallel.put(change(start), mesh, parallel.PER_FOLD)
+        pool = put(pool, mesh, SHARED)
+        state = put(change(start), mesh, PER_FOLD)
         collected = []
         for i in range(6):
             state, metrics = steps.train(state, pool, indices[:, i : i + 1])

@@ -12,7 +12,10 @@ import pytest
 from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
 from asc_jax.models.wavegan import Discriminator, Generator
-from asc_jax.train import parallel, wavegan
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.train import wavegan
 from asc_jax.train.gan_losses import LOSSES
 from asc_jax.train.gan_source import make_sources, real_windows
 
@@ -50,7 +53,7 @@ def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=
         Generator(n_latent=8, **shared, **options),
         Discriminator(
             phase_shuffle=0 if n_samples == 64 else 1,
-            axis_name=parallel.DATA,
+            axis_name=DATA,
             **shared,
             **options,
         ),
@@ -62,13 +65,13 @@ def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=
 
 def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambda source: source):
     """The state after some iterations, all metrics, the compiled steps and the sources."""
-    mesh = parallel.make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
+    mesh = make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
     steps = wavegan.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
     source = change(make_sources(corpora, pool))
-    source = parallel.put(source, mesh, parallel.PER_FOLD)
+    source = put(source, mesh, PER_FOLD)
     state = wavegan.init_state(networks, len(corpora), seed=3)
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
-    pool = parallel.put(pool, mesh, parallel.SHARED)
+    state = put(state, mesh, PER_FOLD)
+    pool = put(pool, mesh, SHARED)
     collected = []
     for _ in range(n_steps):
         state, metrics = steps.train(state, pool, source)
@@ -93,7 +96,7 @@ def share_near(clips: np.ndarray, cycles: tuple[int, ...]) -> float:
 
 def test_two_gans_learn_the_tones_of_their_own_scene(tones):
     networks = make_networks(256, dim=8, batch_size=16, lr=1e-3)
-    mesh = parallel.make_mesh(2, 16, jax.devices()[:1])
+    mesh = make_mesh(2, 16, jax.devices()[:1])
     whole = wavegan.compile_steps(mesh, networks, n_segments=1, n_samples=256, how="concatenate")
     before, _, _, source = trained(tones, networks, n_steps=0)
     after, metrics, _, _ = trained(tones, networks, n_steps=60)

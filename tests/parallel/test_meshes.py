@@ -14,7 +14,10 @@ from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.resnet import ResNet
-from asc_jax.train import classifier, parallel
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
 
@@ -31,7 +34,7 @@ NETWORK = ResNet(
     width=4,
     se_ratio=2,
     dropout_rate=0.5,
-    axis_name=parallel.DATA,
+    axis_name=DATA,
 )
 
 
@@ -67,7 +70,7 @@ def on_mesh(small_pool, small_splits):
 
 
 def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm=True) -> Run:
-    mesh = parallel.make_mesh(4, BATCH_SIZE, shape=shape)
+    mesh = make_mesh(4, BATCH_SIZE, shape=shape)
     network = NETWORK.clone(sync_batch_norm=sync_batch_norm)
     # Adam divides a gradient by its own size, and would walk on the rounding of those that are
     # 0 but for rounding: a sum over shards rounds in another order.
@@ -79,8 +82,8 @@ def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm
     state = classifier.init_state(
         network, optimizer, [(split, 7, recipe) for split in splits], pool, **FRONTEND
     )
-    state = parallel.put(state, mesh, parallel.PER_FOLD)
-    pool = parallel.put(pool, mesh, parallel.SHARED)
+    state = put(state, mesh, PER_FOLD)
+    pool = put(pool, mesh, SHARED)
     steps = classifier.compile_steps(
         mesh,
         network,

@@ -6,10 +6,12 @@ import re
 import jax
 import numpy as np
 import pytest
+from jax.experimental import mesh_utils
 
+from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, map_folds
+from asc_jax.parallel.mesh import DATA, describe_mesh, make_mesh
 from asc_jax.runtime.backend import materialised
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import parallel
 
 
 @pytest.mark.parametrize(
@@ -27,14 +29,14 @@ from asc_jax.train import parallel
     ],
 )
 def test_mesh_divides_folds_and_batches(n_folds, batch_size, n_devices, shape):
-    mesh = parallel.make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
+    mesh = make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
     assert tuple(mesh.shape.values()) == shape
     assert n_folds % shape[0] == 0 and batch_size % shape[1] == 0
 
 
 def test_no_mesh_is_larger():
     for n_devices, n_folds, batch_size in itertools.product(range(1, 9), range(1, 9), range(1, 25)):
-        mesh = parallel.make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
+        mesh = make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
         possible = [
             (f * d, f)
             for f, d in itertools.product(range(1, n_devices + 1), repeat=2)
@@ -44,7 +46,7 @@ def test_no_mesh_is_larger():
 
 
 def test_mesh_takes_all_devices_by_default():
-    assert parallel.make_mesh(4, 8).devices.size == len(jax.devices()) == 8
+    assert make_mesh(4, 8).devices.size == len(jax.devices()) == 8
 
 
 def test_a_mesh_of_all_devices_lies_as_their_topology_has_it(monkeypatch):
@@ -53,17 +55,17 @@ def test_a_mesh_of_all_devices_lies_as_their_topology_has_it(monkeypatch):
     def place(shape, devices, **_):
         return np.array(devices)[order].reshape(shape)
 
-    monkeypatch.setattr(parallel.mesh_utils, "create_device_mesh", place)
+    monkeypatch.setattr(mesh_utils, "create_device_mesh", place)
     ids = lambda mesh: [device.id for device in mesh.devices.flat]
-    assert ids(parallel.make_mesh(4, 8)) == order
-    assert ids(parallel.make_mesh(4, 8, shape=(2, 2))) == [0, 1, 2, 3]  # of some: as they come
+    assert ids(make_mesh(4, 8)) == order
+    assert ids(make_mesh(4, 8, shape=(2, 2))) == [0, 1, 2, 3]  # of some: as they come
 
 
 def test_a_mesh_can_be_named():
-    mesh = parallel.make_mesh(4, 8, shape=(2, 2))
+    mesh = make_mesh(4, 8, shape=(2, 2))
     assert dict(mesh.shape) == {"fold": 2, "data": 2}
     expected = "8 CPU devices: a mesh of 2 (folds or GANs) x 2 (shards of a batch) on 4 of them"
-    assert parallel.describe(mesh) == expected
+    assert describe_mesh(mesh) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,22 +79,22 @@ def test_a_mesh_can_be_named():
 )
 def test_a_mesh_that_does_not_fit_is_refused_in_a_line(shape, reason):
     with pytest.raises(InputError, match=re.escape(f"train.mesh={shape}: {reason}")) as refused:
-        parallel.make_mesh(4, 8, shape=shape)
+        make_mesh(4, 8, shape=shape)
     assert "\n" not in str(refused.value)
 
 
 def test_map_folds_maps_shares_and_reduces():
-    mesh = parallel.make_mesh(4, 8)
+    mesh = make_mesh(4, 8)
 
     def step(state, pool, batch):
-        total = jax.lax.psum(batch.sum(), parallel.DATA)
+        total = jax.lax.psum(batch.sum(), DATA)
         return state + total, pool[batch]
 
-    mapped = parallel.map_folds(
+    mapped = map_folds(
         step,
         mesh,
-        in_specs=(parallel.PER_FOLD, parallel.SHARED, parallel.PER_EXAMPLE),
-        out_specs=(parallel.PER_FOLD, parallel.PER_EXAMPLE),
+        in_specs=(PER_FOLD, SHARED, PER_EXAMPLE),
+        out_specs=(PER_FOLD, PER_EXAMPLE),
     )
     state, pool = np.arange(4.0), np.arange(100.0) ** 2
     batch = np.arange(32).reshape(4, 8)
@@ -107,11 +109,11 @@ def test_what_is_to_be_computed_once_is_no_part_of_its_users_loops():
             product = keep(x * x)
             return product.sum(0), product.T
 
-        mapped = parallel.map_folds(
+        mapped = map_folds(
             step,
-            parallel.make_mesh(1, 1),
-            in_specs=(parallel.PER_FOLD,),
-            out_specs=(parallel.PER_FOLD, parallel.PER_FOLD),
+            make_mesh(1, 1),
+            in_specs=(PER_FOLD,),
+            out_specs=(PER_FOLD, PER_FOLD),
         )
         return (
             mapped.lower(np.ones((1, 30, 20), np.float32)).compile().as_text().count(" multiply(")
