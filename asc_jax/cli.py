@@ -120,7 +120,7 @@ def _say_unraisable(unraisable) -> None:
 
 
 def data_synth(args) -> None:
-    from asc_jax.data.synth import write_synthetic_dataset
+    from asc_jax.data.procedural import write_synthetic_dataset
 
     root = write_synthetic_dataset(
         args.root,

@@ -17,9 +17,9 @@ import numpy as np
 from asc_jax import provenance, run
 from asc_jax.config import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.generated import read_record
 from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.data.synthetic import read_record
 from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import fetch
 from asc_jax.predictions import (

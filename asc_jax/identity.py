@@ -8,7 +8,7 @@ from asc_jax import run
 from asc_jax.ablation import is_gan_config
 from asc_jax.config_format import as_before
 from asc_jax.data.clips import Dataset, read_dataset
-from asc_jax.data.synthetic import manifest_digest
+from asc_jax.data.generated import manifest_digest
 
 
 def identify(config) -> dict[str, str]:

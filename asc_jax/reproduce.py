@@ -27,7 +27,7 @@ from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
 from asc_jax.config import load_config
 from asc_jax.config_files import CONFIGS, call
 from asc_jax.config_format import flatten, missing_fields, refuse_newer
-from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.identity import of_dataset
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table

@@ -37,8 +37,8 @@ from asc_jax.config import (
 from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
+from asc_jax.data.generated import Synthetic, read_manifest, write_record
 from asc_jax.data.splits import refuse_other_audio, write_splits
-from asc_jax.data.synthetic import Synthetic, read_manifest, write_record
 from asc_jax.parallel import hosts
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
@@ -282,7 +282,7 @@ def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synth
     """The config's synthetic clips, or None if it names none.
 
     Raises:
-      InputError: as `asc_jax.data.synthetic.read_manifest`.
+      InputError: as `asc_jax.data.generated.read_manifest`.
     """
     if not config.synthetic.root:
         return None

@@ -133,7 +133,7 @@ def prepare(folder: pathlib.Path, *, small: bool, run: Callable) -> dict[str, Su
       small: training alone, shorter.
       run: (subject, place) -> runs its command to its end.
     """
-    from asc_jax.data.synth import write_synthetic_dataset
+    from asc_jax.data.procedural import write_synthetic_dataset
 
     data = write_synthetic_dataset(
         folder / "data", locations_per_scene=4, clips_per_location=2, clip_seconds=1.0

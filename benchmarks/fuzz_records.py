@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from asc_jax import evaluate, jobs, predictions, provenance, run, sweep, sweep_record, table4
 from asc_jax.config_format import flatten
-from asc_jax.data import cache, splits, synthetic
+from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import Manifest
@@ -52,8 +52,8 @@ def _originals() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         splits.write_splits(root / "splits.json", _DATASET, _SPLITS, _NONE, _DIGESTS)
-        made = synthetic.Synthetic(_DATASET, np.array([1, 2] * 3, np.int32), "ab" * 32)
-        synthetic.write_record(root / "synthetic.json", made, _DIGESTS)
+        made = generated.Synthetic(_DATASET, np.array([1, 2] * 3, np.int32), "ab" * 32)
+        generated.write_record(root / "synthetic.json", made, _DIGESTS)
         entry = cache.store(root, _MADE_OF, iter([(np.ones((2, 3), np.float32), "d")]))
         assert entry is not None
         (found,) = root.glob("*/fingerprint.json")
@@ -162,7 +162,7 @@ def _manifest(folder: pathlib.Path) -> object:
     (folder / "audio").mkdir()
     for line in _lines(_originals()["manifest.jsonl"]):
         (folder / line["path"]).touch()
-    read = synthetic.read_manifest(folder, _DATASET, _SPLITS)
+    read = generated.read_manifest(folder, _DATASET, _SPLITS)
     manifest = Manifest(folder)
     found = [manifest.lines(label, fold) for label in ("bus", "tram") for fold in (1, 2)]
     assert [c.path for c in read.dataset.clips] == [
@@ -172,7 +172,7 @@ def _manifest(folder: pathlib.Path) -> object:
 
 
 def _synthetic(folder: pathlib.Path) -> object:
-    return synthetic.read_record(folder / "synthetic.json")
+    return generated.read_record(folder / "synthetic.json")
 
 
 def _of_synthetic(content: bytes) -> object:

@@ -76,7 +76,7 @@ def tut2018_sample() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> pathlib.Path:
     """A small procedural data set: 10 scenes, 4 locations each, 2 clips of 1 s each."""
-    from asc_jax.data.synth import write_synthetic_dataset
+    from asc_jax.data.procedural import write_synthetic_dataset
 
     return write_synthetic_dataset(
         tmp_path_factory.mktemp("scenes") / "set",

@@ -9,7 +9,7 @@ from checkout import KEPT
 
 from asc_jax import cli, config_format, identity, run
 from asc_jax.config import check_gan_config, flatten, from_json, to_json
-from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.report.runs.folders import read_run
 from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.runtime.errors import InputError

@@ -13,7 +13,7 @@ from checkout import ROOT
 from asc_jax import table4
 from asc_jax.cli import data_synth
 from asc_jax.config import check_gan_config, flatten, load_config, override, to_json
-from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.flags import build_parser
 from asc_jax.report.runs.page import title as comparison_title
 from asc_jax.report.table4 import render_markdown, render_questions, write_table
@@ -51,7 +51,7 @@ def test_the_printed_commands_write_the_same_data(tmp_path, monkeypatch, capsys)
     write = lambda root, **arguments: written.append((root, arguments))
     reproduce(tmp_path / "all", dry_run=True)
     line = capsys.readouterr().out.splitlines()[0]
-    monkeypatch.setattr("asc_jax.data.synth.write_synthetic_dataset", write)
+    monkeypatch.setattr("asc_jax.data.procedural.write_synthetic_dataset", write)
     monkeypatch.setattr("asc_jax.reproduce.write_synthetic_dataset", write)
     monkeypatch.setattr("asc_jax.reproduce._carry_out", lambda *_: {})
     data_synth(build_parser().parse_args(shlex.split(line)[1:]))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models.places import example_keys
+from asc_jax.models.example_keys import example_keys
 
 # The masks' random stream, by flax's name for it.
 DROPOUT_STREAM = "dropout"

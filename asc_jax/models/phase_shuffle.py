@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from asc_jax.models.places import example_keys
+from asc_jax.models.example_keys import example_keys
 from asc_jax.runtime.errors import InputError
 
 # Who shares a shift: all examples of a call, or nobody.

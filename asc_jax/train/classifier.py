@@ -22,7 +22,7 @@ from asc_jax.data.normalisation import band_moments, by_own_moments, standardisa
 from asc_jax.data.pool import Pool, log_mels, read_clips
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.models.dropout import DROPOUT_STREAM
-from asc_jax.models.places import example_keys
+from asc_jax.models.example_keys import example_keys
 from asc_jax.ops.global_norm import global_norm
 from asc_jax.parallel.arrays import shapes_per_fold
 from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_once, map_folds

@@ -10,8 +10,8 @@ import ml_collections
 import numpy as np
 
 from asc_jax import provenance, run
+from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.data.synthetic import refuse_other_manifest
 from asc_jax.parallel import hosts
 from asc_jax.parallel.mesh import describe_mesh
 from asc_jax.runtime.files import remove

@@ -17,9 +17,9 @@ from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches, normalisation, pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.generated import Synthetic, add_to_splits
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.data.pool import log_mels
-from asc_jax.data.synthetic import Synthetic, add_to_splits
 from asc_jax.parallel import agreement
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD

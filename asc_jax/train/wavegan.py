@@ -15,8 +15,8 @@ import numpy as np
 import optax
 
 from asc_jax.data.pool import Pool
+from asc_jax.models.example_keys import places
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
-from asc_jax.models.places import places
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, compile_once, map_folds
 from asc_jax.parallel.mesh import DATA

@@ -23,7 +23,7 @@ import soxr
 from asc_jax import frontend
 from asc_jax.data import audio, cache, pool, read_dataset
 from asc_jax.data.pool import load_pool
-from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.frontend import FrontendConfig
 from asc_jax.runtime.errors import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data import Clip, Dataset, Split
-from asc_jax.data.synthetic import (
+from asc_jax.data.generated import (
     Synthetic,
     add_to_splits,
     read_manifest,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asc_jax.data import synth
+from asc_jax.data import procedural
 from asc_jax.data.clips import read_dataset
-from asc_jax.data.synth import write_synthetic_dataset
+from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.runtime.errors import InputError
 
 TINY = {"locations_per_scene": 2, "clips_per_location": 1, "clip_seconds": 0.2}
@@ -73,10 +73,10 @@ def test_audio_format_and_levels(tiny):
 
 
 @pytest.mark.parametrize("sr", [16000, 44100])
-@pytest.mark.parametrize("scene_label", synth.RECIPES)
+@pytest.mark.parametrize("scene_label", procedural.RECIPES)
 def test_waveforms_are_finite_and_never_clip(scene_label, sr):
     for n_samples in (1600, 30011):  # the FFT must not mind a prime length
-        waveform = synth.scene_waveform(scene_label, 3, 1, seed=5, n_samples=n_samples, sr=sr)
+        waveform = procedural.scene_waveform(scene_label, 3, 1, seed=5, n_samples=n_samples, sr=sr)
         assert waveform.shape == (n_samples, 2)
         assert waveform.dtype == np.float32
         assert np.isfinite(waveform).all()
@@ -85,7 +85,7 @@ def test_waveforms_are_finite_and_never_clip(scene_label, sr):
 
 @pytest.mark.parametrize("locations_per_scene", [2, 3, 4, 5])
 def test_published_fold_holds_out_locations(tmp_path, monkeypatch, locations_per_scene):
-    monkeypatch.setattr(synth, "_wav_bytes", lambda waveform, sr: b"")
+    monkeypatch.setattr(procedural, "_wav_bytes", lambda waveform, sr: b"")
     sizes = {**TINY, "locations_per_scene": locations_per_scene, "clip_seconds": 0.1}
     dataset = read_dataset(write_synthetic_dataset(tmp_path / "set", **sizes))
     fold = dataset.published_folds[1]
@@ -119,7 +119,7 @@ def test_longer_locations_keep_the_earlier_clips(tmp_path, tiny):
 
 def test_an_interrupted_run_is_completed(tmp_path, monkeypatch, tiny):
     root = tmp_path / "set"
-    whole, calls = synth._wav_bytes, []
+    whole, calls = procedural._wav_bytes, []
 
     def stop_at_the_sixth(waveform, sr):
         calls.append(1)
@@ -127,14 +127,14 @@ def test_an_interrupted_run_is_completed(tmp_path, monkeypatch, tiny):
             raise KeyboardInterrupt
         return whole(waveform, sr)
 
-    monkeypatch.setattr(synth, "_wav_bytes", stop_at_the_sixth)
+    monkeypatch.setattr(procedural, "_wav_bytes", stop_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         write_synthetic_dataset(root, workers=1, **TINY)
     assert not (root / "meta.csv").exists()
     assert 0 < len(list((root / "audio").iterdir())) < 20
     (root / "audio" / "tram-birch-19-0-a.wav.part").write_bytes(b"half a clip")
 
-    monkeypatch.setattr(synth, "_wav_bytes", whole)
+    monkeypatch.setattr(procedural, "_wav_bytes", whole)
     write_synthetic_dataset(root, **TINY)
     assert digests(root) == digests(tiny)
 
@@ -142,7 +142,7 @@ def test_an_interrupted_run_is_completed(tmp_path, monkeypatch, tiny):
 def test_a_complete_output_is_left_alone(tmp_path, monkeypatch):
     root = write_synthetic_dataset(tmp_path / "set", **TINY)
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    monkeypatch.setattr(synth, "scene_waveform", None)
+    monkeypatch.setattr(procedural, "scene_waveform", None)
     assert write_synthetic_dataset(root, **TINY) == root
     assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
 

@@ -16,7 +16,7 @@ import wave
 
 import numpy as np
 
-from asc_jax.data.synth_scenes import RECIPES, scene_waveform
+from asc_jax.data.procedural_scenes import RECIPES, scene_waveform
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 
@@ -209,8 +209,9 @@ def _write_tables(root: pathlib.Path, rows: list[_Row], seed: int) -> None:
     meta = [f"{row.path}\t{row.scene_label}\t{row.city}-{row.location}\ta" for row in rows]
     tables = {
         "README.md": [
-            f"Procedural sounds made by `asc_jax.data.synth` with seed {seed}: no recordings, only "
-            "the layout of TUT Urban Acoustic Scenes 2018. Scores on it say nothing of real scenes."
+            f"Procedural sounds made by `asc_jax.data.procedural` with seed {seed}: no recordings, "
+            "only the layout of TUT Urban Acoustic Scenes 2018. Scores on it say nothing of real "
+            "scenes."
         ],
         "evaluation_setup/fold1_train.txt": train,
         "evaluation_setup/fold1_evaluate.txt": evaluate,
