@@ -140,7 +140,7 @@ def data_check(args) -> None:
 
 def train_command(args) -> None:
     environment.import_jax()
-    from asc_jax.config import load_config
+    from asc_jax.config.load import load_config
 
     config = load_config(args.config, args.overrides)
     runs = args.run or [[f"seed{seed}", f"seed={seed}"] for seed in args.seeds]
@@ -170,7 +170,7 @@ def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
 
 def gan_command(args) -> None:
     environment.import_jax()
-    from asc_jax.config import check_gan_config, load_config
+    from asc_jax.config.load import check_gan_config, load_config
 
     config = load_config(args.config, args.overrides, check=check_gan_config)
     _start_jax()
@@ -216,7 +216,7 @@ def summary_command(args) -> None:
     _start_jax()
     environment.start_devices()
     from asc_jax import run
-    from asc_jax.config import load_config
+    from asc_jax.config.load import load_config
     from asc_jax.models.summary import render, summarise
 
     config = load_config(args.config, args.overrides)
@@ -225,7 +225,7 @@ def summary_command(args) -> None:
 
 def sweep_command(args) -> None:
     environment.import_jax()
-    from asc_jax.ablation import load_ablation
+    from asc_jax.config.ablation import load_ablation
     from asc_jax.sweep import sweep
 
     ablation = load_ablation(args.config, base=args.base or "", overrides=args.overrides)

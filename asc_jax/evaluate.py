@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax import provenance, run
-from asc_jax.config import flatten, override
+from asc_jax.config.load import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import read_record
 from asc_jax.data.pool import Pool

@@ -5,8 +5,8 @@ import json
 import pathlib
 
 from asc_jax import run
-from asc_jax.ablation import is_gan_config
-from asc_jax.config_format import as_before
+from asc_jax.config.ablation import is_gan_config
+from asc_jax.config.format import as_before
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import manifest_digest
 

@@ -22,11 +22,12 @@ from typing import TextIO
 
 import ml_collections
 
-from asc_jax import config_format, provenance, run, table4
-from asc_jax.ablation import as_overrides, check_any_config, is_gan_config
-from asc_jax.config import load_config
-from asc_jax.config_files import CONFIGS, call
-from asc_jax.config_format import flatten, missing_fields, refuse_newer
+from asc_jax import provenance, run, table4
+from asc_jax.config import format as config_format
+from asc_jax.config.ablation import as_overrides, check_any_config, is_gan_config
+from asc_jax.config.files import CONFIGS, call
+from asc_jax.config.format import flatten, missing_fields, refuse_newer
+from asc_jax.config.load import load_config
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.identity import of_dataset
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller

@@ -25,7 +25,7 @@ import ml_collections
 import numpy as np
 
 from asc_jax import models
-from asc_jax.config import (
+from asc_jax.config.load import (
     Check,
     changeable,
     check_config,

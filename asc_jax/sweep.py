@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from asc_jax import provenance, run
-from asc_jax.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
-from asc_jax.config import PER_MODEL_FIELDS, flatten
+from asc_jax.config.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten
 from asc_jax.identity import identify
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.runtime.errors import InputError, RunsFailed

@@ -4,8 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from asc_jax import config_format
-from asc_jax.config_format import missing_fields, refuse_newer
+from asc_jax.config import format as config_format
+from asc_jax.config.format import missing_fields, refuse_newer
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
 from asc_jax.runtime.folders import refuse_another, refuse_files

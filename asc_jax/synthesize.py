@@ -17,7 +17,7 @@ import tqdm
 
 from asc_jax import provenance, run, screen
 from asc_jax.bandwidth import high_band_share, separability
-from asc_jax.config import check_gan_config, frontend_config, override, to_json
+from asc_jax.config.load import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
 from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest

@@ -10,8 +10,8 @@ import ml_collections
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import config as configs
-from asc_jax.config_format import flatten
+from asc_jax.config import load as configs
+from asc_jax.config.format import flatten
 from asc_jax.models import resnet
 from benchmarks.fuzz import refusal
 
@@ -107,8 +107,8 @@ def check_value(given: Value) -> str:
             return "refused"
 
     def checked():
-        configs.expand_paths(config, "config.py")
-        check(config, "config.py")
+        configs.expand_paths(config, "config/load.py")
+        check(config, "config/load.py")
         return ml_collections.FrozenConfigDict(config)
 
     return _judged(given, check, *refusal(checked, names=name))
@@ -119,7 +119,7 @@ def check_override(given: Value) -> str:
     check = _check_of(given.config)
     words = [f"--config.{given.field}={given.value}"]
     result = refusal(
-        configs.override, _config(given.config), words, "config.py", check=check, typed=True,
+        configs.override, _config(given.config), words, "config/load.py", check=check, typed=True,
         names=given.field.rpartition(".")[2],
     )  # fmt: skip
     if not result[1]:
@@ -217,7 +217,7 @@ def check_network(given: Network) -> str:
     known = flatten(_config(given.config))
     words = [f"--config.{field}={value}" for field, value in given.values if field in known]
     config, said = refusal(
-        configs.override, _config(given.config), words, "config.py", check=check, typed=True
+        configs.override, _config(given.config), words, "config/load.py", check=check, typed=True
     )
     if said:
         assert any(field.rpartition(".")[2] in said for field in known), said

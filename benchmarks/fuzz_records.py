@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from asc_jax import evaluate, jobs, predictions, provenance, run, sweep, sweep_record, table4
-from asc_jax.config_format import flatten
+from asc_jax.config.format import flatten
 from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split

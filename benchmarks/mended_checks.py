@@ -245,10 +245,10 @@ def _(lab):
     old = "    train.label_smoothing ="
     lab.edit("configs/default.py", old, f"    train.gain = 0.0\n{old}")
     old = '    "train.label_smoothing":'
-    lab.edit("asc_jax/rules.py", old, f'    "train.gain": lambda value: None,\n{old}')
+    lab.edit("asc_jax/config/rules.py", old, f'    "train.gain": lambda value: None,\n{old}')
     with contextlib.suppress(CannotAskError):  # where fields may come later
-        lab.edit("asc_jax/config_format.py", "\nFORMAT = ", "\nFORMAT = 1 + ")
-        lab.edit("asc_jax/config_format.py", '"classifier": {',
+        lab.edit("asc_jax/config/format.py", "\nFORMAT = ", "\nFORMAT = 1 + ")
+        lab.edit("asc_jax/config/format.py", '"classifier": {',
                  '"classifier": {"train.gain": (FORMAT, 0.0), ')  # fmt: skip
     return worked(lab.asc_jax("evaluate", "--workdir=run"))
 

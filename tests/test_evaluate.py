@@ -18,7 +18,7 @@ from checkout import ROOT
 
 import asc_jax
 from asc_jax import cli, evaluate, provenance
-from asc_jax.config import load_config
+from asc_jax.config.load import load_config
 from asc_jax.data.clips import Clip, read_dataset
 from asc_jax.evaluate import write_evaluation
 from asc_jax.jobs import is_scored

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(asc_jax.__file__).parent
 # Each place may import those of lower rank, and its own.
 RANKS = {
     "runtime.errors": 0,
-    "config_format": 0,
+    "config.format": 0,
     "runtime.environment": 0,
     "runtime.output": 0,
     "runtime.paths": 0,
@@ -47,12 +47,12 @@ RANKS = {
     "predictions": 3,
     "provenance": 3,
     "train": 4,  # steps, losses, optimizer, parallel, checkpoint, metrics_log
-    "rules": 5,
-    "config": 5,
-    "config_files": 5,
+    "config.rules": 5,
+    "config.load": 5,
+    "config.files": 5,
     "jobs": 2,
     "table4": 2,
-    "ablation": 6,
+    "config.ablation": 6,
     "run": 6,
     "identity": 6,
     "sweep": 7,

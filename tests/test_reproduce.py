@@ -12,7 +12,7 @@ from checkout import ROOT
 
 from asc_jax import table4
 from asc_jax.cli import data_synth
-from asc_jax.config import check_gan_config, flatten, load_config, override, to_json
+from asc_jax.config.load import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.flags import build_parser
 from asc_jax.report.runs.page import title as comparison_title

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from asc_jax import cli, jobs
-from asc_jax.config import to_json
+from asc_jax.config.load import to_json
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.reproduce import plan, reproduce
 from asc_jax.runtime.errors import InputError, RunsFailed

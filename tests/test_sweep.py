@@ -14,8 +14,8 @@ import pytest
 from checkout import ROOT
 
 from asc_jax import cli, jobs, sweep
-from asc_jax.ablation import load_ablation
-from asc_jax.config import load_config, to_json
+from asc_jax.config.ablation import load_ablation
+from asc_jax.config.load import load_config, to_json
 from asc_jax.flags import build_parser
 from asc_jax.identity import identify
 from asc_jax.runtime.errors import InputError, RunsFailed

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from asc_jax import gan_metrics
-from asc_jax.config import check_gan_config
+from asc_jax.config.load import check_gan_config
 from asc_jax.data.audio import decode, mono
 from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from asc_jax import run, table4
-from asc_jax.ablation import check_any_config, is_gan_config
-from asc_jax.config import flatten
+from asc_jax.config.ablation import check_any_config, is_gan_config
+from asc_jax.config.load import flatten
 from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
 from asc_jax.runtime.errors import InputError

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from asc_jax import provenance, run
-from asc_jax.config import check_gan_config, flatten, to_json
+from asc_jax.config.load import check_gan_config, flatten, to_json
 from asc_jax.data import pool
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.frontend import FrontendConfig

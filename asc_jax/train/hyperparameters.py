@@ -9,7 +9,7 @@ import jax
 
 @flax.struct.dataclass
 class Hyperparameters:
-    """One model's; `asc_jax.config.PER_MODEL_FIELDS` has them by these names, beside the seed.
+    """One model's; `asc_jax.config.load.PER_MODEL_FIELDS` has them by these names, beside the seed.
 
     Attributes:
       lr: () float32, the peak learning rate.

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from asc_jax import provenance, run
-from asc_jax.config import from_json, frontend_config, to_json
+from asc_jax.config.load import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits

@@ -13,7 +13,7 @@ import numpy as np
 
 from asc_jax import provenance, run
 from asc_jax.augment import Augmentation
-from asc_jax.config import PER_MODEL_FIELDS, flatten, frontend_config
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches, normalisation, pool
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split

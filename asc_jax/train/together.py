@@ -24,8 +24,8 @@ import jax
 import ml_collections
 
 from asc_jax import provenance, run
-from asc_jax.ablation import name_of
-from asc_jax.config import PER_MODEL_FIELDS, flatten, override
+from asc_jax.config.ablation import name_of
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten, override
 from asc_jax.identity import identify
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import Diverged, InputError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 
-from asc_jax.config import check_gan_config, load_config, to_json
+from asc_jax.config.load import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
 from asc_jax.report.gan_page import write_gan_page
 

@@ -7,7 +7,7 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import cli
-from asc_jax.config import PATH_FIELDS, check_gan_config, from_json, load_config, to_json
+from asc_jax.config.load import PATH_FIELDS, check_gan_config, from_json, load_config, to_json
 from asc_jax.data.cache import default_cache_dir
 from asc_jax.flags import build_parser
 from asc_jax.runtime.errors import InputError

@@ -10,7 +10,7 @@ import soundfile
 from checkout import CONFIGS
 
 from asc_jax import run
-from asc_jax.config import load_config
+from asc_jax.config.load import load_config
 from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
 from asc_jax.evaluate import evaluate

@@ -6,7 +6,7 @@ import sys
 
 from checkout import ROOT
 
-from asc_jax.config import load_config, to_json
+from asc_jax.config.load import load_config, to_json
 
 CONFIG = load_config(str(ROOT / "configs" / "demo.py"))
 

@@ -16,7 +16,7 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import run
-from asc_jax.config import load_config
+from asc_jax.config.load import load_config
 from asc_jax.evaluate import evaluate
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import InputError, Stopped

@@ -14,7 +14,7 @@ from checkout import CONFIGS
 
 from asc_jax import models, run
 from asc_jax.augment import Augmentation
-from asc_jax.config import load_config
+from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.data.normalisation import KINDS
 from asc_jax.data.pool import log_mels, take

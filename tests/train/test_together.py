@@ -11,7 +11,7 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import run
-from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.evaluate import evaluate
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.sweep_record import read_record

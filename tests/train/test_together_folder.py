@@ -4,7 +4,7 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import run
-from asc_jax.config import PER_MODEL_FIELDS, flatten, load_config
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.flags import build_parser
 from asc_jax.runtime.errors import InputError
 from asc_jax.train import together

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from asc_jax import models
 from asc_jax.augment import Augmentation
-from asc_jax.config import load_config
+from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig

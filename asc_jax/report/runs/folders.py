@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from asc_jax import config_format
 from asc_jax.alignment import refuse_other_labels
+from asc_jax.config import format as config_format
 from asc_jax.predictions import Predictions, read_logits
 from asc_jax.provenance import read_starts
 from asc_jax.report.page import read_report

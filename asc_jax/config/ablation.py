@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import ml_collections
 
-from asc_jax.config import check_config, check_gan_config, flatten, load_config, override
-from asc_jax.config_files import call
+from asc_jax.config.files import call
+from asc_jax.config.load import check_config, check_gan_config, flatten, load_config, override
 from asc_jax.runtime.errors import InputError
 
 # Bytes in the name of a file or folder, on the usual file systems.

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import models, rules
-from asc_jax.config import (
+from asc_jax import models
+from asc_jax.config import rules
+from asc_jax.config.load import (
     check_config,
     check_fields,
     check_gan_config,
@@ -24,8 +25,8 @@ from asc_jax.config import (
     override,
     to_json,
 )
+from asc_jax.config.rules import MODEL_RULES, RULES
 from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
-from asc_jax.rules import MODEL_RULES, RULES
 from asc_jax.runtime.errors import InputError
 
 # `default` has every field but a network's; it is there to be built upon. `budgets` changes others.

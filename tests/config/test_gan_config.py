@@ -3,7 +3,7 @@
 import pytest
 from checkout import CONFIGS
 
-from asc_jax.config import check_config, check_gan_config, from_json, load_config, to_json
+from asc_jax.config.load import check_config, check_gan_config, from_json, load_config, to_json
 from asc_jax.runtime.errors import InputError
 
 GANS = sorted(CONFIGS.glob("wavegan*.py"))

@@ -8,8 +8,8 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import cli, run
-from asc_jax.ablation import is_gan_config, load_ablation, name_of
-from asc_jax.config import flatten
+from asc_jax.config.ablation import is_gan_config, load_ablation, name_of
+from asc_jax.config.load import flatten
 from asc_jax.runtime.errors import InputError
 
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from asc_jax.runtime.errors import InputError
 
 # The checkout's configs, which those of others may build upon.
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 def call(path: str, function: str) -> object:

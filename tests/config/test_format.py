@@ -7,11 +7,12 @@ import shutil
 import pytest
 from checkout import KEPT
 
-from asc_jax import cli, config_format, identity, run
-from asc_jax.config import check_gan_config, flatten, from_json, to_json
+from asc_jax import cli, identity, run
+from asc_jax.config import format as config_format
+from asc_jax.config.load import check_gan_config, flatten, from_json, to_json
+from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.report.runs.folders import read_run
-from asc_jax.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.runtime.errors import InputError
 from asc_jax.sweep_record import joined_record, read_record, refuse_other_runs
 

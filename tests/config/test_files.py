@@ -8,7 +8,7 @@ import sys
 import pytest
 from checkout import CONFIGS
 
-from asc_jax.config import load_config, override
+from asc_jax.config.load import load_config, override
 from asc_jax.runtime.errors import InputError
 
 
@@ -87,8 +87,8 @@ def test_a_mistake_in_a_config_file(tmp_path, body, expected):
 
 BEGIN = """
 import pathlib, sys
-from asc_jax import config_files
-from asc_jax.config import load_config, override
+from asc_jax.config import files as config_files
+from asc_jax.config.load import load_config, override
 """
 LOAD = """
 for path in sys.argv[1:]:

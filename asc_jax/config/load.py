@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
-from asc_jax import config_format
-from asc_jax.config_files import call
-from asc_jax.config_format import flatten
+from asc_jax.config import format as config_format
+from asc_jax.config.files import call
+from asc_jax.config.format import flatten
+from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
-from asc_jax.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
