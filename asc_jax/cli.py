@@ -215,12 +215,12 @@ def synthesize_command(args) -> None:
 def summary_command(args) -> None:
     _start_jax()
     environment.start_devices()
-    from asc_jax import run
     from asc_jax.config.load import load_config
     from asc_jax.models.summary import render, summarise
+    from asc_jax.runs.inputs import input_shape, make_network
 
     config = load_config(args.config, args.overrides)
-    print(render(summarise(run.make_network(config, 10), *run.input_shape(config))))
+    print(render(summarise(make_network(config, 10), *input_shape(config))))
 
 
 def sweep_command(args) -> None:

@@ -3,8 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-DECISIONS = ("argmax", "threshold")
-
 
 def mean_logits(logits: jax.Array) -> jax.Array:
     """The folds' logits, averaged.

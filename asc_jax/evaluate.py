@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax import provenance, run
 from asc_jax.config.load import flatten, override
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import read_record
@@ -33,12 +32,15 @@ from asc_jax.predictions import (
     write_logits,
     write_submission,
 )
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.folder import SYNTHETIC, read_config, refuse_other_sound
+from asc_jax.runs.inputs import input_shape, make_network, read_data, read_pool, sets_beside
+from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
-from asc_jax.train.checkpoint import Progress
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
-from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.recogniser import digest as digest_of_arrays
 from asc_jax.train.setup import (
     Setup,
@@ -99,16 +101,16 @@ def evaluate(
             f"{config.data.root}: no such folder; the run was trained on the clips there: if they "
             "have moved, add --config.data.root=FOLDER"
         )
-    dataset, splits, test = run.read_data(config)
+    dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    run.refuse_other_sound(workdir, dataset, None, setup.digests)
+    refuse_other_sound(workdir, dataset, None, setup.digests)
     pools = {}
     for name, other in others.items():
         _refuse_seen_locations(other, setup)
         if not other.labelled:
             refuse_double_ids(other.clips, other.root)
-        pools[name], digests = run.read_pool(of_others, other, dataset.scene_labels)
+        pools[name], digests = read_pool(of_others, other, dataset.scene_labels)
         _refuse_seen_audio(other, digests, setup)
     state, progress, epochs = restore_chosen(workdir, config, setup)
     start = describe_start(setup)
@@ -183,7 +185,7 @@ def write_evaluation(
 
 def _configs(workdir: pathlib.Path, overrides: Sequence[str]):
     """The run's config with the fields that scoring may change, and that of the sets beside."""
-    config = run.read_config(workdir)
+    config = read_config(workdir)
     fields = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
     for field in fields:
         if field in flatten(config) and field not in PLACES + _OF_OTHERS:
@@ -239,7 +241,7 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
 
 def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
     """The sets beside the development set, by a name each."""
-    named = run.sets_beside(config)
+    named = sets_beside(config)
     for root in roots:
         name = pathlib.Path(root).resolve().name
         if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME:
@@ -350,7 +352,7 @@ def _describe_run(
 ) -> dict:
     """Everything in `report.json` but the scores."""
     labels = setup.dataset.scene_labels
-    summary = summarise(run.make_network(config, len(labels)), *run.input_shape(config))
+    summary = summarise(make_network(config, len(labels)), *input_shape(config))
     starts = provenance.read_starts(workdir)
     return {
         "format": 1,
@@ -405,7 +407,7 @@ def _describe_training(
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
     if config.synthetic.root:
-        _, counts = read_record(workdir / run.SYNTHETIC)
+        _, counts = read_record(workdir / SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
         note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
     if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):

@@ -82,7 +82,7 @@ def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, 
     Args:
       predictions: the list.
       rule: the primary one of `ensemble.RULES`.
-      decision: one of `ensemble.DECISIONS`.
+      decision: one of `choices.DECISIONS`.
 
     Returns:
       name -> (n,) class indices, the primary system first.

@@ -22,17 +22,19 @@ from typing import TextIO
 
 import ml_collections
 
-from asc_jax import provenance, run, table4
 from asc_jax.config import format as config_format
 from asc_jax.config.ablation import as_overrides, check_any_config, is_gan_config
 from asc_jax.config.files import CONFIGS, call
 from asc_jax.config.format import flatten, missing_fields, refuse_newer
 from asc_jax.config.load import load_config
 from asc_jax.data.procedural import write_synthetic_dataset
-from asc_jax.identity import of_dataset
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table
 from asc_jax.report.table4_page import render_page
+from asc_jax.runs import provenance, table4
+from asc_jax.runs.folder import FREE_OF_SEVERAL, hold
+from asc_jax.runs.identity import of_dataset
+from asc_jax.runs.inputs import read_data, sets_beside
 from asc_jax.runtime.errors import InputError, RunsFailed
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.runtime.folders import refuse_another, refuse_files
@@ -112,7 +114,7 @@ def reproduce(
             print(job)
         return
     content = _read_data(stages) if data else "procedural"  # before there is a folder
-    with run.hold(workdir):
+    with hold(workdir):
         write_whole(workdir / table4.RECORD, _record(workdir, budget, content, stages))
         if not data:
             write_synthetic_dataset(workdir / "data", **_EMBEDDED)
@@ -251,7 +253,7 @@ def _read_data(stages: list[Stage]) -> str:
     for stage in stages:
         if not stage.of_gan:
             try:
-                dataset, _, _ = run.read_data(stage.config)
+                dataset, _, _ = read_data(stage.config)
             except InputError as error:
                 what, _, _ = str(error).rpartition("; ")  # its mend is a field of the row's config
                 raise InputError(
@@ -283,7 +285,7 @@ def is_done(stage: Stage, workdir: pathlib.Path) -> bool:
     folder, config = workdir / stage.name, stage.config
     if stage.of_gan:
         return is_synthesized(folder, workdir / "synthetic", config.synthesis.n_clips)
-    return is_scored(folder, config.train.epochs, run.sets_beside(config))
+    return is_scored(folder, config.train.epochs, sets_beside(config))
 
 
 def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) -> str:
@@ -296,7 +298,7 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
         f"{stage.name}: {field}": value
         for stage in stages
         for field, value in flatten(stage.config).items()
-        if field not in run.FREE_OF_SEVERAL
+        if field not in FREE_OF_SEVERAL
     }
     ours = {"format": config_format.FORMAT, "budget": budget, "data": data, **fixed}
     ours = json.loads(json.dumps(ours))  # as it is read back
@@ -345,6 +347,6 @@ def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
     for stage in stages:
         kind = {f: v for f, v in flatten(stage.config).items() if f in ("gan.loss", "model.name")}
         for field, value in missing_fields(kind, number).items():
-            if field not in run.FREE_OF_SEVERAL:
+            if field not in FREE_OF_SEVERAL:
                 theirs.setdefault(f"{stage.name}: {field}", value)
     return json.loads(json.dumps(theirs | {"format": config_format.FORMAT}))

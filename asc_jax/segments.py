@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax.config.choices import MERGES
 from asc_jax.runtime.errors import InputError
-
-MERGES = ("concatenate", "crossfade")
 
 
 def n_segments(n_samples: int, segment: int, min_overlap: int = 0) -> int:

@@ -14,18 +14,20 @@ import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from asc_jax import provenance, run
 from asc_jax.config.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten
-from asc_jax.identity import identify
 from asc_jax.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.runs import provenance
+from asc_jax.runs.folder import FREE_OF_SEVERAL, hold
+from asc_jax.runs.identity import identify
+from asc_jax.runs.inputs import read_data, sets_beside
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runs.sweep_record import RECORD, joined_record
 from asc_jax.runtime.errors import InputError, RunsFailed
 from asc_jax.runtime.files import parse_json, write_whole
-from asc_jax.sweep_record import RECORD, joined_record
-from asc_jax.train.metrics_log import read_metrics
 
 # Base fields that a sweep may change on the way: where things are.
-_FREE_FIELDS = run.FREE_OF_SEVERAL | {"seed"}
+_FREE_FIELDS = FREE_OF_SEVERAL | {"seed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +83,9 @@ def sweep(
             print(job)
         return
     if not ablation.of_gan:
-        run.read_data(ablation.settings[0].config)  # or each run would say that there is none
+        read_data(ablation.settings[0].config)  # or each run would say that there is none
     data = identify(ablation.base)
-    with run.hold(workdir):
+    with hold(workdir):
         write_whole(workdir / RECORD, joined_record(_record(ablation, runs, data), workdir))
         with only_caller(workdir) as lock:
             todo = [one for one in runs if not is_done(one, workdir)]
@@ -118,7 +120,7 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
     if is_gan_config(config):
         n_clips = config.synthesis.n_clips
         return is_synthesized(workdir / one.gan_name, folder / "clips", n_clips)
-    return is_scored(folder, config.train.epochs, run.sets_beside(config))
+    return is_scored(folder, config.train.epochs, sets_beside(config))
 
 
 def _lacks(job: Job, workdir: pathlib.Path) -> list[str]:

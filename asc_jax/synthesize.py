@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import provenance, run, screen
+from asc_jax import screen
 from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config.load import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
@@ -26,10 +26,12 @@ from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_s
 from asc_jax.frontend import resample
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints
+from asc_jax.runs.folder import FREE_FIELDS, hold, read_config, refuse_foreign_folder
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.screen import Screening, apportion
-from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.gan_look import number
 from asc_jax.train.gan_loop import describe_start, free_fields, name_programs, restore
 from asc_jax.train.gan_setup import GanSetup, one_by_one, open_screener, set_up_gan
@@ -44,7 +46,7 @@ _OTHER_CLIPS = "use another --out, or delete that one to have all its clips made
 
 # Fields that another call for the same folder may change: more clips, more tries, and clips
 # of another run's GANs, of other folds or scenes. A classifier is known by its digest.
-_FREE_FIELDS = run.FREE_FIELDS | {
+_FREE_FIELDS = FREE_FIELDS | {
     "synthesis.n_clips",
     "synthesis.most_tries",
     "synthesis.classifier",
@@ -95,14 +97,14 @@ def synthesize(
       InputError: no trained GAN, a folder that holds other clips, or a scene whose clips the
         screening refuses too often; what was kept before stays.
     """
-    config = run.read_config(workdir, check=check_gan_config)
+    config = read_config(workdir, check=check_gan_config)
     config = override(
         config, overrides, str(workdir / "config.json"), check=check_gan_config, typed=True
     )
-    run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
+    refuse_foreign_folder(workdir, config, check=check_gan_config, free=free_fields(config))
     refuse_untrained(workdir, "gan")
-    with run.hold(out):
-        run.refuse_foreign_folder(
+    with hold(out):
+        refuse_foreign_folder(
             out, config, check=check_gan_config, free=_FREE_FIELDS, mend=_OTHER_CLIPS
         )
         setup = set_up_gan(config, other_functions=other_functions)
@@ -136,7 +138,7 @@ def synthesize(
 
 
 def _describe_synthesis(setup: GanSetup, screener: Classifier, config) -> dict:
-    """What the clips of a folder are made and chosen by; see `asc_jax.provenance`."""
+    """What the clips of a folder are made and chosen by; see `asc_jax.runs.provenance`."""
     programs = name_programs(setup, screener, sr=setup.clip_sr, how=config.synthesis.merge)
     # Clips of several GANs and classifiers may lie in one folder.
     programs[f"recognise, {screener.describe()['parameters']}"] = programs.pop("recognise")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asc_jax.train.metrics_log import read_metrics, untimed
+from asc_jax.runs.metrics_log import read_metrics, untimed
 
 STEPS_PER_EPOCH, SAVE_EVERY = 5, 2
 CLASSIFIER = {

@@ -210,8 +210,9 @@ def check_network(given: Network) -> str:
     import jax
     import jax.numpy as jnp
 
-    from asc_jax import frontend, run
+    from asc_jax import frontend
     from asc_jax.models.summary import render, summarise
+    from asc_jax.runs.inputs import input_shape, make_network
 
     check = _check_of(given.config)
     known = flatten(_config(given.config))
@@ -226,7 +227,7 @@ def check_network(given: Network) -> str:
         return _check_gan(config)
 
     def build():
-        n_frames, n_mels = run.input_shape(config)
+        n_frames, n_mels = input_shape(config)
         of_frontend = configs.frontend_config(config)
         n_samples = round(config.data.clip_seconds * of_frontend.sr)
         log_mels = jax.eval_shape(
@@ -234,11 +235,11 @@ def check_network(given: Network) -> str:
             jax.ShapeDtypeStruct((2, n_samples), jnp.float32),
         )
         assert log_mels.shape[1] >= n_frames and log_mels.shape[2] == n_mels, log_mels.shape
-        network, key = run.make_network(config, 10, axis_name=None), jax.random.key(0)
+        network, key = make_network(config, 10, axis_name=None), jax.random.key(0)
         seen = jax.ShapeDtypeStruct((2, n_frames, n_mels), jnp.float32)
         logits, _ = jax.eval_shape(lambda x: network.init_with_output(key, x, train=False), seen)
         assert logits.shape == (2, 10)
-        return render(summarise(run.make_network(config, 10), n_frames, n_mels))
+        return render(summarise(make_network(config, 10), n_frames, n_mels))
 
     _, said = refusal(build)
     return "refused" if said else "read"

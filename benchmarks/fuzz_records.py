@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import evaluate, jobs, predictions, provenance, run, sweep, sweep_record, table4
+from asc_jax import evaluate, jobs, predictions, sweep
 from asc_jax.config.format import flatten
 from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
@@ -26,7 +26,9 @@ from asc_jax.report import table4 as table4_report
 from asc_jax.report.runs import export
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
-from asc_jax.train import metrics_log, recogniser
+from asc_jax.runs import metrics_log, provenance, sweep_record, table4
+from asc_jax.runs.folder import read_config
+from asc_jax.train import recogniser
 from benchmarks.fuzz import refusal
 
 _KEPT = pathlib.Path(__file__).parents[1] / "tests/kept/format1"
@@ -85,7 +87,7 @@ def _without(record: dict, *names: str) -> dict:
 
 
 def _config(folder: pathlib.Path) -> object:
-    return flatten(run.read_config(folder))
+    return flatten(read_config(folder))
 
 
 def _of_config(content: bytes) -> object:
@@ -122,7 +124,7 @@ def _report(folder: pathlib.Path) -> object:
         evaluate._earlier(folder, about, set())
     sweep._scores(folder)
     report = page.read_report(folder / "report.json")
-    config = run.read_config(folder)
+    config = read_config(folder)
     table4_report._row(table4.ROWS[0], folder, config, {})
     _compared(folder)
     return report

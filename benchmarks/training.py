@@ -19,7 +19,7 @@ from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, one_device
-from asc_jax.provenance import name_program
+from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer

@@ -18,7 +18,7 @@ import soundfile
 from checkout import ROOT
 
 from asc_jax import cli
-from asc_jax.train.metrics_log import untimed
+from asc_jax.runs.metrics_log import untimed
 
 CONFIG = ROOT / "configs" / "demo.py"
 

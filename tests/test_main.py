@@ -5,7 +5,8 @@ import fcntl
 import pytest
 
 import asc_jax
-from asc_jax import cli, run
+from asc_jax import cli
+from asc_jax.runs.folder import hold
 from asc_jax.runtime.errors import InputError
 
 
@@ -43,9 +44,9 @@ def test_a_lock_that_its_holder_has_removed_is_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", late)
     with (
-        run.hold(tmp_path / "run"),
+        hold(tmp_path / "run"),
         pytest.raises(InputError, match="another process trains in it"),
-        run.hold(tmp_path / "run"),
+        hold(tmp_path / "run"),
     ):
         pass
     assert len(calls) == 3

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 import pytest
 from checkout import ROOT
 
-from asc_jax import table4
 from asc_jax.cli import data_synth
 from asc_jax.config.load import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.procedural import write_synthetic_dataset
@@ -19,6 +18,7 @@ from asc_jax.report.runs.page import title as comparison_title
 from asc_jax.report.table4 import render_markdown, render_questions, write_table
 from asc_jax.report.table4_page import render_page
 from asc_jax.reproduce import is_done, plan, reproduce
+from asc_jax.runs import table4
 from asc_jax.runtime.errors import InputError
 
 DOCS = (ROOT / "docs" / "reproduction.md").read_text()

@@ -17,9 +17,9 @@ from asc_jax import cli, jobs, sweep
 from asc_jax.config.ablation import load_ablation
 from asc_jax.config.load import load_config, to_json
 from asc_jax.flags import build_parser
-from asc_jax.identity import identify
+from asc_jax.runs.identity import identify
+from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import InputError, RunsFailed
-from asc_jax.sweep_record import read_record
 from asc_jax.train import together
 from asc_jax.train.together import load_runs
 

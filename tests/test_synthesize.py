@@ -13,10 +13,10 @@ from checkout import CONFIGS
 
 from asc_jax import cli, gan_metrics, screen
 from asc_jax.data import read_dataset
+from asc_jax.runs.metrics_log import read_metrics, untimed
 from asc_jax.segments import merge
 from asc_jax.train import wavegan as wavegan_steps
 from asc_jax.train.gan_loop import restore
-from asc_jax.train.metrics_log import read_metrics, untimed
 
 CLASSIFIER = {
     "data.clip_seconds": 1.0,

@@ -3,16 +3,11 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from asc_jax import ensemble, models, screen, segments
+from asc_jax import models
+from asc_jax.config import choices as known
 from asc_jax.data import folds, normalisation, pool
 from asc_jax.frontend import NORMS, PAD_MODES, WINDOWS, FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
-from asc_jax.train import feed, gan_losses, optimizer
-
-SELECTIONS = ("last", "inner")
-HIGH_BANDS = ("none", "splice")
-NON_FINITE = ("stop", "skip")
-PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 
 # Whole numbers without a limit of their own: devices count with 32 bits.
 MANY = 2**31 - 1
@@ -86,19 +81,19 @@ def texts(value) -> str | None:
     return None if fits else f"a tuple of texts, as {shown}, or () for none"
 
 
-def choices(known: Sequence[str]) -> Rule:
+def some_of(names: Sequence[str]) -> Rule:
     """A tuple of some of these, maybe empty."""
     return lambda value: (
         None
-        if texts(value) is None and set(value) <= set(known)
-        else "a tuple of some of " + ", ".join(known)
+        if texts(value) is None and set(value) <= set(names)
+        else "a tuple of some of " + ", ".join(names)
     )
 
 
-def choice(choices: Sequence[str]) -> Rule:
+def choice(names: Sequence[str]) -> Rule:
     """One of these."""
-    fits = lambda value: isinstance(value, str) and value in choices
-    return lambda value: None if fits(value) else "one of " + ", ".join(choices)
+    fits = lambda value: isinstance(value, str) and value in names
+    return lambda value: None if fits(value) else "one of " + ", ".join(names)
 
 
 def text(value) -> str | None:
@@ -139,7 +134,7 @@ RULES: Mapping[str, Rule] = {
     "data.fit_length": flag,
     "data.normalisation": choice(normalisation.KINDS),
     "data.pool": choice(pool.KINDS),
-    "data.placement": choice(feed.PLACEMENTS),
+    "data.placement": choice(known.PLACEMENTS),
     "data.cache_dir": text,
     "data.workers": integer(0, 1024),  # threads
     # Ranges and choices of these are FrontendConfig's own.
@@ -168,19 +163,19 @@ RULES: Mapping[str, Rule] = {
     "folds.test_fold": integer(0),
     "folds.inner_fraction": number(0, 0.5),
     "model.name": choice(models.NETWORKS),
-    "optimizer.name": choice(optimizer.OPTIMIZERS),
+    "optimizer.name": choice(known.OPTIMIZERS),
     "optimizer.lr": positive(),
-    "optimizer.schedule": choice(optimizer.SCHEDULES),
+    "optimizer.schedule": choice(known.SCHEDULES),
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
     "train.epochs": integer(1, 1_000_000),
     "train.batch_size": integer(1, 1_000_000),
-    "train.precision": choice(PRECISIONS),
+    "train.precision": choice(known.PRECISIONS),
     "train.mesh": mesh,
     "train.sync_batch_norm": flag,
-    "train.non_finite": choice(NON_FINITE),
+    "train.non_finite": choice(known.NON_FINITE),
     "train.label_smoothing": number(0, 0.99),
-    "train.selection": choice(SELECTIONS),
+    "train.selection": choice(known.SELECTIONS),
     "train.select_after": integer(0),
     "train.steps_per_call": integer(1, 1_000_000),
     "train.save_every": integer(0),
@@ -191,8 +186,8 @@ RULES: Mapping[str, Rule] = {
     "augment.time_mask_frames": integer(0, 1_000_000),
     "augment.mel_masks": integer(0, 1000),
     "augment.mel_mask_bands": integer(0, 1_000_000),
-    "ensemble.rule": choice(ensemble.RULES),
-    "ensemble.decision": choice(ensemble.DECISIONS),
+    "ensemble.rule": choice(known.ENSEMBLES),
+    "ensemble.decision": choice(known.DECISIONS),
 }
 
 GAN_RULES: Mapping[str, Rule] = {
@@ -213,23 +208,23 @@ GAN_RULES: Mapping[str, Rule] = {
     "gan.upsample": choice(wavegan.UPSAMPLINGS),
     "gan.phase_shuffle": integer(0, 1000),
     "gan.shuffle": choice(phase_shuffle.SHARINGS),
-    "gan.loss": choice(gan_losses.LOSSES),
+    "gan.loss": choice(known.GAN_LOSSES),
     "gan.lr": number(0),
     "train.epochs": integer(1, 1_000_000),
     "train.steps_per_epoch": integer(1),
     "train.batch_size": integer(1, 1_000_000),
-    "train.precision": choice(PRECISIONS),
+    "train.precision": choice(known.PRECISIONS),
     "train.mesh": mesh,
     "train.watch_clips": integer(2, 100_000),
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
     "synthesis.n_clips": integer(1, 10_000_000),
     "synthesis.classifier": text,
-    "synthesis.merge": choice(segments.MERGES),
-    "synthesis.rules": choices(tuple(screen.RULES)),
+    "synthesis.merge": choice(known.MERGES),
+    "synthesis.rules": some_of(known.SCREENS),
     "synthesis.threshold": number(0, 1),
     "synthesis.margin_low": number(-LARGEST),
     "synthesis.margin_high": number(-LARGEST),
     "synthesis.most_tries": positive(1_000_000),
-    "synthesis.high_band": choice(HIGH_BANDS),
+    "synthesis.high_band": choice(known.HIGH_BANDS),
 }

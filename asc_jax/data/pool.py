@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax import frontend as frontend_module
-from asc_jax import provenance
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
 from asc_jax.frontend import FrontendConfig, log_mel
+from asc_jax.parallel import programs
+from asc_jax.runtime import sources
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import digest
 
@@ -177,7 +178,7 @@ def load_pool(
 
 
 def computed_by(kind: str, frontend: FrontendConfig) -> dict[str, str | None]:
-    """Names the program that turns waveforms into a pool's values; see `provenance.name_program`.
+    """Names the program that turns waveforms into a pool's values; see `programs.name_program`.
 
     Args:
       kind: as for `load_pool`.
@@ -187,7 +188,7 @@ def computed_by(kind: str, frontend: FrontendConfig) -> dict[str, str | None]:
         return {}
     step = jax.jit(functools.partial(log_mel, cfg=frontend))
     second = jax.ShapeDtypeStruct((frontend.sr,), jnp.float32)
-    return {"log_mel": provenance.name_program(step, second)}
+    return {"log_mel": programs.name_program(step, second)}
 
 
 def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
@@ -227,11 +228,11 @@ def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
 
 
 def written_in() -> dict[str, str]:
-    """Finds the files of what decodes and quantises, with all that it uses; see `provenance`.
+    """Finds the files of what decodes and quantises, with all that it uses; see `sources`.
 
     The log-mel is known by its program, not by its files.
     """
-    return provenance.written_in(sys.modules[__name__], apart=(frontend_module, provenance))
+    return sources.written_in(sys.modules[__name__], apart=(frontend_module, programs, sources))
 
 
 def clip_reader(

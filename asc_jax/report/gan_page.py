@@ -11,9 +11,9 @@ from asc_jax.config.load import check_gan_config
 from asc_jax.data.audio import decode, mono
 from asc_jax.report.contact_sheet import contact_sheet
 from asc_jax.report.listen import METRICS, Entry, write_listening_page
-from asc_jax.run import read_config
+from asc_jax.runs.folder import read_config
+from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.files import parse_json
-from asc_jax.train.metrics_log import read_metrics
 
 # What clips alone tell, without a classifier.
 _MEASURES = {

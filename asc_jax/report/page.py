@@ -11,9 +11,9 @@ from typing import Any
 from asc_jax.report import figures, sections
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, bar, interval, percent, text
+from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
-from asc_jax.train.metrics_log import read_metrics
 
 # The policy makes sure of what the page promises: no request leaves it, no script runs.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from asc_jax import run, table4
 from asc_jax.config.ablation import check_any_config, is_gan_config
 from asc_jax.config.load import flatten
 from asc_jax.report.listen import PAGE as LISTEN
 from asc_jax.report.page import read_report
+from asc_jax.runs import table4
+from asc_jax.runs.folder import read_config
+from asc_jax.runs.table4 import Question, Row
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.table4 import Question, Row
 
 # The list of a run that is set beside the published score, the best that it has: the
 # leaderboard set where it has labels, then clips that no fold has seen. And how far that is
@@ -71,7 +72,7 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
 def _own(folder: pathlib.Path, config: Mapping) -> Mapping:
     """What a run was made with; what it is to be made with where there is none yet."""
     begun = (folder / "config.json").is_file()
-    return run.read_config(folder, check=check_any_config) if begun else config
+    return read_config(folder, check=check_any_config) if begun else config
 
 
 def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def refuse_files(folder: pathlib.Path, kind: str, *, beside: Collection[str] = (
     """Checks that a folder without a record is empty.
 
     Args:
-      folder: held, see `asc_jax.run.hold`.
+      folder: held, see `asc_jax.runs.folder.hold`.
       kind: what it would be with a record.
       beside: names of what may be there.
 

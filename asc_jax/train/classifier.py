@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asc_jax import provenance
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments, by_own_moments, standardisation
@@ -27,6 +26,7 @@ from asc_jax.ops.global_norm import global_norm
 from asc_jax.parallel.arrays import shapes_per_fold
 from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_once, map_folds
 from asc_jax.parallel.mesh import DATA, FOLD, one_device
+from asc_jax.parallel.programs import name_program
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer
@@ -191,7 +191,7 @@ def name_init(
     """Names what draws initial values; arguments as `init_state`. See `provenance`."""
     shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
     init, how = _compile_init(network, optimizer, shape, normalisation)
-    return provenance.name_program(init, *_init_shapes(shape), **how)
+    return name_program(init, *_init_shapes(shape), **how)
 
 
 def _compile_init(

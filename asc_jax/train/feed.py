@@ -25,8 +25,6 @@ from asc_jax.parallel.agreement import least
 from asc_jax.parallel.arrays import exchange_rows, put, put_spread
 from asc_jax.parallel.mapping import SHARED
 
-PLACEMENTS = ("auto", "device", "sharded", "host")
-
 # Of the memory that is free before the first step; the rest is for the network's maps.
 _LARGEST_SHARE = 0.5
 
@@ -62,7 +60,7 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
     Args:
       pools: one after the other, from `load_pool`.
       mesh: of the steps.
-      placement: one of `PLACEMENTS`; "auto" takes the first of the others that fits.
+      placement: one of `choices.PLACEMENTS`; "auto" takes the first of the others that fits.
     """
     if placement == "auto":
         placement = _choose(pools, mesh)

@@ -111,7 +111,7 @@ def figures(
 
 
 def answer() -> list[float]:
-    """Looks at clips that are always the same; see `asc_jax.provenance`."""
+    """Looks at clips that are always the same; see `asc_jax.runs.provenance`."""
     draw = np.random.default_rng(0).standard_normal
     labels = np.arange(8) % 3
     real = RealClips(draw((20, 4)), draw((10, 4)))

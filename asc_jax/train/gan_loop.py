@@ -10,7 +10,6 @@ import flax.struct
 import jax
 import numpy as np
 
-from asc_jax import provenance, run
 from asc_jax.config.load import check_gan_config, flatten, to_json
 from asc_jax.data import pool
 from asc_jax.data.corpora import refuse_other_corpora, write_corpora
@@ -20,12 +19,15 @@ from asc_jax.parallel.agreement import refuse_unlike
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import describe_mesh, one_device
-from asc_jax.provenance import name_program
+from asc_jax.parallel.programs import name_program
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.folder import FREE_FIELDS, hold, refuse_foreign_folder
+from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
 from asc_jax.segments import n_segments
 from asc_jax.train import gan_look
-from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.gan_look import (
     clip_labels,
     embed_real,
@@ -37,7 +39,6 @@ from asc_jax.train.gan_look import (
     write_samples,
 )
 from asc_jax.train.gan_setup import GanSetup, set_up_gan
-from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.recogniser import (
     Classifier,
@@ -80,10 +81,10 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
       Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
-    with run.hold(workdir):
+    with hold(workdir):
         # The looks, by which the best generator is chosen, are at merged clips.
         free = free_fields(config) - {"synthesis.merge"}
-        run.refuse_foreign_folder(workdir, config, check=check_gan_config, free=free)
+        refuse_foreign_folder(workdir, config, check=check_gan_config, free=free)
         setup = set_up_gan(config, config.train.mesh, other_functions=other_functions)
         refuse_other_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         refuse_other_classifier(workdir / "classifier.json", setup.classifier)
@@ -108,7 +109,7 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
 def free_fields(config) -> set[str]:
     """What a GAN's run may change on the way: how long it takes, and what comes after it."""
     later = {field for field in flatten(config) if field.startswith("synthesis.")}
-    return run.FREE_FIELDS | later | {"train.epochs"}
+    return FREE_FIELDS | later | {"train.epochs"}
 
 
 def name_programs(
@@ -150,7 +151,7 @@ def name_programs(
 
 
 def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) -> dict:
-    """What this process trains GANs by, or takes them up by; see `asc_jax.provenance`.
+    """What this process trains GANs by, or takes them up by; see `asc_jax.runs.provenance`.
 
     Args:
       setup: of the run.

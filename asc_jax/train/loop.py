@@ -9,15 +9,23 @@ from collections.abc import Mapping
 import ml_collections
 import numpy as np
 
-from asc_jax import provenance, run
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
 from asc_jax.parallel.mesh import describe_mesh
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.folder import (
+    SYNTHETIC,
+    hold,
+    refuse_foreign_folder,
+    refuse_other_sound,
+    write_run,
+)
+from asc_jax.runs.inputs import read_data, read_synthetic
+from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.files import remove
-from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.setup import (
     Setup,
@@ -58,19 +66,19 @@ def train(
       Diverged: a loss or a gradient is not finite, of each run if there are several; the
         checkpoints are those of the steps before.
     """
-    with run.hold(workdir):
-        run.refuse_foreign_folder(workdir, config)
-        dataset, splits, test = run.read_data(config)
+    with hold(workdir):
+        refuse_foreign_folder(workdir, config)
+        dataset, splits, test = read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
-        synthetic = run.read_synthetic(config, dataset, splits)
+        synthetic = read_synthetic(config, dataset, splits)
         if synthetic is not None:
-            refuse_other_manifest(workdir / run.SYNTHETIC, synthetic)
+            refuse_other_manifest(workdir / SYNTHETIC, synthetic)
         setup = set_up(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
-        run.refuse_other_sound(workdir, dataset, synthetic, setup.digests)
+        refuse_other_sound(workdir, dataset, synthetic, setup.digests)
         # Not before: wrong input leaves no folder behind.
-        run.write_run(workdir, config, dataset, splits, test, synthetic, setup.digests)
+        write_run(workdir, config, dataset, splits, test, synthetic, setup.digests)
         progress = _run_epochs(
             setup,
             workdir,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from asc_jax import provenance, run
 from asc_jax.config.load import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
@@ -20,6 +19,9 @@ from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import share_text
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
+from asc_jax.runs import provenance
+from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound
+from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
 from asc_jax.train.classifier import ClassifierState
@@ -66,7 +68,7 @@ class Classifier:
         variables = (state.params, state.batch_stats, state.band_mean, state.band_std)
         fields = {
             field: value
-            for field, value in run.fixed_fields(self.config).items()
+            for field, value in fixed_fields(self.config).items()
             if field.partition(".")[0] in ("frontend", "data", "model")
         }
         described = {"parameters": digest(fetch(variables)), "fields": fields}
@@ -97,11 +99,11 @@ def open_classifier(
             "train has made: its folds are what the clips are generated for"
         )
     workdir = pathlib.Path(workdir)
-    config = run.with_data(_read_config(workdir, field), data)
-    dataset, splits, test = run.read_data(config)
+    config = with_data(_read_config(workdir, field), data)
+    dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    run.refuse_other_sound(workdir, dataset, None, setup.digests)
+    refuse_other_sound(workdir, dataset, None, setup.digests)
     state, progress, _ = restore_chosen(workdir, config, setup)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
@@ -167,7 +169,7 @@ def _read_config(workdir: pathlib.Path, field: str):
     text = refusal = ""
     if hosts.is_first():
         try:
-            text = to_json(run.read_config(workdir, field=field))
+            text = to_json(read_config(workdir, field=field))
             refuse_untrained(workdir)
         except InputError as error:
             refusal = str(error)
@@ -189,7 +191,7 @@ def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
     config = classifier.config
     step = functools.partial(
         recognise_step,
-        network=run.make_network(config, len(classifier.dataset.scene_labels)),
+        network=make_network(config, len(classifier.dataset.scene_labels)),
         frontend=frontend_config(config),
         sr=sr,
         n_frames=config.data.n_frames,

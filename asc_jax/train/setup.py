@@ -11,7 +11,6 @@ import jax
 import ml_collections
 import numpy as np
 
-from asc_jax import provenance, run
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches, normalisation, pool
@@ -24,11 +23,13 @@ from asc_jax.parallel import agreement
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh, one_device, refuse_idle_processes
-from asc_jax.provenance import name_program
+from asc_jax.parallel.programs import name_program
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.inputs import make_network, read_pool
 from asc_jax.runtime.errors import InputError
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier
-from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -55,7 +56,7 @@ class Setup:
       steps: of all folds.
       steps_of_one: the same of one fold on one device, by which it is known what they compute.
       like: shapes and places of the state.
-      name_init: () -> the name of what draws initial values; see `provenance.name_program`.
+      name_init: () -> the name of what draws initial values; see `programs.name_program`.
       init: () -> the state before the first step, on the devices. A run that goes on needs none.
       seed: of the batches, one per split.
       batch_size: clips per step and fold.
@@ -118,17 +119,17 @@ def set_up(
     runs = runs or {"": config}
     mesh = make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
-    loaded = [run.read_pool(config, dataset, dataset.scene_labels)]
+    loaded = [read_pool(config, dataset, dataset.scene_labels)]
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        loaded.append(run.read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+        loaded.append(read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
     pools, digests = zip(*loaded, strict=True)
     agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     seed = tuple(one.seed for one in per_model)
     splits = tuple(splits) * len(runs)
     steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
-    network = run.make_network(config, len(dataset.scene_labels))
+    network = make_network(config, len(dataset.scene_labels))
     optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
     shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
     moments = band_moments(pools[0], **shape)

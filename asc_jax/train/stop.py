@@ -11,9 +11,9 @@ import tqdm
 
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import any_process
+from asc_jax.runs.checkpoint import Checkpoints
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import Stopped
-from asc_jax.train.checkpoint import Checkpoints
 
 # Seconds. One wish to stop may come as several signals: timeout(1) sends two, and a launcher
 # may pass on what its group has had already.

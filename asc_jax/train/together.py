@@ -23,23 +23,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import jax
 import ml_collections
 
-from asc_jax import provenance, run
 from asc_jax.config.ablation import name_of
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, override
-from asc_jax.identity import identify
 from asc_jax.parallel import hosts
-from asc_jax.runtime.errors import Diverged, InputError
-from asc_jax.runtime.files import remove, write_whole
-from asc_jax.sweep_record import (
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.folder import FREE_OF_SEVERAL, hold, write_run
+from asc_jax.runs.identity import identify
+from asc_jax.runs.inputs import read_data, read_synthetic
+from asc_jax.runs.metrics_log import SECONDS, as_text, read_metrics
+from asc_jax.runs.sweep_record import (
     RECORD,
     joined_record,
     read_lost,
     refuse_other_runs,
     write_lost,
 )
-from asc_jax.train.checkpoint import Checkpoints, Progress
+from asc_jax.runtime.errors import Diverged, InputError
+from asc_jax.runtime.files import remove, write_whole
 from asc_jax.train.loop import train
-from asc_jax.train.metrics_log import SECONDS, as_text, read_metrics
 from asc_jax.train.setup import Setup, like
 from asc_jax.train.watch import say_lost
 
@@ -137,7 +139,7 @@ def train_together(
     program = programs / _name(configs)
     is_new = not workdir.exists()
     try:
-        with run.hold(programs), _claim(config, path, configs, workdir, program):
+        with hold(programs), _claim(config, path, configs, workdir, program):
             _remove_left(programs)
             known = {n: said for n, said in read_lost(workdir).items() if n in configs}
             there = [name for name in configs if name in known or folders[name].exists()]
@@ -174,7 +176,7 @@ def _train_program(
     setup, progress = train(config, program, runs=configs, **how)
     left = "it has no run folder, and the others are done"
     lost = {name: say_lost({name: where}, left) for name, where in progress.lost.items()}
-    with run.hold(program):
+    with hold(program):
         _write_runs(setup, progress, program, configs, folders)
         if lost:
             write_lost(program.parents[1], lost)
@@ -251,7 +253,7 @@ def _record(
 
 def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
     """What a record keeps of a config."""
-    free = run.FREE_OF_SEVERAL | {"seed"}
+    free = FREE_OF_SEVERAL | {"seed"}
     return {field: value for field, value in flatten(config).items() if field not in free}
 
 
@@ -286,8 +288,8 @@ def _write_runs(
       InputError: the program's last checkpoint cannot be read.
     """
     config = next(iter(configs.values()))
-    dataset, splits, test = run.read_data(config)
-    synthetic = run.read_synthetic(config, dataset, splits)
+    dataset, splits, test = read_data(config)
+    synthetic = read_synthetic(config, dataset, splits)
     places = like(setup, choosing=config.train.selection == "inner")
     on_the_host = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), places)
     with Checkpoints(program / "checkpoints", read_only=True) as checkpoints:
@@ -304,7 +306,7 @@ def _write_runs(
         own = slice(number * len(splits), (number + 1) * len(splits))
         partial = folder.with_name(f".{folder.name}.partial")  # a run folder is there whole or not
         shutil.rmtree(partial, ignore_errors=True)
-        run.write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
+        write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
         if (starts := program / provenance.NAME).exists():  # not in one of an earlier version

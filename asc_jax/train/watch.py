@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from asc_jax.parallel.arrays import fetch
+from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import Diverged
-from asc_jax.train.checkpoint import Progress
 from asc_jax.train.setup import Setup
 
 # Steps after which several processes do what they can only do together: ask one another whether a

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import cli, run
+from asc_jax import cli
 from asc_jax.config.ablation import is_gan_config, load_ablation, name_of
 from asc_jax.config.load import flatten
+from asc_jax.runs.inputs import make_network
 from asc_jax.runtime.errors import InputError
 
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")
@@ -37,7 +38,7 @@ def test_every_ablation_expands_into_settings_that_can_be_run(path):
         assert fields not in seen, f"{setting.name} asks nothing new"
         seen.append(fields)
         if not is_gan_config(setting.config):
-            network = run.make_network(setting.config, 10, axis_name=None)
+            network = make_network(setting.config, 10, axis_name=None)
             assert output(network).shape == (1, 10)
 
 

@@ -7,14 +7,16 @@ import shutil
 import pytest
 from checkout import KEPT
 
-from asc_jax import cli, identity, run
+from asc_jax import cli
 from asc_jax.config import format as config_format
 from asc_jax.config.load import check_gan_config, flatten, from_json, to_json
 from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.report.runs.folders import read_run
+from asc_jax.runs import identity
+from asc_jax.runs.folder import read_config
+from asc_jax.runs.sweep_record import joined_record, read_record, refuse_other_runs
 from asc_jax.runtime.errors import InputError
-from asc_jax.sweep_record import joined_record, read_record, refuse_other_runs
 
 # The fields of format 1 that no config in `KEPT` has: of the other network.
 OF_BASELINE = {"model.name", "model.dropout_rate"}
@@ -128,7 +130,7 @@ def test_a_sweep_of_an_earlier_format_goes_on(later, tmp_path):
 def test_a_format_that_is_not_known_is_refused(number, kept):
     config = json.loads((kept / "config.json").read_text())
     (kept / "config.json").write_text(json.dumps(config | {"format": number}))
-    for read in (run.read_config, read_run):
+    for read in (read_config, read_run):
         with pytest.raises(InputError, match=r"config\.json: is of format") as refused:
             read(kept)
         assert "\n" not in str(refused.value)

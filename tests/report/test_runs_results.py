@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from asc_jax import ensemble
+from asc_jax.config.choices import DECISIONS
 from asc_jax.data.clips import Clip
 from asc_jax.predictions import read_logits
 from asc_jax.report.runs.answers import decide
@@ -264,7 +265,7 @@ def test_weights_are_not_fitted_where_they_are_scored(tmp_path, make_clips, writ
         compare_runs(paths, kinds=["weighted"])
 
 
-@pytest.mark.parametrize("decision", ensemble.DECISIONS)
+@pytest.mark.parametrize("decision", DECISIONS)
 def test_decisions_are_those_of_evaluate(decision):
     logits = np.random.default_rng(0).normal(0, 2, (200, 4)).astype("f4")
     np.testing.assert_array_equal(decide(logits, decision), ensemble.decide(logits, decision))

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from checkout import CONFIGS
 
-from asc_jax import run
 from asc_jax.config.load import load_config
 from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
 from asc_jax.evaluate import evaluate
+from asc_jax.runs.folder import SYNTHETIC
 from asc_jax.runtime.errors import InputError
 from asc_jax.train.loop import train
 from asc_jax.train.recogniser import open_classifier
@@ -115,7 +115,7 @@ def test_training_clips_under_other_names_are_not_scored(trained, tmp_path):
 def test_synthetic_clips_are_compared_as_well(tmp_path):
     dataset = read_dataset(write_set(tmp_path / "set"))
     digests = [str(number) for number in range(len(dataset.clips))]
-    record = tmp_path / run.SYNTHETIC
+    record = tmp_path / SYNTHETIC
     refuse_other_audio(record, dataset, digests)  # the run has not begun
     audio = {clip.path: digest for clip, digest in zip(dataset.clips, digests, strict=True)}
     record.write_text(json.dumps({"audio": audio}))

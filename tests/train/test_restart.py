@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import run
 from asc_jax.config.load import load_config
 from asc_jax.evaluate import evaluate
+from asc_jax.runs.checkpoint import Checkpoints
+from asc_jax.runs.inputs import read_data
+from asc_jax.runs.metrics_log import read_metrics, untimed
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import InputError, Stopped
 from asc_jax.train import loop
 from asc_jax.train import stop as stop_module
-from asc_jax.train.checkpoint import Checkpoints
 from asc_jax.train.loop import train
-from asc_jax.train.metrics_log import read_metrics, untimed
 from asc_jax.train.setup import restore, set_up
 from asc_jax.train.stop import StopSignal
 
@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint_costs_its_steps_alone(config, whole, tmp_path, cap
 
 
 def final_state(config, workdir):
-    dataset, splits, test = run.read_data(config)
+    dataset, splits, test = read_data(config)
     setup = set_up(config, dataset, splits, test)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         state, _, progress = restore(setup, checkpoints, choosing=False)
@@ -145,7 +145,7 @@ def final_state(config, workdir):
 
 
 def test_a_restart_needs_no_memory_but_its_state(config, whole):
-    dataset, splits, test = run.read_data(config)
+    dataset, splits, test = read_data(config)
     size = lambda arrays: sum(leaf.nbytes for leaf in arrays)
     setup = set_up(config, dataset, splits, test)
     before = size(jax.live_arrays())

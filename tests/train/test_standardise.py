@@ -12,7 +12,7 @@ import optax
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import models, run
+from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import load_config
 from asc_jax.data import batches
@@ -22,6 +22,7 @@ from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.runs.inputs import read_data
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.setup import set_up
@@ -120,7 +121,7 @@ def test_the_config_decides(scenes):
         fields = (f"data.root={scenes}", "data.clip_seconds=1", "train.batch_size=8",
                   "folds.n_folds=2", "folds.test_fold=0", f"data.normalisation={kind}")  # fmt: skip
         config = load_config(str(CONFIGS / "demo.py"), [f"--config.{field}" for field in fields])
-        state = set_up(config, *run.read_data(config)).init()
+        state = set_up(config, *read_data(config)).init()
         mean = np.asarray(state.band_mean)
         found.add((kind, mean.any().item(), np.ptp(mean, axis=1).any().item(), state.per_clip))
     assert found == {

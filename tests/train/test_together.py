@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import run
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.evaluate import evaluate
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.folder import read_config
+from asc_jax.runs.inputs import read_data
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import Diverged, InputError
-from asc_jax.sweep_record import read_record
 from asc_jax.train import together
-from asc_jax.train.checkpoint import Checkpoints, Progress
 from asc_jax.train.loop import train
-from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.setup import restore, set_up
 from asc_jax.train.together import train_together
 
@@ -92,8 +93,8 @@ def joined(scenes, tmp_path_factory):
 
 def final_state(folder):
     """The newest checkpoint, on the host."""
-    settled = run.read_config(folder)
-    setup = set_up(settled, *run.read_data(settled))
+    settled = read_config(folder)
+    setup = set_up(settled, *read_data(settled))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         return jax.device_get(restore(setup, checkpoints, choosing=False)[0])
 
@@ -124,7 +125,7 @@ def test_the_runs_differ_by_their_seeds_and_hyperparameters(joined):
 @pytest.mark.parametrize("field", PER_MODEL_FIELDS)
 def test_each_field_that_may_differ_reaches_the_model(joined, field):
     name = "seed7" if field == "seed" else FIELDS[field]
-    base, own = (flatten(run.read_config(joined / one)) for one in ("seed0", name))
+    base, own = (flatten(read_config(joined / one)) for one in ("seed0", name))
     assert {f for f in base if base[f] != own[f]} == {field}
     losses = [read_metrics(joined / one / "metrics.jsonl")[1]["loss"] for one in ("seed0", name)]
     assert not np.isclose(*losses, rtol=1e-3).any()

@@ -3,9 +3,9 @@
 import pytest
 from checkout import CONFIGS
 
-from asc_jax import run
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
 from asc_jax.flags import build_parser
+from asc_jax.runs.folder import hold
 from asc_jax.runtime.errors import InputError
 from asc_jax.train import together
 from asc_jax.train.together import load_runs, train_together
@@ -76,7 +76,7 @@ def test_runs_of_which_nothing_comes_leave_the_record_as_it_was(scenes, tmp_path
     monkeypatch.setattr(together, "train", train)
     assert refused(config(scenes), [["x", "seed=1"]], tmp_path) == "a clip is damaged"
     assert (tmp_path / "sweep.json").read_text() == before
-    with run.hold(tmp_path / "together"):
+    with hold(tmp_path / "together"):
         assert "another process trains in it" in refused(
             config(scenes), [["x", "seed=1"]], tmp_path
         )

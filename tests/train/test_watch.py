@@ -23,12 +23,12 @@ from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.report.curves import learning_curves
 from asc_jax.report.figures import learning_curves_figure
+from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import Diverged, Stopped
 from asc_jax.train import classifier, gan_loop, loop, setup, watch
-from asc_jax.train.checkpoint import Progress
 from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.metrics_log import read_metrics
 from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, Watch, diverged_runs

@@ -2,7 +2,6 @@
 
 import pathlib
 
-from asc_jax import table4
 from asc_jax.report.page import HEAD, write_page
 from asc_jax.report.runs.export import MARKS, ONE_SEED, points, spread
 from asc_jax.report.runs.forest import verdict_class
@@ -12,9 +11,10 @@ from asc_jax.report.runs.stacked import label
 from asc_jax.report.runs.style import STYLE as OWN_STYLE
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, count, text
+from asc_jax.runs import table4
+from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.sweep_record import RECORD
 
 NAME = "report.html"
 _KICKER = "Acoustic scene classification, runs side by side"

@@ -13,15 +13,17 @@ import pytest
 import small
 from checkout import CONFIGS
 
-from asc_jax import cli, provenance
+from asc_jax import cli
 from asc_jax.data import audio, batches, pool
 from asc_jax.frontend import log_mel
 from asc_jax.models import resnet
 from asc_jax.ops import batch_norm
+from asc_jax.parallel.programs import name_program
 from asc_jax.report.runs.folders import read_run
 from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
 from asc_jax.report.runs.training import _costs
+from asc_jax.runs import provenance
 from asc_jax.stats import scores
 from asc_jax.train import classifier, optimizer, setup
 from asc_jax.train.losses import cross_entropy
@@ -225,13 +227,13 @@ def test_a_program_that_calls_the_host_has_no_name():
         return jax.pure_callback(lambda x: np.float32(2) * x, shape, x)
 
     x = jax.ShapeDtypeStruct((), "float32")
-    assert provenance.name_program(jax.jit(step), x) is None
-    assert provenance.name_program(jax.jit(lambda x: 2 * x), x)
+    assert name_program(jax.jit(step), x) is None
+    assert name_program(jax.jit(lambda x: 2 * x), x)
 
 
 def test_names_are_of_constants_and_not_of_flags_to_find_a_nan():
     weights = np.arange(100, dtype=np.float32)
-    name = lambda weights: provenance.name_program(jax.jit(lambda x: x + weights), weights)
+    name = lambda weights: name_program(jax.jit(lambda x: x + weights), weights)
     assert name(weights) == name(weights.copy()) != name(weights + 1)
     plain = name(weights)
     with jax.debug_nans(True):
@@ -373,6 +375,6 @@ def test_decoding_is_known_by_its_files_too(
 def test_a_helper_of_what_decodes_is_found_wherever_it_is(monkeypatch):
     names = set(pool.written_in())
     assert {"data/pool.py", "data/audio.py", "data/cache.py", "data/wav.py"} <= names
-    assert not names & {"frontend.py", "provenance.py", "train/losses.py"}
+    assert not names & {"frontend.py", "runs/provenance.py", "train/losses.py"}
     monkeypatch.setattr(audio, "decode", functools.partial(a_hundred_times, targets=None))
     assert set(pool.written_in()) > names

@@ -9,9 +9,9 @@ import pytest
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
+from asc_jax.runs import checkpoint
+from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import checkpoint
-from asc_jax.train.checkpoint import Checkpoints, Progress
 
 # orbax leaves coroutines behind where reading has failed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,4 +1,4 @@
-"""A run: its folder, and the things that its config names.
+"""The folder of a run: who may use it, and what is written there.
 
 A run folder belongs to one config. It holds
 
@@ -19,28 +19,20 @@ import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
-import flax.linen as nn
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
-from asc_jax import models
 from asc_jax.config.load import (
     Check,
-    changeable,
     check_config,
     flatten,
     from_json,
-    frontend_config,
     to_json,
 )
-from asc_jax.data import pool
-from asc_jax.data.clips import Dataset, read_dataset
-from asc_jax.data.folds import Split, make_splits
-from asc_jax.data.generated import Synthetic, read_manifest, write_record
+from asc_jax.data.clips import Dataset
+from asc_jax.data.folds import Split
+from asc_jax.data.generated import Synthetic, write_record
 from asc_jax.data.splits import refuse_other_audio, write_splits
 from asc_jax.parallel import hosts
-from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.runtime.folders import refuse_another, refuse_files
@@ -213,15 +205,6 @@ def refuse_other_sound(
         refuse_other_audio(workdir / SYNTHETIC, synthetic.dataset, digests[n_clips:])
 
 
-def with_data(config, data):
-    """A run's config with the places of another config's `data` group, where it names any."""
-    config = changeable(config)
-    config.data.root = data.root or config.data.root
-    config.data.cache_dir = data.cache_dir or config.data.cache_dir
-    config.data.workers = data.workers or config.data.workers
-    return ml_collections.FrozenConfigDict(config)
-
-
 def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: str = "--workdir"):
     """A run folder's config.
 
@@ -241,90 +224,3 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it") from None
     return from_json(text, str(path), check=check)
-
-
-def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
-    """The config's data set, its splits and its labelled test clips (maybe none).
-
-    Raises:
-      InputError: as `read_dataset` and `make_splits`.
-    """
-    if not config.data.root:
-        raise InputError(
-            "data.root: not set; add --config.data.root=FOLDER, the folder that holds meta.csv "
-            "and audio/ (asc-jax data synth FOLDER writes a small one)"
-        )
-    dataset = read_dataset(config.data.root)
-    splits, test = make_splits(
-        dataset,
-        kind=config.folds.kind,
-        n_folds=config.folds.n_folds,
-        seed=config.folds.seed,
-        test_fold=config.folds.test_fold,
-        inner_fraction=config.folds.inner_fraction,
-    )
-    smallest = min(splits, key=lambda split: len(split.train))
-    if config.train.batch_size > len(smallest.train):
-        raise InputError(
-            f"train.batch_size={config.train.batch_size}: fold {smallest.fold} has only "
-            f"{len(smallest.train)} training clips; use at most that"
-        )
-    return dataset, splits, test
-
-
-def sets_beside(config) -> dict[str, str]:
-    """The roots of the sets that a config names beside its development set, by their names."""
-    roots = {"leaderboard": config.data.leaderboard_root, "evaluation": config.data.evaluation_root}
-    return {name: root for name, root in roots.items() if root}
-
-
-def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synthetic | None:
-    """The config's synthetic clips, or None if it names none.
-
-    Raises:
-      InputError: as `asc_jax.data.generated.read_manifest`.
-    """
-    if not config.synthetic.root:
-        return None
-    group = config.synthetic
-    return read_manifest(group.root, dataset, splits, per_class=group.per_class)
-
-
-def read_pool(
-    config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
-) -> tuple[pool.Pool, tuple[str, ...]]:
-    """A data set's pool, on the host, and its files' digests; see `asc_jax.data.pool.load_pool`.
-
-    `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
-    """
-    return pool.load_pool(
-        dataset,
-        scene_labels,
-        kind=config.data.pool,
-        frontend=frontend_config(config),
-        clip_seconds=config.data.clip_seconds,
-        n_frames=config.data.n_frames,
-        channels=config.data.channels if channels is None else channels,
-        fit_length=config.data.fit_length,
-        cache_dir=config.data.cache_dir,
-        workers=config.data.workers,
-    )
-
-
-def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
-    """The network; `axis_name` is the mesh axis over which its batches are sharded."""
-    dtype = jnp.dtype(config.train.precision)
-    return models.build(
-        config.model,
-        n_classes,
-        axis_name=axis_name,
-        sync_batch_norm=config.train.sync_batch_norm,
-        dtype=dtype,
-    )
-
-
-def input_shape(config) -> tuple[int, int]:
-    """Frames and mel bands of a clip as the network sees it."""
-    frontend = frontend_config(config)
-    n_frames = frontend.n_frames(round(config.data.clip_seconds * frontend.sr))
-    return min(n_frames, config.data.n_frames or n_frames), frontend.n_mels

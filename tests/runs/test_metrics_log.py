@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from asc_jax.runs.metrics_log import MetricsLog, non_finite_policy, read_metrics
 from asc_jax.runtime.errors import InputError
-from asc_jax.train.metrics_log import MetricsLog, non_finite_policy, read_metrics
 
 
 def test_goes_on_after_the_epochs_that_are_kept(tmp_path):

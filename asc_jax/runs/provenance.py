@@ -10,33 +10,26 @@ imported where it is asked: the record can be read without.
 """
 
 import datetime
-import functools
 import importlib.metadata
-import inspect
 import json
 import math
 import os
 import pathlib
 import platform
-import re
 import sys
-import sysconfig
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_jax import __version__
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import digest, parse_json, write_whole
+from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.sources import file_digests
 
 NAME = "starts.jsonl"
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
-_PACKAGE = pathlib.Path(__file__).parent
-_PYTHON = pathlib.Path(sysconfig.get_path("stdlib"))
-_INSTALLED = {"site-packages", "dist-packages"}
 
 # Libraries of which another version may trace the same functions to other programs.
 _TRACERS = ("jax", "jaxlib", "flax", "optax")
@@ -48,9 +41,6 @@ COMPARED = ("platform", "versions", "programs", "answers", "source")
 # rounds otherwise, to another step of a clip's 16 bits too.
 _TOLERANCE = 1e-3
 
-# How a program that calls the host names that, on a CPU, a GPU and a TPU.
-_CALLS_HOST = re.compile(r"xla\w*_callback|xla_host_transfer")
-
 
 def versions() -> dict[str, str]:
     """The versions of Python, this package and what it computes with, by name."""
@@ -61,31 +51,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # of no distribution: nothing to say
             continue
     return found
-
-
-def name_program(step: Callable, *shapes, **static) -> str | None:
-    """Names what JAX traces for a compiled function.
-
-    Args:
-      step: from `jax.jit`.
-      *shapes: of its arguments.
-      **static: its arguments that are no arrays.
-
-    Returns:
-      A digest of the program and its constants; None where it calls the host, for what is called
-      there does not show.
-    """
-    import jax
-    import numpy as np
-
-    # Flags to look for a NaN with change no function.
-    with jax.debug_nans(False), jax.debug_infs(False):
-        traced = step.trace(*shapes, **static)
-        program = traced.lower().as_text()
-    if _CALLS_HOST.search(program):
-        return None
-    constants = [np.asarray(one).tobytes() for one in traced.jaxpr.consts]
-    return digest(b"".join([program.encode(), *constants]))
 
 
 def describe(
@@ -100,11 +65,11 @@ def describe(
 
     Args:
       mesh: of the devices.
-      programs: name -> from `name_program`, or another digest.
+      programs: name -> from `programs.name_program`, or another digest.
       answers: name -> the numbers, an array or a list, that the host computes for a question
         that is always the same.
       step: that the run goes on from.
-      files: from `written_in`, that are not the package's.
+      files: from `sources.written_in`, that are not the package's.
 
     Returns:
       A line of `starts.jsonl`.
@@ -137,62 +102,6 @@ def _in_short(answer) -> list[float | None]:
     numbers = np.ravel(answer)
     places = np.linspace(0, numbers.size - 1, min(numbers.size, 100)).round().astype(int)
     return [float(f"{x:.6g}") if math.isfinite(x) else None for x in numbers[places]]
-
-
-def file_digests() -> dict[str, str]:
-    """Path below the package -> digest, of its Python files."""
-    return {
-        path.relative_to(_PACKAGE).as_posix(): digest(path.read_bytes())
-        for path in sorted(_PACKAGE.rglob("*.py"))
-        if path.is_file()
-    }
-
-
-def written_in(
-    *modules: types.ModuleType, apart: Sequence[types.ModuleType] = ()
-) -> dict[str, str]:
-    """Finds the Python files that some modules are made of, as they are now.
-
-    It follows the names of each module to other modules, and to the files of functions and
-    classes, whoever has put them there; not to those of Python and of installed libraries.
-
-    Args:
-      *modules: to begin with.
-      apart: modules that are left out, with all that only they use.
-
-    Returns:
-      Path -> digest; paths are below the package, those of other files names alone.
-    """
-    seen = {module.__file__ for module in apart}
-    found, todo = {}, list(modules)
-    while todo:
-        file, names = _file_of(todo.pop())
-        path = pathlib.Path(file or "")
-        own = path.is_relative_to(_PACKAGE)
-        library = path.is_relative_to(_PYTHON) or _INSTALLED.intersection(path.parts)
-        if file in seen or not path.is_file():
-            continue
-        seen.add(file)
-        if own or not library:
-            name = path.relative_to(_PACKAGE).as_posix() if own else path.name
-            found[name] = digest(path.read_bytes())
-            todo += [value for value in names.values() if _file_of(value)[0]]
-    return found
-
-
-def _file_of(value) -> tuple[str | None, Mapping]:
-    """The file in which a module, a function or a class is written, and the names there."""
-    while isinstance(value, functools.partial):
-        value = value.func
-    if inspect.isfunction(value):
-        value = inspect.unwrap(value)
-    if inspect.isfunction(value):
-        return value.__code__.co_filename, value.__globals__
-    if inspect.isclass(value):
-        value = sys.modules.get(value.__module__)
-    if inspect.ismodule(value):
-        return getattr(value, "__file__", None), vars(value)
-    return None, {}
 
 
 def add_start(folder: pathlib.Path, start: Mapping) -> None:

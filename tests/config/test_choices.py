@@ -1,0 +1,21 @@
+"""What a field may name is what there is."""
+
+import pytest
+
+from asc_jax import ensemble, screen
+from asc_jax.config import choices
+from asc_jax.train import gan_losses, optimizer
+
+
+@pytest.mark.parametrize(
+    ("names", "table"),
+    [
+        (choices.OPTIMIZERS, optimizer.OPTIMIZERS),
+        (choices.SCHEDULES, optimizer.SCHEDULES),
+        (choices.ENSEMBLES, ensemble.RULES),
+        (choices.GAN_LOSSES, gan_losses.LOSSES),
+        (choices.SCREENS, screen.RULES),
+    ],
+)
+def test_every_name_has_its_function(names, table):
+    assert tuple(table) == names
