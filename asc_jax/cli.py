@@ -275,9 +275,9 @@ def report_command(args) -> None:
 def evaluate_command(args) -> None:
     _start_jax()
     environment.start_devices()
-    from asc_jax.evaluate import evaluate
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render
+    from asc_jax.scoring.evaluate import evaluate
 
     report = evaluate(args.workdir, args.data, args.overrides, other_functions=args.other_functions)
     try:

@@ -125,7 +125,7 @@ MANY = st.builds(
 
 def check_many(given: Many) -> str:
     """Corrected p values are in order and no smaller; weights are shares; NaN is refused."""
-    from asc_jax import blending
+    from asc_jax.scoring import blending
     from asc_jax.stats.significance import CORRECTIONS, levels
     from benchmarks.fuzz import refusal
 

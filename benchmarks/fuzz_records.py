@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import evaluate, jobs, predictions, sweep
+from asc_jax import jobs, sweep
 from asc_jax.config.format import flatten
 from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
@@ -28,6 +28,7 @@ from asc_jax.report.runs.page import write_comparison
 from asc_jax.report.runs.results import compare_runs
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
+from asc_jax.scoring import evaluate, predictions
 from asc_jax.train import recogniser
 from benchmarks.fuzz import refusal
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from asc_jax import ensemble, screen
+from asc_jax import screen
 from asc_jax.config import choices
+from asc_jax.scoring import ensemble
 from asc_jax.train import gan_losses, optimizer
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data.clips import Clip
-from asc_jax.predictions import Predictions, score, write_logits
+from asc_jax.scoring.predictions import Predictions, score, write_logits
 
 SCENES = ("park", "street_pedestrian", "tram")
 CITIES = ("paris", "vienna")

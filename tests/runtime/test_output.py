@@ -84,7 +84,7 @@ def test_files_are_written_before_anything_is_printed(tmp_path, monkeypatch, pro
     run = tmp_path / "run"
     shutil.copytree(FORMAT1, run)
     report = json.loads((run / "report.json").read_text())
-    monkeypatch.setattr("asc_jax.evaluate.evaluate", lambda *_, **__: report)
+    monkeypatch.setattr("asc_jax.scoring.evaluate.evaluate", lambda *_, **__: report)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     monkeypatch.setattr("asc_jax.report.terminal.render", lambda report: "é")
     with pytest.raises(UnicodeEncodeError):

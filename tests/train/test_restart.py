@@ -16,12 +16,12 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax.config.load import load_config
-from asc_jax.evaluate import evaluate
 from asc_jax.runs.checkpoint import Checkpoints
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics, untimed
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import InputError, Stopped
+from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train import loop
 from asc_jax.train import stop as stop_module
 from asc_jax.train.loop import train

@@ -34,7 +34,7 @@ def blend(
     Raises:
       InputError: a logit is not finite.
 
-    Source: the rules of `asc_jax.ensemble`, with weights.
+    Source: the rules of `asc_jax.scoring.ensemble`, with weights.
     """
     from scipy.special import log_softmax, logsumexp
 

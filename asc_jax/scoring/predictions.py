@@ -87,7 +87,7 @@ def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, 
     Returns:
       name -> (n,) class indices, the primary system first.
     """
-    from asc_jax import ensemble  # not at the top: stored logits are read without JAX
+    from asc_jax.scoring import ensemble  # not at the top: stored logits are read without JAX
 
     def decide(logits) -> np.ndarray:
         return np.asarray(ensemble.decide(logits, decision))

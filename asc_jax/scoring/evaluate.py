@@ -21,7 +21,14 @@ from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import fetch
-from asc_jax.predictions import (
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.folder import SYNTHETIC, read_config, refuse_other_sound
+from asc_jax.runs.inputs import input_shape, make_network, read_data, read_pool, sets_beside
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, remove, write_whole
+from asc_jax.scoring.predictions import (
     SUBMISSION_ENDINGS,
     Predictions,
     read_logits,
@@ -32,13 +39,6 @@ from asc_jax.predictions import (
     write_logits,
     write_submission,
 )
-from asc_jax.runs import provenance
-from asc_jax.runs.checkpoint import Progress
-from asc_jax.runs.folder import SYNTHETIC, read_config, refuse_other_sound
-from asc_jax.runs.inputs import input_shape, make_network, read_data, read_pool, sets_beside
-from asc_jax.runs.metrics_log import read_metrics
-from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.recogniser import digest as digest_of_arrays

@@ -17,15 +17,16 @@ import soundfile
 from checkout import ROOT
 
 import asc_jax
-from asc_jax import cli, evaluate
+from asc_jax import cli
 from asc_jax.config.load import load_config
 from asc_jax.data.clips import Clip, read_dataset
-from asc_jax.evaluate import write_evaluation
 from asc_jax.jobs import is_scored
-from asc_jax.predictions import Predictions, read_logits
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import InputError
+from asc_jax.scoring import evaluate
+from asc_jax.scoring.evaluate import write_evaluation
+from asc_jax.scoring.predictions import Predictions, read_logits
 from asc_jax.train.loop import train
 
 SCENES = ("park", "tram")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax import ensemble
+from asc_jax.scoring import ensemble
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (4, 20, 5)).astype(np.float32)
 

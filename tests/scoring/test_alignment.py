@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from asc_jax.alignment import align, refuse_other_labels, refuse_shared_locations
 from asc_jax.data.clips import Clip
 from asc_jax.runtime.errors import InputError
+from asc_jax.scoring.alignment import align, refuse_other_labels, refuse_shared_locations
 from asc_jax.stats.comparison import compare
 
 CLIPS = tuple(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from asc_jax import ensemble
-from asc_jax.blending import FITS, RULES, blend, cross_fit, fit_weights, select_greedily
 from asc_jax.runtime.errors import InputError
+from asc_jax.scoring import ensemble
+from asc_jax.scoring.blending import FITS, RULES, blend, cross_fit, fit_weights, select_greedily
 from asc_jax.stats.calibration import log_loss
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 
