@@ -176,8 +176,8 @@ def gan_command(args) -> None:
     _start_jax()
     hosts.join(args.place)
     environment.start_devices()
+    from asc_jax.gan.loop import train
     from asc_jax.report.gan_page import write_gan_page
-    from asc_jax.train.gan_loop import train
 
     def show() -> None:
         if hosts.is_first() and (page := write_gan_page(args.workdir)):
@@ -194,7 +194,7 @@ def gan_command(args) -> None:
 def synthesize_command(args) -> None:
     _start_jax()
     environment.start_devices()
-    from asc_jax.synthesize import synthesize
+    from asc_jax.gan.synthesize import synthesize
 
     overrides = list(args.overrides)
     if args.classifier:

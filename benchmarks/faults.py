@@ -28,7 +28,7 @@ KILLS = {"cache": 6, "evaluation": 8, "synthesis": 10, "GAN training": 5, "train
 QUICK = ({}, {"training": 2}, {"training": 1, "saving": 1})
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_IMPORTED = ("asc_jax.scoring.evaluate", "asc_jax.synthesize", "asc_jax.report.page",
+_IMPORTED = ("asc_jax.scoring.evaluate", "asc_jax.gan.synthesize", "asc_jax.report.page",
              "asc_jax.report.gan_page", "sklearn.model_selection", "soundfile")  # fmt: skip
 
 

@@ -249,7 +249,7 @@ def _check_gan(config) -> str:
     """The generator's waveform has as many samples as the config says; it can be scored."""
     import jax
 
-    from asc_jax.train.gan_setup import make_networks
+    from asc_jax.gan.setup import make_networks
 
     def build():
         networks, key = make_networks(config, n_classes=3), jax.random.key(0)

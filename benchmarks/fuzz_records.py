@@ -21,6 +21,7 @@ from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import Manifest
+from asc_jax.gan import embedder
 from asc_jax.report import page
 from asc_jax.report import table4 as table4_report
 from asc_jax.report.runs import export
@@ -29,7 +30,6 @@ from asc_jax.report.runs.results import compare_runs
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
 from asc_jax.scoring import evaluate, predictions
-from asc_jax.train import recogniser
 from benchmarks.fuzz import refusal
 
 _KEPT = pathlib.Path(__file__).parents[1] / "tests/kept/format1"
@@ -186,7 +186,7 @@ def _of_synthetic(content: bytes) -> object:
 
 def _classifier(folder: pathlib.Path) -> object:
     stub = types.SimpleNamespace(describe=lambda: _CLASSIFIER, workdir="run")
-    recogniser.refuse_other_classifier(folder / "classifier.json", stub)
+    embedder.refuse_other_classifier(folder / "classifier.json", stub)
     return _CLASSIFIER
 
 

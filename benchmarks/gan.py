@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
+from asc_jax.gan import steps as gan_steps
+from asc_jax.gan.corpora import Corpus
+from asc_jax.gan.losses import LOSSES
+from asc_jax.gan.source import make_sources
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh
-from asc_jax.train import wavegan
-from asc_jax.train.gan_losses import LOSSES
-from asc_jax.train.gan_source import make_sources
 from benchmarks import measure
 
 CLIPS, CLIP_SAMPLES = 16, 160_000  # of each GAN: 10 s at 16 kHz
@@ -100,14 +100,14 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
     clips = np.arange(n_clips, dtype=np.int32).reshape(gans, CLIPS)
     corpora = [Corpus(1, ("noise",), own, own[:0]) for own in clips]
     shared = {"dim": size.dim, "n_samples": size.n_samples, "dtype": jnp.dtype(dtype)}
-    networks = wavegan.Networks(
+    networks = gan_steps.Networks(
         Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
     )
     mesh = make_mesh(gans, size.batch)
-    state = put(wavegan.init_state(networks, gans, seed=0), mesh, PER_FOLD)
+    state = put(gan_steps.init_state(networks, gans, seed=0), mesh, PER_FOLD)
     source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
     pool = put(host_pool, mesh, SHARED)
-    steps = wavegan.compile_steps(
+    steps = gan_steps.compile_steps(
         mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
     )
     start = time.perf_counter()

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asc_jax.gan.losses import LOSSES
 from asc_jax.models.wavegan import map_sizes
-from asc_jax.train.gan_losses import LOSSES
 
 LOSS = LOSSES["wgan_gp"]
 N_LATENT = 200

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from asc_jax.frontend import FrontendConfig, hz_to_mel, log_mel
-from asc_jax.gan_metrics import level_db
+from asc_jax.gan.metrics import level_db
 from asc_jax.report.figures import BLUE, INK, draw_svg, short
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole

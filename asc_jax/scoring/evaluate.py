@@ -22,7 +22,7 @@ from asc_jax.data.splits import refuse_other_splits
 from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import fetch
 from asc_jax.runs import provenance
-from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.checkpoint import Progress, digest_arrays
 from asc_jax.runs.folder import SYNTHETIC, read_config, refuse_other_sound
 from asc_jax.runs.inputs import input_shape, make_network, read_data, read_pool, sets_beside
 from asc_jax.runs.metrics_log import read_metrics
@@ -41,7 +41,6 @@ from asc_jax.scoring.predictions import (
 )
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
-from asc_jax.train.recogniser import digest as digest_of_arrays
 from asc_jax.train.setup import (
     Setup,
     describe_start,
@@ -421,7 +420,7 @@ def _describe_training(
         "epochs": done,
         "steps": int(state.step[0]),  # all folds take the same
         "batch_size": config.train.batch_size,
-        "state": digest_of_arrays(fetch(trained)),
+        "state": digest_arrays(fetch(trained)),
         "seconds": sum(line["seconds"] for line in metrics) or None,
         "device_seconds": provenance.device_seconds(starts, metrics),
         "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))

@@ -63,7 +63,7 @@ def test_what_the_report_leaves_open_can_be_asked():
 
 
 def test_every_ablation_of_the_bands_has_its_control():
-    ablation = load_ablation(str(CONFIGS / "ablations" / "bandwidth.py"))
+    ablation = load_ablation(str(CONFIGS / "ablations" / "gan/bandwidth.py"))
     fields = [setting.fields for setting in ablation.settings]
     for one in fields:
         assert {**one, "synthetic.root": ""} in fields

@@ -2,10 +2,11 @@
 
 import pytest
 
-from asc_jax import screen
 from asc_jax.config import choices
+from asc_jax.gan import losses as gan_losses
+from asc_jax.gan import screen
 from asc_jax.scoring import ensemble
-from asc_jax.train import gan_losses, optimizer
+from asc_jax.train import optimizer
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from asc_jax.data import Clip, Dataset, Split
-from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.splits import refuse_other_splits, write_splits
+from asc_jax.gan.corpora import refuse_other_corpora
 from asc_jax.runtime.errors import InputError
 
 NONE = np.array([], np.int32)

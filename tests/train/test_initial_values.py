@@ -8,11 +8,12 @@ import optax
 import pytest
 
 from asc_jax.frontend import FrontendConfig
+from asc_jax.gan import steps as gan_steps
+from asc_jax.gan.losses import LOSSES
 from asc_jax.models.baseline import Baseline
 from asc_jax.models.resnet import ResNet
 from asc_jax.models.wavegan import Discriminator, Generator
-from asc_jax.train import classifier, wavegan
-from asc_jax.train.gan_losses import LOSSES
+from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 
 FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
@@ -128,10 +129,10 @@ def test_shapes_are_those_of_the_state(small_pool, small_splits):
 
 def test_gans_begin_with_their_own_initialisers():
     sizes = {"dim": 2, "n_samples": 64, "n_classes": 3}
-    networks = wavegan.Networks(
+    networks = gan_steps.Networks(
         Generator(n_latent=8, **sizes), Discriminator(phase_shuffle=0, **sizes), LOSSES["lsgan"], 4
     )
-    state = wavegan.init_state(networks, 2, seed=3)
+    state = gan_steps.init_state(networks, 2, seed=3)
     vectors = state.generator["class_vector"]["embedding"]  # as the latent vectors beside them
     assert vectors.min() >= -1 and vectors.max() <= 1 and vectors.std() > 0.4
     for params in (state.generator, state.discriminator):
@@ -146,5 +147,5 @@ def test_gans_begin_with_their_own_initialisers():
     # LSGAN's RMSProp begins with ones.
     begun = networks.optimizer.init(jax.tree.map(lambda leaf: leaf[0], state.generator))
     assert_equal(jax.tree.map(lambda leaf: leaf[0], state.generator_opt_state), begun)
-    shapes = wavegan.state_shapes(networks)
+    shapes = gan_steps.state_shapes(networks)
     assert kinds(shapes) == kinds(jax.tree.map(lambda leaf: leaf[0], state))

@@ -12,11 +12,11 @@ from checkout import CONFIGS
 from asc_jax.config.load import load_config
 from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
+from asc_jax.gan.embedder import open_classifier
 from asc_jax.runs.folder import SYNTHETIC
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
-from asc_jax.train.recogniser import open_classifier
 
 CONFIG = CONFIGS / "demo.py"
 SMALL = {

@@ -18,6 +18,7 @@ from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
+from asc_jax.gan import loop as gan_loop
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
@@ -26,7 +27,7 @@ from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import Diverged, Stopped
-from asc_jax.train import classifier, gan_loop, loop, setup, watch
+from asc_jax.train import classifier, loop, setup, watch
 from asc_jax.train.feed import Feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer

@@ -15,14 +15,14 @@ import numpy as np
 import optax
 
 from asc_jax.data.pool import Pool
+from asc_jax.gan.losses import GanLoss, gradient_penalty
+from asc_jax.gan.segments import merge
+from asc_jax.gan.source import TRAINING, Source, latent_vectors, real_windows
 from asc_jax.models.example_keys import places
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, compile_once, map_folds
 from asc_jax.parallel.mesh import DATA
-from asc_jax.segments import merge
-from asc_jax.train.gan_losses import GanLoss, gradient_penalty
-from asc_jax.train.gan_source import TRAINING, Source, latent_vectors, real_windows
 
 # What the random numbers of an iteration are for.
 _REAL, _LATENT, _SHUFFLE, _MIX = range(4)
@@ -70,7 +70,7 @@ class Networks:
     Attributes:
       generator: its module.
       discriminator: its module.
-      loss: one of `asc_jax.train.gan_losses.LOSSES`.
+      loss: one of `asc_jax.gan.losses.LOSSES`.
       batch_size: examples per update and GAN B.
       lr: learning rate of both networks; 0 for the loss's own.
     """
@@ -290,7 +290,7 @@ def generate_clips(
       generator: the module.
       n_segments: merged into a clip.
       n_samples: length of a clip at the GAN's rate.
-      how: see `asc_jax.segments.merge`.
+      how: see `asc_jax.gan.segments.merge`.
 
     Returns:
       (n, n_samples) float32.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from asc_jax.parallel.agreement import share_text
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
 from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound
 from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
@@ -71,7 +71,7 @@ class Classifier:
             for field, value in fixed_fields(self.config).items()
             if field.partition(".")[0] in ("frontend", "data", "model")
         }
-        described = {"parameters": digest(fetch(variables)), "fields": fields}
+        described = {"parameters": digest_arrays(fetch(variables)), "fields": fields}
         return json.loads(json.dumps(described))  # tuples as they are read back
 
 
@@ -108,14 +108,6 @@ def open_classifier(
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
     return Classifier(workdir, config, dataset, splits, test, setup.digests, state)
-
-
-def digest(params) -> str:
-    """16 hexadecimal digits that name a network's parameters."""
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        found.update(np.ascontiguousarray(leaf))
-    return found.hexdigest()[:16]
 
 
 def write_classifier(path: pathlib.Path, classifier: Classifier) -> None:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
+from asc_jax.gan.corpora import Corpus
 
 # The streams of a run's seed.
 TRAINING, LOOK, SYNTHESIS = range(3)

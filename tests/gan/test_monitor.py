@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from asc_jax.data.corpora import Corpus
+from asc_jax.gan.corpora import Corpus
+from asc_jax.gan.monitor import stop_collapsed
+from asc_jax.gan.steps import WaveGanState
 from asc_jax.parallel.mesh import make_mesh
-from asc_jax.train.gan_look import stop_collapsed
-from asc_jax.train.wavegan import WaveGanState
 
 HEALTHY = {"level_db": -30.0, "spectral_flatness": 0.1, "diversity_ratio": 0.8}
 NOBODY = np.array([], np.int32)

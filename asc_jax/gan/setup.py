@@ -9,20 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.data.clips import Dataset
-from asc_jax.data.corpora import Corpus, make_corpora
 from asc_jax.data.pool import Pool, load_pool, take
 from asc_jax.frontend import FrontendConfig
-from asc_jax.models.wavegan import Discriminator, Generator
-from asc_jax.parallel.agreement import connect, share
-from asc_jax.parallel.arrays import put, shapes_per_fold
-from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import DATA, make_mesh, refuse_idle_processes
-from asc_jax.runtime.errors import InputError
-from asc_jax.segments import n_segments
-from asc_jax.train.gan_losses import LOSSES
-from asc_jax.train.gan_source import Source, make_sources
-from asc_jax.train.recogniser import Classifier, make_recogniser, open_classifier
-from asc_jax.train.wavegan import (
+from asc_jax.gan.corpora import Corpus, make_corpora
+from asc_jax.gan.embedder import Classifier, make_recogniser, open_classifier
+from asc_jax.gan.losses import LOSSES
+from asc_jax.gan.segments import n_segments
+from asc_jax.gan.source import Source, make_sources
+from asc_jax.gan.steps import (
     GanSteps,
     Networks,
     WaveGanState,
@@ -30,6 +24,12 @@ from asc_jax.train.wavegan import (
     init_state,
     state_shapes,
 )
+from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.parallel.agreement import connect, share
+from asc_jax.parallel.arrays import put, shapes_per_fold
+from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mesh import DATA, make_mesh, refuse_idle_processes
+from asc_jax.runtime.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

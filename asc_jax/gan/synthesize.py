@@ -15,30 +15,30 @@ import jax
 import numpy as np
 import tqdm
 
-from asc_jax import screen
-from asc_jax.bandwidth import high_band_share, separability
 from asc_jax.config.load import check_gan_config, frontend_config, override, to_json
 from asc_jax.data.audio import decode, mono, write_wav
-from asc_jax.data.corpora import refuse_other_corpora
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.pool import answer, clip_reader
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
 from asc_jax.frontend import resample
+from asc_jax.gan import screen
+from asc_jax.gan.bandwidth import high_band_share, separability
+from asc_jax.gan.corpora import refuse_other_corpora
+from asc_jax.gan.embedder import Classifier, refuse_other_classifier
+from asc_jax.gan.loop import describe_start, free_fields, name_programs, restore
+from asc_jax.gan.monitor import number
+from asc_jax.gan.screen import Screening, apportion
+from asc_jax.gan.setup import GanSetup, one_by_one, open_screener, set_up_gan
+from asc_jax.gan.source import SYNTHESIS
+from asc_jax.gan.steps import BestGenerator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.runs import provenance
-from asc_jax.runs.checkpoint import Checkpoints
+from asc_jax.runs.checkpoint import Checkpoints, digest_arrays
 from asc_jax.runs.folder import FREE_FIELDS, hold, read_config, refuse_foreign_folder
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.screen import Screening, apportion
-from asc_jax.train.gan_look import number
-from asc_jax.train.gan_loop import describe_start, free_fields, name_programs, restore
-from asc_jax.train.gan_setup import GanSetup, one_by_one, open_screener, set_up_gan
-from asc_jax.train.gan_source import SYNTHESIS
-from asc_jax.train.recogniser import Classifier, digest, refuse_other_classifier
 from asc_jax.train.setup import refuse_untrained
-from asc_jax.train.wavegan import BestGenerator
 
 BATCH = 16  # clips per call and GAN: part of what a file's batch and row mean
 
@@ -313,8 +313,8 @@ class Generated:
         one = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[gan : gan + 1], tree)
         params = one(best.params)
         self.maker = {
-            "checkpoint": digest(params),
-            "classifier": digest(screener.params(self.corpus.fold)),
+            "checkpoint": digest_arrays(params),
+            "classifier": digest_arrays(screener.params(self.corpus.fold)),
             "sr": setup.clip_sr,
             "n_samples": round(setup.classifier.config.data.clip_seconds * setup.clip_sr),
         }

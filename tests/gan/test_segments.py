@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asc_jax import segments
+from asc_jax.gan import segments
 from asc_jax.runtime.errors import InputError
 
 

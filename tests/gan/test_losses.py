@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.train.gan_losses import LOSSES, gradient_penalty
+from asc_jax.gan.losses import LOSSES, gradient_penalty
 
 RNG = np.random.default_rng(0)
 REAL, GENERATED = RNG.normal(1, 3, (2, 16, 1)).astype(np.float32)

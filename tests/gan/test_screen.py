@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asc_jax import screen
+from asc_jax.gan import screen
+from asc_jax.gan.screen import Screening
 from asc_jax.runtime.errors import InputError
-from asc_jax.screen import Screening
 
 # (5, 3): sure, hardly sure, wrong, a tie that class 0 wins, broken.
 LOGITS = np.array(

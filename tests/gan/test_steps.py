@@ -9,15 +9,15 @@ import numpy as np
 import optax
 import pytest
 
-from asc_jax.data.corpora import Corpus
 from asc_jax.data.pool import Pool
+from asc_jax.gan import steps as gan_steps
+from asc_jax.gan.corpora import Corpus
+from asc_jax.gan.losses import LOSSES
+from asc_jax.gan.source import make_sources, real_windows
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
-from asc_jax.train import wavegan
-from asc_jax.train.gan_losses import LOSSES
-from asc_jax.train.gan_source import make_sources, real_windows
 
 N_CLIPS, N_SAMPLES = 8, 400  # of each of three scenes
 CYCLES = ((16, 40), (24, 80), (8, 100))  # of a scene's two tones, per 256 samples
@@ -49,7 +49,7 @@ def tones() -> Pool:
 
 def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=0.0, **options):
     shared = {"dim": dim, "n_samples": n_samples}
-    return wavegan.Networks(
+    return gan_steps.Networks(
         Generator(n_latent=8, **shared, **options),
         Discriminator(
             phase_shuffle=0 if n_samples == 64 else 1,
@@ -66,10 +66,10 @@ def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=
 def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambda source: source):
     """The state after some iterations, all metrics, the compiled steps and the sources."""
     mesh = make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
-    steps = wavegan.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
+    steps = gan_steps.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
     source = change(make_sources(corpora, pool))
     source = put(source, mesh, PER_FOLD)
-    state = wavegan.init_state(networks, len(corpora), seed=3)
+    state = gan_steps.init_state(networks, len(corpora), seed=3)
     state = put(state, mesh, PER_FOLD)
     pool = put(pool, mesh, SHARED)
     collected = []
@@ -97,7 +97,7 @@ def share_near(clips: np.ndarray, cycles: tuple[int, ...]) -> float:
 def test_two_gans_learn_the_tones_of_their_own_scene(tones):
     networks = make_networks(256, dim=8, batch_size=16, lr=1e-3)
     mesh = make_mesh(2, 16, jax.devices()[:1])
-    whole = wavegan.compile_steps(mesh, networks, n_segments=1, n_samples=256, how="concatenate")
+    whole = gan_steps.compile_steps(mesh, networks, n_segments=1, n_samples=256, how="concatenate")
     before, _, _, source = trained(tones, networks, n_steps=0)
     after, metrics, _, _ = trained(tones, networks, n_steps=60)
     untrained, learned = (generated(whole, state, source) for state in (before, after))
@@ -163,7 +163,7 @@ def test_a_gan_that_is_not_finite_stops_and_the_other_goes_on(tones):
     np.testing.assert_array_equal(state.running, [True, False])
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name][:, 0], values[:, 0])
-    start = wavegan.init_state(networks, 2, seed=3)
+    start = gan_steps.init_state(networks, 2, seed=3)
     jax.tree.map(
         lambda now, then: np.testing.assert_array_equal(now[1], then[1]),
         (state.generator, state.discriminator),

@@ -15,7 +15,7 @@ OPENS = """
 import os, pathlib
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
-from asc_jax.train.recogniser import _read_config
+from asc_jax.gan.embedder import _read_config
 
 os.chdir(os.environ["ASC_JAX_PROCESS"])
 hosts.join(hosts.read_place(os.environ))

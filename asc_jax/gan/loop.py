@@ -12,8 +12,28 @@ import numpy as np
 
 from asc_jax.config.load import check_gan_config, flatten, to_json
 from asc_jax.data import pool
-from asc_jax.data.corpora import refuse_other_corpora, write_corpora
 from asc_jax.frontend import FrontendConfig
+from asc_jax.gan import monitor
+from asc_jax.gan.corpora import refuse_other_corpora, write_corpora
+from asc_jax.gan.embedder import (
+    Classifier,
+    compile_recogniser,
+    refuse_other_classifier,
+    write_classifier,
+)
+from asc_jax.gan.monitor import (
+    clip_labels,
+    embed_real,
+    look,
+    number,
+    or_nan,
+    some_real_clips,
+    stop_collapsed,
+    write_samples,
+)
+from asc_jax.gan.segments import n_segments
+from asc_jax.gan.setup import GanSetup, set_up_gan
+from asc_jax.gan.steps import BestGenerator, WaveGanState, compile_steps
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import refuse_unlike
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
@@ -26,29 +46,9 @@ from asc_jax.runs.folder import FREE_FIELDS, hold, refuse_foreign_folder
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
-from asc_jax.segments import n_segments
-from asc_jax.train import gan_look
-from asc_jax.train.gan_look import (
-    clip_labels,
-    embed_real,
-    look,
-    number,
-    or_nan,
-    some_real_clips,
-    stop_collapsed,
-    write_samples,
-)
-from asc_jax.train.gan_setup import GanSetup, set_up_gan
 from asc_jax.train.progress_bar import StepBar
-from asc_jax.train.recogniser import (
-    Classifier,
-    compile_recogniser,
-    refuse_other_classifier,
-    write_classifier,
-)
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import Calls, StepTimes, peak_memory
-from asc_jax.train.wavegan import BestGenerator, WaveGanState, compile_steps
 
 
 @flax.struct.dataclass
@@ -121,7 +121,7 @@ def name_programs(
       setup: of the run.
       classifier: that recognises.
       sr: of the waveforms that it is given, Hz.
-      how: see `asc_jax.segments.merge`.
+      how: see `asc_jax.gan.segments.merge`.
       training: whether to name what trains the GAN, too.
     """
     mesh = one_device()
@@ -169,7 +169,7 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     )
     answers = {"decoding": pool.answer("waveform", FrontendConfig(sr=setup.sr))}
     if training:
-        answers["looks"] = gan_look.answer()
+        answers["looks"] = monitor.answer()
     refuse_unlike(json.dumps(programs, sort_keys=True))
     return provenance.describe(setup.mesh, programs, answers, step=step)
 

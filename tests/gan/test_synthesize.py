@@ -11,12 +11,13 @@ import pytest
 import soundfile
 from checkout import CONFIGS
 
-from asc_jax import cli, gan_metrics, screen
+from asc_jax import cli
 from asc_jax.data import read_dataset
+from asc_jax.gan import metrics, screen
+from asc_jax.gan import steps as wavegan_steps
+from asc_jax.gan.loop import restore
+from asc_jax.gan.segments import merge
 from asc_jax.runs.metrics_log import read_metrics, untimed
-from asc_jax.segments import merge
-from asc_jax.train import wavegan as wavegan_steps
-from asc_jax.train.gan_loop import restore
 
 CLASSIFIER = {
     "data.clip_seconds": 1.0,
@@ -284,7 +285,7 @@ def test_a_gan_without_a_generator_to_keep_is_named(runs, tmp_path, capsys, monk
         epoch[[0, 3]] = 0
         return snapshot.replace(best=snapshot.best.replace(epoch=epoch)), progress
 
-    monkeypatch.setattr("asc_jax.synthesize.restore", collapsed_from_the_first_look)
+    monkeypatch.setattr("asc_jax.gan.synthesize.restore", collapsed_from_the_first_look)
     assert synthesize(runs, tmp_path / "clips") == 2
     assert_one_line(capsys, f"{runs / 'gan'}: has no generator to keep of bus-fold1, tram-fold2, ")
     counts = [(line["scene_label"], line["fold"]) for line in manifest(tmp_path / "clips")]
@@ -481,7 +482,7 @@ def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch, capsys
     gan = shutil.copytree(runs / "gan", tmp_path / "gan")
     before = (gan / "metrics.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(gan_metrics, "frechet_distance", lambda *_: 1e-3)
+        patch.setattr(metrics, "frechet_distance", lambda *_: 1e-3)
         assert train_gan(runs, gan, **{"train.epochs": 3}) == 2
         assert_one_line(capsys, f"{gan}: was made by other functions (looks is not")
     assert train_gan(runs, gan, **{"train.epochs": 3, "synthesis.merge": "crossfade"}) == 2

@@ -7,15 +7,15 @@ import pathlib
 import jax
 import numpy as np
 
-from asc_jax import gan_metrics, screen
 from asc_jax.data.audio import write_wav
+from asc_jax.gan import metrics, screen
+from asc_jax.gan.embedder import CLIPS_PER_CALL
+from asc_jax.gan.setup import GanSetup, real_clips
+from asc_jax.gan.source import LOOK
+from asc_jax.gan.steps import WaveGanState
 from asc_jax.parallel import hosts
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD
-from asc_jax.train.gan_setup import GanSetup, real_clips
-from asc_jax.train.gan_source import LOOK
-from asc_jax.train.recogniser import CLIPS_PER_CALL
-from asc_jax.train.wavegan import WaveGanState
 
 # Looks in a row that must find a GAN collapsed before it is stopped: early ones often do.
 _PATIENCE = 3
@@ -66,7 +66,7 @@ def look(
     """Measures what every GAN generates now, from the same latent vectors at each look.
 
     Returns:
-      Figures of the GANs, one per GAN each: see `asc_jax.gan_metrics`; "class_score" is the
+      Figures of the GANs, one per GAN each: see `asc_jax.gan.metrics`; "class_score" is the
       mean probability that the fold's classifier gives to the scene. And the clips themselves,
       (G, n, T) at the GAN's rate.
 
@@ -101,12 +101,12 @@ def figures(
       real: clips of the GAN.
     """
     return {
-        "frechet_distance": gan_metrics.frechet_distance(embeddings, real.unseen),
+        "frechet_distance": metrics.frechet_distance(embeddings, real.unseen),
         "class_score": float(np.mean(screen.probability(logits, labels))),
-        "memorisation_ratio": gan_metrics.memorisation_ratio(embeddings, real.train, real.unseen),
-        "diversity_ratio": gan_metrics.diversity_ratio(embeddings, real.train),
-        "level_db": float(np.median(gan_metrics.level_db(waveforms))),
-        "spectral_flatness": float(np.median(gan_metrics.spectral_flatness(waveforms))),
+        "memorisation_ratio": metrics.memorisation_ratio(embeddings, real.train, real.unseen),
+        "diversity_ratio": metrics.diversity_ratio(embeddings, real.train),
+        "level_db": float(np.median(metrics.level_db(waveforms))),
+        "spectral_flatness": float(np.median(metrics.spectral_flatness(waveforms))),
     }
 
 
@@ -116,7 +116,7 @@ def answer() -> list[float]:
     labels = np.arange(8) % 3
     real = RealClips(draw((20, 4)), draw((10, 4)))
     seen = figures(0.1 * draw((8, 4096)), labels, draw((8, 3)), draw((8, 4)), real)
-    collapsed = [gan_metrics.collapse(diversity_ratio=ratio) for ratio in (0.05, 0.09, 0.11)]
+    collapsed = [metrics.collapse(diversity_ratio=ratio) for ratio in (0.05, 0.09, 0.11)]
     return [*seen.values(), *map(bool, collapsed)]
 
 
@@ -204,7 +204,7 @@ def stop_collapsed(
     running = np.array(fetch(state.running))
     suspicion, messages = suspicion.copy(), []
     for gan, corpus in enumerate(setup.corpora):
-        reason = gan_metrics.collapse(
+        reason = metrics.collapse(
             level_db=or_nan(seen["level_db"][gan]),
             spectral_flatness=or_nan(seen["spectral_flatness"][gan]),
             diversity_ratio=or_nan(seen["diversity_ratio"][gan]),
