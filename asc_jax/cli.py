@@ -149,7 +149,7 @@ def train_command(args) -> None:
     environment.start_devices()
     how = {"profile": args.profile, "other_functions": args.other_functions}
     if runs:
-        from asc_jax.train.together import load_runs, train_together
+        from asc_jax.experiments.together import load_runs, train_together
 
         configs = load_runs(config, args.config, runs)
         train_together(config, args.config, configs, args.workdir, **how)
@@ -226,7 +226,7 @@ def summary_command(args) -> None:
 def sweep_command(args) -> None:
     environment.import_jax()
     from asc_jax.config.ablation import load_ablation
-    from asc_jax.sweep import sweep
+    from asc_jax.experiments.sweep import sweep
 
     ablation = load_ablation(args.config, base=args.base or "", overrides=args.overrides)
     sweep(ablation, args.workdir, args.seeds, together=args.together, dry_run=args.dry_run)
@@ -237,7 +237,7 @@ def sweep_command(args) -> None:
 def reproduce_command(args) -> None:
     environment.import_jax()
     from asc_jax.data.clips import read_tables
-    from asc_jax.reproduce import reproduce
+    from asc_jax.experiments.reproduce import reproduce
 
     if args.data and not args.dry_run:
         read_tables(args.data, argument="--data")  # whose complaints name the flag

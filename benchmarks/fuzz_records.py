@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from asc_jax import jobs, sweep
 from asc_jax.config.format import flatten
 from asc_jax.data import cache, generated, splits
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import Manifest
+from asc_jax.experiments import jobs, sweep
 from asc_jax.gan import embedder
 from asc_jax.report import page
 from asc_jax.report import table4 as table4_report

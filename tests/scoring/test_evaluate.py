@@ -20,7 +20,7 @@ import asc_jax
 from asc_jax import cli
 from asc_jax.config.load import load_config
 from asc_jax.data.clips import Clip, read_dataset
-from asc_jax.jobs import is_scored
+from asc_jax.experiments.jobs import is_scored
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import InputError

@@ -13,15 +13,15 @@ import time
 import pytest
 from checkout import ROOT
 
-from asc_jax import cli, jobs, sweep
+from asc_jax import cli
 from asc_jax.config.ablation import load_ablation
 from asc_jax.config.load import load_config, to_json
+from asc_jax.experiments import jobs, sweep, together
+from asc_jax.experiments.together import load_runs
 from asc_jax.flags import build_parser
 from asc_jax.runs.identity import identify
 from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import InputError, RunsFailed
-from asc_jax.train import together
-from asc_jax.train.together import load_runs
 
 SE = str(ROOT / "configs" / "ablations" / "se.py")
 SCREENING = str(ROOT / "configs" / "ablations" / "screening.py")

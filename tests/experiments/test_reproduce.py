@@ -13,11 +13,11 @@ from checkout import ROOT
 from asc_jax.cli import data_synth
 from asc_jax.config.load import check_gan_config, flatten, load_config, override, to_json
 from asc_jax.data.procedural import write_synthetic_dataset
+from asc_jax.experiments.reproduce import is_done, plan, reproduce
 from asc_jax.flags import build_parser
 from asc_jax.report.runs.page import title as comparison_title
 from asc_jax.report.table4 import render_markdown, render_questions, write_table
 from asc_jax.report.table4_page import render_page
-from asc_jax.reproduce import is_done, plan, reproduce
 from asc_jax.runs import table4
 from asc_jax.runtime.errors import InputError
 
@@ -52,8 +52,8 @@ def test_the_printed_commands_write_the_same_data(tmp_path, monkeypatch, capsys)
     reproduce(tmp_path / "all", dry_run=True)
     line = capsys.readouterr().out.splitlines()[0]
     monkeypatch.setattr("asc_jax.data.procedural.write_synthetic_dataset", write)
-    monkeypatch.setattr("asc_jax.reproduce.write_synthetic_dataset", write)
-    monkeypatch.setattr("asc_jax.reproduce._carry_out", lambda *_: {})
+    monkeypatch.setattr("asc_jax.experiments.reproduce.write_synthetic_dataset", write)
+    monkeypatch.setattr("asc_jax.experiments.reproduce._carry_out", lambda *_: {})
     data_synth(build_parser().parse_args(shlex.split(line)[1:]))
     reproduce(tmp_path / "all")
     (root, printed), (same, done) = written

@@ -11,6 +11,8 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
+from asc_jax.experiments import together
+from asc_jax.experiments.together import train_together
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.inputs import read_data
@@ -18,10 +20,8 @@ from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.scoring.evaluate import evaluate
-from asc_jax.train import together
 from asc_jax.train.loop import train
 from asc_jax.train.setup import restore, set_up
-from asc_jax.train.together import train_together
 
 CONFIG = str(CONFIGS / "demo.py")
 # Under SGD: Adam walks on the rounding of gradients that are exactly 0.

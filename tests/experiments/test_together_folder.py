@@ -4,11 +4,11 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, load_config
+from asc_jax.experiments import together
+from asc_jax.experiments.together import load_runs, train_together
 from asc_jax.flags import build_parser
 from asc_jax.runs.folder import hold
 from asc_jax.runtime.errors import InputError
-from asc_jax.train import together
-from asc_jax.train.together import load_runs, train_together
 
 CONFIG = str(CONFIGS / "demo.py")
 SMALL = ("folds.n_folds=2", "train.batch_size=8", "train.epochs=2", "optimizer.lr=0.02")

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from asc_jax import cli, jobs
+from asc_jax import cli
 from asc_jax.config.load import to_json
 from asc_jax.data.procedural import write_synthetic_dataset
-from asc_jax.reproduce import plan, reproduce
+from asc_jax.experiments import jobs
+from asc_jax.experiments.reproduce import plan, reproduce
 from asc_jax.runtime.errors import InputError, RunsFailed
 
 ROWS = ["baseline", "resnet50", "resnet152", "se_resnet152", "se_resnet152_mel80"]

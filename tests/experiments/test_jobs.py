@@ -10,8 +10,8 @@ import time
 import pytest
 from checkout import ROOT
 
-from asc_jax import jobs
-from asc_jax.jobs import Job, carry_out, only_caller
+from asc_jax.experiments import jobs
+from asc_jax.experiments.jobs import Job, carry_out, only_caller
 from asc_jax.runtime.errors import Stopped
 from asc_jax.runtime.interruption import Interruptible
 
@@ -62,7 +62,7 @@ def test_a_job_that_lacks_something_is_not_tried(tmp_path, notes):
 
 CALLER = """
 import pathlib, sys
-from asc_jax import jobs
+from asc_jax.experiments import jobs
 jobs.PROGRAM = (sys.executable, "-SE", {program!r})
 workdir, slow = pathlib.Path({workdir!r}), jobs.Job("slow", (), (("slow", "0", {awaited!r}),))
 with jobs.only_caller(workdir) as lock:
