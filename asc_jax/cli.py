@@ -177,7 +177,7 @@ def gan_command(args) -> None:
     hosts.join(args.place)
     environment.start_devices()
     from asc_jax.gan.loop import train
-    from asc_jax.report.gan_page import write_gan_page
+    from asc_jax.report.gan.page import write_gan_page
 
     def show() -> None:
         if hosts.is_first() and (page := write_gan_page(args.workdir)):
@@ -251,9 +251,9 @@ def reproduce_command(args) -> None:
 
 
 def report_command(args) -> None:
-    from asc_jax.report.runs import export
-    from asc_jax.report.runs.page import refuse_other_file, write_comparison
-    from asc_jax.report.runs.results import compare_runs
+    from asc_jax.report.comparison import export
+    from asc_jax.report.comparison.page import refuse_other_file, write_comparison
+    from asc_jax.report.comparison.results import compare_runs
 
     if args.out:
         refuse_other_file(args.out)

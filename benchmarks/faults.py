@@ -29,7 +29,7 @@ QUICK = ({}, {"training": 2}, {"training": 1, "saving": 1})
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _IMPORTED = ("asc_jax.scoring.evaluate", "asc_jax.gan.synthesize", "asc_jax.report.page",
-             "asc_jax.report.gan_page", "sklearn.model_selection", "soundfile")  # fmt: skip
+             "asc_jax.report.gan.page", "sklearn.model_selection", "soundfile")  # fmt: skip
 
 
 @dataclasses.dataclass

@@ -24,9 +24,9 @@ from asc_jax.experiments import jobs, sweep
 from asc_jax.gan import embedder
 from asc_jax.report import page
 from asc_jax.report import table4 as table4_report
-from asc_jax.report.runs import export
-from asc_jax.report.runs.page import write_comparison
-from asc_jax.report.runs.results import compare_runs
+from asc_jax.report.comparison import export
+from asc_jax.report.comparison.page import write_comparison
+from asc_jax.report.comparison.results import compare_runs
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
 from asc_jax.scoring import evaluate, predictions

@@ -12,7 +12,7 @@ from asc_jax.config import format as config_format
 from asc_jax.config.load import check_gan_config, flatten, from_json, to_json
 from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES
 from asc_jax.data.procedural import write_synthetic_dataset
-from asc_jax.report.runs.folders import read_run
+from asc_jax.report.comparison.folders import read_run
 from asc_jax.runs import identity
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.sweep_record import joined_record, read_record, refuse_other_runs

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from asc_jax.report.comparison.page import write_comparison
+from asc_jax.report.comparison.results import compare_runs
 from asc_jax.report.page import write_page
-from asc_jax.report.runs.page import write_comparison
-from asc_jax.report.runs.results import compare_runs
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from asc_jax.frontend import log_mel
 from asc_jax.models import resnet
 from asc_jax.ops import batch_norm
 from asc_jax.parallel.programs import name_program
-from asc_jax.report.runs.folders import read_run
-from asc_jax.report.runs.page import write_comparison
-from asc_jax.report.runs.results import compare_runs
-from asc_jax.report.runs.training import _costs
+from asc_jax.report.comparison.folders import read_run
+from asc_jax.report.comparison.page import write_comparison
+from asc_jax.report.comparison.results import compare_runs
+from asc_jax.report.comparison.training import _costs
 from asc_jax.runs import provenance
 from asc_jax.stats import scores
 from asc_jax.train import classifier, optimizer, setup

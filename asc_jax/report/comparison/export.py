@@ -6,7 +6,7 @@ import io
 import json
 import math
 
-from asc_jax.report.runs.results import ALPHA, MEASURES, Difference, Result, Results
+from asc_jax.report.comparison.results import ALPHA, MEASURES, Difference, Result, Results
 from asc_jax.report.tables import count
 from asc_jax.stats.comparison import Comparison
 from asc_jax.stats.scores import Score

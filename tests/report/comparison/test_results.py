@@ -9,8 +9,8 @@ import pytest
 
 from asc_jax.config.choices import DECISIONS
 from asc_jax.data.clips import Clip
-from asc_jax.report.runs.answers import decide
-from asc_jax.report.runs.results import compare_runs
+from asc_jax.report.comparison.answers import decide
+from asc_jax.report.comparison.results import compare_runs
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring import ensemble
 from asc_jax.scoring.predictions import read_logits
@@ -135,7 +135,7 @@ def test_rows_that_differ_in_the_ensemble_alone_are_paired_by_seed(
         asked.append(runs)
         return compare(*args, runs=runs, **options)
 
-    monkeypatch.setattr("asc_jax.report.runs.results.compare", record)
+    monkeypatch.setattr("asc_jax.report.comparison.results.compare", record)
     compare_runs([path, tmp_path / "other"], kinds=["mean_logits"])
     assert asked == 2 * ["paired", "independent", "independent", "fixed"]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asc_jax.report.runs.answers import Answers, ClipList, decide, gather
-from asc_jax.report.runs.folders import Row
+from asc_jax.report.comparison.answers import Answers, ClipList, decide, gather
+from asc_jax.report.comparison.folders import Row
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.alignment import refuse_shared_locations
 from asc_jax.scoring.blending import FITS, blend, cross_fit

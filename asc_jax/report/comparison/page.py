@@ -2,13 +2,13 @@
 
 import pathlib
 
+from asc_jax.report.comparison.export import MARKS, ONE_SEED, points, spread
+from asc_jax.report.comparison.forest import verdict_class
+from asc_jax.report.comparison.results import ALPHA, Results
+from asc_jax.report.comparison.sections import all_sections
+from asc_jax.report.comparison.stacked import label
+from asc_jax.report.comparison.style import STYLE as OWN_STYLE
 from asc_jax.report.page import HEAD, write_page
-from asc_jax.report.runs.export import MARKS, ONE_SEED, points, spread
-from asc_jax.report.runs.forest import verdict_class
-from asc_jax.report.runs.results import ALPHA, Results
-from asc_jax.report.runs.sections import all_sections
-from asc_jax.report.runs.stacked import label
-from asc_jax.report.runs.style import STYLE as OWN_STYLE
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import Markup, count, text
 from asc_jax.runs import table4

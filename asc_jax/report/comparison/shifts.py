@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asc_jax.report.runs.export import points
-from asc_jax.report.runs.results import Result, Results
-from asc_jax.report.runs.stacked import label
+from asc_jax.report.comparison.export import points
+from asc_jax.report.comparison.results import Result, Results
+from asc_jax.report.comparison.stacked import label
 from asc_jax.report.tables import Markup, percent, score_cell, table
 from asc_jax.stats.scores import Score
 

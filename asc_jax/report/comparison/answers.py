@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asc_jax.data.clips import Clip
-from asc_jax.report.runs.folders import Row, Run
+from asc_jax.report.comparison.folders import Row, Run
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.alignment import align
 from asc_jax.scoring.blending import blend

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax.report.runs import ensembles
-from asc_jax.report.runs.answers import Answers, ClipList, choose_list, common_lists, gather
-from asc_jax.report.runs.folders import Row, read_rows
+from asc_jax.report.comparison import ensembles
+from asc_jax.report.comparison.answers import Answers, ClipList, choose_list, common_lists, gather
+from asc_jax.report.comparison.folders import Row, read_rows
 from asc_jax.runtime.errors import InputError
 from asc_jax.stats.calibration import Reliability, brier_score, log_loss, reliability
 from asc_jax.stats.comparison import Comparison, compare

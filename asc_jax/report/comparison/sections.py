@@ -3,13 +3,13 @@
 import pathlib
 from statistics import stdev
 
-from asc_jax.report.runs.export import MARKS, p_value, points, spread
-from asc_jax.report.runs.forest import forest, verdict_class
-from asc_jax.report.runs.multiples import confusions, reliability_diagrams
-from asc_jax.report.runs.results import ALPHA, MEASURES, Results
-from asc_jax.report.runs.shifts import by_group, by_scene
-from asc_jax.report.runs.stacked import stacked_table
-from asc_jax.report.runs.training import cost, curves, settings
+from asc_jax.report.comparison.export import MARKS, p_value, points, spread
+from asc_jax.report.comparison.forest import forest, verdict_class
+from asc_jax.report.comparison.multiples import confusions, reliability_diagrams
+from asc_jax.report.comparison.results import ALPHA, MEASURES, Results
+from asc_jax.report.comparison.shifts import by_group, by_scene
+from asc_jax.report.comparison.stacked import stacked_table
+from asc_jax.report.comparison.training import cost, curves, settings
 from asc_jax.report.sections import paragraph
 from asc_jax.report.tables import DASH, Markup, count, percent, score_cell, text
 from asc_jax.stats.scores import Score

@@ -9,8 +9,8 @@ import numpy as np
 from asc_jax.config.load import check_gan_config
 from asc_jax.data.audio import decode, mono
 from asc_jax.gan import metrics as gan_metrics
-from asc_jax.report.contact_sheet import contact_sheet
-from asc_jax.report.listen import METRICS, Entry, write_listening_page
+from asc_jax.report.gan.contact_sheet import contact_sheet
+from asc_jax.report.gan.listen import METRICS, Entry, write_listening_page
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.files import parse_json

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from asc_jax.report.contact_sheet import MINUS
+from asc_jax.report.gan.contact_sheet import MINUS
 from asc_jax.report.page import HEAD, POLICY
 from asc_jax.report.style import STYLE
 from asc_jax.report.tables import DASH, Markup, facts, table, text

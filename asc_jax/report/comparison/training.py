@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from urllib.parse import quote
 
+from asc_jax.report.comparison.folders import Run
+from asc_jax.report.comparison.results import Result, Results
+from asc_jax.report.comparison.stacked import label, stacked_table
 from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
-from asc_jax.report.runs.folders import Run
-from asc_jax.report.runs.results import Result, Results
-from asc_jax.report.runs.stacked import label, stacked_table
 from asc_jax.report.tables import DASH, Markup, duration, quantity, text
 from asc_jax.runs.metrics_log import non_finite_policy
 from asc_jax.runs.provenance import in_short, other_files

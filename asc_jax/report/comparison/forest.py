@@ -8,9 +8,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from asc_jax.report.runs.export import MARKS, p_value, points, spread
-from asc_jax.report.runs.results import Difference, Results
-from asc_jax.report.runs.stacked import label
+from asc_jax.report.comparison.export import MARKS, p_value, points, spread
+from asc_jax.report.comparison.results import Difference, Results
+from asc_jax.report.comparison.stacked import label
 from asc_jax.report.tables import Markup, percent, text
 
 _HEIGHT = 38  # px, of a row

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from asc_jax.frontend import FrontendConfig
-from asc_jax.report.contact_sheet import DARK, MINUS, contact_sheet
-from asc_jax.report.listen import Entry, write_listening_page
+from asc_jax.report.gan.contact_sheet import DARK, MINUS, contact_sheet
+from asc_jax.report.gan.listen import Entry, write_listening_page
 from asc_jax.report.tables import DASH
 from asc_jax.runtime.errors import InputError
 

@@ -15,10 +15,10 @@ import pytest
 from asc_jax.cli import main
 from asc_jax.data.clips import Clip
 from asc_jax.flags import build_parser
-from asc_jax.report.runs.ensembles import KINDS
-from asc_jax.report.runs.export import p_value, points
-from asc_jax.report.runs.page import write_comparison
-from asc_jax.report.runs.results import compare_runs
+from asc_jax.report.comparison.ensembles import KINDS
+from asc_jax.report.comparison.export import p_value, points
+from asc_jax.report.comparison.page import write_comparison
+from asc_jax.report.comparison.results import compare_runs
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 SCENES = ("park", "street_pedestrian", "tram")

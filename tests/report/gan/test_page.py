@@ -11,7 +11,7 @@ from checkout import CONFIGS
 
 from asc_jax.config.load import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
-from asc_jax.report.gan_page import write_gan_page
+from asc_jax.report.gan.page import write_gan_page
 
 CONFIG = str(CONFIGS / "wavegan.py")
 SCENES = ("bus", "park")
