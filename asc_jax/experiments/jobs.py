@@ -18,9 +18,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 from asc_jax.data import manifest
-from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import STOPPED, Stopped
 from asc_jax.runtime.files import parse_json
+from asc_jax.runtime.interruption import Signals
 
 # What a job's commands are commands of.
 PROGRAM = (sys.executable, "-m", "asc_jax")
@@ -91,7 +91,7 @@ def carry_out(
       Stopped: by a signal; the process that ran has been told, and has ended.
     """
     failures = {}
-    with _Signals(lock) as signals:
+    with Signals(signal.SIGINT, signal.SIGTERM) as signals:
         for number, job in enumerate(jobs, start=1):
             log, place = workdir / f"{job.name}.log", f"[{number}/{len(jobs)}] {job.name}"
             started = time.perf_counter()
@@ -99,7 +99,7 @@ def carry_out(
                 failure = Failure(None, f"needs {', '.join(missing)}")
             else:
                 print(f"{place}: see {log}", file=sys.stderr)
-                failure = _failure(job, log, signals)
+                failure = _failure(job, log, lock, signals)
             if failure:
                 failures[job.name] = failure
                 print(f"{place}: {failure}", file=sys.stderr)
@@ -167,13 +167,13 @@ def only_caller(workdir: pathlib.Path) -> Iterator[TextIO]:
         yield lock
 
 
-def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> Failure | None:
+def _failure(job: Job, log: pathlib.Path, lock: TextIO, signals: Signals) -> Failure | None:
     """Carries out a job; returns what went wrong, if anything did."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as said:
             for command in job.commands:
-                status = signals.call([*PROGRAM, *command], said)
+                status = _call([*PROGRAM, *command], said, lock, signals)
                 if status:
                     return Failure(status, _last_line(log))
     except OSError as error:
@@ -181,59 +181,35 @@ def _failure(job: Job, log: pathlib.Path, signals: "_Signals") -> Failure | None
     return None
 
 
-class _Signals:
-    """The signals that ask for a stop, passed on to the process that runs.
+def _call(command: Sequence[str], output: TextIO, lock: TextIO, signals: Signals) -> int:
+    """Runs a process to its end, in a group of its own: a terminal's ^C reaches it once.
 
-    Attributes:
-      received: their numbers, as they come.
+    Returns:
+      Its exit status.
+
+    Raises:
+      Stopped: a signal has come, or has stopped the process.
     """
-
-    def __init__(self, lock: TextIO):
-        self._lock = lock
-        self.received = []
-        self._previous = {}
-
-    def __enter__(self):
-        for number in interruption.heard(signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, lambda n, _: self.received.append(n))
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def call(self, command: Sequence[str], output) -> int:
-        """Runs a process to its end, in a group of its own: a terminal's ^C reaches it once.
-
-        Returns:
-          Its exit status.
-
-        Raises:
-          Stopped: a signal has come, or has stopped the process.
-        """
-        if not self.received:
-            with subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-                pass_fds=(self._lock.fileno(),),
-            ) as process:
-                status = self._wait(process)
-        if self.received or status == STOPPED:
-            raise Stopped("stopped; run the same command to go on")
-        return status
-
-    def _wait(self, process: subprocess.Popen) -> int:
-        sent = 0
-        while True:
-            try:
-                return process.wait(timeout=0.1)  # s
-            except subprocess.TimeoutExpired:
-                for number in self.received[sent:]:
+    status = None
+    if not signals.received:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            pass_fds=(lock.fileno(),),
+        ) as process:
+            sent = 0
+            while (status := process.poll()) is None:
+                for number in signals.received[sent:]:
                     process.send_signal(number)
                     sent += 1
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)  # s
+    if signals.received or status == STOPPED:
+        raise Stopped("stopped; run the same command to go on")
+    return status
 
 
 def _last_line(log: pathlib.Path) -> str:

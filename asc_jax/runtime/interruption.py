@@ -1,4 +1,4 @@
-"""The signals that ask for a stop, as a KeyboardInterrupt that arrives, once."""
+"""The signals that ask for a stop: heard, or as a KeyboardInterrupt that arrives, once."""
 
 import signal
 import sys
@@ -13,12 +13,37 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 _AGAIN = 0.1
 
 
-def heard(*always: int) -> list[int]:
-    """The numbers of `SIGNALS` to listen to: `always`, and those that are not ignored."""
-    return [n for n in SIGNALS if n in always or signal.getsignal(n) != signal.SIG_IGN]
+class Signals:
+    """Within it `SIGNALS` are heard, and end nothing.
+
+    What whoever started the process ignores stays ignored: SIGHUP under nohup, SIGINT of what a
+    script runs in the background. `always` are heard all the same.
+
+    Attributes:
+      received: numbers of those that have come, in order.
+    """
+
+    def __init__(self, *always: int):
+        self.received = []
+        self._always = always
+        self._previous = {}
+
+    def __enter__(self):
+        for number in SIGNALS:
+            if number in self._always or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self.hear)
+        return self
+
+    def hear(self, number: int, _) -> None:
+        """Handles a signal."""
+        self.received.append(number)
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
 
-class Interruptible:
+class Interruptible(Signals):
     """Within it each of `SIGNALS` raises KeyboardInterrupt, until one has left it.
 
     What a handler raises is lost where Python has nobody to give it to: in a callback of the
@@ -26,32 +51,28 @@ class Interruptible:
     and raises it anew. Further signals are of the same wish and disturb no clean-up. Who left by
     a signal ignores all from then on: the end of the process could be cut short by none.
 
-    What whoever started the process ignores stays ignored: SIGHUP under nohup, SIGINT of what a
-    script runs in the background (but in a run's steps, `train.stop`). SIGTERM is heard always:
-    it is meant for this process, and a job script that ignores it for itself hands that on to
-    all that it starts.
+    SIGTERM is heard always: it is meant for this process, and a job script that ignores it for
+    itself hands that on to all that it starts.
     """
 
     def __init__(self):
-        self._previous = {}
+        super().__init__(signal.SIGTERM)
         self._wish = 0  # number of the signal that came
         self._left = False
 
     def __enter__(self):
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
-        for number in heard(signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._interrupt)
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind, error, _):
         self._left = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-        stopped = isinstance(error, KeyboardInterrupt | Stopped)
-        for number, handler in self._previous.items():
-            ignored = stopped and number in SIGNALS
-            signal.signal(number, signal.SIG_IGN if ignored else handler)
+        if isinstance(error, KeyboardInterrupt | Stopped):
+            self._previous |= dict.fromkeys(self._previous.keys() & SIGNALS, signal.SIG_IGN)
+        super().__exit__()
 
-    def _interrupt(self, number: int, _) -> None:
+    def hear(self, number: int, _) -> None:
+        """Raises, unless it is left."""
         if self._left:
             return
         self._wish = number
@@ -61,7 +82,7 @@ class Interruptible:
     def _look(self, *_) -> None:
         if self._left:
             return
-        if signal.getsignal(self._wish) != self._interrupt:  # others ask now whether one came
+        if signal.getsignal(self._wish) != self.hear:  # others ask now whether one came
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.raise_signal(self._wish)
         else:

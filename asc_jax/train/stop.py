@@ -12,15 +12,15 @@ import tqdm
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import any_process
 from asc_jax.runs.checkpoint import Checkpoints
-from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import Stopped
+from asc_jax.runtime.interruption import Signals
 
 # Seconds. One wish to stop may come as several signals: timeout(1) sends two, and a launcher
 # may pass on what its group has had already.
 _ONE_WISH = 1.0
 
 
-class StopSignal:
+class StopSignal(Signals):
     """The signals that ask for a stop, as a question that the loop asks between steps.
 
     An exception raised anywhere, in the middle of a checkpoint's writing too, would leave
@@ -33,15 +33,13 @@ class StopSignal:
     """
 
     def __init__(self):
-        self._came = 0  # number of the signal; 0 before any
-        self._previous = {}
+        super().__init__(signal.SIGINT, signal.SIGTERM)
 
     def __enter__(self):
         hears, self._told = os.pipe()
         os.set_blocking(self._told, False)
         self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
-        for number in interruption.heard(signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._request)
+        super().__enter__()
         self._thread = threading.Thread(target=self._listen, args=(hears,), daemon=True)
         self._thread.start()
         return self
@@ -49,7 +47,7 @@ class StopSignal:
     @property
     def requested(self) -> bool:
         """Whether a signal has come, to any of several processes; all of them must ask."""
-        return any_process(bool(self._came))
+        return any_process(bool(self.received))
 
     def leave_if_requested(self, checkpoints: Checkpoints, step: int) -> None:
         """Leaves after a step whose checkpoint may still be under way.
@@ -62,9 +60,6 @@ class StopSignal:
             checkpoints.wait()
             raise Stopped(f"stopped; step {step} is saved; run the same command to go on")
 
-    def _request(self, number: int, _) -> None:
-        self._came = number
-
     def _listen(self, hears: int) -> None:
         """Says that a signal was heard, and ends the process at the next; in a thread."""
         first = None
@@ -74,7 +69,7 @@ class StopSignal:
                     continue
                 if first is None:
                     first = time.monotonic()
-                    self._came = number[0]
+                    self.received.append(number[0])
                     if hosts.is_first():
                         words = "stopping after this step; again to stop at once"
                         with contextlib.suppress(OSError):  # the terminal may be closed
@@ -89,9 +84,8 @@ class StopSignal:
 
     def __exit__(self, kind, error, _):
         signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        super().__exit__()
         os.close(self._told)
         self._thread.join()
-        if self._came and error is None:  # after the last step, where nobody asked any more
-            signal.raise_signal(self._came)
+        if self.received and error is None:  # after the last step, where nobody asked any more
+            signal.raise_signal(self.received[-1])
