@@ -44,14 +44,7 @@ def write_clips(folder: pathlib.Path, n_files: int, seconds: int) -> list[pathli
 
 def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dict]:
     """Rows for reading and log-mels together, as the pool is made."""
-    read = pool.clip_reader(
-        kind="log_mel",
-        frontend=CONFIG,
-        n_frames=0,
-        sr=CONFIG.sr,
-        channels=2,
-        n_samples=seconds * CONFIG.sr,
-    )
+    read = pool.clip_reader(pool.Decoding("log_mel", CONFIG, seconds, channels=2))
     calls, absent = {"asc_jax": lambda: list(audio.map_files(read, paths))}, {}
     librosa_log_mel = _librosa()
     if librosa_log_mel is None:

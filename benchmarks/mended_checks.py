@@ -223,9 +223,13 @@ class Net(nn.Module):
 ones = np.ones(8, np.float32)
 pool = Pool(np.ones((8, 24, 16), np.int16), ones, ones, np.zeros(8, np.int32))
 split = Split(1, np.arange(4), np.arange(0), np.arange(4, 8))
-state = classifier.init_state(
-    Net(), lambda own: optax.sgd(own.lr), [(split, 0, Hyperparameters(lr=0.1))], pool,
-    frontend=FrontendConfig(n_mels=16), n_frames=0)
+optimizer, members = lambda own: optax.sgd(own.lr), [(split, 0, Hyperparameters(lr=0.1))]
+if hasattr(classifier, "Model"):
+    model = classifier.Model(Net(), optimizer, None, None, (24, 16))
+    state = classifier.init_state(model, members, (np.zeros((8, 16)), np.ones((8, 16))))
+else:
+    state = classifier.init_state(
+        Net(), optimizer, members, pool, frontend=FrontendConfig(n_mels=16), n_frames=0)
 p = state.params
 print([float(np.abs(leaf).max()) for leaf in (
     p["Dense_0"]["kernel"], p["Dense_0"]["bias"], p["gate"], p["BatchNorm_0"]["scale"])])

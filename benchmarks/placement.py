@@ -17,17 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.data.pool import Pool, log_mels, take
-from asc_jax.frontend import FrontendConfig
+from asc_jax.data.pool import Pool, take
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
 from asc_jax.train import classifier
 from asc_jax.train.feed import Feed, make_feed
-from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import make_optimizer
 from benchmarks import measure, training
 
 PLACEMENTS = ("device", "sharded", "host")
@@ -75,23 +71,10 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     """A generator per placement that trains another epoch each time and yields its losses."""
     n_clips = len(host_pool.targets)
     splits = training.make_splits(size.folds, n_clips)
-    network = training.build(model)
-    optimizer = functools.partial(
-        make_optimizer, name="adam", schedule="constant", n_steps=1, clip_norm=0
-    )
-    features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    recipe = Hyperparameters(lr=1e-3)
-    state = classifier.init_state(
-        network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
-    )
+    one_model = training.make_model(training.build(model), size)
+    state = training.initial(one_model, splits, host_pool)
     mesh = make_mesh(size.folds, size.batch)
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, **features),
-        augmentation=Augmentation(),
-    )
+    steps = classifier.compile_steps(mesh, one_model)
 
     def train(feed: Feed):
         now = put(state, mesh, PER_FOLD)

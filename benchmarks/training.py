@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
 from asc_jax.data.folds import Split
+from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
@@ -94,19 +95,12 @@ def prepare(
     """
     seconds, clock = {}, _stopwatch()
     network = build(model, dtype)
-    optimizer = functools.partial(
-        make_optimizer, name="adam", schedule="constant", n_steps=1, clip_norm=0
-    )
     splits = make_splits(size.folds, n_clips)
     mesh = make_mesh(size.folds, size.batch, shape=mesh_shape)
     host_pool = make_pool(size, n_clips)
     pool = put(host_pool, mesh, SHARED)
-    features = {"frontend": FrontendConfig(n_mels=size.n_mels), "n_frames": 0}
-    recipe = Hyperparameters(lr=LEARNING_RATE)
-    state = classifier.init_state(
-        network, optimizer, [(split, 0, recipe) for split in splits], host_pool, **features
-    )
-    state = jax.block_until_ready(put(state, mesh, PER_FOLD))
+    one_model = make_model(network, size)
+    state = jax.block_until_ready(put(initial(one_model, splits, host_pool), mesh, PER_FOLD))
     clips = batches.epoch_indices(
         splits,
         seed=0,
@@ -116,14 +110,7 @@ def prepare(
     )
     seconds["initial state"] = clock()
 
-    compile_steps = functools.partial(
-        classifier.compile_steps,
-        network=network,
-        optimizer=optimizer,
-        features=functools.partial(log_mels, **features),
-        augmentation=Augmentation(),
-    )
-    steps = compile_steps(one_device())
+    steps = classifier.compile_steps(one_device(), one_model)
     one = lambda shape: lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape[1:]), leaf.dtype)
     shapes = classifier.shapes_of_one(
         jax.tree.map(one(()), state),
@@ -135,10 +122,29 @@ def prepare(
         name_program(getattr(steps, name), *arguments)
     seconds["names"] = clock()
 
-    steps = compile_steps(mesh)
+    steps = classifier.compile_steps(mesh, one_model)
     train = steps.train.lower(state, pool, clips[:, :1]).compile()
     seconds["program"] = clock()
     return Prepared(train, state, pool, clips, seconds)
+
+
+def make_model(network, size: Size) -> classifier.Model:
+    """What training makes of a network."""
+    adam = {"name": "adam", "schedule": "constant", "n_steps": 1, "clip_norm": 0}
+    frontend = FrontendConfig(n_mels=size.n_mels)
+    return classifier.Model(
+        network,
+        functools.partial(make_optimizer, **adam),
+        features=functools.partial(log_mels, frontend=frontend, n_frames=0),
+        augmentation=Augmentation(),
+        input_shape=(size.n_frames, size.n_mels),
+    )
+
+
+def initial(model: classifier.Model, splits: Sequence[Split], pool: Pool):
+    """The state of a fold per split before training, on the host."""
+    members = [(split, 0, Hyperparameters(lr=LEARNING_RATE)) for split in splits]
+    return classifier.init_state(model, members, band_moments(pool, model.features))
 
 
 def stepper(prepared: Prepared) -> Callable[[], None]:

@@ -1,14 +1,13 @@
 """Normalisation of a network's input: by which means and deviations log-mels are standardised."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asc_jax.data.pool import Pool, log_mels, read_clips
+from asc_jax.data.pool import Pool, read_clips, take
 from asc_jax.data.prefetch import prefetch
-from asc_jax.frontend import FrontendConfig
 from asc_jax.runtime.errors import InputError
 
 # "band": each mel band over a fold's training frames; "global": all bands over them together;
@@ -20,14 +19,13 @@ _LEAST_VARIANCE = 1e-6  # what never changes (above a recording's bandwidth, say
 
 
 def band_moments(
-    pool: Pool, *, frontend: FrontendConfig, n_frames: int
+    pool: Pool, features: Callable[[Pool, jax.Array], jax.Array]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of every clip's mel bands, from which any fold's can be had.
 
     Args:
       pool: on the host, of which a few clips at a time are read.
-      frontend: for a pool of waveforms.
-      n_frames: frames kept, from the first; 0 for all.
+      features: (pool, indices) -> (B, N, M) log-mels.
 
     Returns:
       mean and variance over the frames, each (clips, M) float64.
@@ -35,8 +33,7 @@ def band_moments(
 
     @jax.jit
     def moments(pool):
-        every = np.arange(_MOMENTS_BATCH)
-        frames = log_mels(pool, every, frontend=frontend, n_frames=n_frames)
+        frames = features(pool, np.arange(_MOMENTS_BATCH))
         return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
 
     def read(clips):  # whole batches only, so that one program serves
@@ -122,5 +119,5 @@ def answer() -> np.ndarray:
     """The standardisation of clips that are always the same, (2, M); see `provenance`."""
     values = np.random.default_rng(0).integers(-30_000, 30_000, (6, 20, 8)).astype(np.int16)
     pool = Pool(values, *np.full((2, 6), 1e-4, np.float32), np.zeros(6, np.int32))
-    moments = band_moments(pool, frontend=FrontendConfig(n_mels=8), n_frames=0)
+    moments = band_moments(pool, take)
     return np.stack(standardisation(moments, np.arange(4)))

@@ -99,16 +99,42 @@ def log_mels(
     return values
 
 
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How an audio file becomes a clip of a pool: all of it, as it names the cache's entry.
+
+    Attributes:
+      kind: "log_mel", or "waveform" to run the frontend inside the training step.
+      frontend: its parameters; for waveforms only `sr` matters, and the others are dropped.
+      clip_seconds: length of every clip, s.
+      n_frames: log-mel frames kept, from the first; 0 for all.
+      channels: channels that every file must have; 0 for any.
+      fit_length: cut or zero-fill clips of another length instead of refusing them.
+    """
+
+    kind: str
+    frontend: FrontendConfig
+    clip_seconds: float
+    n_frames: int = 0
+    channels: int = 0
+    fit_length: bool = False
+
+    def __post_init__(self):
+        if self.kind == "waveform":  # one entry of the cache for all frontends
+            object.__setattr__(self, "frontend", FrontendConfig(sr=self.frontend.sr))
+            object.__setattr__(self, "n_frames", 0)
+
+    @property
+    def n_samples(self) -> int:
+        """Length of every clip, samples."""
+        return round(self.clip_seconds * self.frontend.sr)
+
+
 def load_pool(
     dataset: Dataset,
     scene_labels: tuple[str, ...],
+    decoding: Decoding,
     *,
-    kind: str,
-    frontend: FrontendConfig,
-    clip_seconds: float,
-    n_frames: int,
-    channels: int,
-    fit_length: bool = False,
     cache_dir: str | pathlib.Path = "",
     workers: int = 0,
 ) -> tuple[Pool, tuple[str, ...]]:
@@ -119,12 +145,7 @@ def load_pool(
     Args:
       dataset: which clips.
       scene_labels: the classes, in the order of the targets.
-      kind: "log_mel", or "waveform" to run the frontend inside the training step.
-      frontend: its parameters; for waveforms only `sr` matters.
-      clip_seconds: length of every clip, s.
-      n_frames: log-mel frames kept, from the first; 0 for all.
-      channels: channels that every file must have; 0 for any.
-      fit_length: cut or zero-fill clips of another length instead of refusing them.
+      decoding: how its files become clips.
       cache_dir: where caches live; "" for the user's cache folder.
       workers: decoding threads; 0 for one per core.
 
@@ -137,22 +158,16 @@ def load_pool(
     """
     targets = _targets(dataset, scene_labels)
     paths = [dataset.audio_path(clip) for clip in dataset.clips]
-    n_samples = round(clip_seconds * frontend.sr)
-    decoding = {
-        "sr": frontend.sr,
-        "channels": channels,
-        "n_samples": n_samples,
-        "fit_length": fit_length,
+    read, named = clip_reader(decoding), computed_by(decoding)
+    settings = {
+        "decoding": dataclasses.asdict(decoding),
+        "computed_by": named,
+        "versions": _versions(),
+        # To the last bit, here: of this kind of device, and of all that the question does not show.
+        "device": jax.local_devices()[0].device_kind,
+        "answer": digest(answer(decoding).tobytes()),
+        "files": written_in(),
     }
-    read = clip_reader(kind=kind, frontend=frontend, n_frames=n_frames, **decoding)
-    settings = {"kind": kind, "versions": _versions()} | decoding
-    settings["computed_by"] = named = computed_by(kind, frontend)
-    # To the last bit, here: of this kind of device, and of all that the question does not show.
-    settings["device"] = jax.local_devices()[0].device_kind
-    settings["answer"] = digest(answer(kind, frontend).tobytes())
-    settings["files"] = written_in()
-    if kind == "log_mel":
-        settings |= {"frontend": dataclasses.asdict(frontend), "n_frames": n_frames}
     made_of = cache.fingerprint(paths, settings)
 
     def clips() -> Iterator[tuple[np.ndarray, str]]:
@@ -177,26 +192,20 @@ def load_pool(
     return Pool(entry.values, *entry.affine, targets), entry.digests
 
 
-def computed_by(kind: str, frontend: FrontendConfig) -> dict[str, str | None]:
-    """Names the program that turns waveforms into a pool's values; see `programs.name_program`.
-
-    Args:
-      kind: as for `load_pool`.
-      frontend: as for `load_pool`.
-    """
-    if kind == "waveform":
+def computed_by(decoding: Decoding) -> dict[str, str | None]:
+    """Names the program that turns waveforms into a pool's values; see `programs.name_program`."""
+    if decoding.kind == "waveform":
         return {}
-    step = jax.jit(functools.partial(log_mel, cfg=frontend))
-    second = jax.ShapeDtypeStruct((frontend.sr,), jnp.float32)
+    step = jax.jit(functools.partial(log_mel, cfg=decoding.frontend))
+    second = jax.ShapeDtypeStruct((decoding.frontend.sr,), jnp.float32)
     return {"log_mel": programs.name_program(step, second)}
 
 
-def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
+def answer(decoding: Decoding) -> np.ndarray:
     """Decodes recordings that are always the same: whatever decodes otherwise gives other values.
 
     Args:
-      kind: as for `load_pool`.
-      frontend: as for `load_pool`.
+      decoding: of the pool; its clips' length, channels and frames do not matter.
 
     Returns:
       Two clips of the pool, float32: (2, N, M) log-mels or (2, T) waveforms. Of noise of two
@@ -207,11 +216,12 @@ def answer(kind: str, frontend: FrontendConfig) -> np.ndarray:
     """
     import soundfile
 
+    frontend = decoding.frontend
     rates = frontend.sr, frontend.sr + 1000
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (max(rates) // 10, 2))
     n_samples = max(frontend.sr // 10, 2 * frontend.n_fft)
-    decoding = {"sr": frontend.sr, "channels": 2, "n_samples": n_samples, "fit_length": True}
-    read = clip_reader(kind=kind, frontend=frontend, n_frames=0, **decoding)
+    seconds = n_samples / frontend.sr
+    read = clip_reader(Decoding(decoding.kind, frontend, seconds, channels=2, fit_length=True))
     clips = []
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -235,20 +245,12 @@ def written_in() -> dict[str, str]:
     return sources.written_in(sys.modules[__name__], apart=(frontend_module, programs, sources))
 
 
-def clip_reader(
-    *, kind: str, frontend: FrontendConfig, n_frames: int, **decoding
-) -> Callable[[pathlib.Path], np.ndarray]:
+def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
     """What turns a file into its clip of the pool, before that is quantised.
 
     It is called from `audio.map_files`' threads, one clip a call: XLA's buffers for a large
     batch are fetched from the system anew each time, which on a CPU takes as long as the
     log-mels themselves (docs/performance.md).
-
-    Args:
-      kind: as for `load_pool`.
-      frontend: as for `load_pool`.
-      n_frames: as for `load_pool`.
-      **decoding: as for `audio.read_clip`.
 
     Returns:
       path -> (N, M) log-mels or (T,) waveform, float32. It raises `InputError` as
@@ -256,18 +258,25 @@ def clip_reader(
     """
     # Two programs: in one, XLA would decode a sample again for every frame that it is in.
     to_mono = jax.jit(audio.mono)
-    to_log_mel = jax.jit(functools.partial(log_mel, cfg=frontend))
+    to_log_mel = jax.jit(functools.partial(log_mel, cfg=decoding.frontend))
 
     def read(path):
-        waveform = to_mono(audio.read_clip(path, **decoding))
-        if kind == "waveform":
-            values = np.asarray(waveform)
-        else:
-            values = np.asarray(to_log_mel(waveform))[: n_frames or None]
+        samples = audio.read_clip(
+            path,
+            sr=decoding.frontend.sr,
+            channels=decoding.channels,
+            n_samples=decoding.n_samples,
+            fit_length=decoding.fit_length,
+        )
+        values = to_mono(samples)
+        if decoding.kind == "log_mel":
+            values = to_log_mel(values)[: decoding.n_frames or None]
+        values = np.asarray(values)
         if not np.isfinite(values).all():
+            what = decoding.kind.replace("_", "-")
             raise InputError(
-                f"{path}: its {kind.replace('_', '-')} is not finite; replace the file, or correct "
-                "frontend.* if it is so with all of them"
+                f"{path}: its {what} is not finite; replace the file, or correct frontend.* if it "
+                "is so with all of them"
             )
         return values
 

@@ -290,10 +290,8 @@ def _write_runs(
     config = next(iter(configs.values()))
     dataset, splits, test = read_data(config)
     synthetic = read_synthetic(config, dataset, splits)
-    places = like(setup, choosing=config.train.selection == "inner")
-    on_the_host = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), places)
     with Checkpoints(program / "checkpoints", read_only=True) as checkpoints:
-        tree, done = checkpoints.restore(on_the_host) or (None, None)
+        tree, done = checkpoints.restore(like(setup, on_host=True)) or (None, None)
     if tree is None or done.step < progress.step:
         raise InputError(
             f"{program}: its last checkpoint is damaged; run the same command to train from the "
@@ -306,7 +304,7 @@ def _write_runs(
         own = slice(number * len(splits), (number + 1) * len(splits))
         partial = folder.with_name(f".{folder.name}.partial")  # a run folder is there whole or not
         shutil.rmtree(partial, ignore_errors=True)
-        write_run(partial, configs[name], dataset, splits, test, synthetic, setup.digests)
+        write_run(partial, configs[name], dataset, splits, test, synthetic, setup.clips.digests)
         log = [_own_part(line, own, len(folders)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
         if (starts := program / provenance.NAME).exists():  # not in one of an earlier version

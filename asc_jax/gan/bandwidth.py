@@ -1,10 +1,16 @@
-"""How well the bandwidth of a clip alone tells a generated one from a real one. No JAX.
+"""How well the bandwidth of a clip alone tells a generated one from a real one.
 
 Waves generated at 16 kHz hold nothing above 8 kHz after upsampling. A classifier may learn
 that instead of the scene; whoever trains on such clips should know how easy it is.
 """
 
+import pathlib
+
 import numpy as np
+
+from asc_jax.data.audio import decode, mono
+from asc_jax.data.manifest import Manifest
+from asc_jax.gan.setup import GanSetup
 
 
 def high_band_share(
@@ -47,12 +53,47 @@ def separability(real: np.ndarray, generated: np.ndarray) -> float:
 
     Source: the Mann-Whitney U statistic over n * m; a tie counts one half.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import mannwhitneyu
 
-    n, m = len(real), len(generated)
-    values = np.concatenate([real, generated])
-    if n == 0 or m == 0 or np.isnan(values).any():
+    pairs = len(real) * len(generated)
+    if not pairs or np.isnan([*real, *generated]).any():
         return float("nan")
-    ranks = rankdata(values)  # ties share their mean rank
-    auc = (ranks[:n].sum() - n * (n + 1) / 2) / (n * m)
+    auc = mannwhitneyu(real, generated).statistic / pairs
     return float(max(auc, 1 - auc))
+
+
+def told_by_bandwidth(folder: pathlib.Path, setup: GanSetup, n_clips: int = 50) -> float:
+    """How well the share of energy above the GAN's band alone tells its clips from real ones.
+
+    Args:
+      folder: of the generated clips; those of the run's own GANs count.
+      setup: of the GAN's run.
+      n_clips: of each kind, at most.
+
+    Returns:
+      The area under the ROC curve: 0.5 where that share tells nothing, 1 where it tells all.
+    """
+    if setup.clip_sr <= setup.sr:
+        return 0.5  # neither kind has such a band
+    train = np.unique(np.concatenate([corpus.train for corpus in setup.corpora]))
+    dataset = setup.dataset
+    real = [dataset.audio_path(dataset.clips[i]) for i in train]
+    manifest = Manifest(folder)  # clips of other folds lie there too
+    generated = [
+        folder / line["path"]
+        for corpus in setup.corpora
+        for label in corpus.scene_labels
+        for line in manifest.lines(label, corpus.fold)
+    ]
+
+    def shares(paths: list[pathlib.Path]) -> np.ndarray:
+        places = np.linspace(0, len(paths) - 1, min(n_clips, len(paths))).round().astype(int)
+        chosen = [paths[place] for place in places]
+        return np.concatenate(
+            [
+                high_band_share(mono(samples)[None], sr, setup.sr / 2)
+                for samples, sr in map(decode, chosen)
+            ]
+        )
+
+    return separability(shares(real), shares(generated)) if generated else float("nan")

@@ -41,7 +41,7 @@ class Classifier:
       splits: of its folds.
       test: (n,) indices of labelled clips that no fold trains on.
       digests: of the development set's audio files.
-      state: of all folds, at their chosen epochs, on the devices.
+      state: of all folds, at their chosen epochs, on the host; the optimizer's left out.
     """
 
     workdir: pathlib.Path
@@ -52,15 +52,10 @@ class Classifier:
     digests: tuple[str, ...]
     state: ClassifierState
 
-    @property
-    def to_recognise(self) -> ClassifierState:
-        """The state without the optimizer's, which nobody needs who does not train."""
-        return self.state.replace(opt_state=())
-
     def params(self, fold: int) -> dict:
         """The parameters of a fold's network, on the host."""
         row = [split.fold for split in self.splits].index(fold)
-        return jax.tree.map(lambda leaf: leaf[row], fetch(self.state.params))
+        return jax.tree.map(lambda leaf: leaf[row], self.state.params)
 
     def describe(self) -> dict:
         """What its opinion of a clip follows from, as JSON has it; wherever its folder lies."""
@@ -71,7 +66,7 @@ class Classifier:
             for field, value in fixed_fields(self.config).items()
             if field.partition(".")[0] in ("frontend", "data", "model")
         }
-        described = {"parameters": digest_arrays(fetch(variables)), "fields": fields}
+        described = {"parameters": digest_arrays(variables), "fields": fields}
         return json.loads(json.dumps(described))  # tuples as they are read back
 
 
@@ -103,11 +98,13 @@ def open_classifier(
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    refuse_other_sound(workdir, dataset, None, setup.digests)
-    state, progress, _ = restore_chosen(workdir, config, setup)
+    digests = setup.clips.digests
+    refuse_other_sound(workdir, dataset, None, digests)
+    state, progress, _ = restore_chosen(workdir, setup, on_host=True)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
-    return Classifier(workdir, config, dataset, splits, test, setup.digests, state)
+    # Without the optimizer's state, which nobody needs who does not train.
+    return Classifier(workdir, config, dataset, splits, test, digests, state.replace(opt_state=()))
 
 
 def write_classifier(path: pathlib.Path, classifier: Classifier) -> None:
@@ -204,7 +201,7 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
     @functools.lru_cache(maxsize=1)  # it stays the same from look to look
     def states(folds: tuple[int, ...]) -> ClassifierState:
         rows = np.array([numbers.index(fold) for fold in folds])
-        state = jax.tree.map(lambda leaf: leaf[rows], fetch(classifier.to_recognise))
+        state = jax.tree.map(lambda leaf: leaf[rows], classifier.state)
         return put(state, mesh, PER_FOLD)
 
     def recognise(folds: Sequence[int], waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

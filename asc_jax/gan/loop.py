@@ -1,10 +1,9 @@
-"""The loop around WaveGAN's iterations: epochs, looks at what is generated, checkpoints."""
+"""Training GANs: their folder, their epochs, and looks at what they generate."""
 
 import dataclasses
 import json
 import pathlib
-import sys
-import time
+from collections.abc import Generator, Mapping, Sequence
 
 import flax.struct
 import jax
@@ -12,7 +11,6 @@ import numpy as np
 
 from asc_jax.config.load import check_gan_config, flatten, to_json
 from asc_jax.data import pool
-from asc_jax.frontend import FrontendConfig
 from asc_jax.gan import monitor
 from asc_jax.gan.corpora import refuse_other_corpora, write_corpora
 from asc_jax.gan.embedder import (
@@ -38,7 +36,7 @@ from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import refuse_unlike
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
-from asc_jax.parallel.mesh import describe_mesh, one_device
+from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
@@ -46,9 +44,8 @@ from asc_jax.runs.folder import FREE_FIELDS, hold, refuse_foreign_folder
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
-from asc_jax.train.progress_bar import StepBar
-from asc_jax.train.stop import StopSignal
-from asc_jax.train.watch import Calls, StepTimes, peak_memory
+from asc_jax.train.epochs import Conclusion, run_epochs
+from asc_jax.train.watch import Steps, StepTimes, peak_memory
 
 
 @flax.struct.dataclass
@@ -93,17 +90,85 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
             write_whole(workdir / "config.json", to_json(config))
             write_corpora(workdir / "corpora.json", setup.dataset, setup.corpora)
         write_classifier(workdir / "classifier.json", setup.classifier)
-        _run_epochs(
-            setup,
-            workdir,
-            seed=config.seed,
-            n_epochs=config.train.epochs,
-            steps_per_epoch=config.train.steps_per_epoch,
-            n_clips=config.train.watch_clips,
-            save_every=config.train.save_every,
-            keep=config.train.keep_checkpoints,
-            other_functions=other_functions,
+        task = Training(setup, config, workdir)
+        keep = config.train.keep_checkpoints
+        now, _ = run_epochs(task, workdir, keep=keep, other_functions=other_functions)
+    running, kept = fetch((now.state.running, now.best.epoch))
+    if not (running.any() or kept.any()):
+        raise Diverged(
+            f"{workdir}: all GANs have stopped before a look found a generator to keep; train "
+            "again with a smaller gan.lr, another gan.loss or another seed, in another --workdir"
         )
+
+
+class Training:
+    """The training of all GANs, a task of `run_epochs`."""
+
+    def __init__(self, setup: GanSetup, config, workdir: pathlib.Path):
+        self.n_epochs, self.steps_per_epoch = config.train.epochs, config.train.steps_per_epoch
+        self.mesh = setup.mesh
+        self._setup, self._workdir, self._save_every = setup, workdir, config.train.save_every
+        self._seed, self._n_clips = config.seed, config.train.watch_clips
+        self._real = []
+
+    def restore(self, checkpoints: Checkpoints) -> tuple[Snapshot, Progress]:
+        return restore(self._setup, checkpoints)
+
+    def describe_start(self, step: int) -> dict:
+        return describe_start(self._setup, step=step, training=True)
+
+    def prepare(self, snapshot: Snapshot, progress: Progress, log: MetricsLog) -> None:
+        setup, seed = self._setup, self._seed
+        self._real = embed_real(setup, seed=seed, n_clips=self._n_clips)
+        if not progress.step:
+            # Untrained generators: what every later distance is to be read against.
+            untrained, _ = self._look(snapshot.state)
+            write_samples(self._workdir, setup, "real", *some_real_clips(setup, seed=seed))
+            log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
+
+    def begin(self, progress: Progress) -> Steps:
+        return Iterations(progress)
+
+    def calls(self, progress: Progress) -> Generator:
+        """One call per iteration."""
+        left = (progress.epochs + 1) * self.steps_per_epoch - progress.step
+        yield from range(min(left, self._save_every or left))
+
+    def step(self, snapshot: Snapshot, call: int) -> tuple[Snapshot, dict, int]:
+        setup = self._setup
+        state, metrics = setup.steps.train(snapshot.state, setup.pool, setup.source)
+        return snapshot.replace(state=state), metrics, 1
+
+    def conclude(self, snapshot: Snapshot, progress: Progress, steps: Steps) -> Conclusion:
+        """Looks at what the GANs generate, stops those that have collapsed, keeps the best."""
+        setup = self._setup
+        seen, waveforms = self._look(snapshot.state)
+        labels = clip_labels(setup, self._n_clips)
+        write_samples(self._workdir, setup, "generated", waveforms, labels)
+        line = log_line(setup, progress, snapshot.was_running, steps.times) | seen
+        snapshot, messages = after_look(setup, snapshot, seen, line["epoch"])
+        distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
+        result = (
+            f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
+            f"frechet distance {distance:.3g}"
+        )
+        return Conclusion(snapshot, line, result, messages)
+
+    def is_over(self, snapshot: Snapshot, progress: Progress) -> bool:
+        return not (progress.metrics or fetch(snapshot.state.running).any())
+
+    def _look(self, state: WaveGanState) -> tuple[dict[str, list], np.ndarray]:
+        return look(self._setup, state, self._real, seed=self._seed, n_clips=self._n_clips)
+
+
+class Iterations(Steps):
+    """The iterations of an epoch, (steps, G) of each metric."""
+
+    def __init__(self, progress: Progress):
+        super().__init__(progress, axis=0)
+
+    def see(self, calls: Sequence[Mapping[str, np.ndarray]]) -> None:
+        super().see([{name: value[None] for name, value in one.items()} for one in calls])
 
 
 def free_fields(config) -> set[str]:
@@ -139,7 +204,7 @@ def name_programs(
     waveforms = array((1, 1, round(classifier.config.data.clip_seconds * sr)), np.float32)
     programs = {
         "generate": name_program(steps.generate, like.generator, source, key_data, labels),
-        "recognise": name_program(recognise, of_one(classifier.to_recognise), waveforms),
+        "recognise": name_program(recognise, of_one(classifier.state), waveforms),
     }
     if training:
         clip = jax.tree.map(lambda leaf: array((1, *leaf.shape[1:]), leaf.dtype), setup.pool)
@@ -167,91 +232,11 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     programs = name_programs(
         one, setup.classifier, sr=setup.sr, how="concatenate", training=training
     )
-    answers = {"decoding": pool.answer("waveform", FrontendConfig(sr=setup.sr))}
+    answers = {"decoding": pool.answer(setup.decoding)}
     if training:
         answers["looks"] = monitor.answer()
     refuse_unlike(json.dumps(programs, sort_keys=True))
     return provenance.describe(setup.mesh, programs, answers, step=step)
-
-
-def _run_epochs(
-    setup: GanSetup,
-    workdir: pathlib.Path,
-    *,
-    seed: int,
-    n_epochs: int,
-    steps_per_epoch: int,
-    n_clips: int,
-    save_every: int,
-    keep: int,
-    other_functions: bool,
-) -> None:
-    """From the newest checkpoint, or the beginning, to the last epoch."""
-    with (
-        Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
-        StopSignal() as stop,
-    ):
-        now, progress = restore(setup, checkpoints)
-        done = progress.epochs
-        start = describe_start(setup, step=progress.step, training=True)
-        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
-        if done >= n_epochs or not (progress.metrics or fetch(now.state.running).any()):
-            if hosts.is_first():
-                print(f"{workdir}: training is done, {done} of {n_epochs} epochs", file=sys.stderr)
-            _refuse_nothing_kept(workdir, now)
-            return
-        if hosts.is_first():
-            print(describe_mesh(setup.mesh), file=sys.stderr)
-        provenance.add_start(workdir, start)
-        # Its first line, of epoch 0, is written anew where nothing was saved.
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done if progress.step else -1)
-        real = embed_real(setup, seed=seed, n_clips=n_clips)
-        if not progress.step:
-            # Untrained generators: what every later distance is to be read against.
-            untrained, _ = look(setup, now.state, real, seed=seed, n_clips=n_clips)
-            write_samples(workdir, setup, "real", *some_real_clips(setup, seed=seed))
-            log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
-        with StepBar(n_epochs * steps_per_epoch, progress.step) as bar:
-            times = StepTimes()
-            while progress.epochs < n_epochs:
-                bar.describe(f"epoch {progress.epochs + 1}/{n_epochs}")
-                left = (progress.epochs + 1) * steps_per_epoch - progress.step
-                n_steps = min(left, save_every or left)
-                state, progress = run_steps(setup, now.state, progress, n_steps, times, bar, stop)
-                now = now.replace(state=state)
-                if progress.step == (progress.epochs + 1) * steps_per_epoch:
-                    seen, waveforms = look(setup, state, real, seed=seed, n_clips=n_clips)
-                    labels = clip_labels(setup, n_clips)
-                    write_samples(workdir, setup, "generated", waveforms, labels)
-                    log.write(log_line(setup, progress, now.was_running, times) | seen)
-                    now, messages = after_look(setup, now, seen, progress.epochs + 1)
-                    for message in messages if hosts.is_first() else ():
-                        bar.write(message)
-                    distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
-                    bar.conclude(
-                        f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
-                        f"frechet distance {distance:.3g}"
-                    )
-                    progress, times = Progress(progress.step, progress.epochs + 1), StepTimes()
-                checkpoints.save(progress, now)
-                if not (progress.metrics or fetch(now.state.running).any()):
-                    if hosts.is_first():
-                        bar.write("no GAN is left running: training ends here")
-                    break
-                if progress.epochs < n_epochs:
-                    stop.leave_if_requested(checkpoints, progress.step)
-        checkpoints.wait()
-    _refuse_nothing_kept(workdir, now)
-
-
-def _refuse_nothing_kept(workdir: pathlib.Path, now: Snapshot) -> None:
-    """Says where all GANs have stopped and left no generator."""
-    running, kept = fetch((now.state.running, now.best.epoch))
-    if not (running.any() or kept.any()):
-        raise Diverged(
-            f"{workdir}: all GANs have stopped before a look found a generator to keep; train "
-            "again with a smaller gan.lr, another gan.loss or another seed, in another --workdir"
-        )
 
 
 def after_look(
@@ -294,40 +279,6 @@ def restore(setup: GanSetup, checkpoints: Checkpoints) -> tuple[Snapshot, Progre
     rest = [np.full(n_gans, value) for value in before_any]
     rest = put(rest, setup.mesh, PER_FOLD)
     return Snapshot(state, BestGenerator(copy, *rest), *on_host), Progress()
-
-
-def run_steps(
-    setup: GanSetup,
-    state: WaveGanState,
-    progress: Progress,
-    n_steps: int,
-    times: StepTimes,
-    bar,
-    stop: StopSignal,
-) -> tuple[WaveGanState, Progress]:
-    """So many iterations of an epoch, fewer where a signal comes; see `Calls`.
-
-    Returns:
-      The state, and the progress with host metrics, (steps of the epoch, G) each.
-    """
-    started = time.perf_counter()
-    under_way, seen = Calls(times), []
-    for _ in range(n_steps):
-        state, metrics = setup.steps.train(state, setup.pool, setup.source)
-        due = under_way.add(metrics, 1)
-        bar.update(1)
-        if due:
-            seen += under_way.fetch_ended()
-            if stop.requested:
-                break
-    seen += under_way.fetch_all()
-    metrics = jax.tree.map(lambda *steps: np.stack(steps), *seen)
-    metrics = {
-        name: np.concatenate([progress.metrics[name], new]) if progress.metrics else new
-        for name, new in metrics.items()
-    }
-    seconds = progress.seconds + time.perf_counter() - started
-    return state, Progress(progress.step + len(seen), progress.epochs, seconds, metrics)
 
 
 def log_line(

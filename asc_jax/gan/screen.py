@@ -120,6 +120,12 @@ class Screening:
     margin_low: float = 0.0
     margin_high: float = 10.0
 
+    @classmethod
+    def of(cls, config) -> "Screening":
+        """What a GAN's config says."""
+        group = config.synthesis
+        return cls(group.rules, group.threshold, group.margin_low, group.margin_high)
+
     def __post_init__(self):
         if isinstance(self.rules, str):
             raise InputError(f"screen.rules={self.rules!r}: write ({self.rules!r},), a tuple")

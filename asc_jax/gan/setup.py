@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.data.clips import Dataset
-from asc_jax.data.pool import Pool, load_pool, take
+from asc_jax.data.pool import Decoding, Pool, load_pool, take
 from asc_jax.frontend import FrontendConfig
 from asc_jax.gan.corpora import Corpus, make_corpora
 from asc_jax.gan.embedder import Classifier, make_recogniser, open_classifier
@@ -38,6 +38,7 @@ class GanSetup:
 
     Attributes:
       dataset: the classifier's development set.
+      decoding: of its clips, to waveforms at the GAN's rate.
       corpora: one per GAN, in the order of the state's leading axis.
       mesh: of the devices.
       pool: waveforms at the GAN's rate, on the devices.
@@ -56,6 +57,7 @@ class GanSetup:
     """
 
     dataset: Dataset
+    decoding: Decoding
     corpora: tuple[Corpus, ...]
     mesh: jax.sharding.Mesh
     pool: Pool
@@ -114,15 +116,17 @@ def set_up_gan(
             f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
         )
     data = classifier.config.data
+    decoding = Decoding(
+        "waveform",
+        FrontendConfig(sr=sr),
+        data.clip_seconds,
+        channels=data.channels,
+        fit_length=data.fit_length,
+    )
     host_pool, _ = load_pool(
         classifier.dataset,
         classifier.dataset.scene_labels,
-        kind="waveform",
-        frontend=FrontendConfig(sr=sr),
-        clip_seconds=data.clip_seconds,
-        n_frames=0,
-        channels=data.channels,
-        fit_length=data.fit_length,
+        decoding,
         cache_dir=config.data.cache_dir,
         workers=config.data.workers,
     )
@@ -135,6 +139,7 @@ def set_up_gan(
     init = functools.partial(init_state, networks, len(corpora), seed=config.seed)
     return GanSetup(
         dataset=classifier.dataset,
+        decoding=decoding,
         corpora=corpora,
         mesh=mesh,
         pool=put(host_pool, mesh, SHARED),

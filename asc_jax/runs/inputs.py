@@ -1,16 +1,20 @@
 """What a config's fields name: its data set and splits, synthetic clips, pool and network."""
 
+import dataclasses
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from asc_jax import models
 from asc_jax.config.load import changeable, frontend_config
-from asc_jax.data import pool
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
-from asc_jax.data.generated import Synthetic, read_manifest
+from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
+from asc_jax.data.pool import Decoding, Pool, load_pool
+from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
 
@@ -62,24 +66,91 @@ def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synth
     return read_manifest(group.root, dataset, splits, per_class=group.per_class)
 
 
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The clips that a run learns from, decoded, on the host.
+
+    Attributes:
+      dataset: the development set.
+      splits: of its folds, whose training clips include synthetic ones.
+      test: (n,) indices of labelled clips that no fold trains on.
+      decoding: of its files.
+      frontend: that makes the log-mels, in full.
+      pools: of the recorded clips, and of the synthetic ones behind them.
+      digests: of the audio files, in the same order.
+    """
+
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    test: np.ndarray
+    decoding: Decoding
+    frontend: FrontendConfig
+    pools: tuple[Pool, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def one(self) -> Pool:
+        """Shapes of the smallest pool."""
+        one = jax.tree.map(lambda leaf: leaf[:1], self.pools[0])
+        return jax.eval_shape(lambda pool: pool, one)
+
+
+def decode(
+    config,
+    dataset: Dataset,
+    splits: tuple[Split, ...],
+    test: np.ndarray,
+    synthetic: Synthetic | None = None,
+) -> Clips:
+    """Decodes a run's clips, or finds them decoded.
+
+    Args:
+      config: checked.
+      dataset: and what follows: from `read_data`.
+      splits: one per fold.
+      test: indices of the test clips.
+      synthetic: clips to train on as well, from `read_synthetic`.
+
+    Raises:
+      InputError: bad audio files, all of them named.
+    """
+    loaded = [read_pool(config, dataset, dataset.scene_labels)]
+    if synthetic is not None:
+        splits = add_to_splits(splits, synthetic, len(dataset.clips))
+        loaded.append(read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
+    pools, digests = zip(*loaded, strict=True)
+    frontend = frontend_config(config)
+    return Clips(
+        dataset, tuple(splits), test, decoding_of(config), frontend, pools, sum(digests, ())
+    )
+
+
 def read_pool(
     config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
-) -> tuple[pool.Pool, tuple[str, ...]]:
+) -> tuple[Pool, tuple[str, ...]]:
     """A data set's pool, on the host, and its files' digests; see `asc_jax.data.pool.load_pool`.
 
     `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
     """
-    return pool.load_pool(
-        dataset,
-        scene_labels,
-        kind=config.data.pool,
-        frontend=frontend_config(config),
-        clip_seconds=config.data.clip_seconds,
-        n_frames=config.data.n_frames,
-        channels=config.data.channels if channels is None else channels,
-        fit_length=config.data.fit_length,
-        cache_dir=config.data.cache_dir,
-        workers=config.data.workers,
+    decoding = decoding_of(config)
+    if channels is not None:
+        decoding = dataclasses.replace(decoding, channels=channels)
+    data = config.data
+    return load_pool(
+        dataset, scene_labels, decoding, cache_dir=data.cache_dir, workers=data.workers
+    )
+
+
+def decoding_of(config) -> Decoding:
+    """How the config's audio files become clips."""
+    data = config.data
+    return Decoding(
+        data.pool,
+        frontend_config(config),
+        data.clip_seconds,
+        data.n_frames,
+        data.channels,
+        data.fit_length,
     )
 
 

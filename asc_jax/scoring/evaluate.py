@@ -103,7 +103,7 @@ def evaluate(
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
-    refuse_other_sound(workdir, dataset, None, setup.digests)
+    refuse_other_sound(workdir, dataset, None, setup.clips.digests)
     pools = {}
     for name, other in others.items():
         _refuse_seen_locations(other, setup)
@@ -111,12 +111,12 @@ def evaluate(
             refuse_double_ids(other.clips, other.root)
         pools[name], digests = read_pool(of_others, other, dataset.scene_labels)
         _refuse_seen_audio(other, digests, setup)
-    state, progress, epochs = restore_chosen(workdir, config, setup)
+    state, progress, epochs = restore_chosen(workdir, setup)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
 
     predictions = [_predict_out_of_fold(setup, state, config)]
-    if len(setup.test):
+    if len(setup.clips.test):
         predictions.append(_predict_test(setup, state, config))
     for name, other in others.items():
         predictions.append(_predict_other(name, other, pools[name], setup, state, of_others))
@@ -124,7 +124,7 @@ def evaluate(
     about = _describe_run(workdir, config, setup, state, progress, epochs, start)
     predictions += _earlier(workdir, about, {one.name for one in predictions})
     chosen = {"rule": config.ensemble.rule, "decision": config.ensemble.decision}
-    return write_evaluation(workdir, about, predictions, setup.dataset.scene_labels, **chosen)
+    return write_evaluation(workdir, about, predictions, setup.clips.dataset.scene_labels, **chosen)
 
 
 def write_evaluation(
@@ -269,7 +269,9 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
     """A labelled set that shares a location with training clips has no honest score."""
     if not dataset.labelled:
         return
-    seen = {setup.dataset.clips[i].location for s in setup.splits for i in (*s.train, *s.inner)}
+    seen = {
+        setup.clips.dataset.clips[i].location for s in setup.splits for i in (*s.train, *s.inner)
+    }
     for clip in dataset.clips:
         if clip.location in seen:
             raise InputError(
@@ -283,10 +285,10 @@ def _refuse_seen_audio(dataset: Dataset, digests: Sequence[str], setup: Setup) -
     """A labelled set that holds training clips has no honest score, whatever their names are."""
     if not dataset.labelled:
         return
-    seen = {setup.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
+    seen = {setup.clips.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
     for clip, digest in zip(dataset.clips, digests, strict=True):
         if digest in seen:
-            trained = setup.dataset.audio_path(setup.dataset.clips[seen[digest]])
+            trained = setup.clips.dataset.audio_path(setup.clips.dataset.clips[seen[digest]])
             raise InputError(
                 f"{dataset.audio_path(clip)}: is the training clip {trained} again; leave such "
                 "clips out of the set to be scored"
@@ -303,20 +305,20 @@ def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predic
         "out_of_fold",
         "Out-of-fold" if len(setup.splits) > 1 else "Held-out part of the fold",
         description,
-        tuple(setup.dataset.clips[i] for i in np.concatenate(held_out)),
+        tuple(setup.clips.dataset.clips[i] for i in np.concatenate(held_out)),
         np.concatenate(logits),
         np.concatenate([np.full(len(s.held_out), s.fold) for s in setup.splits]),
     )
 
 
 def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
-    lists = [setup.test] * len(setup.splits)
+    lists = [setup.clips.test] * len(setup.splits)
     return Predictions(
         "test",
         "Test",
         f"The evaluate part of published fold {config.folds.test_fold}: no fold trained on it; "
         "the ensemble of all folds scores it.",
-        tuple(setup.dataset.clips[i] for i in setup.test),
+        tuple(setup.clips.dataset.clips[i] for i in setup.clips.test),
         np.stack(predict(setup, state, lists)),
         np.array([split.fold for split in setup.splits]),
     )
@@ -350,7 +352,7 @@ def _describe_run(
     start: Mapping,
 ) -> dict:
     """Everything in `report.json` but the scores."""
-    labels = setup.dataset.scene_labels
+    labels = setup.clips.dataset.scene_labels
     summary = summarise(make_network(config, len(labels)), *input_shape(config))
     starts = provenance.read_starts(workdir)
     return {
@@ -434,7 +436,7 @@ def _describe_training(
 
 
 def _describe_data(config, setup: Setup) -> dict:
-    clips = setup.dataset.clips
+    clips = setup.clips.dataset.clips
 
     def n_locations(indices) -> int:
         return len({clips[i].location for i in indices})

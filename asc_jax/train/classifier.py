@@ -17,9 +17,8 @@ import optax
 
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
-from asc_jax.data.normalisation import band_moments, by_own_moments, standardisation
-from asc_jax.data.pool import Pool, log_mels, read_clips
-from asc_jax.frontend import FrontendConfig, mel_edges
+from asc_jax.data.normalisation import by_own_moments, standardisation
+from asc_jax.data.pool import Pool
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.example_keys import example_keys
 from asc_jax.ops.global_norm import global_norm
@@ -34,6 +33,27 @@ from asc_jax.train.optimizer import Optimizer
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What the folds of a run have in common: the functions that their steps are made of.
+
+    Attributes:
+      network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
+      optimizer: of a model's hyperparameters; applied to its gradients.
+      features: (pool, indices) -> (B, N, M) log-mels.
+      augmentation: what to do to the examples.
+      input_shape: (N, M) of a clip.
+      per_clip: whether each clip is standardised by its own moments.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    features: Callable[[Pool, jax.Array], jax.Array]
+    augmentation: Augmentation
+    input_shape: tuple[int, int]
+    per_clip: bool = False
 
 
 @flax.struct.dataclass
@@ -86,140 +106,83 @@ def init_fold(
     band_mean: jax.Array,
     band_std: jax.Array,
     *,
-    network: nn.Module,
-    optimizer: Optimizer,
-    input_shape: tuple[int, int],
-    per_clip: bool = False,
+    model: Model,
 ) -> ClassifierState:
     """One fold's state before training.
 
     Args:
       key: the fold's random key.
       hyperparameters: that it trains with.
-      band_mean: (M,), see `ClassifierState`, as those that follow.
+      band_mean: (M,), see `ClassifierState`, as the next.
       band_std: (M,).
-      network: its variables are drawn by its modules' own initialisers.
-      optimizer: of the hyperparameters.
-      input_shape: (N, M) of a clip; initialisers see a clip of zeros.
-      per_clip: whether each clip is standardised by its own moments.
+      model: its initialisers see a clip of zeros.
 
     Returns:
       The state, which a function of `jax.jit` can make.
     """
-    clip = jnp.zeros((1, *input_shape))
-    variables = network.init(jax.random.fold_in(key, _INITIAL), clip, train=False)
+    clip = jnp.zeros((1, *model.input_shape))
+    variables = model.network.init(jax.random.fold_in(key, _INITIAL), clip, train=False)
     return ClassifierState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer(hyperparameters).init(variables["params"]),
+        opt_state=model.optimizer(hyperparameters).init(variables["params"]),
         hyperparameters=jax.tree.map(jnp.float32, hyperparameters),
         key_data=jax.random.key_data(key),
         band_mean=band_mean,
         band_std=band_std,
-        per_clip=per_clip,
+        per_clip=model.per_clip,
     )
 
 
 def init_state(
-    network: nn.Module,
-    optimizer: Optimizer,
-    models: Sequence[tuple[Split, int, Hyperparameters]],
-    pool: Pool,
+    model: Model,
+    members: Sequence[tuple[Split, int, Hyperparameters]],
+    moments: tuple[np.ndarray, np.ndarray],
     *,
-    frontend: FrontendConfig,
-    n_frames: int,
     normalisation: str = "band",
-    mask_above: float = 0.0,
-    moments: tuple[np.ndarray, np.ndarray] | None = None,
+    masked: np.ndarray | bool = False,
 ) -> ClassifierState:
-    """The state of all models before training.
+    """The state of all folds before training.
 
     Args:
-      network: from `asc_jax.models.build`.
-      optimizer: of its hyperparameters.
-      models: the split, the seed and the hyperparameters of each. The folds of a seed draw
+      model: that they have in common.
+      members: the split, the seed and the hyperparameters of each. The folds of a seed draw
         different initial values from it. Bands are standardised by a split's own training clips,
         the recorded ones alone: what is scored is recorded, and generated clips, which hold
         nothing in the upper bands, would move those bands' mean and widen them.
-      pool: the recorded clips, on the host.
-      frontend: as the pool's.
-      n_frames: log-mel frames of a clip; 0 for all.
+      moments: `band_moments` of the recorded clips.
       normalisation: of `asc_jax.data.normalisation.KINDS`.
-      mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
-      moments: the pool's `band_moments`, if they are known.
+      masked: (M,) bands that are 0 in every clip.
 
     Returns:
       The stacked state: every leaf (F, ...), host arrays.
     """
-    moments = moments or band_moments(pool, frontend=frontend, n_frames=n_frames)
-    masked = mask_above > 0 and mel_edges(frontend)[:-2] >= mask_above  # (M,)
-    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
-    init, how = _compile_init(network, optimizer, shape, normalisation)
-    states = []
-    for split, seed, own in models:
+    init, states = _compile_init(), []
+    for split, seed, own in members:
         mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)
-        states.append(jax.device_get(init(key, own, mean, std, **how)))
+        states.append(jax.device_get(init(key, own, mean, std, model=model)))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
-def state_shapes(
-    network: nn.Module,
-    optimizer: Optimizer,
-    pool: Pool,
-    *,
-    frontend: FrontendConfig,
-    n_frames: int,
-    normalisation: str = "band",
-) -> ClassifierState:
-    """The shapes of one model's state; arguments as `init_state`. Nothing is computed."""
-    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
-    init, how = _compile_init(network, optimizer, shape, normalisation)
-    return init.eval_shape(*_init_shapes(shape), **how)
+def state_shapes(model: Model) -> ClassifierState:
+    """The shapes of one fold's state. Nothing is computed."""
+    return _compile_init().eval_shape(*_init_shapes(model), model=model)
 
 
-def name_init(
-    network: nn.Module,
-    optimizer: Optimizer,
-    pool: Pool,
-    *,
-    frontend: FrontendConfig,
-    n_frames: int,
-    normalisation: str = "band",
-) -> str | None:
-    """Names what draws initial values; arguments as `init_state`. See `provenance`."""
-    shape = clip_shape(pool, frontend=frontend, n_frames=n_frames)
-    init, how = _compile_init(network, optimizer, shape, normalisation)
-    return name_program(init, *_init_shapes(shape), **how)
+def name_init(model: Model) -> str | None:
+    """Names what draws initial values; see `programs.name_program`."""
+    return name_program(_compile_init(), *_init_shapes(model), model=model)
 
 
-def _compile_init(
-    network: nn.Module, optimizer: Optimizer, input_shape: tuple[int, int], normalisation: str
-) -> tuple[Callable, dict]:
-    """`init_fold`, compiled, and those of its arguments that are no arrays."""
-    how = {
-        "network": network,
-        "optimizer": optimizer,
-        "input_shape": input_shape,
-        "per_clip": normalisation == "clip",
-    }
-    return compile_once(init_fold, static=how), how
+def _compile_init() -> Callable:
+    return compile_once(init_fold, static=["model"])
 
 
-def _init_shapes(input_shape: tuple[int, int]) -> tuple:
-    band = jax.ShapeDtypeStruct(input_shape[1:], jnp.float32)
+def _init_shapes(model: Model) -> tuple:
+    band = jax.ShapeDtypeStruct(model.input_shape[1:], jnp.float32)
     return jax.random.key(0), Hyperparameters(0.0), band, band
-
-
-def clip_shape(pool: Pool, *, frontend: FrontendConfig, n_frames: int) -> tuple[int, int]:
-    """(N, M) of a clip's log-mels; arguments as `init_state`."""
-    one_clip = jax.eval_shape(
-        functools.partial(log_mels, frontend=frontend, n_frames=n_frames),
-        read_clips([pool], np.zeros(1, int), 1),
-        np.zeros(1, int),
-    )
-    return one_clip.shape[1:]
 
 
 def train_step(
@@ -227,10 +190,7 @@ def train_step(
     pool: Pool,
     clips: jax.Array,
     *,
-    network: nn.Module,
-    optimizer: Optimizer,
-    features: Callable[[Pool, jax.Array], jax.Array],
-    augmentation: Augmentation,
+    model: Model,
     skip_non_finite: bool,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One optimizer step of one fold.
@@ -240,10 +200,7 @@ def train_step(
       pool: the clips.
       clips: (B, 2) int32 indices into the pool: each example and its mixup partner; (B, 1)
         without mixup.
-      network: applied to (B, N, M) log-mels.
-      optimizer: of the state's hyperparameters; applied to the gradients.
-      features: (pool, indices) -> (B, N, M) log-mels.
-      augmentation: what to do to the examples.
+      model: the functions of the step.
       skip_non_finite: leave parameters, statistics and the optimizer's state as they are
         where the loss or the gradient is not finite; the step is counted all the same.
 
@@ -252,18 +209,20 @@ def train_step(
       clipping, over the fold's whole batch.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    log_mel, partner_log_mel = (state.standardise(features(pool, clips[:, i])) for i in (0, -1))
-    target, partner_target = (
-        jax.nn.one_hot(pool.targets[clips[:, i]], network.n_classes) for i in (0, -1)
+    log_mel, partner_log_mel = (
+        state.standardise(model.features(pool, clips[:, i])) for i in (0, -1)
     )
-    inputs, targets = jax.vmap(functools.partial(augment, cfg=augmentation))(
+    target, partner_target = (
+        jax.nn.one_hot(pool.targets[clips[:, i]], model.network.n_classes) for i in (0, -1)
+    )
+    inputs, targets = jax.vmap(functools.partial(augment, cfg=model.augmentation))(
         example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
     )
 
     def mean_loss(params):
         # Marked as varying over the shards, so that their gradients are summed exactly once.
         params = jax.lax.pcast(params, DATA, to="varying")
-        logits, updated = network.apply(
+        logits, updated = model.network.apply(
             {"params": params, "batch_stats": state.batch_stats},
             inputs,
             train=True,
@@ -276,9 +235,9 @@ def train_step(
         return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated.get("batch_stats", {}))
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    if not network.sync_batch_norm:  # the shards' own statistics; the state has one of them
+    if not model.network.sync_batch_norm:  # the shards' own statistics; the state has one of them
         batch_stats = jax.lax.pmean(batch_stats, DATA)
-    updates, opt_state = optimizer(state.hyperparameters).update(
+    updates, opt_state = model.optimizer(state.hyperparameters).update(
         grads, state.opt_state, state.params
     )
     right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
@@ -301,29 +260,21 @@ def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState,
     return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
 
 
-def eval_step(
-    state: ClassifierState,
-    pool: Pool,
-    clips: jax.Array,
-    *,
-    network: nn.Module,
-    features: Callable[[Pool, jax.Array], jax.Array],
-) -> jax.Array:
+def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model) -> jax.Array:
     """Logits of one fold's model, in evaluation mode.
 
     Args:
       state: the fold's.
       pool: the clips.
       clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
-      network: applied to (B, N, M) log-mels.
-      features: (pool, indices) -> (B, N, M) log-mels.
+      model: the functions of the step.
 
     Returns:
       (B, K) float32 logits.
     """
-    inputs = state.standardise(features(pool, jnp.maximum(clips, 0)))
+    inputs = state.standardise(model.features(pool, jnp.maximum(clips, 0)))
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return network.apply(variables, inputs, train=False)
+    return model.network.apply(variables, inputs, train=False)
 
 
 def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:
@@ -347,24 +298,9 @@ class Steps:
     keep_best: Callable
 
 
-def compile_steps(
-    mesh,
-    network: nn.Module,
-    optimizer: Optimizer,
-    *,
-    features: Callable[[Pool, jax.Array], jax.Array],
-    augmentation: Augmentation,
-    skip_non_finite: bool = False,
-) -> Steps:
+def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps:
     """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
-    one_step = functools.partial(
-        train_step,
-        network=network,
-        optimizer=optimizer,
-        features=features,
-        augmentation=augmentation,
-        skip_non_finite=skip_non_finite,
-    )
+    one_step = functools.partial(train_step, model=model, skip_non_finite=skip_non_finite)
     batches_of_steps = P(FOLD, None, DATA)
     return Steps(
         train=map_folds(
@@ -375,7 +311,7 @@ def compile_steps(
             donate=(0,),
         ),
         evaluate=map_folds(
-            functools.partial(eval_step, network=network, features=features),
+            functools.partial(eval_step, model=model),
             mesh,
             in_specs=(PER_FOLD, SHARED, PER_EXAMPLE),
             out_specs=PER_EXAMPLE,

@@ -1,10 +1,8 @@
-"""The loop around the classifier's steps: epochs, validation, checkpoints and the log."""
+"""Training the classifier: its folder, its epochs and their validation."""
 
-import contextlib
 import pathlib
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 import ml_collections
 import numpy as np
@@ -12,8 +10,6 @@ import numpy as np
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
-from asc_jax.parallel.mesh import describe_mesh
-from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.folder import (
     SYNTHETIC,
@@ -26,7 +22,7 @@ from asc_jax.runs.inputs import read_data, read_synthetic
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.files import remove
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.progress_bar import StepBar
+from asc_jax.train.epochs import Conclusion, run_epochs
 from asc_jax.train.setup import (
     Setup,
     describe_start,
@@ -36,9 +32,8 @@ from asc_jax.train.setup import (
     score_fold,
     set_up,
 )
-from asc_jax.train.stop import StopSignal
 from asc_jax.train.trace import trace_steps
-from asc_jax.train.watch import Calls, Watch, peak_memory
+from asc_jax.train.watch import Watch, peak_memory
 
 
 def train(
@@ -76,87 +71,78 @@ def train(
         setup = set_up(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
-        refuse_other_sound(workdir, dataset, synthetic, setup.digests)
+        refuse_other_sound(workdir, dataset, synthetic, setup.clips.digests)
         # Not before: wrong input leaves no folder behind.
-        write_run(workdir, config, dataset, splits, test, synthetic, setup.digests)
-        progress = _run_epochs(
-            setup,
-            workdir,
-            n_epochs=config.train.epochs,
-            per_call=config.train.steps_per_call,
-            save_every=config.train.save_every,
-            keep=config.train.keep_checkpoints,
-            choosing=config.train.selection == "inner",
-            choose_after=config.train.select_after,
-            profile=profile,
-            other_functions=other_functions,
-        )
+        if not (workdir / "checkpoints").exists():
+            setup.refuse_not_finite()
+        write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
+        task = Training(setup, workdir, profile=profile)
+        keep = setup.recipe.keep
+        _, progress = run_epochs(task, workdir, keep=keep, other_functions=other_functions)
     return setup, progress
 
 
-def _run_epochs(
-    setup: Setup,
-    workdir: pathlib.Path,
-    *,
-    n_epochs: int,
-    per_call: int,
-    save_every: int,
-    keep: int,
-    choosing: bool,
-    choose_after: int,
-    profile: bool,
-    other_functions: bool,
-) -> Progress:
-    """From the newest checkpoint, or the beginning, to the last epoch; see `configs/default.py`."""
-    with (
-        Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
-        StopSignal() as stop,
-    ):
-        state, best, progress = restore(setup, checkpoints, choosing=choosing)
-        start = describe_start(setup, step=progress.step, training=True, choosing=choosing)
-        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
-        if progress.epochs >= n_epochs:
-            return progress
-        if hosts.is_first():
-            print(describe_mesh(setup.mesh), file=sys.stderr)
-        if profile:
-            trace = trace_steps(setup, state, workdir / "profile", per_call=per_call)
+class Training:
+    """The training of all folds, a task of `run_epochs`."""
+
+    def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
+        self.n_epochs, self.steps_per_epoch = setup.recipe.n_epochs, setup.steps_per_epoch
+        self.mesh = setup.mesh
+        self._setup, self._workdir, self._profile = setup, workdir, profile
+
+    def restore(self, checkpoints: Checkpoints) -> tuple[dict, Progress]:
+        return restore(self._setup, checkpoints)
+
+    def describe_start(self, step: int) -> dict:
+        return describe_start(self._setup, step=step, training=True)
+
+    def prepare(self, snapshot: dict, progress: Progress, log: MetricsLog) -> None:
+        if self._profile:
+            trace = trace_steps(self._setup, snapshot["state"], self._workdir / "profile")
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
-        provenance.add_start(workdir, start)
         if not progress.step:
-            remove_scores(workdir)
-        log = MetricsLog(workdir / "metrics.jsonl", n_epochs_done=progress.epochs)
-        with StepBar(n_epochs * setup.steps_per_epoch, progress.step) as bar:
-            watch = Watch(setup, progress)
-            while progress.epochs < n_epochs:
-                bar.describe(f"epoch {progress.epochs + 1}/{n_epochs}")
-                state, progress = run_steps(
-                    setup, state, progress, watch, per_call=per_call, save_every=save_every,
-                    bar=bar, stop=stop,
-                )  # fmt: skip
-                if progress.step == (progress.epochs + 1) * setup.steps_per_epoch:
-                    line = log_line(setup, progress, watch)
-                    line |= validate(setup, state)
-                    # It may raise: on all processes, for none waits for another then.
-                    messages = watch.report(line["validation_loss"])
-                    for message in messages if hosts.is_first() else ():
-                        bar.write(message)
-                    scores = np.array(line["validation_accuracy"], np.float32)
-                    if best is not None and line["epoch"] > choose_after:
-                        epochs = np.full(scores.shape, line["epoch"], np.int32)
-                        best = setup.steps.keep_best(best, state, scores, epochs)
-                    # In this order: a line without its checkpoint is dropped on restart, but a
-                    # checkpoint without its line would leave a gap in the log.
-                    log.write(line)
-                    bar.conclude(in_short(line))
-                    progress = Progress(progress.step, line["epoch"], lost=watch.lost)
-                    watch = Watch(setup, progress)
-                checkpoints.save(progress, {"state": state, "best": best})
-                if progress.epochs < n_epochs:
-                    stop.leave_if_requested(checkpoints, progress.step)
-        checkpoints.wait()
-    return progress
+            remove_scores(self._workdir)
+
+    def begin(self, progress: Progress) -> Watch:
+        return Watch(self._setup, progress)
+
+    def calls(self, progress: Progress) -> Generator:
+        """The pool and the clips of each call, as `Feed.calls` gives them."""
+        recipe, n_steps = self._setup.recipe, self.steps_per_epoch
+        first = progress.step - progress.epochs * n_steps
+        last = min(n_steps, first + recipe.save_every) if recipe.save_every else n_steps
+        indices = epoch_indices(self._setup, epoch=progress.epochs)
+        ends = (min(i + recipe.per_call, n_steps) for i in range(first, last, recipe.per_call))
+        starts = range(first, last, recipe.per_call)
+        return self._setup.feed.calls(
+            indices[:, start:end] for start, end in zip(starts, ends, strict=True)
+        )
+
+    def step(self, snapshot: dict, call: tuple) -> tuple[dict, dict, int]:
+        pool, clips = call
+        state, metrics = self._setup.steps.train(snapshot["state"], pool, clips)
+        return snapshot | {"state": state}, metrics, clips.shape[1]
+
+    def conclude(self, snapshot: dict, progress: Progress, steps: Watch) -> Conclusion:
+        """Validates the epoch, and keeps each fold's best one where the recipe says so.
+
+        Raises:
+          Diverged: no run is left of which all is finite; on all processes, for none waits for
+            another then.
+        """
+        setup, state = self._setup, snapshot["state"]
+        line = log_line(setup, progress, steps) | validate(setup, state)
+        messages = steps.report(line["validation_loss"])
+        if setup.recipe.choosing and line["epoch"] > setup.recipe.choose_after:
+            scores = np.array(line["validation_accuracy"], np.float32)
+            epochs = np.full(scores.shape, line["epoch"], np.int32)
+            best = setup.steps.keep_best(snapshot["best"], state, scores, epochs)
+            snapshot = snapshot | {"best": best}
+        return Conclusion(snapshot, line, in_short(line), messages)
+
+    def is_over(self, snapshot: dict, progress: Progress) -> bool:
+        return False
 
 
 def remove_scores(workdir: pathlib.Path) -> None:
@@ -176,7 +162,7 @@ def in_short(line: dict) -> str:
 
 def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
     """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
-    n_clips = watch.skipped.size * setup.batch_size
+    n_clips = watch.skipped.size * setup.recipe.batch_size
     return {
         "epoch": progress.epochs + 1,
         "step": progress.step,
@@ -188,60 +174,8 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),
         "skipped_steps": watch.skipped.sum(axis=1).tolist(),
-        "non_finite": "skip" if setup.skip_non_finite else "stop",
+        "non_finite": "skip" if setup.recipe.skip_non_finite else "stop",
     }
-
-
-def run_steps(
-    setup: Setup,
-    state: ClassifierState,
-    progress: Progress,
-    watch: Watch,
-    *,
-    per_call: int,
-    save_every: int,
-    bar,
-    stop: StopSignal,
-) -> tuple[ClassifierState, Progress]:
-    """The steps up to the next save: of the epoch, `save_every` of them, or until a signal.
-
-    Args:
-      setup: of the run.
-      state: at `progress`.
-      progress: where the run stands.
-      watch: of the epoch; sees these steps.
-      per_call: steps in a dispatch.
-      save_every: steps between two saves, to the next whole dispatch; 0 for all of the epoch.
-      bar: of the run.
-      stop: a signal ends this after the dispatch under way; see `Calls`.
-
-    Returns:
-      The state, and the progress.
-
-    Raises:
-      Diverged: a loss or a gradient is not finite, and such steps are not to be skipped.
-    """
-    started = time.perf_counter()
-    n_steps, first_of_epoch = setup.steps_per_epoch, progress.epochs * setup.steps_per_epoch
-    indices = epoch_indices(setup, epoch=progress.epochs)
-    begin = progress.step - first_of_epoch
-    end = min(n_steps, begin + save_every) if save_every else n_steps
-    of_calls = (indices[:, i : min(i + per_call, n_steps)] for i in range(begin, end, per_call))
-    under_way = Calls(watch.times)
-    with contextlib.closing(setup.feed.calls(of_calls)) as calls:
-        for pool, clips in calls:
-            state, metrics = setup.steps.train(state, pool, clips)
-            due = under_way.add(metrics, clips.shape[1])
-            bar.update(clips.shape[1])
-            if due:
-                watch.see(under_way.fetch_ended())
-                if stop.requested:
-                    break
-    watch.see(under_way.fetch_all())
-    seconds = progress.seconds + time.perf_counter() - started
-    metrics = watch.metrics
-    done = first_of_epoch + metrics["loss"].shape[1]
-    return state, Progress(done, progress.epochs, seconds, metrics, watch.lost)
 
 
 def validate(setup: Setup, state: ClassifierState) -> dict:

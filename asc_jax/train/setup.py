@@ -1,11 +1,11 @@
-"""What a run consists of on its devices, for training it and for scoring it alike."""
+"""What a run consists of, for training it and for scoring it alike: data, model and recipe."""
 
 import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import ml_collections
@@ -14,11 +14,10 @@ import numpy as np
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches, normalisation, pool
-from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
-from asc_jax.data.generated import Synthetic, add_to_splits
+from asc_jax.data.generated import Synthetic
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
-from asc_jax.data.pool import log_mels
+from asc_jax.frontend import mel_edges
 from asc_jax.parallel import agreement
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
@@ -26,71 +25,144 @@ from asc_jax.parallel.mesh import make_mesh, one_device, refuse_idle_processes
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
-from asc_jax.runs.inputs import make_network, read_pool
+from asc_jax.runs.inputs import Clips, decode, input_shape, make_network
 from asc_jax.runtime.errors import InputError
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier
-from asc_jax.train.classifier import BestEpoch, ClassifierState, Steps
+from asc_jax.train.classifier import BestEpoch, ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import Optimizer, make_optimizer
+from asc_jax.train.optimizer import make_optimizer
 
 # Score and number of a fold's best epoch, before any.
 _BEFORE_THE_FIRST = np.float32(-1), np.int32(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-    """Everything that follows from a config and its data.
+class Recipe:
+    """How a run is trained, but for its functions; see `configs/default.py`.
 
     Attributes:
-      dataset: the development set.
-      splits: one per fold; where several runs are one program, those of each in turn.
-      runs: the name of each split's run; "" of one that is alone.
-      digests: of the audio files in `feed`.
-      programs: of what makes features of audio files, by name; see `pool.computed_by`.
-      answers: of what decodes, by name; see `pool.answer`.
-      test: (n,) indices of labelled clips that no fold trains on.
-      mesh: of the devices.
-      feed: of the development set's clips, and of the synthetic ones behind them.
-      steps: of all folds.
-      steps_of_one: the same of one fold on one device, by which it is known what they compute.
-      like: shapes and places of the state.
-      name_init: () -> the name of what draws initial values; see `programs.name_program`.
-      init: () -> the state before the first step, on the devices. A run that goes on needs none.
-      seed: of the batches, one per split.
+      n_epochs: of the run.
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       partners: whether the examples have mixup partners.
-      steps_per_epoch: the same for all folds.
+      normalisation: of `normalisation.KINDS`.
+      mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
+      per_call: steps in a dispatch.
+      save_every: steps between two saves within an epoch; 0 for none.
+      keep: checkpoints that are kept.
+      placement: of the clips; see `make_feed`.
+      choosing: whether each fold's best epoch by its inner clips is kept as well.
+      choose_after: epochs before the first that may be chosen.
       skip_non_finite: see `classifier.train_step`; if not, a run with such a step is lost.
     """
 
-    dataset: Dataset
-    splits: tuple[Split, ...]
-    runs: tuple[str, ...]
-    digests: tuple[str, ...]
-    programs: Mapping[str, str | None]
-    answers: Mapping[str, np.ndarray]
-    test: np.ndarray
-    mesh: jax.sharding.Mesh
-    feed: Feed
-    steps: Steps
-    steps_of_one: Steps
-    like: ClassifierState
-    name_init: Callable[[], str | None]
-    init: Callable[[], ClassifierState]
-    seed: tuple[int, ...]
+    n_epochs: int
     batch_size: int
     share: float
     partners: bool
-    steps_per_epoch: int
+    normalisation: str
+    mask_above: float
+    per_call: int
+    save_every: int
+    keep: int
+    placement: str
+    choosing: bool
+    choose_after: int
     skip_non_finite: bool
+
+
+def make_recipe(config) -> Recipe:
+    """The recipe that a config says."""
+    train = config.train
+    return Recipe(
+        n_epochs=train.epochs,
+        batch_size=train.batch_size,
+        share=config.synthetic.share,
+        partners=config.augment.mixup_alpha > 0,
+        normalisation=config.data.normalisation,
+        mask_above=config.synthetic.mask_above,
+        per_call=train.steps_per_call,
+        save_every=train.save_every,
+        keep=train.keep_checkpoints,
+        placement=config.data.placement,
+        choosing=train.selection == "inner",
+        choose_after=train.select_after,
+        skip_non_finite=train.non_finite == "skip",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run on its devices. What only some of its users need is made when it is asked for.
+
+    Attributes:
+      clips: that it learns from, decoded.
+      model: its functions.
+      recipe: how it is trained.
+      splits: one per model; where several runs are one program, those of each in turn.
+      runs: the name of each model's run; "" of one that is alone.
+      seeds: of the models.
+      hyperparameters: of the models.
+      steps_per_epoch: the same for all folds.
+      mesh: of the devices.
+      like: shapes and places of the state.
+    """
+
+    clips: Clips
+    model: Model
+    recipe: Recipe
+    splits: tuple[Split, ...]
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hyperparameters: tuple[Hyperparameters, ...]
+    steps_per_epoch: int
+    mesh: jax.sharding.Mesh
+    like: ClassifierState
+
+    @functools.cached_property
+    def feed(self) -> Feed:
+        """The development set's clips, and the synthetic ones behind them, for the steps."""
+        return make_feed(self.clips.pools, self.mesh, self.recipe.placement)
+
+    @functools.cached_property
+    def steps(self) -> Steps:
+        """The compiled steps of all folds."""
+        skip = self.recipe.skip_non_finite
+        return classifier.compile_steps(self.mesh, self.model, skip_non_finite=skip)
+
+    @functools.cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """The `band_moments` of the recorded clips."""
+        return band_moments(self.clips.pools[0], self.model.features)
+
+    def refuse_not_finite(self) -> None:
+        """Checks the clips before a state is made of them.
+
+        Raises:
+          InputError: the log-mels of one are not finite.
+        """
+        dataset = self.clips.dataset
+        refuse_not_finite(self.moments, [dataset.audio_path(clip) for clip in dataset.clips])
+
+    def init(self) -> ClassifierState:
+        """The state before the first step, on the devices. A run that goes on needs none."""
+        self.refuse_not_finite()
+        above = self.recipe.mask_above
+        state = classifier.init_state(
+            self.model,
+            list(zip(self.splits, self.seeds, self.hyperparameters, strict=True)),
+            self.moments,
+            normalisation=self.recipe.normalisation,
+            masked=above > 0 and mel_edges(self.clips.frontend)[:-2] >= above,
+        )
+        return put(jax.tree.map(agreement.share, state), self.mesh, PER_FOLD)
 
 
 def set_up(
     config,
-    dataset: Dataset,
+    dataset,
     splits: tuple[Split, ...],
     test: np.ndarray,
     synthetic: Synthetic | None = None,
@@ -98,14 +170,14 @@ def set_up(
     mesh_shape: tuple[int, ...] = (),
     runs: Mapping[str, ml_collections.FrozenConfigDict] | None = None,
 ) -> Setup:
-    """Decodes the data, builds the network; compiles no step and places no state yet.
+    """Decodes the data; compiles no step and places nothing yet.
 
     Args:
       config: checked, frozen; with `runs`, what is common to them.
-      dataset: and what follows: from `run.read_data`.
+      dataset: and what follows: from `inputs.read_data`.
       splits: one per fold.
       test: indices of the test clips.
-      synthetic: clips to train on as well, from `run.read_synthetic`. Scoring needs none.
+      synthetic: clips to train on as well, from `inputs.read_synthetic`. Scoring needs none.
       mesh_shape: see `mesh.make_mesh`. Training names the config's `train.mesh`; scoring
         takes the devices that it finds.
       runs: name -> config of runs that train as one program; they differ from `config` in
@@ -115,67 +187,52 @@ def set_up(
       InputError: bad audio files, all of them named, a network that the clips do not fit, or
         a mesh that cannot be.
     """
-    batch_size, share = config.train.batch_size, config.synthetic.share
-    runs = runs or {"": config}
-    mesh = make_mesh(len(splits) * len(runs), batch_size, shape=mesh_shape)
+    recipe, runs = make_recipe(config), runs or {"": config}
+    mesh = make_mesh(len(splits) * len(runs), recipe.batch_size, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
-    loaded = [read_pool(config, dataset, dataset.scene_labels)]
-    if synthetic is not None:
-        splits = add_to_splits(splits, synthetic, len(dataset.clips))
-        loaded.append(read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
-    pools, digests = zip(*loaded, strict=True)
+    clips = decode(config, dataset, splits, test, synthetic)
     agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
-    seed = tuple(one.seed for one in per_model)
-    splits = tuple(splits) * len(runs)
-    steps_per_epoch = batches.steps_per_epoch(splits, batch_size, share)
-    network = make_network(config, len(dataset.scene_labels))
-    optimizer = _optimizer(config.optimizer, config.train.epochs * steps_per_epoch)
-    shape = {"frontend": frontend_config(config), "n_frames": config.data.n_frames}
-    moments = band_moments(pools[0], **shape)
-    refuse_not_finite(moments, [dataset.audio_path(clip) for clip in dataset.clips])
-    recipe = {"normalisation": config.data.normalisation, **shape}
-    one_model = classifier.state_shapes(network, optimizer, pools[0], **recipe)
-    models = list(zip(splits, seed, map(hyperparameters, per_model), strict=True))
-    init = functools.partial(
-        classifier.init_state,
-        network,
-        optimizer,
-        models,
-        pools[0],
-        moments=moments,
-        mask_above=config.synthetic.mask_above,
-        **recipe,
-    )
-    skip_non_finite = config.train.non_finite == "skip"
-    compile_steps = functools.partial(
-        classifier.compile_steps,
-        network=network,
-        optimizer=optimizer,
-        features=functools.partial(log_mels, **shape),
-        augmentation=Augmentation(**config.augment),
-    )
+    n_steps = batches.steps_per_epoch(clips.splits, recipe.batch_size, recipe.share)
+    model = make_model(config, len(dataset.scene_labels), recipe.n_epochs * n_steps)
     return Setup(
-        dataset,
-        splits,
-        names,
-        sum(digests, ()),
-        pool.computed_by(config.data.pool, shape["frontend"]),
-        {"decoding": pool.answer(config.data.pool, shape["frontend"])},
-        test,
-        mesh,
-        make_feed(pools, mesh, config.data.placement),
-        compile_steps(mesh, skip_non_finite=skip_non_finite),
-        compile_steps(one_device()),  # what is done about lost steps may change
-        like=shapes_per_fold(one_model, len(models), mesh),
-        name_init=functools.partial(classifier.name_init, network, optimizer, pools[0], **recipe),
-        init=lambda: put(jax.tree.map(agreement.share, init()), mesh, PER_FOLD),
-        seed=seed,
-        batch_size=batch_size,
-        share=share,
-        partners=config.augment.mixup_alpha > 0,
-        steps_per_epoch=steps_per_epoch,
-        skip_non_finite=skip_non_finite,
+        clips=clips,
+        model=model,
+        recipe=recipe,
+        splits=clips.splits * len(runs),
+        runs=names,
+        seeds=tuple(one.seed for one in per_model),
+        hyperparameters=tuple(map(hyperparameters, per_model)),
+        steps_per_epoch=n_steps,
+        mesh=mesh,
+        like=shapes_per_fold(classifier.state_shapes(model), len(names), mesh),
+    )
+
+
+def make_model(config, n_classes: int, n_steps: int) -> Model:
+    """The functions that a config names.
+
+    Args:
+      config: checked.
+      n_classes: of the data set.
+      n_steps: of the whole run, for the schedule of the learning rate.
+    """
+    group = config.optimizer
+    return Model(
+        network=make_network(config, n_classes),
+        optimizer=functools.partial(
+            make_optimizer,
+            name=group.name,
+            schedule=group.schedule,
+            n_steps=n_steps,
+            clip_norm=group.clip_norm,
+        ),
+        features=functools.partial(
+            pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
+        ),
+        augmentation=Augmentation(**config.augment),
+        input_shape=input_shape(config),
+        per_clip=config.data.normalisation == "clip",
     )
 
 
@@ -186,86 +243,71 @@ def hyperparameters(config) -> Hyperparameters:
     return Hyperparameters(**{field.partition(".")[2]: fields[field] for field in own})
 
 
-def _optimizer(group, n_steps: int) -> Optimizer:
-    """The optimizer of a config's group, but for the hyperparameters of a model."""
-    return functools.partial(
-        make_optimizer,
-        name=group.name,
-        schedule=group.schedule,
-        n_steps=n_steps,
-        clip_norm=group.clip_norm,
-    )
-
-
-def restore(
-    setup: Setup, checkpoints: Checkpoints, *, choosing: bool
-) -> tuple[ClassifierState, BestEpoch | None, Progress]:
+def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
     """The newest whole checkpoint, or the beginning.
 
     Args:
       setup: of the run.
       checkpoints: of its folder.
-      choosing: whether each fold's best epoch is kept as well.
 
     Returns:
-      The state, each fold's best epoch (None unless `choosing`), and the progress.
+      "state", and "best", each fold's best epoch (None unless the recipe chooses one); and the
+      progress.
     """
-    found = checkpoints.restore(like(setup, choosing=choosing))
-    if found:
-        tree, progress = found
-        return tree["state"], tree["best"], progress
+    if found := checkpoints.restore(like(setup)):
+        return found
     state, best = setup.init(), None
-    if choosing:
+    if setup.recipe.choosing:
         score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
         best = BestEpoch(*copies, *put((score, epoch), setup.mesh, PER_FOLD))
-    return state, best, Progress()
+    return {"state": state, "best": best}, Progress()
 
 
-def like(setup: Setup, *, choosing: bool) -> dict:
-    """Shapes and places of what a checkpoint holds; see `restore`."""
-    n_folds = len(setup.splits)
+def like(setup: Setup, *, on_host: bool = False) -> dict:
+    """Shapes of what a checkpoint holds, and its places if it is not to stay on the host."""
     best = None
-    if choosing:
+    if setup.recipe.choosing:
         best = BestEpoch(
             setup.like.params,
             setup.like.batch_stats,
-            *shapes_per_fold(_BEFORE_THE_FIRST, n_folds, setup.mesh),
+            *shapes_per_fold(_BEFORE_THE_FIRST, len(setup.splits), setup.mesh),
         )
-    return {"state": setup.like, "best": best}
+    tree = {"state": setup.like, "best": best}
+    if on_host:
+        tree = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    return tree
 
 
-def describe_start(
-    setup: Setup, *, step: int = 0, training: bool = False, choosing: bool = False
-) -> dict:
+def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> dict:
     """What this process computes a run by, but for its config and its data; see `provenance`.
 
     Args:
       setup: of the run.
       step: that it goes on from.
       training: whether it trains, or scores alone.
-      choosing: whether it chooses each fold's best epoch.
 
     Raises:
       InputError: several processes would not compute the same.
     """
-    one_fold = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+    model, recipe, decoding = setup.model, setup.recipe, setup.clips.decoding
+    steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
     shapes = classifier.shapes_of_one(
-        jax.tree.map(one_fold, setup.like),
-        setup.feed.one_clip,
-        batch_size=setup.batch_size,
-        partners=setup.partners,
+        classifier.state_shapes(model),
+        setup.clips.one,
+        batch_size=recipe.batch_size,
+        partners=recipe.partners,
     )
-    programs, answers = dict(setup.programs), dict(setup.answers)
-    programs["evaluate"] = name_program(setup.steps_of_one.evaluate, *shapes["evaluate"])
+    programs = pool.computed_by(decoding)
+    answers = {"decoding": pool.answer(decoding)}
+    programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])
     if training:
-        programs["init"] = setup.name_init()
-        programs["train"] = name_program(setup.steps_of_one.train, *shapes["train"])
+        programs["init"] = classifier.name_init(model)
+        programs["train"] = name_program(steps.train, *shapes["train"])
         answers["batches"] = batches.answer()
         answers["normalisation"] = normalisation.answer()
-        if choosing:
-            choose = setup.steps_of_one.keep_best
-            programs["keep_best"] = name_program(choose, *shapes["keep_best"])
+        if recipe.choosing:
+            programs["keep_best"] = name_program(steps.keep_best, *shapes["keep_best"])
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)
     agreement.refuse_unlike(json.dumps(programs, sort_keys=True))
@@ -277,12 +319,12 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
     """The clips of an epoch's batches; see `batches.epoch_indices`."""
     return batches.epoch_indices(
         setup.splits,
-        seed=setup.seed,
+        seed=setup.seeds,
         epoch=epoch,
         n_steps=setup.steps_per_epoch,
-        batch_size=setup.batch_size,
-        share=setup.share,
-        partners=setup.partners,
+        batch_size=setup.recipe.batch_size,
+        share=setup.recipe.share,
+        partners=setup.recipe.partners,
     )
 
 
@@ -304,16 +346,16 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
 
 
 def restore_chosen(
-    workdir: pathlib.Path, config, setup: Setup
+    workdir: pathlib.Path, setup: Setup, *, on_host: bool = False
 ) -> tuple[ClassifierState, Progress, list[int]]:
     """The state to score: the newest that is saved, also within an epoch.
 
-    A fold's chosen epoch, where the config chooses one, is a whole one all the same.
+    A fold's chosen epoch, where the recipe chooses one, is a whole one all the same.
 
     Args:
       workdir: the run folder.
-      config: the run's.
       setup: of the run.
+      on_host: leave the state there; its devices are for others.
 
     Returns:
       The state with the variables of each fold's chosen epoch, where training
@@ -322,19 +364,19 @@ def restore_chosen(
     Raises:
       InputError: no epoch that could be scored is finished.
     """
-    choosing = config.train.selection == "inner"
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, best, progress = restore(setup, checkpoints, choosing=choosing)
+        found, progress = checkpoints.restore(like(setup, on_host=on_host)) or ({}, Progress())
     done = progress.epochs
     if not done:
         raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
-    if not choosing:
+    state, best = found["state"], found["best"]
+    if not setup.recipe.choosing:
         return state, progress, [done] * len(setup.splits)
     epochs = fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
             f"{workdir}: epoch {done} is not beyond train.select_after="
-            f"{config.train.select_after}; train on before evaluating"
+            f"{setup.recipe.choose_after}; train on before evaluating"
         )
     return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
 
@@ -366,7 +408,7 @@ def predict(
     Returns:
       One (n_f, K) float32 array per fold.
     """
-    indices = batches.padded_indices(lists, setup.batch_size)  # (F, S, B)
+    indices = batches.padded_indices(lists, setup.recipe.batch_size)  # (F, S, B)
     logits = []
     with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
         for clips_pool, clips in calls:

@@ -14,9 +14,7 @@ from asc_jax.train.watch import Calls, StepTimes
 N_CALLS = 5
 
 
-def trace_steps(
-    setup: Setup, state: ClassifierState, folder: pathlib.Path, *, per_call: int
-) -> pathlib.Path | None:
+def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> pathlib.Path | None:
     """Traces some calls of training steps, compiled before, on a copy of the state.
 
     The training that follows goes as if nothing had been traced.
@@ -25,7 +23,6 @@ def trace_steps(
       setup: of the run.
       state: to train on from; kept.
       folder: for the trace.
-      per_call: steps of a call.
 
     Returns:
       The trace, for https://ui.perfetto.dev; what is beside it is for XProf. Of several
@@ -34,7 +31,7 @@ def trace_steps(
     Raises:
       InputError: the folder cannot be written.
     """
-    clips = epoch_indices(setup, epoch=0)[:, :per_call]
+    clips = epoch_indices(setup, epoch=0)[:, : setup.recipe.per_call]
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
     calls = setup.feed.calls([clips] * (1 + N_CALLS))
     tracing = contextlib.nullcontext()

@@ -110,25 +110,49 @@ def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
     return max((s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s), default=None)
 
 
-class Watch:
-    """An epoch's steps, as their metrics come back from the devices.
-
-    A run is lost where a step is not finite, or with skipping where no fold is finite any more.
-    One that is alone ends then. In a program of several it trains on for nothing, since the
-    others share its steps; they end when all are lost.
+class Steps:
+    """The steps of an epoch, as their metrics come back from the devices.
 
     Attributes:
       times: of the steps.
       lost: name of each run that is lost -> where; see `Progress`.
     """
 
-    def __init__(self, setup: Setup, progress: Progress):
-        """Of the epoch that is under way; a checkpoint keeps what was seen before a restart."""
+    def __init__(self, progress: Progress, axis: int):
+        """Of the epoch under way; a checkpoint keeps what was seen before a restart.
+
+        Args:
+          progress: where the run stands.
+          axis: of the metrics' arrays along which the steps lie.
+        """
         self.times = StepTimes()
         self.lost = progress.lost
+        self._seen = [progress.metrics] if progress.metrics else []
+        self._axis = axis
+
+    def see(self, calls: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Takes the metrics of the next calls."""
+        self._seen += calls
+
+    @property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Of all steps that were seen."""
+        join = lambda name: np.concatenate([seen[name] for seen in self._seen], self._axis)
+        return {name: join(name) for name in self._seen[0]}
+
+
+class Watch(Steps):
+    """The steps of an epoch of classifiers, (F, steps) of each metric.
+
+    A run is lost where a step is not finite, or with skipping where no fold is finite any more.
+    One that is alone ends then. In a program of several it trains on for nothing, since the
+    others share its steps; they end when all are lost.
+    """
+
+    def __init__(self, setup: Setup, progress: Progress):
+        super().__init__(progress, axis=1)
         self._setup = setup
         self._first = progress.epochs * setup.steps_per_epoch
-        self._seen = [progress.metrics] if progress.metrics else []
         self._lines = []
 
     def see(self, calls: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -138,16 +162,10 @@ class Watch:
           Diverged: no run is left, of which every loss and gradient is finite; not with skipping.
         """
         for metrics in calls:
-            if not self._setup.skip_non_finite:
+            if not self._setup.recipe.skip_non_finite:
                 n_seen = sum(seen["loss"].shape[1] for seen in self._seen)
                 self._lose(diverged_runs(metrics, self._setup, self._first + n_seen))
-            self._seen.append(metrics)
-
-    @property
-    def metrics(self) -> dict[str, np.ndarray]:
-        """Of all steps that were seen, (F, steps) each."""
-        names = self._seen[0]
-        return {name: np.concatenate([seen[name] for seen in self._seen], 1) for name in names}
+            super().see([metrics])
 
     @property
     def skipped(self) -> np.ndarray:
@@ -173,7 +191,7 @@ class Watch:
         """
         setup, lines, finite = self._setup, [], set()
         epoch = _epoch(setup, self._first)
-        if not setup.skip_non_finite:
+        if not setup.recipe.skip_non_finite:
             losses = np.array(validation_loss, float)[:, None]  # of None, NaN
             last = self._first + setup.steps_per_epoch - 1
             self._lose(diverged_runs({"loss": losses}, setup, last))
@@ -192,7 +210,7 @@ class Watch:
                 lines.append(f"{fold} is not finite on its validation clips")
             elif not skipped.all():
                 finite.add(run)
-        if setup.skip_non_finite:
+        if setup.recipe.skip_non_finite:
             where = (
                 f"all folds: the loss or the gradient was finite at no step of epoch {epoch}, or "
                 "its validation was not finite"

@@ -22,7 +22,7 @@ import soxr
 
 from asc_jax import frontend
 from asc_jax.data import audio, cache, pool, read_dataset
-from asc_jax.data.pool import load_pool
+from asc_jax.data.pool import Decoding, load_pool
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.frontend import FrontendConfig
 from asc_jax.runtime.errors import InputError
@@ -54,9 +54,11 @@ def folder(tmp_path) -> pathlib.Path:
     return tmp_path / "cache"
 
 
-def load(dataset, folder, **settings):
+def load(dataset, folder, workers=0, **settings):
     settings = {**SETTINGS, **settings}
-    return load_pool(dataset, dataset.scene_labels, cache_dir=folder, **settings)[0]
+    return load_pool(
+        dataset, dataset.scene_labels, Decoding(**settings), cache_dir=folder, workers=workers
+    )[0]
 
 
 def entries(folder) -> list[pathlib.Path]:
@@ -148,12 +150,12 @@ def test_other_settings_are_another_entry(tiny, folder, decoded, settings, chang
 
 @pytest.mark.parametrize("kind", ["log_mel", "waveform"])
 def test_the_digests_of_the_files_are_kept(tiny, folder, decoded, kind):
-    settings = {**SETTINGS, "kind": kind, "cache_dir": folder}
+    decoding = Decoding(**{**SETTINGS, "kind": kind})
     paths = [tiny.audio_path(clip) for clip in tiny.clips]
     expected = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
-    _, digests = load_pool(tiny, tiny.scene_labels, **settings)
+    _, digests = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
     decoded.clear()
-    _, again = load_pool(tiny, tiny.scene_labels, **settings)
+    _, again = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
     assert decoded == []
     assert list(digests) == list(again) == expected
 
@@ -221,8 +223,8 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
     code = (
         "import sys, numpy; from asc_jax.data import read_dataset; from asc_jax.data.pool import *;"
         "d = read_dataset(sys.argv[1]); f = FrontendConfig(**eval(sys.argv[3]));"
-        "p, _ = load_pool(d, d.scene_labels, kind='log_mel', frontend=f, clip_seconds=0.1,"
-        "n_frames=0, channels=2, cache_dir=sys.argv[2]); numpy.save(sys.argv[4], p.values)"
+        "p, _ = load_pool(d, d.scene_labels, Decoding('log_mel', f, 0.1, channels=2),"
+        "cache_dir=sys.argv[2]); numpy.save(sys.argv[4], p.values)"
     )
     fields = repr(dataclasses.asdict(FRONTEND))
     command = [sys.executable, "-c", code, str(tiny.root), str(folder), fields]

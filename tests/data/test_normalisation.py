@@ -14,11 +14,9 @@ from asc_jax.data.normalisation import (
     standardisation,
 )
 from asc_jax.data.pool import Pool, take
-from asc_jax.frontend import FrontendConfig
 from asc_jax.runtime.errors import InputError
 
 N_CLIPS, N_FRAMES, N_MELS = 40, 20, 12
-FRONTEND = {"frontend": FrontendConfig(n_mels=N_MELS), "n_frames": N_FRAMES}
 TRAIN = np.array([1, 5, 8, 30, 37])
 MASKED = np.arange(N_MELS) >= 9
 
@@ -44,13 +42,13 @@ def frames(pool) -> np.ndarray:
 
 
 def standardise(pool, **how) -> tuple[np.ndarray, np.ndarray]:
-    return standardisation(band_moments(pool, **FRONTEND), TRAIN, **how)
+    return standardisation(band_moments(pool, take), TRAIN, **how)
 
 
 @pytest.mark.parametrize("n_clips", [1, 15, 16, 17, 40])
 def test_moments_are_those_of_each_clips_frames(pool, frames, n_clips):
     part = jax.tree.map(lambda leaf: leaf[:n_clips], pool)
-    mean, variance = band_moments(part, **FRONTEND)
+    mean, variance = band_moments(part, take)
     assert mean.dtype == variance.dtype == np.float64
     np.testing.assert_allclose(mean, frames[:n_clips].mean(axis=1), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(variance, frames[:n_clips].var(axis=1), rtol=1e-4)

@@ -10,6 +10,7 @@ import pytest
 from asc_jax.data import read_dataset
 from asc_jax.data.audio import mono, read_clip
 from asc_jax.data.pool import (
+    Decoding,
     Pool,
     join,
     load_pool,
@@ -27,9 +28,8 @@ INDICES = np.array([3, 79, 0, 3], np.int32)
 
 def load(dataset, kind, folder, **settings) -> Pool:
     settings = {"frontend": FRONTEND, "clip_seconds": 1.0, "n_frames": N_FRAMES, **settings}
-    return load_pool(
-        dataset, dataset.scene_labels, kind=kind, channels=2, cache_dir=folder, **settings
-    )[0]
+    decoding = Decoding(kind, channels=2, **settings)
+    return load_pool(dataset, dataset.scene_labels, decoding, cache_dir=folder)[0]
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +124,7 @@ def test_clips_without_labels_have_no_target(dataset, tmp_path):
     pool, _ = load_pool(
         unlabelled,
         dataset.scene_labels,
-        kind="waveform",
-        frontend=FRONTEND,
-        clip_seconds=1.0,
-        n_frames=0,
-        channels=2,
+        Decoding("waveform", FRONTEND, clip_seconds=1.0, channels=2),
         cache_dir=tmp_path,
     )
     assert pool.targets.tolist() == [-1, -1, -1]

@@ -96,7 +96,7 @@ def final_state(folder):
     settled = read_config(folder)
     setup = set_up(settled, *read_data(settled))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        return jax.device_get(restore(setup, checkpoints, choosing=False)[0])
+        return jax.device_get(restore(setup, checkpoints)[0]["state"])
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -8,18 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_model import init_state, make_model
 
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.resnet import ResNet
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.train import classifier
-from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import make_optimizer
 
 N_STEPS, BATCH_SIZE = 20, 8
 FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
@@ -74,23 +72,11 @@ def train(pool, splits, shape: tuple[int, int], n_steps=N_STEPS, sync_batch_norm
     network = NETWORK.clone(sync_batch_norm=sync_batch_norm)
     # Adam divides a gradient by its own size, and would walk on the rounding of those that are
     # 0 but for rounding: a sum over shards rounds in another order.
-    optimizer = functools.partial(
-        make_optimizer, name="sgd", schedule="constant", n_steps=1, clip_norm=1.0
-    )
-    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
+    model = make_model(network, optimizer="sgd", schedule="constant", augmentation=AUGMENTATION)
     indices = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=BATCH_SIZE)
-    state = classifier.init_state(
-        network, optimizer, [(split, 7, recipe) for split in splits], pool, **FRONTEND
-    )
-    state = put(state, mesh, PER_FOLD)
+    state = put(init_state(model, splits, pool), mesh, PER_FOLD)
     pool = put(pool, mesh, SHARED)
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, **FRONTEND),
-        augmentation=AUGMENTATION,
-    )
+    steps = classifier.compile_steps(mesh, model)
     step = steps.train.lower(state, pool, indices[:, :1]).compile()
     first, losses = None, []
     for i in range(n_steps):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_model import init_state, make_model
 
 from asc_jax import models
 from asc_jax.augment import Augmentation
@@ -15,10 +16,9 @@ from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import make_optimizer
 
 EVERYTHING = Augmentation(
     mixup_alpha=0.3,
@@ -52,26 +52,9 @@ def trained(
     """The state after some steps, the losses (F, steps) and the compiled steps."""
     n_devices = jax.devices()[:devices]
     mesh = make_mesh(len(splits), 8, n_devices)
-    network = models.build(model, 3, axis_name=DATA)
-    optimizer = functools.partial(
-        make_optimizer, name=name, schedule="cosine", n_steps=100, clip_norm=1.0
-    )
-    state = classifier.init_state(
-        network,
-        optimizer,
-        [(split, 7, recipe) for split in splits],
-        pool,
-        frontend=FrontendConfig(n_mels=16),
-        n_frames=0,
-    )
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=FEATURES,
-        augmentation=augmentation,
-    )
-    state = put(state, mesh, PER_FOLD)
+    model = make_model(model, optimizer=name, augmentation=augmentation)
+    steps = classifier.compile_steps(mesh, model)
+    state = put(init_state(model, splits, pool, recipe=recipe), mesh, PER_FOLD)
     pool = put(pool, mesh, SHARED)
     indices = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=8)
     losses = []
@@ -228,14 +211,7 @@ def test_waveforms_in_the_pool_train_alike(small_splits, small_model):
     clips = np.array([3, 1, 2])
     expected = log_mel(take(waves, clips), cfg)[:, :20]
     np.testing.assert_allclose(features(waves, clips), expected, rtol=1e-6)
-    network = models.build(small_model, 3, axis_name=DATA)
-    state = classifier.init_state(
-        network,
-        lambda _: optax.sgd(0.1),
-        [(split, 0, RECIPE) for split in small_splits],
-        waves,
-        frontend=cfg,
-        n_frames=20,
-    )
+    model = make_model(small_model, frontend=cfg, n_frames=20, shape=(20, 16))
+    state = init_state(model, small_splits, waves)
     mean = np.asarray(log_mel(take(waves, small_splits[0].train), cfg)[:, :20]).mean((0, 1))
     np.testing.assert_allclose(state.band_mean[0], mean, rtol=1e-5)

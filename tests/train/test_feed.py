@@ -8,19 +8,16 @@ import types
 import jax
 import numpy as np
 import pytest
+from small_model import init_state, make_model
 
-from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.data.pool import Pool, log_mels
-from asc_jax.frontend import FrontendConfig
+from asc_jax.data.pool import Pool
 from asc_jax.parallel.arrays import exchange_rows, put, put_spread
 from asc_jax.parallel.mapping import PER_FOLD
-from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runtime.errors import InputError
 from asc_jax.train import classifier, feed
-from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.setup import predict
 
 STREAMED = ("sharded", "host")
@@ -44,27 +41,10 @@ def mesh():
 @pytest.fixture(scope="module")
 def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     """By placement: losses and state after one and a half epochs, and logits of two lists."""
-    splits, frontend = small_splits[:2], FrontendConfig(n_mels=16)
-    network = models.build(small_model, 3, axis_name=DATA)
-    optimizer = functools.partial(
-        make_optimizer, name="adam", schedule="cosine", n_steps=100, clip_norm=1.0
-    )
-    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
-    initial = classifier.init_state(
-        network,
-        optimizer,
-        [(split, 7, recipe) for split in splits],
-        stored,
-        frontend=frontend,
-        n_frames=0,
-    )
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, frontend=frontend, n_frames=0),
-        augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5),
-    )
+    splits = small_splits[:2]
+    model = make_model(small_model, augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5))
+    initial = init_state(model, splits, stored)
+    steps = classifier.compile_steps(mesh, model)
     n_steps = batches.steps_per_epoch(splits, BATCH_SIZE)
     draw = functools.partial(
         batches.epoch_indices, splits, seed=7, n_steps=n_steps, batch_size=BATCH_SIZE
@@ -80,7 +60,8 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
             assert len(pool.targets) == (40 if placement == "device" else 32)
             state, metrics = steps.train(state, pool, clips)
             losses.append(np.asarray(metrics["loss"]))
-        setup = types.SimpleNamespace(batch_size=BATCH_SIZE, feed=clips_feed, steps=steps)
+        recipe = types.SimpleNamespace(batch_size=BATCH_SIZE)
+        setup = types.SimpleNamespace(recipe=recipe, feed=clips_feed, steps=steps)
         logits = predict(setup, state, [split.held_out for split in splits])
         results[placement] = np.concatenate(losses, axis=1), jax.device_get(state), logits
     return results

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_model import make_model
 
-from asc_jax.frontend import FrontendConfig
+from asc_jax.data.normalisation import band_moments
 from asc_jax.gan import steps as gan_steps
 from asc_jax.gan.losses import LOSSES
 from asc_jax.models.baseline import Baseline
@@ -16,7 +17,6 @@ from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 
-FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
 SHAPE = (24, 16)  # of the small pool's clips
 
 
@@ -46,8 +46,9 @@ NETWORKS = {
 }
 
 
-def initial(network, pool, models, optimizer=lambda own: optax.adam(own.lr)):
-    return classifier.init_state(network, optimizer, models, pool, **FRONTEND)
+def initial(network, pool, members, optimizer=lambda own: optax.adam(own.lr)):
+    model = make_model(network, optimizer=optimizer)
+    return classifier.init_state(model, members, band_moments(pool, model.features))
 
 
 def kinds(tree):
@@ -123,7 +124,7 @@ def test_shapes_are_those_of_the_state(small_pool, small_splits):
     model = (small_splits[0], 0, Hyperparameters(lr=0.1))
     optimizer = lambda own: optax.adam(own.lr)
     state = initial(NETWORKS["resnet"], small_pool, [model], optimizer)
-    shapes = classifier.state_shapes(NETWORKS["resnet"], optimizer, small_pool, **FRONTEND)
+    shapes = classifier.state_shapes(make_model(NETWORKS["resnet"], optimizer=optimizer))
     assert kinds(shapes) == kinds(jax.tree.map(lambda leaf: leaf[0], state))
 
 

@@ -139,9 +139,9 @@ def final_state(config, workdir):
     dataset, splits, test = read_data(config)
     setup = set_up(config, dataset, splits, test)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, _, progress = restore(setup, checkpoints, choosing=False)
+        tree, progress = restore(setup, checkpoints)
     assert progress.epochs == EPOCHS
-    return setup.mesh.devices.size, jax.device_get(state)
+    return setup.mesh.devices.size, jax.device_get(tree["state"])
 
 
 def test_a_restart_needs_no_memory_but_its_state(config, whole):
@@ -150,8 +150,8 @@ def test_a_restart_needs_no_memory_but_its_state(config, whole):
     setup = set_up(config, dataset, splits, test)
     before = size(jax.live_arrays())
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
-        state, best, _ = restore(setup, checkpoints, choosing=False)
-    needed = size(jax.tree.leaves((state, best)))
+        tree, _ = restore(setup, checkpoints)
+    needed = size(jax.tree.leaves(tree))
     assert needed > 1000 and size(jax.live_arrays()) - before == needed
 
 

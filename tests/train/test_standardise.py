@@ -8,57 +8,42 @@ import functools
 
 import jax
 import numpy as np
-import optax
 import pytest
 from checkout import CONFIGS
+from small_model import FRONTEND, init_state, make_model
 
-from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.data.normalisation import KINDS
-from asc_jax.data.pool import log_mels, take
+from asc_jax.data.pool import take
 from asc_jax.frontend import FrontendConfig, mel_edges
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runs.inputs import read_data
 from asc_jax.train import classifier
-from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.setup import set_up
 
-FRONTEND = FrontendConfig(n_mels=16)
 MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
 CLIPS = np.arange(8, dtype=np.int32)[None]
 
 
-def init(pool, splits, model, mask_above, normalisation="band"):
-    network = models.build(model, 3, axis_name=DATA)
-    optimizer = lambda _: optax.sgd(0.1)
-    state = classifier.init_state(
-        network,
-        optimizer,
-        [(split, 0, Hyperparameters(lr=0.1)) for split in splits],
-        pool,
-        frontend=FRONTEND,
-        n_frames=0,
-        normalisation=normalisation,
-        mask_above=mask_above,
-    )
-    return network, optimizer, state
-
-
-def logits_and_losses(pool, splits, model, mask_above=8000.0, normalisation="band"):
-    """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
-    network, optimizer, state = init(pool, splits, model, mask_above, normalisation)
-    mesh = make_mesh(len(splits), 8, jax.devices()[:1])
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, frontend=FRONTEND, n_frames=0),
+def init(pool, splits, model, masked, normalisation="band"):
+    model = make_model(
+        model,
+        optimizer="sgd",
         augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
+        per_clip=normalisation == "clip",
     )
+    return model, init_state(model, splits, pool, normalisation=normalisation, masked=masked)
+
+
+def logits_and_losses(pool, splits, model, masked=MASKED, normalisation="band"):
+    """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
+    model, state = init(pool, splits, model, masked, normalisation)
+    mesh = make_mesh(len(splits), 8, jax.devices()[:1])
+    steps = classifier.compile_steps(mesh, model)
     state = put(state, mesh, PER_FOLD)
     pool = put(pool, mesh, SHARED)
     logits = np.asarray(steps.evaluate(state, pool, CLIPS))
@@ -89,7 +74,7 @@ def test_masked_bands_have_no_influence(small_pool, small_splits, small_model, n
         np.testing.assert_array_equal(ours, theirs)
     other = np.flatnonzero(~MASKED)[-1:]
     assert (run(altered(small_pool, other))[0] != logits).any()
-    assert (run(small_pool, mask_above=0.0)[0] != logits).any()
+    assert (run(small_pool, masked=False)[0] != logits).any()
 
 
 @pytest.mark.parametrize("masked", [MASKED & False, MASKED], ids=["whole", "masked"])
@@ -97,8 +82,7 @@ def test_masked_bands_have_no_influence(small_pool, small_splits, small_model, n
 def test_the_network_gets_what_numpy_standardises(
     small_pool, small_splits, small_model, normalisation, masked
 ):
-    mask_above = 8000.0 if masked.any() else 0.0
-    _, _, states = init(small_pool, small_splits, small_model, mask_above, normalisation)
+    _, states = init(small_pool, small_splits, small_model, masked, normalisation)
     assert states.band_std.dtype == np.float32
     state = jax.tree.map(lambda leaf: leaf[1], states)
     clips = np.asarray(take(small_pool, np.arange(40)), np.float64)
@@ -145,7 +129,7 @@ def test_standardisation_knows_recorded_clips_only(small_pool, small_splits, sma
     pool.values[40:] = -32_767
     generated = np.arange(40, 50, dtype=np.int32)
     splits = [dataclasses.replace(split, synthetic=generated) for split in small_splits]
-    _, _, with_synthetic = init(pool, splits, small_model, 0.0)
-    _, _, without = init(small_pool, small_splits, small_model, 0.0)
+    _, with_synthetic = init(pool, splits, small_model, masked=False)
+    _, without = init(small_pool, small_splits, small_model, masked=False)
     np.testing.assert_array_equal(with_synthetic.band_mean, without.band_mean)
     np.testing.assert_array_equal(with_synthetic.band_std, without.band_std)

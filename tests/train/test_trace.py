@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +26,12 @@ class FakeSetup:
     splits: tuple
     steps: Steps
     pool: jax.Array
-    seed: int = 0
-    batch_size: int = 8
-    share: float = 0.0
-    partners: bool = True
+    seeds: int = 0
     steps_per_epoch: int = 3
+
+    @property
+    def recipe(self):
+        return types.SimpleNamespace(batch_size=8, share=0.0, partners=True, per_call=2)
 
     @property
     def feed(self) -> Feed:
@@ -60,7 +62,7 @@ def make_state() -> jax.Array:
 
 def test_a_trace_of_the_steps_opens_in_perfetto(setup, tmp_path):
     state = make_state()
-    trace = trace_steps(setup, state, tmp_path / "profile", per_call=2)
+    trace = trace_steps(setup, state, tmp_path / "profile")
     assert trace.is_relative_to(tmp_path / "profile")
     assert trace.name == "perfetto_trace.json.gz"
     np.testing.assert_array_equal(state, 1)  # neither changed nor consumed
@@ -76,4 +78,4 @@ def test_a_trace_of_the_steps_opens_in_perfetto(setup, tmp_path):
 def test_a_folder_that_cannot_be_written_is_a_line(setup, tmp_path):
     (tmp_path / "profile").write_text("")
     with pytest.raises(InputError, match=r"profile: cannot be written .*without --profile$"):
-        trace_steps(setup, make_state(), tmp_path / "profile", per_call=1)
+        trace_steps(setup, make_state(), tmp_path / "profile")

@@ -11,32 +11,27 @@ import numpy as np
 import pytest
 from checkout import CONFIGS
 from jax.experimental import multihost_utils
+from small_model import init_state, make_model
 
-from asc_jax import models
-from asc_jax.augment import Augmentation
 from asc_jax.config.load import load_config
 from asc_jax.data import batches
-from asc_jax.data.pool import log_mels
-from asc_jax.frontend import FrontendConfig
 from asc_jax.gan import loop as gan_loop
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.parallel.mesh import make_mesh
 from asc_jax.report.curves import learning_curves
 from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import Diverged, Stopped
 from asc_jax.train import classifier, loop, setup, watch
+from asc_jax.train.epochs import run_steps
 from asc_jax.train.feed import Feed
-from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import make_optimizer
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, Watch, diverged_runs
 
 CONFIG = str(CONFIGS / "demo.py")
 N_STEPS, PER_CALL = 12, 2
-FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
 
 
 @dataclasses.dataclass
@@ -45,7 +40,7 @@ class FakeSetup:
 
     Attributes:
       losses: (F, steps) that the steps give.
-      skip_non_finite: as in `Setup`.
+      skip_non_finite: as in `Recipe`.
       calls: of the step so far.
     """
 
@@ -54,10 +49,8 @@ class FakeSetup:
     skip_non_finite: bool = False
     steps_per_epoch: int = N_STEPS
     calls: int = 0
-    seed: int = 0
-    batch_size: int = 8
-    share: float = 0.0
-    partners: bool = True
+    seeds: int = 0
+    save_every: int = 0
     mesh: jax.sharding.Mesh = dataclasses.field(default_factory=lambda: make_mesh(1, 1))
 
     names: tuple = ("",)
@@ -65,6 +58,13 @@ class FakeSetup:
     @property
     def runs(self) -> tuple:
         return tuple(name for name in self.names for _ in range(4 // len(self.names)))
+
+    @property
+    def recipe(self):
+        return types.SimpleNamespace(
+            n_epochs=9, batch_size=8, share=0.0, partners=True, per_call=PER_CALL,
+            save_every=self.save_every, skip_non_finite=self.skip_non_finite,
+        )  # fmt: skip
 
     @property
     def feed(self) -> Feed:
@@ -86,17 +86,13 @@ class FakeSetup:
 BAR = types.SimpleNamespace(update=lambda n=1: None)
 
 
-def run_epoch(
-    setup: FakeSetup, epoch: int = 3, save_every: int = 0, stop=None
-) -> tuple[Progress, Watch]:
+def run_epoch(setup: FakeSetup, epoch: int = 3, stop=None) -> tuple[Progress, Watch]:
     stop = stop or types.SimpleNamespace(requested=False)
     progress = Progress((epoch - 1) * N_STEPS, epoch - 1)
-    watch = Watch(setup, progress)
+    task = loop.Training(setup, None)
+    watch = task.begin(progress)
     while progress.step < epoch * N_STEPS:
-        _, progress = loop.run_steps(
-            setup, None, progress, watch, per_call=PER_CALL, save_every=save_every,
-            bar=BAR, stop=stop,
-        )  # fmt: skip
+        _, progress = run_steps(task, {"state": None}, progress, watch, BAR, stop)
     return progress, watch
 
 
@@ -156,10 +152,9 @@ def test_a_signal_to_one_of_several_processes_ends_the_steps_when_all_ask(small_
     setup = FakeSetup(small_splits, with_bad())
     with contextlib.suppress(Stopped), StopSignal() as stop:
         signal.raise_signal(signal.SIGTERM)
-        _, progress = loop.run_steps(
-            setup, None, Progress(), Watch(setup, Progress()), per_call=PER_CALL, save_every=0,
-            bar=BAR, stop=stop,
-        )  # fmt: skip
+        task, progress = loop.Training(setup, None), Progress()
+        watch = task.begin(progress)
+        _, progress = run_steps(task, {"state": None}, progress, watch, BAR, stop)
         assert progress.step == 8
         raise Stopped("as it was asked to")
 
@@ -168,9 +163,13 @@ def test_several_processes_ask_as_seldom_while_gans_train(asks):
     state = iter(range(100))
     metrics = lambda: {"wasserstein": np.array([float(next(state))])}
     steps = types.SimpleNamespace(train=lambda *_: (None, metrics()))
-    setup = types.SimpleNamespace(steps=steps, pool=None, source=None)
+    setup = types.SimpleNamespace(steps=steps, pool=None, source=None, mesh=None)
+    train = types.SimpleNamespace(epochs=1, steps_per_epoch=20, save_every=0, watch_clips=0)
+    task = gan_loop.Training(setup, types.SimpleNamespace(train=train, seed=0), None)
+    snapshot, progress = gan_loop.Snapshot(None, None, None, None), Progress()
     with StopSignal() as stop:
-        _, progress = gan_loop.run_steps(setup, None, Progress(), 20, StepTimes(), BAR, stop)
+        steps = task.begin(progress)
+        _, progress = run_steps(task, snapshot, progress, steps, BAR, stop)
     assert asks == [7, "signal", 8, "signal", 5]
     assert progress.step == 20
     np.testing.assert_array_equal(progress.metrics["wasserstein"][:, 0], np.arange(20))
@@ -216,8 +215,9 @@ def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_spli
 
 @pytest.mark.parametrize("save_every", [0, 4])
 def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_every):
-    setup = FakeSetup(small_splits, with_bad((1, 0), (1, 11)), skip_non_finite=True)
-    progress, watch = run_epoch(setup, save_every=save_every)
+    bad = with_bad((1, 0), (1, 11))
+    setup = FakeSetup(small_splits, bad, skip_non_finite=True, save_every=save_every)
+    progress, watch = run_epoch(setup)
     (message,) = watch.report([1.0] * 4)
     assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
@@ -296,22 +296,9 @@ def train(small_pool, small_splits, small_model):
     """Six steps with skipping, of a pool: the last state and metrics (F, steps)."""
     mesh = make_mesh(4, 8, shape=(1, 1))
     model = {**small_model, "stage_sizes": (1,), "stage_strides": (1,)}
-    network = models.build(model, 3, axis_name=DATA)
-    optimizer = functools.partial(
-        make_optimizer, name="adam", schedule="cosine", n_steps=20, clip_norm=1.0
-    )
-    recipe = Hyperparameters(lr=1e-2, weight_decay=0.01)
-    start = classifier.init_state(
-        network, optimizer, [(split, 1, recipe) for split in small_splits], small_pool, **FRONTEND
-    )
-    steps = classifier.compile_steps(
-        mesh,
-        network,
-        optimizer,
-        features=functools.partial(log_mels, **FRONTEND),
-        augmentation=Augmentation(),
-        skip_non_finite=True,
-    )
+    model = make_model(model)
+    start = init_state(model, small_splits, small_pool)
+    steps = classifier.compile_steps(mesh, model, skip_non_finite=True)
     indices = batches.epoch_indices(small_splits, seed=1, epoch=0, n_steps=6, batch_size=8)
 
     def train(pool, change=lambda state: state):

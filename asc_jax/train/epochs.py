@@ -1,0 +1,176 @@
+"""The loop of a run: epochs of steps, checkpoints, the log, and a stop when a signal asks."""
+
+import contextlib
+import dataclasses
+import pathlib
+import sys
+import time
+from collections.abc import Generator
+from typing import Any, Protocol
+
+import jax
+
+from asc_jax.parallel import hosts
+from asc_jax.parallel.mesh import describe_mesh
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.metrics_log import MetricsLog
+from asc_jax.train.progress_bar import StepBar
+from asc_jax.train.stop import StopSignal
+from asc_jax.train.watch import Calls, Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """What an epoch has come to.
+
+    Attributes:
+      snapshot: that the next epoch begins with.
+      line: for `metrics.jsonl`.
+      result: in short, for the progress bar.
+      messages: for the user, a line each.
+    """
+
+    snapshot: Any
+    line: dict
+    result: str
+    messages: list[str]
+
+
+class Task(Protocol):
+    """A run, as the loop sees it. A snapshot is the tree that its checkpoints hold.
+
+    Attributes:
+      n_epochs: of the run.
+      steps_per_epoch: of each epoch.
+      mesh: of the devices.
+    """
+
+    n_epochs: int
+    steps_per_epoch: int
+    mesh: jax.sharding.Mesh
+
+    def restore(self, checkpoints: Checkpoints) -> tuple[Any, Progress]:
+        """The newest whole checkpoint, or the beginning."""
+
+    def describe_start(self, step: int) -> dict:
+        """What this process trains the run by; see `provenance.describe`."""
+
+    def prepare(self, snapshot: Any, progress: Progress, log: MetricsLog) -> None:
+        """Does what comes before the steps of this process."""
+
+    def begin(self, progress: Progress) -> Steps:
+        """What sees the steps of the epoch under way."""
+
+    def calls(self, progress: Progress) -> Generator[Any]:
+        """What each call of the steps up to the next save takes."""
+
+    def step(self, snapshot: Any, call: Any) -> tuple[Any, dict[str, jax.Array], int]:
+        """Queues a call: the snapshot after it, its metrics on the devices, its number of steps."""
+
+    def conclude(self, snapshot: Any, progress: Progress, steps: Steps) -> Conclusion:
+        """Looks at the run after the last step of an epoch."""
+
+    def is_over(self, snapshot: Any, progress: Progress) -> bool:
+        """Whether nothing is left to train, though epochs are."""
+
+
+def run_epochs(
+    task: Task, workdir: pathlib.Path, *, keep: int, other_functions: bool
+) -> tuple[Any, Progress]:
+    """Carries out a run, from its newest checkpoint or the beginning to its end.
+
+    Args:
+      task: the run.
+      workdir: its folder, held.
+      keep: checkpoints that are kept.
+      other_functions: go on though the functions that trained it have changed since.
+
+    Returns:
+      The snapshot and the progress at the end.
+
+    Raises:
+      InputError: the folder cannot be used or written.
+      Diverged: see the task.
+      Stopped: by a signal, after a step that is saved.
+    """
+    with (
+        Checkpoints(workdir / "checkpoints", keep=keep) as checkpoints,
+        StopSignal() as stop,
+    ):
+        snapshot, progress = task.restore(checkpoints)
+        start = task.describe_start(progress.step)
+        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
+        if progress.epochs >= task.n_epochs or task.is_over(snapshot, progress):
+            if hosts.is_first():
+                done = f"training is done, {progress.epochs} of {task.n_epochs} epochs"
+                print(f"{workdir}: {done}", file=sys.stderr)
+            return snapshot, progress
+        if hosts.is_first():
+            print(describe_mesh(task.mesh), file=sys.stderr)
+        log = MetricsLog(
+            workdir / "metrics.jsonl", n_epochs_done=progress.epochs if progress.step else -1
+        )
+        task.prepare(snapshot, progress, log)
+        provenance.add_start(workdir, start)
+        with StepBar(task.n_epochs * task.steps_per_epoch, progress.step) as bar:
+            steps = task.begin(progress)
+            while progress.epochs < task.n_epochs:
+                bar.describe(f"epoch {progress.epochs + 1}/{task.n_epochs}")
+                snapshot, progress = run_steps(task, snapshot, progress, steps, bar, stop)
+                if progress.step == (progress.epochs + 1) * task.steps_per_epoch:
+                    epoch = task.conclude(snapshot, progress, steps)
+                    snapshot = epoch.snapshot
+                    for message in epoch.messages if hosts.is_first() else ():
+                        bar.write(message)
+                    # In this order: a line without its checkpoint is dropped on restart, but a
+                    # checkpoint without its line would leave a gap in the log.
+                    log.write(epoch.line)
+                    bar.conclude(epoch.result)
+                    progress = Progress(progress.step, progress.epochs + 1, lost=steps.lost)
+                    steps = task.begin(progress)
+                checkpoints.save(progress, snapshot)
+                if task.is_over(snapshot, progress):
+                    if hosts.is_first():
+                        bar.write("nothing is left to train: training ends here")
+                    break
+                if progress.epochs < task.n_epochs:
+                    stop.leave_if_requested(checkpoints, progress.step)
+        checkpoints.wait()
+    return snapshot, progress
+
+
+def run_steps(
+    task: Task, snapshot: Any, progress: Progress, steps: Steps, bar, stop: StopSignal
+) -> tuple[Any, Progress]:
+    """The steps up to the next save, or until a signal.
+
+    Args:
+      task: the run.
+      snapshot: at `progress`.
+      progress: where the run stands.
+      steps: of the epoch; sees these.
+      bar: of the run.
+      stop: a signal ends this after the call under way; see `Calls`.
+
+    Returns:
+      The snapshot, and the progress.
+
+    Raises:
+      Diverged: see the task.
+    """
+    started, done = time.perf_counter(), progress.step
+    under_way = Calls(steps.times)
+    with contextlib.closing(task.calls(progress)) as calls:
+        for call in calls:
+            snapshot, metrics, n_steps = task.step(snapshot, call)
+            due = under_way.add(metrics, n_steps)
+            done += n_steps
+            bar.update(n_steps)
+            if due:
+                steps.see(under_way.fetch_ended())
+                if stop.requested:
+                    break
+    steps.see(under_way.fetch_all())
+    seconds = progress.seconds + time.perf_counter() - started
+    return snapshot, Progress(done, progress.epochs, seconds, steps.metrics, steps.lost)
