@@ -3,8 +3,10 @@
 import argparse
 import pathlib
 import re
+from collections.abc import Sequence
 
 from asc_jax import __version__
+from asc_jax.config.overrides import join_overrides
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
@@ -20,11 +22,26 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """A parser whose answers name the `command`; what is not known may be a config's field.
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses a command line; `overrides` is what it says of a config's fields.
 
-    It raises InputError where a flag is wrong, and SystemExit after --help.
+    Args:
+      argv: its words; the process's own if None.
+
+    Raises:
+      InputError: naming a flag that is wrong, or words that belong to none.
+      SystemExit: after --help.
     """
+    parser = build_parser()
+    args, words = parser.parse_known_args(argv)
+    if words and not hasattr(args, "takes_overrides"):
+        parser.error(f"{' '.join(words)}: not understood")
+    args.overrides = join_overrides(words)
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of all flags; its answers name the `command`."""
     parser = _Parser(
         prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
     )
@@ -284,7 +301,8 @@ def _config(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_expanded,
         metavar="FILE",
-        help="a config file; --config.FIELD=VALUE overrides its fields",
+        help="a config file; FILE.py:ARGUMENT calls its get_config(ARGUMENT), and "
+        "--config.FIELD=VALUE overrides its fields",
     )
     parser.set_defaults(takes_overrides=True)
 

@@ -133,9 +133,9 @@ def _check_meaning(given: Value, value: object) -> None:
     if isinstance(before, str):
         assert value == text or given.field in configs.PATH_FIELDS, (text, value)
     elif isinstance(before, bool):
-        assert text.lower() == str(value).lower(), (text, value)
+        assert (text.lower() in ("true", "t", "1")) == value, (text, value)
     elif isinstance(before, (int, float)):
-        assert float(text) == value, (text, value)
+        assert (int(text, 0) if text[:2] in ("0x", "0o") else float(text)) == value, (text, value)
 
 
 def _judged(given: Value, check: configs.Check, config, said: str) -> str:

@@ -10,6 +10,7 @@ import ml_collections
 
 from asc_jax.config.files import call
 from asc_jax.config.load import check_config, check_gan_config, flatten, load_config, override
+from asc_jax.config.overrides import as_overrides
 from asc_jax.runtime.errors import InputError
 
 # Bytes in the name of a file or folder, on the usual file systems.
@@ -91,11 +92,6 @@ def is_gan_config(config: Mapping) -> bool:
 def check_any_config(config: Mapping, source: str = "config") -> None:
     """Refuses a config, of a classifier or of a GAN, that no run can have."""
     (check_gan_config if is_gan_config(config) else check_config)(config, source)
-
-
-def as_overrides(fields: Mapping[str, object]) -> list[str]:
-    """The fields as a command line sets them, "--config.FIELD=VALUE" each."""
-    return [f"--config.{field}={value}" for field, value in fields.items()]
 
 
 def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:

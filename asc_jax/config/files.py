@@ -19,13 +19,15 @@ def call(path: str, function: str) -> object:
     """What a function of a config file returns.
 
     Args:
-      path: the file.
+      path: the file, or FILE.py:ARGUMENT for a `get_config` that takes one.
       function: its name.
 
     Raises:
       InputError: there is no such file, it does not run, or it has no such function.
     """
-    file = pathlib.Path(path)
+    stem, colon, argument = path.partition(".py:")
+    file = pathlib.Path(f"{stem}.py" if colon else path)
+    arguments = [argument] if colon and function == "get_config" else []
     if not file.is_file() or file.suffix != ".py":
         raise InputError(f"{path}: {_no_config(file)}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
@@ -35,7 +37,7 @@ def call(path: str, function: str) -> object:
             _make_importable(file)
             spec.loader.exec_module(module)
             if hasattr(module, function):
-                return getattr(module, function)()
+                return getattr(module, function)(*arguments)
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
         raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
     raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
@@ -104,5 +106,7 @@ def _mistake(error: BaseException, origin: str) -> str:
     mend = ""
     if isinstance(error, ModuleNotFoundError) and error.name == "configs":
         mend = "; configs are in the project's checkout: set PYTHONPATH to it"
+    elif isinstance(error, TypeError) and not lines:  # the call itself
+        mend = "; only FILE.py:ARGUMENT gives get_config() an argument"
     line = f":{lines[-1]}" if lines else ""
     return f"{line}: does not run ({type(error).__name__}: {reason}){mend}"

@@ -1,17 +1,20 @@
 """Configs: reading them, overriding their fields, and refusing values that no run can have."""
 
-import ast
-import contextlib
+import copy
 import difflib
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
+from absl import flags
+from ml_collections import config_dict, config_flags
+from ml_collections.config_flags.config_path import get_type
 
 from asc_jax.config import format as config_format
 from asc_jax.config.files import call
 from asc_jax.config.format import flatten
+from asc_jax.config.overrides import field_of
 from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
@@ -111,9 +114,12 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
 def shown(value: object) -> str:
     """A value for a message: as Python writes it, cut if it is long."""
     try:
-        text = repr(value)
+        return _cut(repr(value))
     except ValueError:  # more digits than Python writes
         return "a number of thousands of digits"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
@@ -172,7 +178,7 @@ def load_config(
     """A config file's `get_config()`, with fields overridden, checked.
 
     Args:
-      path: the file.
+      path: the file, or FILE.py:ARGUMENT for `get_config("ARGUMENT")`.
       overrides: "--config.FIELD=VALUE" each.
       check: of the kind of config that is wanted.
 
@@ -185,12 +191,6 @@ def load_config(
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(f"{path}: get_config() must return a ConfigDict")
-    try:
-        config = changeable(config)
-    except ml_collections.config_dict.RequiredValueError:
-        raise InputError(
-            f"{path}: get_config() leaves a required placeholder; give it a value"
-        ) from None
     return override(config, overrides, path, check=check, typed=True)
 
 
@@ -206,7 +206,7 @@ def override(
 
     Args:
       config: of any kind.
-      overrides: "--config.FIELD=VALUE" each.
+      overrides: "--config.FIELD=VALUE" each; the last one of a field holds.
       source: where the config came from, for a message.
       check: of the kind of config that it is.
       typed: the overrides stand in a command line: what is wrong with one is said of it, and
@@ -219,26 +219,58 @@ def override(
       InputError: a field does not exist, or a value cannot be.
     """
     config = changeable(config)
+    _fill_placeholders(config)
     fields = flatten(config)
-    given = {}
-    for override in overrides:
-        field, equals, text = override.removeprefix("--config.").partition("=")
+    place = "--config." if typed else f"{source}: "
+    for word in overrides:
+        field, given = field_of(word), word.partition("config.")[2]
         if field not in fields:
-            place = f"--config.{field}" if typed else f"{source}: {field}"
-            raise InputError(f"{place}: no such field{_near(field, fields)}")
-        if not equals:
-            raise InputError(f"{override}: has no value; write {override}=VALUE")
-        value = _parse(text, fields[field])
-        given[field] = (text, value)
-        with config.ignore_type():  # the rules below say it better
-            config.update_from_flattened_dict({field: value})
+            raise InputError(f"{place}{field}: no such field{_near(field, fields)}")
+        try:
+            _set_field(config, word)
+        except (flags.Error, TypeError, ValueError, MemoryError, RecursionError):
+            kind = get_type(field, config).__name__
+            raise InputError(f"{place}{_cut(given)}: give {field} a value of type {kind}") from None
     try:
-        expand_paths(config, source)
-        check(config, source)
+        return _checked(config, check, source)
     except InputError as error:
-        if not typed:
-            raise
-        raise InputError(_as_typed(str(error), source, given)) from None
+        said = str(error).removeprefix(f"{source}: ")
+        if typed and said.partition("=")[0] in map(field_of, overrides):
+            raise InputError(f"--config.{said}") from None
+        raise
+
+
+def _fill_placeholders(config: ml_collections.ConfigDict) -> None:
+    """Makes required placeholders, which `config_flags` cannot set, optional ones, in place.
+
+    The rules refuse one that stays None.
+    """
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ml_collections.ConfigDict):
+            _fill_placeholders(value)
+            continue
+        try:
+            config[name]
+        except config_dict.RequiredValueError:
+            config[name] = config_dict.placeholder(value.get_type())
+
+
+def _set_field(config: ml_collections.ConfigDict, override: str) -> None:
+    """Sets a field as `config_flags` does; alone, so that a later tuple replaces an earlier one."""
+    own = flags.FlagValues()
+    argv = ["", override]
+    config_flags.DEFINE_config_dict(
+        "config", config, flag_values=own, lock_config=False, sys_argv=argv
+    )
+    own(argv)
+
+
+def _checked(
+    config: ml_collections.ConfigDict, check: Check, source: str
+) -> ml_collections.FrozenConfigDict:
+    """The config with whole paths, if a run can have it."""
+    expand_paths(config, source)
+    check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
 
@@ -262,41 +294,12 @@ def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
                 raise InputError(f"{source}: {field}={shown(value)}: {error}") from None
 
 
-def _as_typed(message: str, source: str, given: Mapping[str, tuple[str, object]]) -> str:
-    """A message of a check; where it begins with a field that was given, with that override."""
-    said = message.removeprefix(f"{source}: ")
-    for field, (text, value) in given.items():
-        if said.startswith(f"{field}="):
-            if len(text) <= _LONGEST_SHOWN:
-                said = said.replace(f"={shown(value)}: ", f"={text}: ", 1)
-            return f"--config.{said}"
-    return message
-
-
 def changeable(config: Mapping) -> ml_collections.ConfigDict:
     """A copy of a config whose fields can be set.
 
     `ConfigDict(config)` alone would share its groups with every other such copy.
     """
-    return ml_collections.ConfigDict(config).copy_and_resolve_references()
-
-
-def _parse(text: str, replaced: object) -> object:
-    """An override's value, of the type of the value that it replaces where it can be."""
-    try:
-        if isinstance(replaced, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if isinstance(replaced, tuple):
-            value = ast.literal_eval(text)
-            return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        if isinstance(replaced, int):
-            with contextlib.suppress(ValueError):
-                return int(text)
-            return float(text)  # the file says 1 for 1.0
-        return type(replaced)(text)
-    # The last three: of literals such as {[]: 1}, and of very deep ones.
-    except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
+    return copy.deepcopy(ml_collections.ConfigDict(config))
 
 
 def _near(field: str, known: Iterable[str]) -> str:
@@ -351,6 +354,4 @@ def from_json(
         config = ml_collections.ConfigDict(values)
     except (ValueError, KeyError) as error:  # a name that no field can have
         raise InputError(f"{source}: not a config ({error}); restore or delete it") from None
-    expand_paths(config, source)
-    check(config, source)
-    return ml_collections.FrozenConfigDict(config)
+    return _checked(config, check, source)

@@ -8,6 +8,7 @@ import sys
 import pytest
 from checkout import CONFIGS
 
+from asc_jax.config.ablation import load_ablation
 from asc_jax.config.load import load_config, override
 from asc_jax.runtime.errors import InputError
 
@@ -72,7 +73,7 @@ FROM_DEMO = "from configs import demo\ndef get_config():\n  config = demo.get_co
         (
             "import ml_collections as m\n" + FROM_DEMO + "  config.data.root = "
             "m.config_dict.required_placeholder(str)\n  return config\n",
-            "placeholder",
+            "data.root=None",
         ),
         (FROM_DEMO + "  del config.train.epochs\n  return config\n", "train.epochs is missing"),
         (FROM_DEMO + "  config.optimizer.lr = float('nan')\n  return config\n", "lr=nan: must be"),
@@ -190,6 +191,34 @@ def test_a_value_is_blamed_on_where_it_stands(tmp_path):
     both = refusal(path, "seed=1", "train.select_after=70")
     assert both == "--config.train.select_after=70: must be below train.epochs=30"
     assert refusal(path, "seed=1").startswith(f"{path}: train.select_after=50: must be")
-    fields = ["--config.train.epochs=abc"]
-    with pytest.raises(InputError, match=r"^mine\.py: train\.epochs='abc': must be"):
-        override(load_config(str(CONFIGS / "demo.py")), fields, "mine.py")
+    for text in ("abc", "0"):
+        with pytest.raises(InputError, match=rf"^mine\.py: train\.epochs={text}: "):
+            words = [f"--config.train.epochs={text}"]
+            override(load_config(str(CONFIGS / "demo.py")), words, "mine.py")
+
+
+PARAMETERISED = """
+from configs import demo
+from ml_collections import config_dict
+def get_config(kind):
+  config = demo.get_config()
+  config.title = kind
+  config.data.root = config_dict.required_placeholder(str)
+  config.folds.seed = config.get_ref('seed') * 2
+  return config
+def get_settings():
+  return [{}, {'model.width': 8}]
+"""
+
+
+def test_what_ml_collections_can_do_a_config_file_may(tmp_path):
+    """An argument of `get_config`, placeholders, and fields that refer to others."""
+    path = write(tmp_path, PARAMETERISED)
+    config = load_config(f"{path}:a:b", ["--config.data.root=here", "--config.seed=3"])
+    assert (config.title, config.data.root, config.folds.seed) == ("a:b", "here", 6)
+    ablation = load_ablation(f"{path}:a", overrides=["--config.data.root=here"])
+    assert [setting.config.title for setting in ablation.settings] == ["a", "a"]
+    assert "data.root=None" in refusal(f"{path}:a")
+    assert "get_config() missing 1 required" in refusal(path)
+    demo = CONFIGS / "demo.py"
+    assert refusal(f"{demo}:small").startswith(f"{demo}: does not run (TypeError: get_config()")
