@@ -49,7 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
     _data(data.add_subparsers(required=True, metavar="{synth,check}"))
-    for add in (_train, _gan, _synthesize, _summary, _evaluate, _sweep, _reproduce, _report):
+    _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
+    _training(commands, "gan", "train WaveGANs on a classifier's training clips")
+    _synthesize(commands)
+    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+    for add in (_evaluate, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -58,6 +62,14 @@ def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentPar
     parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     parser.set_defaults(command=name, **defaults)
     return parser
+
+
+def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
+    training = _command(commands, name, help, on_several_processes=True)
+    _config(training)
+    _workdir(training)
+    _other_functions(training)
+    return training
 
 
 def _data(commands) -> None:
@@ -71,16 +83,7 @@ def _data(commands) -> None:
     check.add_argument("root", type=_path, metavar="FOLDER")
 
 
-def _train(commands) -> None:
-    train = _command(
-        commands,
-        "train",
-        "train the fold models of a config, or go on with them",
-        on_several_processes=True,
-    )
-    _config(train)
-    _workdir(train)
-    _other_functions(train)
+def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
     )
@@ -104,18 +107,6 @@ def _train(commands) -> None:
     )
 
 
-def _gan(commands) -> None:
-    gan = _command(
-        commands,
-        "gan",
-        "train WaveGANs on a classifier's training clips",
-        on_several_processes=True,
-    )
-    _config(gan)
-    _workdir(gan)
-    _other_functions(gan)
-
-
 def _synthesize(commands) -> None:
     synthesize = _command(
         commands, "synthesize", "write screened clips of trained WaveGANs", takes_overrides=True
@@ -131,10 +122,6 @@ def _synthesize(commands) -> None:
     synthesize.add_argument(
         "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
     )
-
-
-def _summary(commands) -> None:
-    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
 
 
 def _evaluate(commands) -> None:
@@ -162,10 +149,7 @@ def _sweep(commands) -> None:
     _config(sweep)
     _workdir(sweep)
     sweep.add_argument(
-        "--base",
-        type=_expanded,
-        metavar="FILE",
-        help="a config to change, in place of FILE's own",
+        "--base", type=_expanded, metavar="FILE", help="a config to change, in place of FILE's own"
     )
     sweep.add_argument(
         "--seeds", type=_seeds, default=(), metavar="N,N", help="the base's own by default"

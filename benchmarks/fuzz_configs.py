@@ -106,12 +106,8 @@ def check_value(given: Value) -> str:
         ):  # ml_collections itself takes no such value
             return "refused"
 
-    def checked():
-        configs.expand_paths(config, "config/load.py")
-        check(config, "config/load.py")
-        return ml_collections.FrozenConfigDict(config)
-
-    return _judged(given, check, *refusal(checked, names=name))
+    said = refusal(configs.checked, config, check, "config/load.py", names=name)
+    return _judged(given, check, *said)
 
 
 def check_override(given: Value) -> str:

@@ -115,19 +115,19 @@ def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:
 
 def _refuse_like_names(path: str, settings: Sequence[Setting]) -> None:
     """Refuses two settings that are one, or of which names cannot tell the values of a field."""
-    for number, one in enumerate(settings):
-        for other in settings[:number]:
-            if one.fields == other.fields:  # in whatever order
+    seen, named = set(), {}
+    for setting in settings:
+        fields = frozenset(setting.fields.items())  # in whatever order
+        if fields in seen:
+            raise InputError(f"{path}: two settings are {setting.name}; leave one of them out")
+        seen.add(fields)
+        for field, value in setting.fields.items():
+            other = named.setdefault((field, name := _in_a_name(value)), value)
+            if value != other:
                 raise InputError(
-                    f"{path}: two settings are called {one.name}; leave one of them out"
+                    f"{path}: {field}={value!r} and {field}={other!r}: both are called {name} in "
+                    "the name of a folder; change one of them"
                 )
-            for field in one.fields.keys() & other.fields.keys():
-                values = one.fields[field], other.fields[field]
-                if values[0] != values[1] and len(set(map(_in_a_name, values))) == 1:
-                    raise InputError(
-                        f"{path}: {field}={values[1]!r} and {field}={values[0]!r}: both are called "
-                        f"{_in_a_name(values[0])} in the name of a folder; change one of them"
-                    )
 
 
 def _is_setting(fields: object) -> bool:

@@ -63,21 +63,17 @@ def _no_config(file: pathlib.Path) -> str:
     """What a path is instead of a config file, and what may have been meant."""
     cwd = pathlib.Path.cwd()
     ours = CONFIGS.relative_to(cwd) if CONFIGS.is_relative_to(cwd) else CONFIGS
-    if file.is_dir():
-        return f"is a folder; name a file such as {ours / 'demo.py'}"
-    if file.is_file():
+    if file.exists():
         return f"is no Python file, as configs are; name one of {ours}/*.py"
     meant = ours.parent / file  # as typed in the checkout
     if not meant.is_file():
-        others = {other.stem: other for folder in (ours, file.parent) for other in _configs(folder)}
+        others = {
+            other.stem: other for folder in (ours, file.parent) for other in folder.glob("*.py")
+        }
         near = difflib.get_close_matches(file.stem, others, n=1)
         meant = others[near[0]] if near else None
     hint = f"did you mean {meant}?" if meant else f"name one of {ours}/*.py"
     return f"no such config file; {hint}"
-
-
-def _configs(folder: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in folder.glob("*.py") if path.stem != "__init__"]
 
 
 def _make_importable(file: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ import copy
 import difflib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ml_collections
 from absl import flags
@@ -15,7 +15,7 @@ from asc_jax.config import format as config_format
 from asc_jax.config.files import call
 from asc_jax.config.format import flatten
 from asc_jax.config.overrides import field_of
-from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
+from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, PATH_FIELDS, RULES, Rule
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
 from asc_jax.runtime.errors import InputError
@@ -26,25 +26,7 @@ from asc_jax.runtime.paths import expand
 Check = Callable[[Mapping, str], None]
 
 # In what the models of one program may differ: a step reads these from its model's state.
-PER_MODEL_FIELDS = (
-    "seed",
-    "optimizer.lr",
-    "optimizer.weight_decay",
-    "train.label_smoothing",
-)
-
-_LONGEST_SHOWN = 200  # characters of a value in a message
-
-# Fields that name a folder; "" for none.
-PATH_FIELDS = (
-    "data.root",
-    "data.leaderboard_root",
-    "data.evaluation_root",
-    "data.cache_dir",
-    "gan.classifier",
-    "synthesis.classifier",
-    "synthetic.root",
-)
+PER_MODEL_FIELDS = ("seed", "optimizer.lr", "optimizer.weight_decay", "train.label_smoothing")
 
 
 def check_config(config: Mapping, source: str = "config") -> None:
@@ -62,13 +44,11 @@ def check_config(config: Mapping, source: str = "config") -> None:
         raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
     if "model.name" not in flat:
         raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
-    if expected := RULES["model.name"](flat["model.name"]):
-        raise InputError(f"{source}: model.name={shown(flat['model.name'])}: must be {expected}")
-    model_rules = MODEL_RULES[flat["model.name"]]
-    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
-    check_fields(flat, rules, source)
-    _check_together(flat, source)
-    _check_frontend(config, source)
+    name = {"model.name": flat["model.name"]}
+    check_fields(name, {"model.name": RULES["model.name"]}, source)
+    check_fields(flat, RULES | MODEL_RULES[flat["model.name"]], source)
+    if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
+        raise InputError(f"{source}: {conflicts[0]}")
 
 
 def check_gan_config(config: Mapping, source: str = "config") -> None:
@@ -77,17 +57,9 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
     if "gan.loss" not in flat:
         raise InputError(f"{source}: is no config of a GAN; start from configs/wavegan.py")
     check_fields(flat, GAN_RULES, source)
-    if flat["synthesis.margin_low"] >= flat["synthesis.margin_high"]:
-        raise InputError(
-            f"{source}: synthesis.margin_low={flat['synthesis.margin_low']:g}: must be below "
-            f"synthesis.margin_high={flat['synthesis.margin_high']:g}"
-        )
+    if conflicts := [*_gan_conflicts(flat)]:
+        raise InputError(f"{source}: {conflicts[0]}")
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
-    if flat["train.epochs"] * flat["train.steps_per_epoch"] > MANY:
-        raise InputError(
-            f"{source}: train.steps_per_epoch={flat['train.steps_per_epoch']}: makes more than "
-            f"{MANY} steps of train.epochs={flat['train.epochs']}; lower one of them"
-        )
 
 
 def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
@@ -104,8 +76,8 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
     for field, value in flat.items():
         if field not in rules:
             raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
-        if expected := rules[field](value):
-            raise InputError(f"{source}: {field}={shown(value)}: must be {expected}")
+        if not rules[field].fits(value):
+            raise InputError(f"{source}: {field}={shown(value)}: must be {rules[field].expected}")
     for field in rules:
         if field not in flat:
             raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
@@ -114,61 +86,57 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
 def shown(value: object) -> str:
     """A value for a message: as Python writes it, cut if it is long."""
     try:
-        return _cut(repr(value))
+        return f"{value!r:.200}"
     except ValueError:  # more digits than Python writes
         return "a number of thousands of digits"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
-def _check_frontend(config: Mapping, source: str) -> None:
-    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
-    frontend = frontend_config(config)
-    seconds = config["data"]["clip_seconds"]
-    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
-    empty = n_empty_bands(frontend)
-    if empty:
-        raise InputError(
-            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands from "
-            f"fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie between two bins of "
-            f"n_fft={frontend.n_fft} and would be empty; lower n_mels, raise n_fft, or widen "
-            "that range"
-        )
-    mask_above = config["synthetic"]["mask_above"]
-    if 0 < mask_above <= mel_edges(frontend)[0]:
-        raise InputError(
-            f"{source}: synthetic.mask_above={mask_above:g}: masks every band; raise it, or set "
-            "it to 0 for none"
-        )
-
-
-def _check_together(flat: Mapping, source: str) -> None:
-    """What one field demands of another."""
-    if flat["model.name"] == "resnet":
-        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
-        if len(sizes) != len(strides):
-            raise InputError(
-                f"{source}: model.stage_strides={strides!r}: must be as long as "
-                f"model.stage_sizes={sizes!r}"
-            )
+def _conflicts(flat: Mapping) -> Iterator[str]:
+    """What one field demands of another, where it is not met."""
+    sizes, strides = flat.get("model.stage_sizes", ()), flat.get("model.stage_strides", ())
+    if len(sizes) != len(strides):
+        yield f"model.stage_strides={strides}: must be as long as model.stage_sizes={sizes}"
     for field in ("synthetic.share", "synthetic.per_class"):
         if flat[field] and not flat["synthetic.root"]:
-            raise InputError(
-                f"{source}: {field}={flat[field]:g}: needs synthetic clips; set synthetic.root to "
-                f"their folder, or {field}=0"
+            yield (
+                f"{field}={flat[field]:g}: needs synthetic clips; set synthetic.root to their "
+                f"folder, or {field}=0"
             )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        raise InputError(
-            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
+        yield (
+            "train.selection='inner': needs clips to choose the epoch on; set "
             "folds.inner_fraction (0.3, say), or train.selection='last'"
         )
-    if flat["train.select_after"] >= flat["train.epochs"]:
-        raise InputError(
-            f"{source}: train.select_after={flat['train.select_after']}: must be below "
-            f"train.epochs={flat['train.epochs']}"
+    epochs, select_after = flat["train.epochs"], flat["train.select_after"]
+    if select_after >= epochs:
+        yield f"train.select_after={select_after}: must be below train.epochs={epochs}"
+
+
+def _frontend_conflicts(config: Mapping) -> Iterator[str]:
+    """Why a frontend would give nothing: no frame, or bands without a frequency."""
+    frontend = frontend_config(config)
+    seconds, mask_above = config["data"]["clip_seconds"], config["synthetic"]["mask_above"]
+    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
+        yield f"data.clip_seconds={seconds:g}: is shorter than one frame"
+    if empty := n_empty_bands(frontend):
+        yield (
+            f"frontend.n_mels={frontend.n_mels}: {empty} bands from fmin={frontend.fmin:g} to "
+            f"fmax={frontend.highest:g} Hz lie between two bins of n_fft={frontend.n_fft} and "
+            "would be empty; lower n_mels, raise n_fft, or widen that range"
+        )
+    if 0 < mask_above <= mel_edges(frontend)[0]:
+        yield f"synthetic.mask_above={mask_above:g}: masks every band; raise it, or set it to 0"
+
+
+def _gan_conflicts(flat: Mapping) -> Iterator[str]:
+    low, high = flat["synthesis.margin_low"], flat["synthesis.margin_high"]
+    if low >= high:
+        yield f"synthesis.margin_low={low:g}: must be below synthesis.margin_high={high:g}"
+    epochs, steps = flat["train.epochs"], flat["train.steps_per_epoch"]
+    if epochs * steps > MANY:
+        yield (
+            f"train.steps_per_epoch={steps}: makes more than {MANY} steps of "
+            f"train.epochs={epochs}; lower one of them"
         )
 
 
@@ -230,9 +198,9 @@ def override(
             _set_field(config, word)
         except (flags.Error, TypeError, ValueError, MemoryError, RecursionError):
             kind = get_type(field, config).__name__
-            raise InputError(f"{place}{_cut(given)}: give {field} a value of type {kind}") from None
+            raise InputError(f"{place}{given:.200}: give {field} a value of type {kind}") from None
     try:
-        return _checked(config, check, source)
+        return checked(config, check, source)
     except InputError as error:
         said = str(error).removeprefix(f"{source}: ")
         if typed and said.partition("=")[0] in map(field_of, overrides):
@@ -265,21 +233,10 @@ def _set_field(config: ml_collections.ConfigDict, override: str) -> None:
     own(argv)
 
 
-def _checked(
+def checked(
     config: ml_collections.ConfigDict, check: Check, source: str
 ) -> ml_collections.FrozenConfigDict:
-    """The config with whole paths, if a run can have it."""
-    expand_paths(config, source)
-    check(config, source)
-    return ml_collections.FrozenConfigDict(config)
-
-
-def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
-    """Expands the fields that name a folder, in place; see `asc_jax.runtime.paths.expand`.
-
-    Args:
-      config: of any kind, not checked.
-      source: where it came from, for the message.
+    """Expands a config's paths, in place, checks it by its kind's `check`, and freezes it.
 
     Raises:
       InputError: naming the field and its value.
@@ -292,6 +249,8 @@ def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
                 config.update_from_flattened_dict({field: expand(value)})
             except InputError as error:
                 raise InputError(f"{source}: {field}={shown(value)}: {error}") from None
+    check(config, source)
+    return ml_collections.FrozenConfigDict(config)
 
 
 def changeable(config: Mapping) -> ml_collections.ConfigDict:
@@ -354,4 +313,4 @@ def from_json(
         config = ml_collections.ConfigDict(values)
     except (ValueError, KeyError) as error:  # a name that no field can have
         raise InputError(f"{source}: not a config ({error}); restore or delete it") from None
-    return _checked(config, check, source)
+    return checked(config, check, source)
