@@ -14,7 +14,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax.config.overrides import field_of
 from asc_jax.flags import build_parser, parse
 from asc_jax.parallel import hosts
 from asc_jax.runtime import environment
@@ -47,7 +46,6 @@ def _status(args) -> int:
     """Carries out a command; returns its exit status, unless a signal stops it."""
     place = None
     try:
-        _refuse_two_seeds(args)
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(
@@ -76,11 +74,6 @@ def _status(args) -> int:
         hosts.leave(STOPPED if lost else 1)
         raise
     return 0
-
-
-def _refuse_two_seeds(args) -> None:
-    if getattr(args, "seeds", ()) and "seed" in map(field_of, args.overrides):
-        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
 
 
 def _start_jax() -> None:

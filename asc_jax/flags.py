@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from asc_jax import __version__
-from asc_jax.config.overrides import join_overrides
+from asc_jax.config.overrides import field_of
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
@@ -23,10 +23,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses a command line; `overrides` is what it says of a config's fields.
+    """Parses a command line.
 
     Args:
       argv: its words; the process's own if None.
+
+    Returns:
+      The flags, and `overrides` of a config's fields: "--config.FIELD=VALUE" each, also where the
+      value was the next word; "--config.FIELD" or "--noconfig.FIELD" of True or False.
 
     Raises:
       InputError: naming a flag that is wrong, or words that belong to none.
@@ -34,9 +38,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = build_parser()
     args, words = parser.parse_known_args(argv)
-    if words and not hasattr(args, "takes_overrides"):
-        parser.error(f"{' '.join(words)}: not understood")
-    args.overrides = join_overrides(words)
+    args.overrides, others = [], []
+    for word in words:
+        if hasattr(args, "takes_overrides") and re.match(r"--?(no)?config\.", word):
+            args.overrides.append(word)
+        elif args.overrides and "=" not in args.overrides[-1] and not word.startswith("--"):
+            args.overrides[-1] += f"={word}"
+        else:
+            others.append(word)
+    if others:
+        parser.error(f"{' '.join(others)}: not understood")
+    if getattr(args, "seeds", ()) and "seed" in map(field_of, args.overrides):
+        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
     return args
 
 
@@ -114,10 +127,7 @@ def _synthesize(commands) -> None:
     _workdir(synthesize)
     _other_functions(synthesize)
     synthesize.add_argument(
-        "--classifier",
-        type=_expanded,
-        metavar="FOLDER",
-        help="the classifier's run folder, if it is not where the GAN's config says",
+        "--classifier", type=_expanded, metavar="FOLDER", help="where the classifier's run is now"
     )
     synthesize.add_argument(
         "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
@@ -175,10 +185,7 @@ def _reproduce(commands) -> None:
     )
     _workdir(reproduce)
     reproduce.add_argument(
-        "--data",
-        type=_expanded,
-        metavar="FOLDER",
-        help="the development set; a procedural one else",
+        "--data", type=_expanded, metavar="FOLDER", help="the data set, else a procedural one"
     )
     reproduce.add_argument(
         "--budget",
@@ -269,14 +276,13 @@ def _page(text: str) -> pathlib.Path:
 
 def _seeds(text: str) -> tuple[int, ...]:
     """The seeds of "0,1,2"."""
-    words = [word.strip() for word in text.split(",")]
-    wrong = [word for word in words if not re.fullmatch("0*[0-9]{1,10}", word)]
-    seeds = () if wrong else tuple(map(int, words))
-    if not seeds or max(seeds) > _LARGEST_SEED or len(set(seeds)) < len(seeds):
+    words = text.split(",")
+    seeds = dict.fromkeys(int(word) for word in words if re.fullmatch(" *0*[0-9]{1,10} *", word))
+    if len(seeds) < len(words) or max(seeds) > _LARGEST_SEED:
         raise argparse.ArgumentTypeError(
             f"{text}: must be different whole numbers up to {_LARGEST_SEED}, as in 0,1,2"
         )
-    return seeds
+    return tuple(seeds)
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
