@@ -27,13 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser().print_help(sys.stderr)
         return 2
     try:
-        args = parse(argv)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
         with Interruptible():
-            return _status(args)
+            return _status(argv)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
     except KeyboardInterrupt:
@@ -42,10 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return STOPPED
 
 
-def _status(args) -> int:
+def _status(argv: Sequence[str] | None) -> int:
     """Carries out a command; returns its exit status, unless a signal stops it."""
     place = None
     try:
+        args = parse(argv)
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(

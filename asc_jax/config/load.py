@@ -42,11 +42,8 @@ def check_config(config: Mapping, source: str = "config") -> None:
     flat = flatten(config)
     if "gan.loss" in flat:
         raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
-    if "model.name" not in flat:
-        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
-    name = {"model.name": flat["model.name"]}
-    check_fields(name, {"model.name": RULES["model.name"]}, source)
-    check_fields(flat, RULES | MODEL_RULES[flat["model.name"]], source)
+    of_model = MODEL_RULES.get(str(flat.get("model.name")), {})
+    check_fields(flat, RULES | of_model, source)
     if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
         raise InputError(f"{source}: {conflicts[0]}")
 
@@ -73,14 +70,14 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
     Raises:
       InputError: naming the field, its value and what it must be.
     """
-    for field, value in flat.items():
-        if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
-        if not rules[field].fits(value):
-            raise InputError(f"{source}: {field}={shown(value)}: must be {rules[field].expected}")
-    for field in rules:
+    for field, rule in rules.items():
         if field not in flat:
             raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
+        if not rule.fits(flat[field]):
+            raise InputError(f"{source}: {field}={shown(flat[field])}: must be {rule.expected}")
+    for field in flat:
+        if field not in rules:
+            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
 
 
 def shown(value: object) -> str:
@@ -241,10 +238,8 @@ def checked(
     Raises:
       InputError: naming the field and its value.
     """
-    fields = flatten(config)
-    for field in PATH_FIELDS:
-        value = fields.get(field)
-        if value and isinstance(value, str):
+    for field, value in flatten(config).items():
+        if field in PATH_FIELDS and value and isinstance(value, str):
             try:
                 config.update_from_flattened_dict({field: expand(value)})
             except InputError as error:
@@ -264,14 +259,12 @@ def changeable(config: Mapping) -> ml_collections.ConfigDict:
 def _near(field: str, known: Iterable[str]) -> str:
     """What the writer of a wrong field name may have meant."""
     group, _, name = field.rpartition(".")
-    names = {other: other.rpartition(".")[2] for other in known}
-    siblings = {names[other]: other for other in known if other.rpartition(".")[0] == group}
-    meant = [siblings[near] for near in difflib.get_close_matches(name, siblings, n=1)]
-    meant += [other for other in known if names[other] == name]  # the name of another group
+    meant = difflib.get_close_matches(field, known, n=1, cutoff=0.75)
+    meant += [other for other in known if other.rpartition(".")[2] == name]  # of another group
     if meant:
         return f"; did you mean {meant[0]}?"
-    if group and siblings:
-        return f"; {group} has {', '.join(siblings)}"
+    if siblings := [other for other in known if group and other.rpartition(".")[0] == group]:
+        return f"; there are {', '.join(siblings)}"
     return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 

@@ -72,6 +72,8 @@ mesh = Rule(
     lambda value: tuple_of(integer(1)).fits(value) and len(value) in (0, 2),
 )
 
+_BY_TYPE = {int: integer(0), float: number(0), str: text, bool: flag}
+
 MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
     "resnet": {
         "model.stage_sizes": tuple_of(integer(1, 1000), 1, 8),  # the width doubles with each
@@ -115,9 +117,7 @@ RULES: Mapping[str, Rule] = {
     "data.placement": choice(known.PLACEMENTS),
     # Ranges and choices of these are FrontendConfig's own.
     **{
-        f"frontend.{field.name}": {int: integer(0), float: number(0), str: text, bool: flag}[
-            field.type
-        ]
+        f"frontend.{field.name}": _BY_TYPE[field.type]
         for field in dataclasses.fields(FrontendConfig)
     },
     "frontend.sr": integer(1000, 768_000),

@@ -164,10 +164,10 @@ def test_overrides_do_not_come_from_the_process(monkeypatch):
         ("lr=1", "optimizer.lr"),
         ("sede=1", "seed"),
         ("model.stage_sizes[0]=1", "model.stage_sizes"),
-        ("optimizer.learning_rate=1", "clip_norm, lr, name, schedule"),
+        ("optimizer.learning_rate=1", "optimizer.lr, "),
         ("zzz.zzz=1", "augment, data"),
         ("model={'name': 'baseline'}", "augment, data"),
-        ("train.epochs.more=1", "augment, data"),
+        ("train.epochs.more=1", "train.epochs?"),
     ],
 )
 def test_a_wrong_field(override, meant):
