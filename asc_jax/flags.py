@@ -98,7 +98,7 @@ def _data(commands) -> None:
 
 def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
-        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+        "--profile", action="store_true", help="trace steps into FOLDER/profile first"
     )
     together = train.add_mutually_exclusive_group()
     together.add_argument(
@@ -162,7 +162,7 @@ def _sweep(commands) -> None:
         "--base", type=_expanded, metavar="FILE", help="a config to change, in place of FILE's own"
     )
     sweep.add_argument(
-        "--seeds", type=_seeds, default=(), metavar="N,N", help="the base's own by default"
+        "--seeds", type=_seeds, default=(), metavar="N,N", help="else the base's own"
     )
     sweep.add_argument(
         "--together",
@@ -170,9 +170,7 @@ def _sweep(commands) -> None:
         help="one program for all runs that differ in seed, learning rate, weight decay and "
         "label smoothing alone",
     )
-    sweep.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="print the commands, one per line"
-    )
+    _dry_run(sweep)
 
 
 def _reproduce(commands) -> None:
@@ -194,9 +192,7 @@ def _reproduce(commands) -> None:
         help="smoke: tiny networks, minutes on two cores; short: the report's networks, a "
         "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
     )
-    reproduce.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
-    )
+    _dry_run(reproduce)
 
 
 def _report(commands) -> None:
@@ -232,9 +228,7 @@ def _report(commands) -> None:
         choices=("holm", "bh"),
         help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
     )
-    report.add_argument(
-        "--finished_only", action="store_true", help="leave out a sweep's unfinished runs"
-    )
+    report.add_argument("--finished_only", action="store_true", help="leave out unfinished runs")
     for name in ("markdown", "csv", "json"):
         report.add_argument(
             f"--{name}",
@@ -308,4 +302,10 @@ def _other_functions(parser: argparse.ArgumentParser) -> None:
         "--other_functions",
         action="store_true",
         help="go on though the functions that trained the run have changed since",
+    )
+
+
+def _dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
     )

@@ -42,7 +42,8 @@ def check_config(config: Mapping, source: str = "config") -> None:
     flat = flatten(config)
     if "gan.loss" in flat:
         raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
-    of_model = MODEL_RULES.get(str(flat.get("model.name")), {})
+    name = flat.get("model.name")
+    of_model = MODEL_RULES[name] if RULES["model.name"].fits(name) else {}
     check_fields(flat, RULES | of_model, source)
     if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
         raise InputError(f"{source}: {conflicts[0]}")

@@ -18,12 +18,7 @@ LARGEST, SMALLEST = 1e38, 1e-37
 
 
 class Rule(NamedTuple):
-    """Which values a field may have.
-
-    Attributes:
-      expected: what a value must be, in words.
-      fits: whether a value is that.
-    """
+    """What a value must be, in words, and whether one is that."""
 
     expected: str
     fits: Callable[[object], bool]
