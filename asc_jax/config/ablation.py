@@ -55,7 +55,7 @@ class Ablation:
 
 
 def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -> Ablation:
-    """The settings of a file, each checked.
+    """Reads the settings of a file, and checks each.
 
     Args:
       path: the file, with a `get_config()` and a `get_settings()`.
@@ -85,7 +85,7 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
 
 
 def is_gan_config(config: Mapping) -> bool:
-    """Whether a config is one of a GAN."""
+    """Tells whether a config is one of a GAN."""
     return "gan.loss" in flatten(config)
 
 
@@ -95,7 +95,7 @@ def check_any_config(config: Mapping, source: str = "config") -> None:
 
 
 def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:
-    """What a setting is called: "model.se_ratio=4,train.epochs=30".
+    """Names a setting: "model.se_ratio=4,train.epochs=30".
 
     Args:
       fields: {"group.field": value}.

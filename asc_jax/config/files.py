@@ -16,7 +16,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 def call(path: str, function: str) -> object:
-    """What a function of a config file returns.
+    """Calls a function of a config file.
 
     Args:
       path: the file, or FILE.py:ARGUMENT for a `get_config` that takes one.

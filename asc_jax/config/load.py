@@ -82,7 +82,7 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
 
 
 def shown(value: object) -> str:
-    """A value for a message: as Python writes it, cut if it is long."""
+    """Writes a value for a message: as Python does, cut if it is long."""
     try:
         return f"{value!r:.200}"
     except ValueError:  # more digits than Python writes
@@ -141,7 +141,7 @@ def _gan_conflicts(flat: Mapping) -> Iterator[str]:
 def load_config(
     path: str, overrides: Sequence[str] = (), *, check: Check = check_config
 ) -> ml_collections.FrozenConfigDict:
-    """A config file's `get_config()`, with fields overridden, checked.
+    """Reads a config file's `get_config()`, overrides its fields and checks it.
 
     Args:
       path: the file, or FILE.py:ARGUMENT for `get_config("ARGUMENT")`.
@@ -168,7 +168,7 @@ def override(
     check: Check = check_config,
     typed: bool = False,
 ) -> ml_collections.FrozenConfigDict:
-    """A config with fields overridden, checked.
+    """Overrides fields of a config, and checks it.
 
     Args:
       config: of any kind.
@@ -250,7 +250,7 @@ def checked(
 
 
 def changeable(config: Mapping) -> ml_collections.ConfigDict:
-    """A copy of a config whose fields can be set.
+    """Copies a config, so that fields can be set.
 
     `ConfigDict(config)` alone would share its groups with every other such copy.
     """
@@ -270,12 +270,12 @@ def _near(field: str, known: Iterable[str]) -> str:
 
 
 def frontend_config(config: Mapping) -> FrontendConfig:
-    """The config's `frontend` group as the frontend takes it."""
+    """Returns the config's `frontend` group as the frontend takes it."""
     return FrontendConfig(**config["frontend"])
 
 
 def to_json(config: ml_collections.FrozenConfigDict) -> str:
-    """The config as `config.json` of a run folder holds it.
+    """Writes the config as `config.json` of a run folder holds it.
 
     Paths are absolute: a run folder outlives the folder in which its command was typed.
     """
@@ -289,7 +289,7 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
 def from_json(
     text: str, source: str, *, check: Check = check_config
 ) -> ml_collections.FrozenConfigDict:
-    """The inverse of `to_json`, checked.
+    """Reads what `to_json` has written, and checks it.
 
     Args:
       text: the JSON.
