@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from asc_jax.flags import build_parser
+from asc_jax.flags import build_parser, parse
 from asc_jax.parallel import hosts
 from asc_jax.runtime import environment
 from asc_jax.runtime.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
@@ -23,28 +23,12 @@ from asc_jax.runtime.interruption import Interruptible
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit status."""
-    parser = build_parser()
     if not (sys.argv[1:] if argv is None else argv):
-        parser.print_help(sys.stderr)
+        build_parser().print_help(sys.stderr)
         return 2
-    try:
-        args, overrides = parser.parse_known_args(argv)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    wrong = [
-        word
-        for word in overrides
-        if not (hasattr(args, "takes_overrides") and word.startswith("--config.") and "=" in word)
-    ]
-    if wrong:
-        hint = "; write --config.FIELD=VALUE" if hasattr(args, "takes_overrides") else ""
-        print(f"asc-jax: {' '.join(wrong)}: not understood{hint}", file=sys.stderr)
-        return 2
-    args.overrides = overrides
     try:
         with Interruptible():
-            return _status(args)
+            return _status(argv)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
     except KeyboardInterrupt:
@@ -53,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return STOPPED
 
 
-def _status(args) -> int:
+def _status(argv: Sequence[str] | None) -> int:
     """Carries out a command; returns its exit status, unless a signal stops it."""
     place = None
     try:
-        _refuse_two_seeds(args)
+        args = parse(argv)
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(
@@ -86,11 +70,6 @@ def _status(args) -> int:
         hosts.leave(STOPPED if lost else 1)
         raise
     return 0
-
-
-def _refuse_two_seeds(args) -> None:
-    if getattr(args, "seeds", ()) and any(o.startswith("--config.seed=") for o in args.overrides):
-        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
 
 
 def _start_jax() -> None:

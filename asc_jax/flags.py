@@ -3,8 +3,10 @@
 import argparse
 import pathlib
 import re
+from collections.abc import Sequence
 
 from asc_jax import __version__
+from asc_jax.config.overrides import field_of
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
@@ -20,11 +22,39 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """A parser whose answers name the `command`; what is not known may be a config's field.
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses a command line.
 
-    It raises InputError where a flag is wrong, and SystemExit after --help.
+    Args:
+      argv: its words; the process's own if None.
+
+    Returns:
+      The flags, and `overrides` of a config's fields: "--config.FIELD=VALUE" each, also where the
+      value was the next word; "--config.FIELD" or "--noconfig.FIELD" of True or False.
+
+    Raises:
+      InputError: naming a flag that is wrong, or words that belong to none.
+      SystemExit: after --help.
     """
+    parser = build_parser()
+    args, words = parser.parse_known_args(argv)
+    args.overrides, others = [], []
+    for word in words:
+        if hasattr(args, "takes_overrides") and re.match(r"--?(no)?config\.", word):
+            args.overrides.append(word)
+        elif args.overrides and "=" not in args.overrides[-1] and not word.startswith("--"):
+            args.overrides[-1] += f"={word}"
+        else:
+            others.append(word)
+    if others:
+        parser.error(f"{' '.join(others)}: not understood")
+    if getattr(args, "seeds", ()) and "seed" in map(field_of, args.overrides):
+        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of all flags; its answers name the `command`."""
     parser = _Parser(
         prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
     )
@@ -32,7 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
     _data(data.add_subparsers(required=True, metavar="{synth,check}"))
-    for add in (_train, _gan, _synthesize, _summary, _evaluate, _sweep, _reproduce, _report):
+    _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
+    _training(commands, "gan", "train WaveGANs on a classifier's training clips")
+    _synthesize(commands)
+    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+    for add in (_evaluate, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -41,6 +75,14 @@ def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentPar
     parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     parser.set_defaults(command=name, **defaults)
     return parser
+
+
+def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
+    training = _command(commands, name, help, on_several_processes=True)
+    _config(training)
+    _workdir(training)
+    _other_functions(training)
+    return training
 
 
 def _data(commands) -> None:
@@ -54,18 +96,9 @@ def _data(commands) -> None:
     check.add_argument("root", type=_path, metavar="FOLDER")
 
 
-def _train(commands) -> None:
-    train = _command(
-        commands,
-        "train",
-        "train the fold models of a config, or go on with them",
-        on_several_processes=True,
-    )
-    _config(train)
-    _workdir(train)
-    _other_functions(train)
+def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
-        "--profile", action="store_true", help="first trace some steps into FOLDER/profile"
+        "--profile", action="store_true", help="trace steps into FOLDER/profile first"
     )
     together = train.add_mutually_exclusive_group()
     together.add_argument(
@@ -87,18 +120,6 @@ def _train(commands) -> None:
     )
 
 
-def _gan(commands) -> None:
-    gan = _command(
-        commands,
-        "gan",
-        "train WaveGANs on a classifier's training clips",
-        on_several_processes=True,
-    )
-    _config(gan)
-    _workdir(gan)
-    _other_functions(gan)
-
-
 def _synthesize(commands) -> None:
     synthesize = _command(
         commands, "synthesize", "write screened clips of trained WaveGANs", takes_overrides=True
@@ -106,18 +127,11 @@ def _synthesize(commands) -> None:
     _workdir(synthesize)
     _other_functions(synthesize)
     synthesize.add_argument(
-        "--classifier",
-        type=_expanded,
-        metavar="FOLDER",
-        help="the classifier's run folder, if it is not where the GAN's config says",
+        "--classifier", type=_expanded, metavar="FOLDER", help="where the classifier's run is now"
     )
     synthesize.add_argument(
         "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
     )
-
-
-def _summary(commands) -> None:
-    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
 
 
 def _evaluate(commands) -> None:
@@ -145,13 +159,10 @@ def _sweep(commands) -> None:
     _config(sweep)
     _workdir(sweep)
     sweep.add_argument(
-        "--base",
-        type=_expanded,
-        metavar="FILE",
-        help="a config to change, in place of FILE's own",
+        "--base", type=_expanded, metavar="FILE", help="a config to change, in place of FILE's own"
     )
     sweep.add_argument(
-        "--seeds", type=_seeds, default=(), metavar="N,N", help="the base's own by default"
+        "--seeds", type=_seeds, default=(), metavar="N,N", help="else the base's own"
     )
     sweep.add_argument(
         "--together",
@@ -159,9 +170,7 @@ def _sweep(commands) -> None:
         help="one program for all runs that differ in seed, learning rate, weight decay and "
         "label smoothing alone",
     )
-    sweep.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="print the commands, one per line"
-    )
+    _dry_run(sweep)
 
 
 def _reproduce(commands) -> None:
@@ -174,10 +183,7 @@ def _reproduce(commands) -> None:
     )
     _workdir(reproduce)
     reproduce.add_argument(
-        "--data",
-        type=_expanded,
-        metavar="FOLDER",
-        help="the development set; a procedural one else",
+        "--data", type=_expanded, metavar="FOLDER", help="the data set, else a procedural one"
     )
     reproduce.add_argument(
         "--budget",
@@ -186,9 +192,7 @@ def _reproduce(commands) -> None:
         help="smoke: tiny networks, minutes on two cores; short: the report's networks, a "
         "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
     )
-    reproduce.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
-    )
+    _dry_run(reproduce)
 
 
 def _report(commands) -> None:
@@ -224,9 +228,7 @@ def _report(commands) -> None:
         choices=("holm", "bh"),
         help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
     )
-    report.add_argument(
-        "--finished_only", action="store_true", help="leave out a sweep's unfinished runs"
-    )
+    report.add_argument("--finished_only", action="store_true", help="leave out unfinished runs")
     for name in ("markdown", "csv", "json"):
         report.add_argument(
             f"--{name}",
@@ -268,14 +270,13 @@ def _page(text: str) -> pathlib.Path:
 
 def _seeds(text: str) -> tuple[int, ...]:
     """The seeds of "0,1,2"."""
-    words = [word.strip() for word in text.split(",")]
-    wrong = [word for word in words if not re.fullmatch("0*[0-9]{1,10}", word)]
-    seeds = () if wrong else tuple(map(int, words))
-    if not seeds or max(seeds) > _LARGEST_SEED or len(set(seeds)) < len(seeds):
+    words = text.split(",")
+    seeds = dict.fromkeys(int(word) for word in words if re.fullmatch(" *0*[0-9]{1,10} *", word))
+    if len(seeds) < len(words) or max(seeds) > _LARGEST_SEED:
         raise argparse.ArgumentTypeError(
             f"{text}: must be different whole numbers up to {_LARGEST_SEED}, as in 0,1,2"
         )
-    return seeds
+    return tuple(seeds)
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -284,7 +285,8 @@ def _config(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_expanded,
         metavar="FILE",
-        help="a config file; --config.FIELD=VALUE overrides its fields",
+        help="a config file; FILE.py:ARGUMENT calls its get_config(ARGUMENT), and "
+        "--config.FIELD=VALUE overrides its fields",
     )
     parser.set_defaults(takes_overrides=True)
 
@@ -300,4 +302,10 @@ def _other_functions(parser: argparse.ArgumentParser) -> None:
         "--other_functions",
         action="store_true",
         help="go on though the functions that trained the run have changed since",
+    )
+
+
+def _dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
     )

@@ -106,12 +106,8 @@ def check_value(given: Value) -> str:
         ):  # ml_collections itself takes no such value
             return "refused"
 
-    def checked():
-        configs.expand_paths(config, "config/load.py")
-        check(config, "config/load.py")
-        return ml_collections.FrozenConfigDict(config)
-
-    return _judged(given, check, *refusal(checked, names=name))
+    said = refusal(configs.checked, config, check, "config/load.py", names=name)
+    return _judged(given, check, *said)
 
 
 def check_override(given: Value) -> str:
@@ -133,9 +129,9 @@ def _check_meaning(given: Value, value: object) -> None:
     if isinstance(before, str):
         assert value == text or given.field in configs.PATH_FIELDS, (text, value)
     elif isinstance(before, bool):
-        assert text.lower() == str(value).lower(), (text, value)
+        assert (text.lower() in ("true", "t", "1")) == value, (text, value)
     elif isinstance(before, (int, float)):
-        assert float(text) == value, (text, value)
+        assert (int(text, 0) if text[:2] in ("0x", "0o") else float(text)) == value, (text, value)
 
 
 def _judged(given: Value, check: configs.Check, config, said: str) -> str:

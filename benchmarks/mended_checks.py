@@ -249,7 +249,7 @@ def _(lab):
     old = "    train.label_smoothing ="
     lab.edit("configs/default.py", old, f"    train.gain = 0.0\n{old}")
     old = '    "train.label_smoothing":'
-    lab.edit("asc_jax/config/rules.py", old, f'    "train.gain": lambda value: None,\n{old}')
+    lab.edit("asc_jax/config/rules.py", old, f'    "train.gain": number(0),\n{old}')
     with contextlib.suppress(CannotAskError):  # where fields may come later
         lab.edit("asc_jax/config/format.py", "\nFORMAT = ", "\nFORMAT = 1 + ")
         lab.edit("asc_jax/config/format.py", '"classifier": {',

@@ -254,7 +254,7 @@ def test_wrong_fields_and_values_are_one_line(environment, scenes, tmp_path):
     workdir = tmp_path / "run"
     for more, words in (
         ("--config.optimizer.lr=nan", ("optimizer.lr", "finite")),
-        ("--config.optimizer.lr", ("--config.optimizer.lr", "--config.FIELD=VALUE")),
+        ("--config.optimizer.lr", ("--config.optimizer.lr", "float")),
         ("--config.train.epoch=3", ("train.epoch", "train.epochs")),
         ("--config.folds.n_folds=9", ("folds.n_folds=9", "at most")),
         ("--config.train.batch_size=500", ("train.batch_size=500", "training clips")),

@@ -10,6 +10,7 @@ import ml_collections
 
 from asc_jax.config.files import call
 from asc_jax.config.load import check_config, check_gan_config, flatten, load_config, override
+from asc_jax.config.overrides import as_overrides
 from asc_jax.runtime.errors import InputError
 
 # Bytes in the name of a file or folder, on the usual file systems.
@@ -54,7 +55,7 @@ class Ablation:
 
 
 def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -> Ablation:
-    """The settings of a file, each checked.
+    """Reads the settings of a file, and checks each.
 
     Args:
       path: the file, with a `get_config()` and a `get_settings()`.
@@ -84,7 +85,7 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
 
 
 def is_gan_config(config: Mapping) -> bool:
-    """Whether a config is one of a GAN."""
+    """Tells whether a config is one of a GAN."""
     return "gan.loss" in flatten(config)
 
 
@@ -93,13 +94,8 @@ def check_any_config(config: Mapping, source: str = "config") -> None:
     (check_gan_config if is_gan_config(config) else check_config)(config, source)
 
 
-def as_overrides(fields: Mapping[str, object]) -> list[str]:
-    """The fields as a command line sets them, "--config.FIELD=VALUE" each."""
-    return [f"--config.{field}={value}" for field, value in fields.items()]
-
-
 def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:
-    """What a setting is called: "model.se_ratio=4,train.epochs=30".
+    """Names a setting: "model.se_ratio=4,train.epochs=30".
 
     Args:
       fields: {"group.field": value}.
@@ -119,19 +115,19 @@ def name_of(fields: Mapping[str, object], *, suffix: str = "") -> str:
 
 def _refuse_like_names(path: str, settings: Sequence[Setting]) -> None:
     """Refuses two settings that are one, or of which names cannot tell the values of a field."""
-    for number, one in enumerate(settings):
-        for other in settings[:number]:
-            if one.fields == other.fields:  # in whatever order
+    seen, named = set(), {}
+    for setting in settings:
+        fields = frozenset(setting.fields.items())  # in whatever order
+        if fields in seen:
+            raise InputError(f"{path}: two settings are {setting.name}; leave one of them out")
+        seen.add(fields)
+        for field, value in setting.fields.items():
+            other = named.setdefault((field, name := _in_a_name(value)), value)
+            if value != other:
                 raise InputError(
-                    f"{path}: two settings are called {one.name}; leave one of them out"
+                    f"{path}: {field}={value!r} and {field}={other!r}: both are called {name} in "
+                    "the name of a folder; change one of them"
                 )
-            for field in one.fields.keys() & other.fields.keys():
-                values = one.fields[field], other.fields[field]
-                if values[0] != values[1] and len(set(map(_in_a_name, values))) == 1:
-                    raise InputError(
-                        f"{path}: {field}={values[1]!r} and {field}={values[0]!r}: both are called "
-                        f"{_in_a_name(values[0])} in the name of a folder; change one of them"
-                    )
 
 
 def _is_setting(fields: object) -> bool:

@@ -16,16 +16,18 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 def call(path: str, function: str) -> object:
-    """What a function of a config file returns.
+    """Calls a function of a config file.
 
     Args:
-      path: the file.
+      path: the file, or FILE.py:ARGUMENT for a `get_config` that takes one.
       function: its name.
 
     Raises:
       InputError: there is no such file, it does not run, or it has no such function.
     """
-    file = pathlib.Path(path)
+    stem, colon, argument = path.partition(".py:")
+    file = pathlib.Path(f"{stem}.py" if colon else path)
+    arguments = [argument] if colon and function == "get_config" else []
     if not file.is_file() or file.suffix != ".py":
         raise InputError(f"{path}: {_no_config(file)}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
@@ -35,7 +37,7 @@ def call(path: str, function: str) -> object:
             _make_importable(file)
             spec.loader.exec_module(module)
             if hasattr(module, function):
-                return getattr(module, function)()
+                return getattr(module, function)(*arguments)
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
         raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
     raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
@@ -61,21 +63,17 @@ def _no_config(file: pathlib.Path) -> str:
     """What a path is instead of a config file, and what may have been meant."""
     cwd = pathlib.Path.cwd()
     ours = CONFIGS.relative_to(cwd) if CONFIGS.is_relative_to(cwd) else CONFIGS
-    if file.is_dir():
-        return f"is a folder; name a file such as {ours / 'demo.py'}"
-    if file.is_file():
+    if file.exists():
         return f"is no Python file, as configs are; name one of {ours}/*.py"
     meant = ours.parent / file  # as typed in the checkout
     if not meant.is_file():
-        others = {other.stem: other for folder in (ours, file.parent) for other in _configs(folder)}
+        others = {
+            other.stem: other for folder in (ours, file.parent) for other in folder.glob("*.py")
+        }
         near = difflib.get_close_matches(file.stem, others, n=1)
         meant = others[near[0]] if near else None
     hint = f"did you mean {meant}?" if meant else f"name one of {ours}/*.py"
     return f"no such config file; {hint}"
-
-
-def _configs(folder: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in folder.glob("*.py") if path.stem != "__init__"]
 
 
 def _make_importable(file: pathlib.Path) -> None:
@@ -104,5 +102,7 @@ def _mistake(error: BaseException, origin: str) -> str:
     mend = ""
     if isinstance(error, ModuleNotFoundError) and error.name == "configs":
         mend = "; configs are in the project's checkout: set PYTHONPATH to it"
+    elif isinstance(error, TypeError) and not lines:  # the call itself
+        mend = "; only FILE.py:ARGUMENT gives get_config() an argument"
     line = f":{lines[-1]}" if lines else ""
     return f"{line}: does not run ({type(error).__name__}: {reason}){mend}"

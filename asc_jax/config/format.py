@@ -34,8 +34,9 @@ def parse(text: str, source: str) -> dict:
     Raises:
       InputError: the text is no config, or a newer version's.
     """
+    tuples = lambda group: {f: tuple(v) if isinstance(v, list) else v for f, v in group.items()}
     try:
-        values = parse_json(text, object_hook=_with_tuples)
+        values = parse_json(text, object_hook=tuples)
         number = values.pop("format", 1)
     except (ValueError, AttributeError, TypeError):
         raise InputError(f"{source}: not a config in JSON; restore or delete it") from None
@@ -105,10 +106,3 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
         else:
             flat[prefix + key] = tuple(value) if isinstance(value, list) else value
     return flat
-
-
-def _with_tuples(values: dict) -> dict:
-    """JSON's lists as the tuples that they were."""
-    return {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }

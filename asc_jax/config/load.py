@@ -1,18 +1,21 @@
 """Configs: reading them, overriding their fields, and refusing values that no run can have."""
 
-import ast
-import contextlib
+import copy
 import difflib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ml_collections
+from absl import flags
+from ml_collections import config_dict, config_flags
+from ml_collections.config_flags.config_path import get_type
 
 from asc_jax.config import format as config_format
 from asc_jax.config.files import call
 from asc_jax.config.format import flatten
-from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, RULES, Rule
+from asc_jax.config.overrides import field_of
+from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, PATH_FIELDS, RULES, Rule
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
 from asc_jax.runtime.errors import InputError
@@ -23,25 +26,7 @@ from asc_jax.runtime.paths import expand
 Check = Callable[[Mapping, str], None]
 
 # In what the models of one program may differ: a step reads these from its model's state.
-PER_MODEL_FIELDS = (
-    "seed",
-    "optimizer.lr",
-    "optimizer.weight_decay",
-    "train.label_smoothing",
-)
-
-_LONGEST_SHOWN = 200  # characters of a value in a message
-
-# Fields that name a folder; "" for none.
-PATH_FIELDS = (
-    "data.root",
-    "data.leaderboard_root",
-    "data.evaluation_root",
-    "data.cache_dir",
-    "gan.classifier",
-    "synthesis.classifier",
-    "synthetic.root",
-)
+PER_MODEL_FIELDS = ("seed", "optimizer.lr", "optimizer.weight_decay", "train.label_smoothing")
 
 
 def check_config(config: Mapping, source: str = "config") -> None:
@@ -57,15 +42,11 @@ def check_config(config: Mapping, source: str = "config") -> None:
     flat = flatten(config)
     if "gan.loss" in flat:
         raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
-    if "model.name" not in flat:
-        raise InputError(f"{source}: model.name is missing; start from configs/resnet50.py, say")
-    if expected := RULES["model.name"](flat["model.name"]):
-        raise InputError(f"{source}: model.name={shown(flat['model.name'])}: must be {expected}")
-    model_rules = MODEL_RULES[flat["model.name"]]
-    rules = {**RULES, **{f"model.{field}": rule for field, rule in model_rules.items()}}
-    check_fields(flat, rules, source)
-    _check_together(flat, source)
-    _check_frontend(config, source)
+    name = flat.get("model.name")
+    of_model = MODEL_RULES[name] if RULES["model.name"].fits(name) else {}
+    check_fields(flat, RULES | of_model, source)
+    if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
+        raise InputError(f"{source}: {conflicts[0]}")
 
 
 def check_gan_config(config: Mapping, source: str = "config") -> None:
@@ -74,17 +55,9 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
     if "gan.loss" not in flat:
         raise InputError(f"{source}: is no config of a GAN; start from configs/wavegan.py")
     check_fields(flat, GAN_RULES, source)
-    if flat["synthesis.margin_low"] >= flat["synthesis.margin_high"]:
-        raise InputError(
-            f"{source}: synthesis.margin_low={flat['synthesis.margin_low']:g}: must be below "
-            f"synthesis.margin_high={flat['synthesis.margin_high']:g}"
-        )
+    if conflicts := [*_gan_conflicts(flat)]:
+        raise InputError(f"{source}: {conflicts[0]}")
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
-    if flat["train.epochs"] * flat["train.steps_per_epoch"] > MANY:
-        raise InputError(
-            f"{source}: train.steps_per_epoch={flat['train.steps_per_epoch']}: makes more than "
-            f"{MANY} steps of train.epochs={flat['train.epochs']}; lower one of them"
-        )
 
 
 def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
@@ -98,81 +71,80 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
     Raises:
       InputError: naming the field, its value and what it must be.
     """
-    for field, value in flat.items():
-        if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
-        if expected := rules[field](value):
-            raise InputError(f"{source}: {field}={shown(value)}: must be {expected}")
-    for field in rules:
+    for field, rule in rules.items():
         if field not in flat:
             raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
+        if not rule.fits(flat[field]):
+            raise InputError(f"{source}: {field}={shown(flat[field])}: must be {rule.expected}")
+    for field in flat:
+        if field not in rules:
+            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
 
 
 def shown(value: object) -> str:
-    """A value for a message: as Python writes it, cut if it is long."""
+    """Writes a value for a message: as Python does, cut if it is long."""
     try:
-        text = repr(value)
+        return f"{value!r:.200}"
     except ValueError:  # more digits than Python writes
         return "a number of thousands of digits"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _check_frontend(config: Mapping, source: str) -> None:
-    """Refuses a frontend that gives nothing: no frame, or bands without a frequency."""
-    frontend = frontend_config(config)
-    seconds = config["data"]["clip_seconds"]
-    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        raise InputError(f"{source}: data.clip_seconds={seconds:g}: is shorter than one frame")
-    empty = n_empty_bands(frontend)
-    if empty:
-        raise InputError(
-            f"{source}: frontend.n_mels={frontend.n_mels}: {empty} bands from "
-            f"fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie between two bins of "
-            f"n_fft={frontend.n_fft} and would be empty; lower n_mels, raise n_fft, or widen "
-            "that range"
-        )
-    mask_above = config["synthetic"]["mask_above"]
-    if 0 < mask_above <= mel_edges(frontend)[0]:
-        raise InputError(
-            f"{source}: synthetic.mask_above={mask_above:g}: masks every band; raise it, or set "
-            "it to 0 for none"
-        )
-
-
-def _check_together(flat: Mapping, source: str) -> None:
-    """What one field demands of another."""
-    if flat["model.name"] == "resnet":
-        sizes, strides = flat["model.stage_sizes"], flat["model.stage_strides"]
-        if len(sizes) != len(strides):
-            raise InputError(
-                f"{source}: model.stage_strides={strides!r}: must be as long as "
-                f"model.stage_sizes={sizes!r}"
-            )
+def _conflicts(flat: Mapping) -> Iterator[str]:
+    """What one field demands of another, where it is not met."""
+    sizes, strides = flat.get("model.stage_sizes", ()), flat.get("model.stage_strides", ())
+    if len(sizes) != len(strides):
+        yield f"model.stage_strides={strides}: must be as long as model.stage_sizes={sizes}"
     for field in ("synthetic.share", "synthetic.per_class"):
         if flat[field] and not flat["synthetic.root"]:
-            raise InputError(
-                f"{source}: {field}={flat[field]:g}: needs synthetic clips; set synthetic.root to "
-                f"their folder, or {field}=0"
+            yield (
+                f"{field}={flat[field]:g}: needs synthetic clips; set synthetic.root to their "
+                f"folder, or {field}=0"
             )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        raise InputError(
-            f"{source}: train.selection='inner': needs clips to choose the epoch on; set "
+        yield (
+            "train.selection='inner': needs clips to choose the epoch on; set "
             "folds.inner_fraction (0.3, say), or train.selection='last'"
         )
-    if flat["train.select_after"] >= flat["train.epochs"]:
-        raise InputError(
-            f"{source}: train.select_after={flat['train.select_after']}: must be below "
-            f"train.epochs={flat['train.epochs']}"
+    epochs, select_after = flat["train.epochs"], flat["train.select_after"]
+    if select_after >= epochs:
+        yield f"train.select_after={select_after}: must be below train.epochs={epochs}"
+
+
+def _frontend_conflicts(config: Mapping) -> Iterator[str]:
+    """Why a frontend would give nothing: no frame, or bands without a frequency."""
+    frontend = frontend_config(config)
+    seconds, mask_above = config["data"]["clip_seconds"], config["synthetic"]["mask_above"]
+    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
+        yield f"data.clip_seconds={seconds:g}: is shorter than one frame"
+    if empty := n_empty_bands(frontend):
+        yield (
+            f"frontend.n_mels={frontend.n_mels}: {empty} bands from fmin={frontend.fmin:g} to "
+            f"fmax={frontend.highest:g} Hz lie between two bins of n_fft={frontend.n_fft} and "
+            "would be empty; lower n_mels, raise n_fft, or widen that range"
+        )
+    if 0 < mask_above <= mel_edges(frontend)[0]:
+        yield f"synthetic.mask_above={mask_above:g}: masks every band; raise it, or set it to 0"
+
+
+def _gan_conflicts(flat: Mapping) -> Iterator[str]:
+    low, high = flat["synthesis.margin_low"], flat["synthesis.margin_high"]
+    if low >= high:
+        yield f"synthesis.margin_low={low:g}: must be below synthesis.margin_high={high:g}"
+    epochs, steps = flat["train.epochs"], flat["train.steps_per_epoch"]
+    if epochs * steps > MANY:
+        yield (
+            f"train.steps_per_epoch={steps}: makes more than {MANY} steps of "
+            f"train.epochs={epochs}; lower one of them"
         )
 
 
 def load_config(
     path: str, overrides: Sequence[str] = (), *, check: Check = check_config
 ) -> ml_collections.FrozenConfigDict:
-    """A config file's `get_config()`, with fields overridden, checked.
+    """Reads a config file's `get_config()`, overrides its fields and checks it.
 
     Args:
-      path: the file.
+      path: the file, or FILE.py:ARGUMENT for `get_config("ARGUMENT")`.
       overrides: "--config.FIELD=VALUE" each.
       check: of the kind of config that is wanted.
 
@@ -185,12 +157,6 @@ def load_config(
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(f"{path}: get_config() must return a ConfigDict")
-    try:
-        config = changeable(config)
-    except ml_collections.config_dict.RequiredValueError:
-        raise InputError(
-            f"{path}: get_config() leaves a required placeholder; give it a value"
-        ) from None
     return override(config, overrides, path, check=check, typed=True)
 
 
@@ -202,11 +168,11 @@ def override(
     check: Check = check_config,
     typed: bool = False,
 ) -> ml_collections.FrozenConfigDict:
-    """A config with fields overridden, checked.
+    """Overrides fields of a config, and checks it.
 
     Args:
       config: of any kind.
-      overrides: "--config.FIELD=VALUE" each.
+      overrides: "--config.FIELD=VALUE" each; the last one of a field holds.
       source: where the config came from, for a message.
       check: of the kind of config that it is.
       typed: the overrides stand in a command line: what is wrong with one is said of it, and
@@ -219,107 +185,97 @@ def override(
       InputError: a field does not exist, or a value cannot be.
     """
     config = changeable(config)
+    _fill_placeholders(config)
     fields = flatten(config)
-    given = {}
-    for override in overrides:
-        field, equals, text = override.removeprefix("--config.").partition("=")
+    place = "--config." if typed else f"{source}: "
+    for word in overrides:
+        field, given = field_of(word), word.partition("config.")[2]
         if field not in fields:
-            place = f"--config.{field}" if typed else f"{source}: {field}"
-            raise InputError(f"{place}: no such field{_near(field, fields)}")
-        if not equals:
-            raise InputError(f"{override}: has no value; write {override}=VALUE")
-        value = _parse(text, fields[field])
-        given[field] = (text, value)
-        with config.ignore_type():  # the rules below say it better
-            config.update_from_flattened_dict({field: value})
+            raise InputError(f"{place}{field}: no such field{_near(field, fields)}")
+        try:
+            _set_field(config, word)
+        except (flags.Error, TypeError, ValueError, MemoryError, RecursionError):
+            kind = get_type(field, config).__name__
+            raise InputError(f"{place}{given:.200}: give {field} a value of type {kind}") from None
     try:
-        expand_paths(config, source)
-        check(config, source)
+        return checked(config, check, source)
     except InputError as error:
-        if not typed:
-            raise
-        raise InputError(_as_typed(str(error), source, given)) from None
-    return ml_collections.FrozenConfigDict(config)
+        said = str(error).removeprefix(f"{source}: ")
+        if typed and said.partition("=")[0] in map(field_of, overrides):
+            raise InputError(f"--config.{said}") from None
+        raise
 
 
-def expand_paths(config: ml_collections.ConfigDict, source: str) -> None:
-    """Expands the fields that name a folder, in place; see `asc_jax.runtime.paths.expand`.
+def _fill_placeholders(config: ml_collections.ConfigDict) -> None:
+    """Makes required placeholders, which `config_flags` cannot set, optional ones, in place.
 
-    Args:
-      config: of any kind, not checked.
-      source: where it came from, for the message.
+    The rules refuse one that stays None.
+    """
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ml_collections.ConfigDict):
+            _fill_placeholders(value)
+            continue
+        try:
+            config[name]
+        except config_dict.RequiredValueError:
+            config[name] = config_dict.placeholder(value.get_type())
+
+
+def _set_field(config: ml_collections.ConfigDict, override: str) -> None:
+    """Sets a field as `config_flags` does; alone, so that a later tuple replaces an earlier one."""
+    own = flags.FlagValues()
+    argv = ["", override]
+    config_flags.DEFINE_config_dict(
+        "config", config, flag_values=own, lock_config=False, sys_argv=argv
+    )
+    own(argv)
+
+
+def checked(
+    config: ml_collections.ConfigDict, check: Check, source: str
+) -> ml_collections.FrozenConfigDict:
+    """Expands a config's paths, in place, checks it by its kind's `check`, and freezes it.
 
     Raises:
       InputError: naming the field and its value.
     """
-    fields = flatten(config)
-    for field in PATH_FIELDS:
-        value = fields.get(field)
-        if value and isinstance(value, str):
+    for field, value in flatten(config).items():
+        if field in PATH_FIELDS and value and isinstance(value, str):
             try:
                 config.update_from_flattened_dict({field: expand(value)})
             except InputError as error:
                 raise InputError(f"{source}: {field}={shown(value)}: {error}") from None
-
-
-def _as_typed(message: str, source: str, given: Mapping[str, tuple[str, object]]) -> str:
-    """A message of a check; where it begins with a field that was given, with that override."""
-    said = message.removeprefix(f"{source}: ")
-    for field, (text, value) in given.items():
-        if said.startswith(f"{field}="):
-            if len(text) <= _LONGEST_SHOWN:
-                said = said.replace(f"={shown(value)}: ", f"={text}: ", 1)
-            return f"--config.{said}"
-    return message
+    check(config, source)
+    return ml_collections.FrozenConfigDict(config)
 
 
 def changeable(config: Mapping) -> ml_collections.ConfigDict:
-    """A copy of a config whose fields can be set.
+    """Copies a config, so that fields can be set.
 
     `ConfigDict(config)` alone would share its groups with every other such copy.
     """
-    return ml_collections.ConfigDict(config).copy_and_resolve_references()
-
-
-def _parse(text: str, replaced: object) -> object:
-    """An override's value, of the type of the value that it replaces where it can be."""
-    try:
-        if isinstance(replaced, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if isinstance(replaced, tuple):
-            value = ast.literal_eval(text)
-            return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        if isinstance(replaced, int):
-            with contextlib.suppress(ValueError):
-                return int(text)
-            return float(text)  # the file says 1 for 1.0
-        return type(replaced)(text)
-    # The last three: of literals such as {[]: 1}, and of very deep ones.
-    except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
+    return copy.deepcopy(ml_collections.ConfigDict(config))
 
 
 def _near(field: str, known: Iterable[str]) -> str:
     """What the writer of a wrong field name may have meant."""
     group, _, name = field.rpartition(".")
-    names = {other: other.rpartition(".")[2] for other in known}
-    siblings = {names[other]: other for other in known if other.rpartition(".")[0] == group}
-    meant = [siblings[near] for near in difflib.get_close_matches(name, siblings, n=1)]
-    meant += [other for other in known if names[other] == name]  # the name of another group
+    meant = difflib.get_close_matches(field, known, n=1, cutoff=0.75)
+    meant += [other for other in known if other.rpartition(".")[2] == name]  # of another group
     if meant:
         return f"; did you mean {meant[0]}?"
-    if group and siblings:
-        return f"; {group} has {', '.join(siblings)}"
+    if siblings := [other for other in known if group and other.rpartition(".")[0] == group]:
+        return f"; there are {', '.join(siblings)}"
     return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 
 def frontend_config(config: Mapping) -> FrontendConfig:
-    """The config's `frontend` group as the frontend takes it."""
+    """Returns the config's `frontend` group as the frontend takes it."""
     return FrontendConfig(**config["frontend"])
 
 
 def to_json(config: ml_collections.FrozenConfigDict) -> str:
-    """The config as `config.json` of a run folder holds it.
+    """Writes the config as `config.json` of a run folder holds it.
 
     Paths are absolute: a run folder outlives the folder in which its command was typed.
     """
@@ -333,7 +289,7 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
 def from_json(
     text: str, source: str, *, check: Check = check_config
 ) -> ml_collections.FrozenConfigDict:
-    """The inverse of `to_json`, checked.
+    """Reads what `to_json` has written, and checks it.
 
     Args:
       text: the JSON.
@@ -351,6 +307,4 @@ def from_json(
         config = ml_collections.ConfigDict(values)
     except (ValueError, KeyError) as error:  # a name that no field can have
         raise InputError(f"{source}: not a config ({error}); restore or delete it") from None
-    expand_paths(config, source)
-    check(config, source)
-    return ml_collections.FrozenConfigDict(config)
+    return checked(config, check, source)

@@ -23,10 +23,11 @@ from typing import TextIO
 import ml_collections
 
 from asc_jax.config import format as config_format
-from asc_jax.config.ablation import as_overrides, check_any_config, is_gan_config
+from asc_jax.config.ablation import check_any_config, is_gan_config
 from asc_jax.config.files import CONFIGS, call
 from asc_jax.config.format import flatten, missing_fields, refuse_newer
 from asc_jax.config.load import load_config
+from asc_jax.config.overrides import as_overrides, field_of
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.experiments.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.report.table4 import render_terminal, write_table
@@ -203,7 +204,7 @@ def plan(
 
 def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
     """The fields that a call may set: those by which clips are screened."""
-    fields = dict(word.removeprefix("--config.").split("=", 1) for word in overrides)
+    fields = {field_of(word): word.partition("=")[2] for word in overrides}
     for field in fields:
         if not field.startswith("synthesis."):
             raise InputError(

@@ -14,8 +14,9 @@ import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from asc_jax.config.ablation import Ablation, Setting, as_overrides, is_gan_config, name_of
+from asc_jax.config.ablation import Ablation, Setting, is_gan_config, name_of
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten
+from asc_jax.config.overrides import as_overrides
 from asc_jax.experiments.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import FREE_OF_SEVERAL, hold

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asc_jax.config.load import flatten, override
+from asc_jax.config.overrides import field_of
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import read_record
 from asc_jax.data.pool import Pool
@@ -185,14 +186,13 @@ def write_evaluation(
 def _configs(workdir: pathlib.Path, overrides: Sequence[str]):
     """The run's config with the fields that scoring may change, and that of the sets beside."""
     config = read_config(workdir)
-    fields = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
-    for field in fields:
+    for field in map(field_of, overrides):
         if field in flatten(config) and field not in PLACES + _OF_OTHERS:
             raise InputError(
                 f"--config.{field}: a run is scored as it was trained; evaluate takes "
                 f"{', '.join(PLACES)}, and for sets of --data {' and '.join(_OF_OTHERS)}"
             )
-    places = [word for word, field in zip(overrides, fields, strict=True) if field in PLACES]
+    places = [word for word in overrides if field_of(word) in PLACES]
     source = str(workdir / "config.json")
     return tuple(override(config, words, source, typed=True) for words in (places, overrides))
 

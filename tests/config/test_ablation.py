@@ -63,7 +63,7 @@ def test_what_the_report_leaves_open_can_be_asked():
 
 
 def test_every_ablation_of_the_bands_has_its_control():
-    ablation = load_ablation(str(CONFIGS / "ablations" / "gan/bandwidth.py"))
+    ablation = load_ablation(str(CONFIGS / "ablations" / "bandwidth.py"))
     fields = [setting.fields for setting in ablation.settings]
     for one in fields:
         assert {**one, "synthetic.root": ""} in fields
@@ -125,26 +125,23 @@ def get_settings():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("[{'model.se_ration': 4}]", "model.se_ration: no such field; did you mean model.se_ratio"),
-        ("[{'train.epochs': 0}]", "train.epochs=0: must be a whole number"),
-        ("[{'model.se_ratio': 2.5}]", "model.se_ratio=2.5: must be a whole number"),
-        ("[{'model.stage_sizes': (1, 2)}]", "must be as long as model.stage_sizes=(1, 2)"),
-        ("[{'seed': 4}]", "seed: is no field of a setting; use --seeds"),
-        ("[{}, {}]", "two settings are called base"),
-        ("[{'optimizer.lr': 1}, {'optimizer.lr': 1.0}]", "are called optimizer.lr=1.0; leave"),
-        ("[]", "get_settings() must return a list"),
-        ("{'model.se_ratio': 4}", "get_settings() must return a list"),
-        ("[('model.se_ratio', 4)]", "get_settings() must return a list"),
+        ("[{'model.se_ration': 4}]", "did you mean model.se_ratio"),
+        ("[{'train.epochs': 0}]", "train.epochs=0"),
+        ("[{'model.se_ratio': 2.5}]", "model.se_ratio=2.5"),
+        ("[{'model.stage_sizes': (1, 2)}]", "model.stage_sizes=(1, 2)"),
+        ("[{'seed': 4}]", "--seeds"),
+        ("[{}, {}]", "two settings are base"),
+        ("[{'optimizer.lr': 1}, {'optimizer.lr': 1.0}]", "two settings are optimizer.lr=1.0"),
+        ("[{'synthetic.root': 'a b'}, {'synthetic.root': 'a_b'}]", "both are called a_b"),
         (
-            "[{'synthetic.root': 'a b'}, {'synthetic.root': 'a_b'}]",
-            "synthetic.root='a b' and synthetic.root='a_b': both are called a_b",
+            "[{'title': 'x', 'model.width': 4}, {'model.width': 4, 'title': 'x'}]",
+            "two settings are",
         ),
-        (
-            "[{'train.epochs': 3, 'model.width': 4}, {'model.width': 4, 'train.epochs': 3}]",
-            "two settings are called model.width=4,train.epochs=3",
+        *(
+            (settings, "get_settings()")
+            for settings in ("[]", "{'seed': 4}", "[('seed', 4)]", "[{4: 4}]")
         ),
-        ("[{4: 'model.se_ratio'}]", "get_settings() must return a list"),
-        ("1 / 0", "does not run (ZeroDivisionError"),
+        ("1 / 0", "ZeroDivisionError"),
     ],
 )
 def test_a_mistake_in_an_ablation_is_one_line(

@@ -10,7 +10,7 @@ from checkout import KEPT
 from asc_jax import cli
 from asc_jax.config import format as config_format
 from asc_jax.config.load import check_gan_config, flatten, from_json, to_json
-from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES
+from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES, Rule
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.report.comparison.folders import read_run
 from asc_jax.runs import identity
@@ -58,11 +58,11 @@ def later(monkeypatch):
     fields = {kind: known.get(kind, {}) | more for kind, more in fields.items()}
     monkeypatch.setattr(config_format, "FORMAT", now + 2)
     monkeypatch.setattr(config_format, "LATER_FIELDS", known | fields)
-    takes = lambda value: None
+    takes = Rule("anything", lambda value: True)
     for rules in (RULES, GAN_RULES):
         monkeypatch.setitem(rules, "train.gain", takes)
     monkeypatch.setitem(RULES, "augment.gain", takes)
-    monkeypatch.setitem(MODEL_RULES["baseline"], "gain", takes)
+    monkeypatch.setitem(MODEL_RULES["baseline"], "model.gain", takes)
 
 
 def test_a_field_that_came_later_means_as_before(later):
@@ -143,8 +143,7 @@ def test_every_field_is_of_format_1_or_came_later():
         "gan": flatten(json.loads((KEPT / "gan1.json").read_text())),
     }
     later = config_format.LATER_FIELDS
-    resnet = {f"model.{field}" for field in MODEL_RULES["resnet"]}
-    baseline = {f"model.{field}" for field in MODEL_RULES["baseline"]}
+    resnet, baseline = MODEL_RULES["resnet"], MODEL_RULES["baseline"]
     assert {*RULES, *resnet} == {*first["classifier"], *later["classifier"], *later["resnet"]}
     assert {*baseline, "model.name"} == {*OF_BASELINE, *later["baseline"]}
     assert set(GAN_RULES) == {*first["gan"], *later["gan"]}

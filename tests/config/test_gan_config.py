@@ -27,11 +27,11 @@ def gan_refusal(*overrides: str, path=str(CONFIGS / "wavegan.py")) -> str:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("gan.loss=wgan-gp", "gan.loss=wgan-gp: must be one of wgan_gp, dcgan"),
+        ("gan.loss=wgan-gp", "must be one of wgan_gp, dcgan"),
         ("gan.n_samples=30000", "gan.n_samples=30000: must be a power of 2"),
         ("gan.scene=('tram',)", "did you mean gan.scenes?"),
-        ("gan.scenes=tram", "gan.scenes=tram: must be a tuple of texts"),
-        ("synthesis.rules=('argmin',)", "must be a tuple of some of argmax, confidence"),
+        ("gan.scenes=(1,)", "each text"),
+        ("synthesis.rules=('argmin',)", "each one of argmax, confidence"),
         ("synthesis.margin_low=20", "must be below synthesis.margin_high=10"),
         ("train.watch_clips=1", "a whole number of at least 2"),
     ],

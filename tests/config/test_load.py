@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import pathlib
 import sys
 import tracemalloc
 
@@ -13,10 +12,8 @@ import pytest
 from checkout import CONFIGS
 
 from asc_jax import models
-from asc_jax.config import rules
 from asc_jax.config.load import (
     check_config,
-    check_fields,
     check_gan_config,
     flatten,
     from_json,
@@ -25,6 +22,7 @@ from asc_jax.config.load import (
     override,
     to_json,
 )
+from asc_jax.config.overrides import field_of
 from asc_jax.config.rules import MODEL_RULES, RULES
 from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
 from asc_jax.runtime.errors import InputError
@@ -61,13 +59,8 @@ def test_every_config_builds(path):
         config.seed = 1
 
 
-def test_the_reports_rows_are_there():
-    rows = {"baseline", "resnet50", "resnet152", "se_resnet152", "se_resnet152_mel80"}
-    rows |= {"se_resnet152_aug"}
-    assert rows | {"demo", "esc10"} <= set(NAMES)
-
-
 def test_the_reports_rows_are_what_it_prints():
+    assert {"baseline", "se_resnet152", "demo", "esc10"} <= set(NAMES)
     sizes = {name: load(str(CONFIGS / f"{name}.py")) for name in NAMES if "resnet" in name}
     assert sizes["resnet50"].model.stage_sizes == (3, 4, 6, 3)
     assert sizes["se_resnet152_mel80"].model.stage_sizes == (3, 8, 36, 3)
@@ -78,14 +71,6 @@ def test_the_reports_rows_are_what_it_prints():
         assert not any(config.augment.values())
         assert not (config.optimizer.weight_decay or config.optimizer.clip_norm)
         assert not config.train.label_smoothing
-
-
-@pytest.mark.parametrize("path", PATHS, ids=NAMES)
-def test_no_config_changes_another(path):
-    before = to_json(load_config(str(path)))
-    for other in PATHS:
-        load_config(str(other), ["--config.optimizer.lr=0.5", "--config.train.epochs=77"])
-    assert to_json(load_config(str(path))) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,15 +96,11 @@ def test_json_and_back(path):
     again = from_json(text, "config.json")
     assert again == config
     assert to_json(again) == text
-    assert flatten(again) == flatten(config)
-    assert {f: type(v) for f, v in flatten(again).items()} == {
-        f: type(v) for f, v in flatten(config).items()
-    }
 
 
 def test_every_rule_is_of_a_field_and_every_field_has_a_rule():
     for name, of_network in MODEL_RULES.items():
-        attributes = {field.name for field in dataclasses.fields(models.NETWORKS[name])}
+        attributes = {f"model.{field.name}" for field in dataclasses.fields(models.NETWORKS[name])}
         assert set(of_network) <= attributes
     assert set(MODEL_RULES) == set(models.NETWORKS)
     default = flatten(load()).keys()
@@ -128,30 +109,33 @@ def test_every_rule_is_of_a_field_and_every_field_has_a_rule():
     )
 
 
-@pytest.mark.parametrize(
-    ("field", "text", "value"),
-    [
-        ("model.stage_sizes", "(1, 2, 3, 4)", (1, 2, 3, 4)),
-        ("model.stage_sizes", "1,2,3,4", (1, 2, 3, 4)),
-        ("model.stage_sizes", "[1,2,3,4]", (1, 2, 3, 4)),
-        ("train.mesh", "4,2", (4, 2)),
-        ("train.mesh", "()", ()),
-        ("optimizer.lr", "1", 1.0),
-        ("optimizer.lr", "3e-4", 3e-4),
-        ("seed", "7", 7),
-        ("frontend.sr", "44_100", 44_100),
-        ("data.fit_length", "True", True),
-        ("data.fit_length", "true", True),
-        ("data.root", "/a folder/of=mine, (2018)", "/a folder/of=mine, (2018)"),
-        ("data.root", "2018", "2018"),
-        ("data.root", "", ""),
-        ("title", "None", "None"),
-    ],
-)
-def test_an_override_takes_the_fields_type(field, text, value):
-    taken = flatten(load(**{field: text}))[field]
+VALUES = {
+    "--config.model.stage_sizes=(1, 2, 3, 4)": (1, 2, 3, 4),
+    "--config.model.stage_sizes=1,2,3,4": (1, 2, 3, 4),
+    "--config.train.mesh=()": (),
+    "--config.optimizer.lr=1": 1.0,
+    "--config.seed=7": 7,
+    "--config.data.fit_length=true": True,
+    "--config.data.fit_length": True,
+    "--noconfig.frontend.center": False,
+    "--config.data.root=/a folder/of=mine, (2018)": "/a folder/of=mine, (2018)",
+    "--config.data.root=": "",
+    "--config.title=None": "None",
+}
+
+
+@pytest.mark.parametrize(("override", "value"), VALUES.items())
+def test_an_override_takes_the_fields_type(override, value):
+    taken = flatten(load_config(RESNET, [override]))[field_of(override)]
     assert taken == value
     assert type(taken) is type(value)
+
+
+def test_the_last_override_of_a_field_holds():
+    config = load_config(RESNET, ["--config.seed=1", "--config.seed=2"])
+    assert config.seed == 2
+    words = [f"--config.model.stage_sizes={sizes}" for sizes in ("(1, 2)", "(2, 2, 2, 2)")]
+    assert load_config(RESNET, words).model.stage_sizes == (2, 2, 2, 2)
 
 
 def test_overrides_of_one_config_do_not_meet():
@@ -163,155 +147,72 @@ def test_overrides_of_one_config_do_not_meet():
 def test_overrides_do_not_come_from_the_process(monkeypatch):
     """`load_config` is told them; a notebook's or a test runner's arguments are not its own."""
     monkeypatch.setattr(sys, "argv", ["pytest", "--config.seed=5", "--config.train.epochs=3"])
-    assert load().seed == 0
-    assert load(seed=6).seed == 6
-    assert load().train.epochs == 60
-
-
-def test_stages_are_overridden_together():
-    config = load(**{"model.stage_sizes": "(1,2)", "model.stage_strides": "(1,2)"})
-    assert config.model.stage_sizes == config.model.stage_strides == (1, 2)
-    one = load(**{"model.stage_sizes": "3", "model.stage_strides": "1"})
-    assert one.model.stage_sizes == (3,)
-
-
-def test_the_last_of_two_overrides_holds():
-    assert load_config(RESNET, ["--config.seed=1", "--config.seed=2"]).seed == 2
+    assert (load().seed, load(seed=6).seed, load().train.epochs) == (0, 6, 60)
 
 
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    ("override", "meant"),
     [
-        ("train.epoch=1", "train.epoch: no such field; did you mean train.epochs?"),
-        ("model.widht=1", "did you mean model.width?"),
-        ("optimiser.lr=1", "optimiser.lr: no such field; did you mean optimizer.lr?"),
-        ("lr=1", "lr: no such field; did you mean optimizer.lr?"),
-        ("sede=1", "sede: no such field; did you mean seed?"),
-        ("model.stage_sizes[0]=1", "did you mean model.stage_sizes?"),
-        ("optimizer.learning_rate=1", "optimizer has clip_norm, lr, name, schedule"),
-        ("data.zzz=1", "data.zzz: no such field; data has cache_dir, channels"),
-        ("zzz.zzz=1", "zzz.zzz: no such field; there are augment, data"),
-        ("model=1", "model: no such field; there are"),
-        ("train.epochs.more=1", "train.epochs.more: no such field"),
-        ("model.zzz=0.1", "model.zzz: no such field; model has block"),
+        ("train.epoch=1", "train.epochs"),
+        ("optimiser.lr=1", "optimizer.lr"),
+        ("lr=1", "optimizer.lr"),
+        ("sede=1", "seed"),
+        ("model.stage_sizes[0]=1", "model.stage_sizes"),
+        ("optimizer.learning_rate=1", "optimizer.lr, "),
+        ("zzz.zzz=1", "augment, data"),
+        ("model={'name': 'baseline'}", "augment, data"),
+        ("train.epochs.more=1", "train.epochs?"),
     ],
 )
-def test_a_wrong_field(override, expected):
+def test_a_wrong_field(override, meant):
     message = refusal(override)
     assert message.startswith(f"--config.{override.partition('=')[0]}: no such field")
-    assert expected in message
+    assert meant in message
 
 
 def test_a_field_of_another_network():
-    assert "model.width: no such field; model has dropout_rate" in refusal(
-        "model.width=8", path=BASELINE
-    )
-    assert "model.block: no such field; model has name, dropout_rate" in refusal(
-        "model.name=baseline"
-    )
+    assert "model.width: no such field" in refusal("model.width=8", path=BASELINE)
+    assert "model.block: no such field" in refusal("model.name=baseline")
 
 
-def test_a_config_of_another_kind_has_its_own_rules(tmp_path):
-    def check(config, source):
-        check_fields(
-            flatten(config), {"data.root": rules.text, "gan.steps": rules.integer(1)}, source
-        )
-
-    body = (
-        "import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict("
-        "{'data': {'root': 'here'}, 'gan': {'steps': 3}})\n"
-    )
-    path = str(tmp_path / "mine.py")
-    pathlib.Path(path).write_text(body)
-    config = load_config(path, ["--config.gan.steps=5"], check=check)
-    assert config.gan.steps == 5
-    text = to_json(config)
-    assert json.loads(text)["data"]["root"] == str(pathlib.Path("here").absolute())
-    assert from_json(text, "config.json", check=check).gan.steps == 5
-    with pytest.raises(InputError, match=r"gan\.steps=0: must be a whole number of at least 1"):
-        load_config(path, ["--config.gan.steps=0"], check=check)
-    with pytest.raises(InputError, match=r"gan\.step: no such field; did you mean gan\.steps"):
-        load_config(path, ["--config.gan.step=1"], check=check)
-    with pytest.raises(InputError, match=r"model\.name is missing"):
-        load_config(path)
-
-
-def test_an_override_without_a_value():
-    assert "--config.train.epochs: has no value; write" in refusal("train.epochs")
+OF_OTHER_TYPES = {
+    "float": ["optimizer.lr=fast", "optimizer.lr=1e-3,1e-4", "optimizer.lr=True"],
+    "int": [f"train.epochs{text}" for text in ("", "=1.5", "=None", "=1e3", f"={'9' * 5000}")],
+    "bool": ["data.fit_length=maybe"],
+    "str": ["data.root"],
+    "tuple": ["train.mesh={[]:1}", "train.mesh=1, x y"],
+}
 
 
 @pytest.mark.parametrize(
-    ("override", "mend"),
+    ("override", "kind"), [(one, kind) for kind, some in OF_OTHER_TYPES.items() for one in some]
+)
+def test_a_value_of_another_type(override, kind):
+    message = refusal(override)
+    assert message.startswith(f"--config.{override[:100]}")
+    assert message.endswith(f"of type {kind}")
+    assert len(message) < 600
+
+
+@pytest.mark.parametrize(
+    "override",
     [
-        ("optimizer.lr=nan", "a finite number above 0"),
-        ("optimizer.lr=inf", "a finite number above 0"),
-        ("optimizer.lr=-0.1", "a finite number above 0"),
-        ("optimizer.lr=0", "a finite number above 0"),
-        ("optimizer.lr=fast", "a finite number above 0"),
-        ("optimizer.lr=1e-3,1e-4", "a finite number above 0"),
-        ("optimizer.weight_decay=-1", "a number of at least 0"),
-        ("optimizer.clip_norm=nan", "a number of at least 0"),
-        ("optimizer.schedule=linear", "one of constant, cosine, one_cycle"),
-        ("optimizer.name=adamw", "one of adam, sgd"),
-        ("train.epochs=0", "a whole number of at least 1"),
-        ("train.epochs=1.5", "a whole number of at least 1"),
-        ("train.epochs=None", "a whole number of at least 1"),
-        ("train.batch_size=0", "a whole number of at least 1"),
-        ("train.batch_size=-32", "a whole number of at least 1"),
-        ("train.label_smoothing=1", "at most 0.99"),
-        ("train.mesh=2x4", "two whole numbers of at least 1"),
-        ("train.mesh=8", "two whole numbers of at least 1"),
-        ("train.mesh=(0, 4)", "two whole numbers of at least 1"),
-        ("train.sync_batch_norm=2", "True or False"),
-        ("train.non_finite=ignore", "one of stop, skip"),
-        ("train.selection=best", "one of last, inner"),
-        ("model.name=vgg", "one of resnet, baseline"),
-        ("model.stage_sizes=(1,2,3,0)", "whole numbers of at least 1"),
-        ("model.stage_sizes=(1,2,3,4.0)", "whole numbers of at least 1"),
-        ("model.stage_sizes=()", "whole numbers of at least 1"),
-        ("model.stage_sizes=many", "whole numbers of at least 1"),
-        ("model.width=-1", "a whole number of at least 1"),
-        ("model.block=wide", "one of basic, bottleneck"),
-        ("data.clip_seconds=0", "a finite number above 0"),
-        ("data.channels=-1", "a whole number of at least 0"),
-        ("data.fit_length=maybe", "True or False"),
-        ("data.pool=disk", "one of log_mel, waveform"),
-        ("synthetic.share=1", "at most 0.99"),
-        ("synthetic.share=-0.1", "a number of at least 0"),
-        ("synthetic.per_class=0.5", "a whole number of at least 0"),
-        ("synthetic.mask_above=-1", "a number of at least 0"),
-        ("folds.kind=grouped", "one of location, published, random"),
-        ("folds.n_folds=0", "a whole number of at least 1"),
-        ("folds.inner_fraction=0.9", "at most 0.5"),
-        ("augment.time_roll=2", "at most 1"),
-        ("augment.mixup_alpha=inf", "a number of at least 0"),
-        ("ensemble.rule=vote", "one of mean_logits, mean_probabilities"),
-        ("seed=-1", "a whole number of at least 0"),
-        ("seed=4294967296", "at most 4294967295"),
-        ("frontend.n_mels=-40", "a whole number of at least 0"),
-        ("train.mesh={[]:1}", "two whole numbers of at least 1"),
-        ("train.mesh={{}}", "two whole numbers of at least 1"),
-        ("train.mesh=[{}, 1]", "two whole numbers of at least 1"),
-        (f"train.mesh={'(' * 60_000}", "two whole numbers of at least 1"),
-        (f"train.epochs={'9' * 5000}", "a whole number of at least 1"),
-        ("train.epochs=nan", "a whole number of at least 1"),
-        ("train.epochs=1e3", "a whole number of at least 1"),
-        ("train.epochs=True", "a whole number of at least 1"),
-        ("optimizer.lr=True", "a finite number above 0"),
-        ("optimizer.lr=1e300", "at most 1e+38"),
-        ("optimizer.lr=1e-300", "a finite number above 0"),  # 0 in float32
-        ("frontend.log_floor=1e-300", "a finite number above 0"),
-        ("frontend.power=1000", "at most 16"),
-        ("folds.seed=4294967296", "at most 4294967295"),  # numpy's
-        ("model.stage_sizes=(1,1,1,1,1,1,1,1,1)", "of 8 at most"),
+        *(f"optimizer.lr={text}" for text in ("nan", "inf", "-0.1", "0", "1e300", "1e-300")),
+        *("optimizer.clip_norm=nan", "optimizer.schedule=linear", "optimizer.name=adamw"),
+        *(f"train.{text}" for text in ("epochs=0", "batch_size=-32", "selection=best")),
+        *(f"train.mesh={text}" for text in ("2x4", "8", "(0, 4)", "[{}, 1]", "(" * 60_000)),
+        *(f"model.stage_sizes={text}" for text in ("(1,2,0)", "(1,4.0)", "()", "many", (1,) * 9)),
+        *("model.name=vgg", "model.width=-1", "model.block=wide", "train.label_smoothing=1"),
+        *("data.clip_seconds=0", "data.channels=-1", "data.pool=disk", "synthetic.share=-0.1"),
+        *("folds.kind=grouped", "folds.inner_fraction=0.9", "folds.seed=4294967296"),
+        *("augment.time_roll=2", "augment.mixup_alpha=inf", "ensemble.rule=vote", "seed=-1"),
+        *("frontend.n_mels=-40", "frontend.log_floor=1e-300", "frontend.power=1000"),
     ],
 )
-def test_an_impossible_value(override, mend):
+def test_an_impossible_value(override):
     message = refusal(override)
-    field, _, text = override.partition("=")
-    assert message.startswith(f"--config.{field}=")
-    assert len(text) > 200 or message.startswith(f"--config.{override}: must be")
-    assert mend in message.partition("must be")[2]
+    assert message.startswith(f"--config.{override.partition('=')[0]}=")
+    assert ": must be " in message or ": is " in message
     assert len(message) < 600
 
 
@@ -319,18 +220,10 @@ def test_an_impossible_value(override, mend):
 def test_no_number_is_without_an_end(path):
     """Where it is used it would overflow, or take all memory; asking takes none."""
     check = check_gan_config if "wavegan" in path else check_config
-    config = flatten(load_config(path, check=check))
     tracemalloc.start()
-    for field, value in config.items():
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        many = [10**30, 2**40] if isinstance(value, int) else [1e300]
-        if isinstance(value, tuple) and not (value and isinstance(value[0], str)):
-            many = [(10**30, 10**30)]
-        elif not is_number:
-            continue
-        if field == "gan.scenes":  # of texts, and maybe empty
-            continue
-        for one in many:
+    for field, value in flatten(load_config(path, check=check)).items():
+        many = {int: [10**30, 2**40], float: [1e300], tuple: [(10**30, 10**30)]}
+        for one in many.get(type(value), ()):
             with pytest.raises(InputError, match=field):
                 load_config(path, [f"--config.{field}={one}"], check=check)
     assert tracemalloc.get_traced_memory()[1] < 2**24  # bytes
@@ -362,37 +255,20 @@ def test_bands_without_a_bin_are_counted_as_the_filters_have_them():
     assert counts == {False, True}
 
 
-def test_a_single_scene_is_shown_as_it_is_written():
-    with pytest.raises(InputError, match=r"gan\.scenes=tram: .*\('tram',\)"):
-        load_config(
-            str(CONFIGS / "wavegan.py"), ["--config.gan.scenes=tram"], check=check_gan_config
-        )
-
-
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    "override",
     [
-        ("frontend.sr=0", "frontend.sr=0: must be a whole number of at least 1000"),
-        ("frontend.n_mels=0", "frontend.n_mels=0: must be at least 1"),
-        ("frontend.n_mels=500", "to fmax=24000 Hz lie between two bins of n_fft=2048"),
-        ("data.clip_seconds=1e-6", "is shorter than one frame"),
-        ("frontend.win_length=4096", "must not exceed n_fft=2048"),
-        ("frontend.fmax=30000", "fmax=30000: must satisfy"),
-        ("frontend.fmax=1", "bands from fmin=0 to fmax=1 Hz"),
-        ("frontend.window=blackman", "must be one of hann, hamming"),
-        ("frontend.norm=None", "must be one of slaney, none"),
-        ("frontend.window=" + "(" * 3000, "(...: must be one of hann, hamming"),
-        ("model.stage_sizes=(1,2)", "must be as long as model.stage_sizes=(1, 2)"),
-        ("train.selection=inner", "set folds.inner_fraction (0.3, say)"),
-        ("train.select_after=60", "must be below train.epochs=60"),
-        ("synthetic.share=0.2", "synthetic.share=0.2: needs synthetic clips; set synthetic.root"),
-        ("synthetic.per_class=5", "synthetic.per_class=5: needs synthetic clips"),
+        *("frontend.sr=0", "frontend.n_mels=0", "frontend.n_mels=500", "frontend.win_length=4096"),
+        *("frontend.fmax=30000", "frontend.fmax=1", "frontend.window=blackman"),
+        *("frontend.norm=None", f"frontend.window={'(' * 3000}", "data.clip_seconds=1e-6"),
+        *("model.stage_sizes=(1,2)", "train.selection=inner", "train.select_after=60"),
+        *("synthetic.share=0.2", "synthetic.per_class=5"),
     ],
 )
-def test_values_that_do_not_go_together(override, expected):
+def test_values_that_do_not_go_together(override):
     message = refusal(override)
     assert override.partition("=")[0].partition(".")[2] in message
-    assert expected in message
+    assert len(message) < 600
 
 
 def test_the_default_alone_has_no_network():
@@ -406,24 +282,16 @@ def test_a_config_json_that_is_none(text):
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    "change",
     [
-        ({"model": None}, "model.name is missing"),
-        ({"model": {"name": ["resnet"]}}, "model.name=('resnet',): must be one of"),
-        ({"frontend": [1]}, "frontend: no such field"),
-        ({"seed": None}, "seed=None: must be a whole number"),
-        ({"seed": True}, "seed=True: must be a whole number"),
-        ({"extra": 1}, "extra: no such field"),
-        ({"data": {}}, "data.root is missing"),
-        ({"a.b": 1}, "not a config"),
-        ({"items": 1}, "items"),
+        *({"model": None}, {"model": {"name": ["resnet"]}}, {"frontend": [1]}, {"data": {}}),
+        *({"seed": None}, {"seed": True}, {"extra": 1}, {"a.b": 1}, {"items": 1}),
     ],
 )
-def test_a_config_json_that_was_edited(change, expected):
+def test_a_config_json_that_was_edited(change):
     text = json.dumps({**json.loads(to_json(load())), **change})
-    with pytest.raises(InputError, match=r"^config\.json: ") as refused:
+    with pytest.raises(InputError, match=rf"^config\.json: .*{next(iter(change))}"):
         from_json(text, "config.json")
-    assert expected in str(refused.value)
 
 
 def test_flatten_makes_lists_tuples():

@@ -98,7 +98,7 @@ def test_the_home_folder_in_every_field(field, home):
     relative = load_config(path, [f"--config.{field}=x"], **kind)
     assert str(pathlib.Path("x").absolute()) in to_json(relative)
     for wrong in ("gs://bucket/x", "~nobody/x"):
-        with pytest.raises(InputError, match=rf"^--config\.{field}={wrong}: ") as refused:
+        with pytest.raises(InputError, match=rf"^--config\.{field}='{wrong}': ") as refused:
             load_config(path, [f"--config.{field}={wrong}"], **kind)
         assert "\n" not in str(refused.value)
         with pytest.raises(InputError, match=rf"^config\.json: {field}='{wrong}': "):
