@@ -20,12 +20,10 @@ import numpy as np
 
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
+from asc_jax.data.manifest import NAME, TO_TRAIN, read_lines
 from asc_jax.data.splits import by_path
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
-
-# What training needs of a manifest's line; whatever else stands there is for a reader.
-_FIELDS = {"path": str, "scene_label": str, "fold": int}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +69,13 @@ def read_manifest(
         fold has no clip, or a generator was trained on other clips than its fold is.
     """
     root = pathlib.Path(root)
-    manifest = root / "manifest.jsonl"
+    manifest = root / NAME
     lines, digest = _read_lines(manifest)
     folds = [split.fold for split in splits]
     clips, clip_folds = [], []
     seen: dict[pathlib.PurePosixPath, int] = {}  # a/b.wav and ./a//b.wav are one file
-    for number, line in enumerate(lines, start=1):
+    for number, entry in enumerate(lines, start=1):
         where = f"{manifest}: line {number}"
-        entry = _parse(line, where)
         path = _path_below(entry["path"], where)
         if path in seen:
             raise InputError(
@@ -118,42 +115,21 @@ def manifest_digest(root: str | pathlib.Path) -> str:
     Raises:
       InputError: there is no manifest that can be read, or it lists no clip.
     """
-    return _read_lines(pathlib.Path(root) / "manifest.jsonl")[1]
+    return _read_lines(pathlib.Path(root) / NAME)[1]
 
 
-def _read_lines(manifest: pathlib.Path) -> tuple[list[str], str]:
-    """The finished lines of a manifest, and their digest."""
+def _read_lines(manifest: pathlib.Path) -> tuple[list[dict], str]:
+    """The lines of a manifest, and their digest."""
     try:
-        finished, end, _ = manifest.read_bytes().rpartition(b"\n")
-        lines = finished.decode("utf-8").split("\n") if end else []
-    except (FileNotFoundError, NotADirectoryError):
+        lines, whole = read_lines(manifest, TO_TRAIN)
+    except FileNotFoundError:
         raise InputError(
             f"{manifest}: not found; synthetic.root must be a folder of generated clips, with "
             "their manifest.jsonl and audio/ (or '' for none)"
         ) from None
-    except OSError as error:
-        raise InputError(f"{manifest}: {error.strerror}; make it readable") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{manifest}: not UTF-8 text; generate the clips again") from None
     if not lines:
         raise InputError(f"{manifest}: lists no clip; generate some")
-    return lines, hashlib.sha256(finished + end).hexdigest()
-
-
-def _parse(line: str, where: str) -> dict:
-    try:
-        entry = parse_json(line)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error}); mend or delete the line") from None
-    if not isinstance(entry, dict):
-        raise InputError(f"{where}: not a JSON object; mend or delete the line")
-    for field, kind in _FIELDS.items():
-        if field not in entry:
-            raise InputError(f"{where}: has no {field}; every line needs {', '.join(_FIELDS)}")
-        if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
-            wanted = "text" if kind is str else "a whole number"
-            raise InputError(f"{where}: {field}={entry[field]!r}: must be {wanted}")
-    return entry
+    return lines, hashlib.sha256(whole).hexdigest()
 
 
 def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
@@ -260,6 +236,6 @@ def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
     """
     if path.exists() and read_record(path)[0] != synthetic.digest:
         raise InputError(
-            f"{synthetic.dataset.root / 'manifest.jsonl'}: is not the one that {path} says the "
+            f"{synthetic.dataset.root / NAME}: is not the one that {path} says the "
             "run was trained with; restore it, or train anew in another --workdir"
         )

@@ -9,10 +9,54 @@ from asc_jax.runtime.files import parse_json, write_whole
 
 NAME = "manifest.jsonl"
 
-# What synthesis needs of a line to make its clip again.
-_FIELDS = (
-    "path", "scene_label", "fold", "batch", "row", "checkpoint", "classifier", "sr", "n_samples",
-)  # fmt: skip
+# What a line must have, for training and for synthesis to make its clip again.
+TO_TRAIN = {"path": str, "scene_label": str, "fold": int}
+_TO_MAKE = TO_TRAIN | {
+    "batch": int, "row": int, "checkpoint": str, "classifier": str, "sr": int, "n_samples": int,
+}  # fmt: skip
+
+
+def read_lines(path: pathlib.Path, fields: Mapping[str, type]) -> tuple[list[dict], bytes]:
+    """Reads a manifest. A last line without its end, which a stop leaves, does not count.
+
+    Args:
+      path: the file.
+      fields: that every line must have, and their types.
+
+    Returns:
+      The lines, and what was read of the file.
+
+    Raises:
+      FileNotFoundError: there is none.
+      InputError: it cannot be read, or a line cannot be used.
+    """
+    try:
+        finished, end, _ = path.read_bytes().rpartition(b"\n")
+        lines = finished.decode("utf-8").split("\n") if end else []
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; make it readable") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; generate the clips again") from None
+    found = [_parse(line, f"{path}: line {i}", fields) for i, line in enumerate(lines, start=1)]
+    return found, finished + end
+
+
+def _parse(line: str, where: str, fields: Mapping[str, type]) -> dict:
+    try:
+        entry = parse_json(line)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error}); mend or delete the line") from None
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: not a JSON object; mend or delete the line")
+    for field, kind in fields.items():
+        if field not in entry:
+            raise InputError(f"{where}: has no {field}; every line needs {', '.join(fields)}")
+        if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
+            wanted = "text" if kind is str else "a whole number"
+            raise InputError(f"{where}: {field}={entry[field]!r}: must be {wanted}")
+    return entry
 
 
 class Manifest:
@@ -31,24 +75,10 @@ class Manifest:
         self.folder = folder
         self._path = folder / NAME
         self._lines: list[dict] = []
-        if not self._path.exists():
-            return
-        try:
-            whole = self._path.read_bytes().rpartition(b"\n")
-        except OSError as error:
-            raise InputError(f"{self._path}: {error.strerror}; make it readable") from None
-        for number, line in enumerate(whole[0].splitlines(), start=1):
-            try:
-                found = parse_json(line)
-                _ = [found[field] for field in _FIELDS]
-            except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{self._path}:{number}: is no line of a manifest; delete it, and another clip "
-                    "takes the place of its own"
-                ) from None
-            self._lines.append(found)
-        if whole[2]:
-            write_whole(self._path, whole[0] + whole[1])
+        if self._path.exists():
+            self._lines, whole = read_lines(self._path, _TO_MAKE)
+            if self._path.stat().st_size > len(whole):
+                write_whole(self._path, whole)
 
     def lines(self, scene_label: str, fold: int) -> list[dict]:
         """What was written for a scene and a fold, in order."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 from asc_jax.data import manifest
-from asc_jax.runtime.errors import STOPPED, Stopped
+from asc_jax.runtime.errors import STOPPED, InputError, Stopped
 from asc_jax.runtime.files import parse_json
 from asc_jax.runtime.interruption import Signals
 
@@ -136,13 +136,11 @@ def is_synthesized(gan: pathlib.Path, clips: pathlib.Path, n_clips: int) -> bool
         scenes = collections.defaultdict(set)
         for corpus in parse_json((gan / "corpora.json").read_text()):
             scenes[corpus["fold"]].update(corpus["scene_labels"])
-        # A last line that a stop has torn is no clip.
-        lines = (clips / manifest.NAME).read_text().split("\n")[:-1]
-        clip = lambda line: (line["fold"], line["scene_label"])
-        made = collections.Counter(clip(parse_json(line)) for line in lines)
+        lines, _ = manifest.read_lines(clips / manifest.NAME, manifest.TO_TRAIN)
+        made = collections.Counter((line["fold"], line["scene_label"]) for line in lines)
         counts = [[made[fold, label] for label in labels] for fold, labels in scenes.items()]
         return all(sum(c) >= n_clips and min(c) >= n_clips // len(c) for c in counts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):
         return False
 
 
