@@ -1,5 +1,15 @@
 """The style sheet of the report page."""
 
+HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+"""
 STYLE = """
 :root { color-scheme: light dark;
   --paper: #fdfcfa; --ink: #1d1c1a; --muted: #6b6862; --rule: #e5e1d9; --track: #efece5;

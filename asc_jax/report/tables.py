@@ -164,3 +164,11 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
         f'<thead><tr><td class="corner">true&nbsp;↓ predicted&nbsp;→</td>{columns}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def paragraph(words: str) -> Markup:
+    """Words as a paragraph, with a capital and a full stop; nothing where there are none."""
+    if not words:
+        return Markup()
+    words = words[0].upper() + words[1:]
+    return Markup(f"<p>{text(words if words.endswith('.') else words + '.')}</p>")

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from asc_jax.report.curves import fold_lines, loss_top, mean_line, ticks
+from asc_jax.report.curves import fold_lines, loss_top, mean_line
+from asc_jax.report.drawing import ticks
+from asc_jax.report.formatting import DASH, duration, percent, quantity
 from asc_jax.report.page import read_report, write_page
-from asc_jax.report.tables import DASH, duration, percent, quantity
 from asc_jax.runtime.errors import InputError
 
 LABELS = ["airport", "street_pedestrian", "tram"]

@@ -8,8 +8,8 @@ from asc_jax.report.comparison.results import ALPHA, Results
 from asc_jax.report.comparison.sections import all_sections
 from asc_jax.report.comparison.stacked import label
 from asc_jax.report.comparison.style import STYLE as OWN_STYLE
-from asc_jax.report.page import HEAD, write_page
-from asc_jax.report.style import STYLE
+from asc_jax.report.page import write_page
+from asc_jax.report.style import HEAD, STYLE
 from asc_jax.report.tables import Markup, count, text
 from asc_jax.runs import table4
 from asc_jax.runs.sweep_record import RECORD

@@ -10,8 +10,7 @@ from asc_jax.report.comparison.results import ALPHA, MEASURES, Results
 from asc_jax.report.comparison.shifts import by_group, by_scene
 from asc_jax.report.comparison.stacked import stacked_table
 from asc_jax.report.comparison.training import cost, curves, settings
-from asc_jax.report.sections import paragraph
-from asc_jax.report.tables import DASH, Markup, count, percent, score_cell, text
+from asc_jax.report.tables import DASH, Markup, count, paragraph, percent, score_cell, text
 from asc_jax.stats.scores import Score
 
 

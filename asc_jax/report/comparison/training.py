@@ -10,7 +10,8 @@ from urllib.parse import quote
 from asc_jax.report.comparison.folders import Run
 from asc_jax.report.comparison.results import Result, Results
 from asc_jax.report.comparison.stacked import label, stacked_table
-from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
+from asc_jax.report.curves import Line, fold_lines, loss_top, mean_line
+from asc_jax.report.drawing import curve_chart
 from asc_jax.report.tables import DASH, Markup, duration, quantity, text
 from asc_jax.runs.metrics_log import non_finite_policy
 from asc_jax.runs.provenance import in_short, other_files
@@ -35,7 +36,8 @@ def curves(results: Results) -> Markup:
         if series:
             top = 1.0 if percent else loss_top([one for lines in series.values() for one in lines])
             chart = curve_chart(title, series, top, percent=percent, css=css, unit="seed")
-            charts.append(chart)
+            caption = f"<figcaption><strong>{text(title)}</strong></figcaption>"
+            charts.append(f'<figure class="chart">{caption}{chart.svg}</figure>')
     if not charts:
         return Markup()
     legend = "".join(f'<li class="{css[one.name]}">{label(one.name)}</li>' for one in results.rows)

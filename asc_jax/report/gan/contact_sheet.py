@@ -11,6 +11,7 @@ import numpy as np
 from asc_jax.frontend import FrontendConfig, hz_to_mel, log_mel
 from asc_jax.gan.metrics import level_db
 from asc_jax.report.figures import BLUE, INK, draw_svg, short
+from asc_jax.report.formatting import MINUS
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -18,7 +19,6 @@ PAPER = "#fdfcfa"
 # The page's colours in the dark, by those of the drawing.
 DARK = {PAPER: "#161718", INK: "#e7e4de", BLUE: "#7cb2dc"}
 
-MINUS = "\N{MINUS SIGN}"
 _TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16_000)
 _ENVELOPE_POINTS = 300
 _compiled_log_mel = jax.jit(log_mel, static_argnums=1)  # once for all scenes of a run

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from asc_jax.frontend import FrontendConfig
-from asc_jax.report.gan.contact_sheet import DARK, MINUS, contact_sheet
+from asc_jax.report.formatting import DASH, MINUS
+from asc_jax.report.gan.contact_sheet import DARK, contact_sheet
 from asc_jax.report.gan.listen import Entry, write_listening_page
-from asc_jax.report.tables import DASH
 from asc_jax.runtime.errors import InputError
 
 SVG = "{http://www.w3.org/2000/svg}"
