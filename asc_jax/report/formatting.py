@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from asc_jax.stats.comparison import Comparison
 from asc_jax.stats.scores import Score
 
 DASH = "\N{EN DASH}"  # between the ends of an interval, and where there is no number
@@ -35,6 +36,11 @@ def points(fraction: float) -> str:
 def p_value(p: float) -> str:
     """Writes a p value to three places; `< 0.001` below that."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def spread(found: Comparison, between: str = " to ") -> str:
+    """Writes the interval of a difference in percentage points."""
+    return f"{points(found.low)}{between}{points(found.high)}"
 
 
 def quantity(number: float | None) -> str:

@@ -33,7 +33,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("percent", "interval", "quantity", "points", "p_value", "sentence")
+    names = ("percent", "interval", "quantity", "count", "points", "p_value", "spread", "sentence")
     environment.filters |= {name: getattr(formatting, name) for name in names}
     environment.filters |= {"breakable": breakable, "row_label": row_label, "here": here}
     environment.globals |= {"DASH": formatting.DASH}

@@ -16,9 +16,9 @@ from asc_jax.cli import main
 from asc_jax.data.clips import Clip
 from asc_jax.flags import build_parser
 from asc_jax.report.comparison.ensembles import KINDS
-from asc_jax.report.comparison.export import p_value, points
 from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
+from asc_jax.report.formatting import p_value, points
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 SCENES = ("park", "street_pedestrian", "tram")
@@ -81,25 +81,22 @@ def test_the_page_holds_the_table_and_links_the_runs(runs, capsys):
     assert "workers" not in words
 
 
-def test_charts_are_valid_xml(runs):
+def test_drawings_and_matrices_are_valid_xml(runs):
     write_comparison(compare_runs([pathlib.Path("a"), pathlib.Path("b")]))
-    drawings = re.findall(r"<figure.*?</figure>", (runs / "report.html").read_text(), re.DOTALL)
-    assert len(drawings) == 2 + 1 + 2 + 3  # confusions, a difference, reliability, curves
-    for drawing in drawings:
-        ElementTree.fromstring(drawing.replace("<wbr>", ""))
+    figures = re.findall(r"<figure.*?</figure>", (runs / "report.html").read_text(), re.DOTALL)
+    assert len(figures) == 2 + 1 + 2 + 3  # confusions, a difference, reliability, curves
+    for figure in figures:
+        ElementTree.fromstring(figure.replace("<wbr>", ""))
     # The difference: a confusion that has become rarer is better, as a right answer more is.
-    differences = [ElementTree.fromstring(d) for d in drawings if 'class="up"' in d]
-    (matrix,) = differences
-    found = {
-        (label.partition(":")[0], cell.get("class"), label.rpartition(" ")[2][0])
-        for cell in matrix.iter("rect")
-        for label in [cell.findtext("title")]
-        if label
-    }
-    for change, css, sign in found:
+    (matrix,) = (ElementTree.fromstring(f) for f in figures if 'up"' in f and "<table" in f)
+    cells = [cell for cell in matrix.iter("td") if cell.get("title")]
+    for cell in cells:
+        change, _, points_of_it = cell.get("title").partition(": ")
         right = len(set(change.split(" → "))) == 1
-        assert css == ("up" if (sign == "+") == right else "down")
-    assert {css for _, css, _ in found} <= {"up", "down"}
+        assert ("up" in cell.get("class")) == ((points_of_it[0] == "+") == right)
+        assert ("hit" in cell.get("class")) == right
+        assert set(cell.get("class").split()) <= {"hit", "up", "down"}
+    assert len(cells) > 2
 
 
 def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep, capsys):
