@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from asc_jax.config.ablation import check_any_config, is_gan_config
 from asc_jax.config.load import flatten
-from asc_jax.report.gan.listen import PAGE as LISTEN
+from asc_jax.report.gan.page import PAGE as LISTEN
 from asc_jax.report.page import read_report
 from asc_jax.report.rendering import render
 from asc_jax.runs import table4

@@ -1,6 +1,7 @@
 """Run folders as evaluate writes them, without training; and a real browser."""
 
 import contextlib
+import html.parser
 import http.server
 import json
 import os
@@ -35,6 +36,64 @@ def list_clips(first: int) -> tuple[Clip, ...]:
         for place in range(first, first + 4)
         for n in range(3)
     )
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser makes of a page, which is well-formed, safe and self-contained.
+
+    Attributes:
+      elements: (tag, its attributes), in the order of the page.
+      words: its text, a space for each run of them.
+    """
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements, self.open, self.words = [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.words = " ".join(self.words.split())
+        assert not {"script", "iframe", "object", "form"} & {tag for tag, _ in self.elements}
+        assert not re.search(r"https?:|@import|url\(", text)
+        assert all(link.startswith(("./", "#", "data:,")) for link in self.links)
+        assert {link[1:] for link in self.links if link[0] == "#"} <= set(self.values("id"))
+        assert "default-src 'none'" in self.all("meta")[1]["content"]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.words += " " * (tag in ("td", "th", "dd", "br", "li", "small"))
+        if tag not in ("meta", "link", "br", "wbr", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words += data
+
+    def all(self, tag: str) -> list[dict]:
+        """The attributes of each element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def values(self, *names: str) -> list[str]:
+        """The values of attributes of these names."""
+        return [own[name] for _, own in self.elements for name in names if name in own]
+
+    @property
+    def links(self) -> list[str]:
+        """What the page links or shows."""
+        return self.values("href", "src", "action")
+
+
+@pytest.fixture(scope="session")
+def parse():
+    """Parses a page: (its HTML, or its path) -> `Page`."""
+    return lambda page: Page(page if isinstance(page, str) else page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
