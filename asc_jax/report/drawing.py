@@ -1,6 +1,5 @@
 """Drawings on pages: inline SVG, coloured by the style sheet, so that it follows light and dark."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -169,76 +168,49 @@ def reliability_diagram(one: Reliability) -> Markup:
     return element("svg", *drawn, class_="diagram", viewBox="0 0 176 168", **label)
 
 
-@dataclasses.dataclass(frozen=True)
-class ForestPlot:
-    """The drawings of a forest plot: one for each row of a table, and the axis below them.
+def forest_plot(rows: Sequence[tuple[float, float, float, float]]) -> list[Markup]:
+    """Draws a forest plot in pieces for the rows of a table.
 
     Places are in percent and heights in pixels: it grows narrow on a phone without its letters
     growing small.
 
-    Attributes:
-      low: left end of the axis, as a fraction.
-      high: right end.
-      step: from tick to tick.
+    Args:
+      rows: a difference, the ends of its interval, and the size of differences that are easily
+        missed, all of them fractions.
+
+    Returns:
+      The reference as a dot; each difference as a square on its interval, behind it the band of
+      what could be missed; and the axis in percentage points.
     """
+    ends = [end for _, low, high, missed in rows for end in (low, high, -missed, missed)]
+    left, right = max(-1.0, min(0.0, *ends)), min(1.0, max(0.0, *ends))
+    step, margin = round_step(max(right - left, 0.006), 6), max(0.04 * (right - left), 0.001)
+    left, right = left - margin, right + margin
+    digits = 0 if step >= 0.01 * (1 - 1e-9) else 1
+    length = lambda difference: f"{100 * difference / (right - left):.2f}%"
+    place = lambda value: length(value - left)
 
-    low: float
-    high: float
-    step: float
+    def vertical(value: float, css: str, half: int) -> Markup:
+        x = place(value)
+        return element("line", class_=css, x1=x, x2=x, y1=19 - half, y2=19 + half)
 
-    @classmethod
-    def around(cls, ends: Sequence[float]) -> "ForestPlot":
-        """Makes an axis that has room for 0 and all of `ends`, fractions."""
-        low, high = max(-1.0, min(0.0, *ends)), min(1.0, max(0.0, *ends))
-        margin = max(0.04 * (high - low), 0.001)
-        return cls(low - margin, high + margin, round_step(max(high - low, 0.006), 6))
-
-    def reference(self) -> Markup:
-        """Draws the row that others are compared with."""
-        return self._row(element("circle", cx=self._place(0), cy=19, r=4))
-
-    def row(self, difference: float, low: float, high: float, missed: float) -> Markup:
-        """Draws a difference: a square on its interval, behind it the band of what could be missed.
-
-        Args:
-          difference: a fraction, as all of these are.
-          low: end of its interval.
-          high: the other end.
-          missed: the size of differences that are easily missed.
-        """
-        width = f"{100 * 2 * missed / (self.high - self.low):.2f}%"
-        band = {"x": self._place(-missed), "y": 8, "width": width, "height": 22, "rx": 3}
-        line = {"x1": self._place(low), "x2": self._place(high), "y1": 19, "y2": 19}
+    grid, labels = [], []
+    for i in range(math.ceil(left / step), math.floor(right / step) + 1):
+        # As long as the highest row needs, whose cell cuts off the rest.
+        grid.append(vertical(i * step, "grid" if i else "zero", 500))
+        sign = "+" if i > 0 else MINUS if i < 0 else ""
+        words = f"{sign}{abs(100 * i * step):.{digits}f}"
+        labels.append(element("text", words, x=place(i * step), y=14))
+    dot = element("circle", cx=place(0), cy=19, r=4)
+    drawn = [element("svg", *grid, dot, height=38)]
+    for difference, low, high, missed in rows:
+        band = {"x": place(-missed), "y": 8, "width": length(2 * missed), "height": 22, "rx": 3}
+        line = {"x1": place(low), "x2": place(high), "y1": 19, "y2": 19}
+        marks = [element("rect", class_="missed", **band)]
+        marks.append(element("line", class_="whisker", **line))
+        marks += [vertical(end, "whisker", 4) for end in (low, high)]
         # Places are in percent and the square in pixels: an inner drawing has both.
         square = element("rect", class_="square", x=-5, width=10, height=10)
-        return self._row(
-            element("rect", class_="missed", **band),
-            element("line", class_="whisker", **line),
-            *(self._vertical(end, "whisker", 4) for end in (low, high)),
-            element("svg", square, x=self._place(difference), y=14, overflow="visible"),
-        )
-
-    def axis(self) -> Markup:
-        """Draws the labels of the ticks, percentage points."""
-        digits = 0 if self.step >= 0.01 * (1 - 1e-9) else 1
-        labels = []
-        for i in self._ticks():
-            sign = "+" if i > 0 else MINUS if i < 0 else ""
-            words = f"{sign}{abs(100 * i * self.step):.{digits}f}"
-            labels.append(element("text", words, x=self._place(i * self.step), y=14))
-        return element("svg", *labels, height=20)
-
-    def _row(self, *marks: Markup) -> Markup:
-        # Lines as long as the highest row needs, whose cell cuts off the rest.
-        grid = [self._vertical(i * self.step, "grid" if i else "zero", 500) for i in self._ticks()]
-        return element("svg", *grid, *marks, height=38)
-
-    def _ticks(self) -> range:
-        return range(math.ceil(self.low / self.step), math.floor(self.high / self.step) + 1)
-
-    def _place(self, value: float) -> str:
-        return f"{100 * (value - self.low) / (self.high - self.low):.2f}%"
-
-    def _vertical(self, value: float, css: str, half: int) -> Markup:
-        x = self._place(value)
-        return element("line", class_=css, x1=x, x2=x, y1=19 - half, y2=19 + half)
+        marks.append(element("svg", square, x=place(difference), y=14, overflow="visible"))
+        drawn.append(element("svg", *grid, *marks, height=38))
+    return [*drawn, element("svg", *labels, height=20)]

@@ -10,7 +10,7 @@ import numpy as np
 from asc_jax.report.comparison.export import MARKS, ONE_SEED
 from asc_jax.report.comparison.results import ALPHA, Result, Results
 from asc_jax.report.comparison.training import colours, cost, curves, settings
-from asc_jax.report.drawing import ForestPlot, reliability_diagram
+from asc_jax.report.drawing import forest_plot, reliability_diagram
 from asc_jax.report.formatting import DASH, count, percent, points, row_shares
 from asc_jax.report.page import write_page
 from asc_jax.report.rendering import render
@@ -82,8 +82,8 @@ def render_comparison(results: Results, folder: pathlib.Path) -> str:
     shown = [pair for pair in others if pair[1].verdict]
     shown.sort(key=lambda pair: -abs(pair[1].comparison.difference))
     missed = sorted(difference.detectable for _, difference in others if not difference.verdict)
-    ends = [end for _, one in others for end in (one.comparison.low, one.comparison.high)]
-    ends += [sign * one.detectable for _, one in others for sign in (-1, 1)]
+    drawn = [(one.comparison, one.detectable) for _, one in others]
+    rows = [(found.difference, found.low, found.high, least) for found, least in drawn]
     return render(
         "comparison.html",
         title=title(results),
@@ -98,7 +98,7 @@ def render_comparison(results: Results, folder: pathlib.Path) -> str:
         marks=MARKS,
         alpha=ALPHA,
         one_seed=ONE_SEED,
-        forest=ForestPlot.around([0.0, *ends]),
+        forest=forest_plot(rows) if rows else [],
         seeds=_seeds,
         places=_places(results),
         row_shares=row_shares,
