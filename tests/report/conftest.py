@@ -135,29 +135,19 @@ def write_run():
             group, name = field.split(".")
             config.setdefault(group, {})[name] = value
         (path / "config.json").write_text(json.dumps(config))
-        lines = [
-            {
-                "epoch": epoch,
-                "seconds": 1800.0,
-                "clips_per_second": 100.0,
-                "loss": [1.0 / epoch, 1.2 / epoch],
-                "validation_loss": [1.1 / epoch, 1.3 / epoch],
-                "validation_accuracy": [0.3 * epoch, 0.4 * epoch],
-            }
-            for epoch in range(1, epochs + 1)
-        ]
-        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        log = ""
+        for epoch in range(1, epochs + 1):
+            line = {"epoch": epoch, "seconds": 1800.0, "clips_per_second": 100.0}
+            line |= {"loss": [1.0 / epoch, 1.2 / epoch]}
+            line |= {"validation_loss": [1.1 / epoch, 1.3 / epoch]}
+            line |= {"validation_accuracy": [0.3 * epoch, 0.4 * epoch]}
+            log += json.dumps(line) + "\n"
+        (path / "metrics.jsonl").write_text(log)
         chosen = {"rule": "mean_logits", "decision": "argmax"}
-        report = {
-            "format": 1,
-            "title": title,
-            "device": "cpu x 2",
-            "versions": {"jax": "1"},
-            "network": {"parameters": 1000, "macs": 2000, "receptive_field": 30},
-            "training": {"epochs": epochs},
-            "scene_labels": scenes,
-            "lists": [score(one, scenes, **chosen) for one in predictions],
-        }
+        network = {"parameters": 1000, "macs": 2000, "receptive_field": 30}
+        report = {"format": 1, "title": title, "device": "cpu x 2", "versions": {"jax": "1"}}
+        report |= {"network": network, "training": {"epochs": epochs}, "scene_labels": scenes}
+        report["lists"] = [score(one, scenes, **chosen) for one in predictions]
         (path / "report.json").write_text(json.dumps(report))
         write_logits(path / "logits.npz", predictions, scenes)
         return path
@@ -175,14 +165,9 @@ def write_sweep(write_run):
             runs = {str(seed): f"{name}/seed{seed}" for seed in seeds}
             record["settings"][name] = {"fields": fields, "runs": runs}
             for seed, place in runs.items():
-                write_run(
-                    path / place,
-                    skill,
-                    int(seed),
-                    draw=number,
-                    fields=fields,
-                    title=f"A network, {name}" if fields else "A network",
-                )
+                title = f"A network, {name}" if fields else "A network"
+                more = {"draw": number, "fields": fields, "title": title}
+                write_run(path / place, skill, int(seed), **more)
         (path / "sweep.json").write_text(json.dumps(record))
         return path
 
@@ -257,13 +242,11 @@ def look_at(chromium, tmp_path_factory):
             command = [
                 chromium,
                 "--headless",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-extensions",
-                "--metrics-recording-only",
+                *(
+                    f"--disable-{part}"
+                    for part in ("gpu", "sync", "extensions", "component-update")
+                ),
+                *("--no-first-run", "--metrics-recording-only", "--disable-background-networking"),
                 f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
                 f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
                 # Nobody listens there: what the browser asks of its maker goes nowhere either.
