@@ -71,7 +71,7 @@ def output_of(code: str) -> str:
 @pytest.mark.parametrize("module", ["asc_jax.cli", "asc_jax.data", "asc_jax.data.audio"])
 def test_readers_and_flags_wait_for_nothing(module):
     """--help and the tables of a data set need neither JAX nor a decoder."""
-    heavy = ("jax", "librosa", "soundfile", "sklearn", "matplotlib", "scipy", "tqdm")
+    heavy = ("jax", "librosa", "soundfile", "sklearn", "matplotlib", "scipy", "tqdm", "jinja2")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     assert output_of(code) == "[]"
 

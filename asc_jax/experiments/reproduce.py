@@ -30,8 +30,7 @@ from asc_jax.config.load import load_config
 from asc_jax.config.overrides import as_overrides, field_of
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.experiments.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
-from asc_jax.report.table4 import render_terminal, write_table
-from asc_jax.report.table4_page import render_page
+from asc_jax.report.table4 import render_page, render_terminal, write_table
 from asc_jax.runs import provenance, table4
 from asc_jax.runs.folder import FREE_OF_SEVERAL, hold
 from asc_jax.runs.identity import of_dataset

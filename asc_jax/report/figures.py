@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from asc_jax.report.curves import fold_lines, loss_top, mean_line
-from asc_jax.report.tables import row_shares
+from asc_jax.report.formatting import row_shares
 
 SETTINGS = {
     "svg.hashsalt": "asc_jax",  # otherwise the element ids differ from run to run

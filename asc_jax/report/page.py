@@ -1,32 +1,23 @@
-"""The report page of a run: one HTML file that asks nothing of a network.
+"""The report page of a run, and its figures for a paper.
 
 `report.json` and `metrics.jsonl` of a run folder become `report.html`, made to be read on a
 screen, on a phone or on paper, and `figures/*.svg`, made for a paper.
 """
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
+from urllib.parse import quote
 
-from asc_jax.report import figures, sections
-from asc_jax.report.style import STYLE
-from asc_jax.report.tables import Markup, bar, interval, percent, text
+from asc_jax.report import figures
+from asc_jax.report.drawing import learning_curves
+from asc_jax.report.formatting import count, duration, percent, quantity, row_shares
+from asc_jax.report.rendering import render
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
-
-# The policy makes sure of what the page promises: no request leaves it, no script runs.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-HEAD = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-"""
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
@@ -57,7 +48,11 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
 
 
 def read_report(path: pathlib.Path) -> dict[str, Any]:
-    """The content of `report.json`."""
+    """Reads a `report.json`.
+
+    Raises:
+      InputError: it is missing, not JSON, or of another format.
+    """
     try:
         report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,7 +69,7 @@ def read_report(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _is_whole(report: Mapping) -> bool:
-    """Whether what commands take from the reports of other runs is of its kind, if it is there."""
+    """Says whether what commands take from other runs' reports is of its kind, if there."""
     try:
         texts = [report.get("title") or ""]
         numbers = [(report.get("training") or {}).get("epochs", 0) + 0]
@@ -96,78 +91,142 @@ def _is_whole(report: Mapping) -> bool:
 
 
 def draw_figures(report: Mapping, metrics: Sequence[Mapping]) -> dict[str, str]:
-    """The figures for a paper by their path in the run folder."""
+    """Draws the figures for a paper, by their path in the run folder."""
     drawings = {}
-    for scored in sections.scored_lists(report):
+    for scored in scored_lists(report):
         for system in scored["systems"][:1]:
             if system.get("confusion"):
-                svg = figures.confusion_figure(
-                    sections.scene_labels(report, system), system["confusion"]
-                )
-                drawings[sections.figure_name("confusion", scored)] = svg
+                labels = scene_labels(report, system)
+                svg = figures.confusion_figure(labels, system["confusion"])
+                drawings[figure_name("confusion", scored)] = svg
             if system.get("per_class"):
                 svg = figures.per_class_figure(system["per_class"])
-                drawings[sections.figure_name("per_class", scored)] = svg
+                drawings[figure_name("per_class", scored)] = svg
     if any(record.get("loss") for record in metrics):
         drawings["figures/learning_curves.svg"] = figures.learning_curves_figure(metrics)
     return drawings
 
 
+def scored_lists(report: Mapping) -> list[Mapping]:
+    """Lists the scored lists, a test list first: it answers what a reader asks."""
+    return sorted(report.get("lists") or [], key=lambda scored: scored["name"] != "test")
+
+
+def scene_labels(report: Mapping, system: Mapping) -> list[str]:
+    """Lists the labels in the order of the confusion matrix."""
+    return report.get("scene_labels") or [s["scene_label"] for s in system.get("per_class", [])]
+
+
+def figure_name(kind: str, scored: Mapping) -> str:
+    """Makes the path of a figure of a scored list, relative to the run folder."""
+    escape = lambda found: quote(found[0], safe="", errors="replace")  # no two names in one
+    name = re.sub(r"[^\w-]", escape, scored["name"])
+    return f"figures/{kind}_{name}.svg"
+
+
 def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[str]) -> str:
-    """The page as HTML.
+    """Renders the page as HTML.
 
     Args:
       report: the content of `report.json`.
       metrics: the epochs of `metrics.jsonl`.
       drawings: the paths of the figures, to be linked.
     """
-    title = report.get("title", "Run")
-    parts = sections.all_sections(report, metrics, drawings)
-    links = "\n".join(
-        f'<a href="#s{i}">{text(heading)}</a>' for i, (heading, _) in enumerate(parts)
-    )
-    bodies = "\n".join(
-        f'<section id="s{i}">\n<h2>{text(heading)}</h2>\n{body}\n</section>'
-        for i, (heading, body) in enumerate(parts)
-    )
-    # The title of the window is no place for <wbr>.
-    window = text(title).replace("<wbr>", "")
-    return (
-        f"{HEAD}<title>{window}: acoustic scene classification</title>\n"
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n"
-        f'<p class="kicker">Acoustic scene classification, report of a run</p>\n'
-        f"<h1>{text(title)}</h1>\n{origin(report)}\n{headline(report)}\n"
-        f"<nav>\n{links}\n</nav>\n</header>\n{bodies}\n{sections.colophon(report)}\n"
-        "</main>\n</body>\n</html>\n"
-    )
-
-
-def origin(report: Mapping) -> Markup:
-    """The line under the title: device and date."""
-    created = report.get("created", "")
+    training, data = report.get("training") or {}, report.get("data") or {}
+    created, selected = report.get("created", ""), training.get("selected_epochs") or []
     date = created[:16].replace("T", " ") + (" UTC" if created.endswith("Z") else "")
-    parts = [report.get("device"), date]
-    line = " · ".join(f"<span>{text(part)}</span>" for part in parts if part)
-    return Markup(f'<p class="muted origin">{line}</p>')
+    splits = data.get("splits") or []
+    parts = {"train": "Training", "inner": "Inner", "held_out": "Held out"}
+    if not any(split.get("inner_clips") for split in splits):
+        del parts["inner"]
+    return render(
+        "run.html",
+        title=report.get("title", "Run"),
+        origin=[report.get("device"), date],
+        lists=[_list(report, scored, drawings) for scored in scored_lists(report)],
+        curves=learning_curves(metrics, selected),
+        validated={m.get("validation_list") for m in metrics if m.get("validation_loss")},
+        curve_figures=[name for name in drawings if name.endswith("learning_curves.svg")],
+        training=_training_facts(report.get("network") or {}, training),
+        data=_data_facts(data),
+        splits=[
+            (f"Fold {split['fold']}", *(_size(split, f"{part}_") for part in parts))
+            for split in splits
+        ],
+        split_parts=list(parts.values()),
+        unlabelled=report.get("unlabelled") or [],
+        note=training.get("note", ""),
+        selection=[
+            ("Checkpoint selection", training.get("selection", "")),
+            ("Epoch used per fold", ", ".join(map(str, selected))),
+        ],
+        footer=" · ".join(f"{n} {version}" for n, version in report.get("versions", {}).items()),
+    )
 
 
-def headline(report: Mapping) -> Markup:
-    """The primary system's class-wise accuracy: on the test list first where there is one."""
-    blocks = []
-    for scored in sections.scored_lists(report):
-        if not scored["systems"]:
-            continue
-        system = scored["systems"][0]
-        score = system["class_wise_accuracy"]
-        bounds = interval(score)
-        spread = f"interval of at least 95 %: {bounds}" if bounds else ""
-        name = text(sections.list_title(scored))
-        blocks.append(
-            f'<div>\n<p class="kicker">{name}: class-wise accuracy</p>\n'
-            f'<p class="number">{percent(score.get("value"))}<small> %</small></p>\n'
-            f"{bar(score)}\n<p>{text(spread)}</p>\n"
-            f'<p class="muted">{text(system["name"])}; {sections.size_of(scored)}</p>\n</div>'
-        )
-    if not blocks:
-        return Markup('<p class="muted">No list with labels was scored in this run.</p>')
-    return Markup(f'<div class="headline">\n{"".join(blocks)}\n</div>')
+def _size(part: Mapping, kind: str = "n_") -> str:
+    """`2,518 clips, 83 locations`, as far as it is known."""
+    nouns = ("clip", "location")
+    return ", ".join(filter(None, (count(part.get(f"{kind}{noun}s"), noun) for noun in nouns)))
+
+
+def _list(report: Mapping, scored: Mapping, drawings: Sequence[str]) -> dict[str, Any]:
+    """What the page shows of a scored list."""
+    systems = scored.get("systems") or []
+    per_fold = scored.get("per_fold") or []
+    primary = systems[0] if systems else {}
+    per_class, counts = primary.get("per_class") or [], primary.get("confusion")
+    values = [
+        [fold[key]["value"] for fold in per_fold if fold[key]["value"] is not None]
+        for key in ("accuracy", "class_wise_accuracy")
+    ]
+    spreads = [f"{percent(fmean(v))}\xa0±\xa0{percent(stdev(v))}" for v in values if len(v) > 1]
+    figures = [figure_name(kind, scored) for kind in ("per_class", "confusion")]
+    return {
+        "title": scored.get("title") or scored["name"],
+        "size": _size(scored),
+        "words": ": ".join(filter(None, (_size(scored), scored.get("description")))),
+        "systems": systems,
+        "per_class": per_class,
+        "counts": counts,
+        "labels": scene_labels(report, primary),
+        "shares": row_shares(counts).tolist() if counts else [],
+        "of_systems": [
+            (first["scene_label"], [s["per_class"][i].get("value") for s in systems])
+            for i, first in enumerate(per_class)
+            if len(systems) > 1
+        ],
+        "per_fold": per_fold,
+        "spreads": spreads if len(spreads) == len(values) else [],
+        "figures": [name for name in figures if name in drawings],
+    }
+
+
+def _training_facts(network: Mapping, training: Mapping) -> list[tuple[str, str]]:
+    """Facts about the network and its training; a dash or nothing where there is no number."""
+    size, speed = network.get("input"), training.get("clips_per_second")
+    return [
+        ("Parameters", quantity(network.get("parameters"))),
+        ("Multiply-accumulates per clip", quantity(network.get("macs"))),
+        ("Convolutions", quantity(network.get("convolutions"))),
+        ("Receptive field", count(network.get("receptive_field"), "frame")),
+        ("Input", f"{size[0]} mel bands \N{MULTIPLICATION SIGN} {size[1]} frames" if size else ""),
+        ("Folds", quantity(training.get("n_folds"))),
+        ("Epochs", quantity(training.get("epochs"))),
+        ("Steps", quantity(training.get("steps"))),
+        ("Batch size", quantity(training.get("batch_size"))),
+        ("Training time", duration(training.get("seconds"))),
+        ("Training speed", "" if speed is None else f"{speed:,.1f} clips/s"),
+    ]
+
+
+def _data_facts(data: Mapping) -> list[tuple[str, str]]:
+    """Facts about the data set."""
+    seconds, sr = data.get("clip_seconds"), data.get("sr")
+    return [
+        ("Data set", data.get("root", "")),
+        ("Clips", quantity(data.get("n_clips"))),
+        ("Locations", quantity(data.get("n_locations"))),
+        ("Clip length", "" if seconds is None else f"{seconds:g} s"),
+        ("Sampling rate", "" if sr is None else f"{sr / 1000:g} kHz"),
+    ]

@@ -1,4 +1,4 @@
-"""The report's Table 4 with our scores beside the published ones: JSON, markdown, a terminal."""
+"""The report's Table 4 with our scores beside the published ones: JSON, markdown, text, a page."""
 
 import json
 import pathlib
@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from asc_jax.config.ablation import check_any_config, is_gan_config
 from asc_jax.config.load import flatten
-from asc_jax.report.gan.listen import PAGE as LISTEN
+from asc_jax.report.gan.page import PAGE as LISTEN
 from asc_jax.report.page import read_report
+from asc_jax.report.rendering import render
 from asc_jax.runs import table4
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.table4 import Question, Row
@@ -135,8 +136,19 @@ def _choice(question: Question, row: Mapping, gan: Mapping) -> dict[str, Any] | 
     return {field: fields[field] for field in question.fields} or question.default
 
 
+def render_page(table: Mapping, *, comparison: bool) -> str:
+    """Renders the table as a page.
+
+    Args:
+      table: the content of `table.json`.
+      comparison: whether `comparison.html` is beside it.
+    """
+    content = {"table4": table, "comparison": comparison, "choices": choices}
+    return render("table4.html", title="Table 4", **content)
+
+
 def render_terminal(table: Mapping) -> str:
-    """The table as text."""
+    """Renders the table as text."""
     rows = [
         f"{row['row']:36}{row['published']:>8.2f}%   {_score(row):24}{row['scored_on'] or ''}"
         for row in table["rows"]
@@ -147,7 +159,7 @@ def render_terminal(table: Mapping) -> str:
 
 
 def render_markdown(table: Mapping) -> str:
-    """The table, and below it each row with what the report leaves open of it."""
+    """Renders the table, and below it each row with what the report leaves open of it."""
     scores = [
         (
             f"{row['row']}",
@@ -175,7 +187,7 @@ def render_markdown(table: Mapping) -> str:
 
 
 def render_questions(questions: Iterable[Question]) -> str:
-    """What the report leaves open, what is done by default and what instead, in markdown."""
+    """Renders what the report leaves open, what is done by default and what instead: markdown."""
     cells = [(q.point, q.report, q.default, q.instead) for q in questions]
     return _markdown(("point", "the report", "here by default", "a config can also say"), cells)
 
@@ -187,15 +199,15 @@ def _score(row: Mapping) -> str:
     return f"{score['value']:.1%} [{score['low']:.1%}, {score['high']:.1%}]"
 
 
-def choice_text(here: Mapping | str) -> str:
-    """What a run does about an open point, in one line."""
+def choices(here: Mapping | str) -> str:
+    """Writes what a run does about an open point, in one line."""
     if isinstance(here, str):
         return here
     return ", ".join(f"{field}={value!r}" for field, value in here.items())
 
 
 def _as_code(here: Mapping | str) -> str:
-    return here if isinstance(here, str) else f"`{choice_text(here)}`"
+    return here if isinstance(here, str) else f"`{choices(here)}`"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

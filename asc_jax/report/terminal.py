@@ -8,7 +8,7 @@ _INTERVALS = (
 
 
 def render(report: Mapping) -> str:
-    """The scores of `report.json` as a table."""
+    """Renders the scores of `report.json` as a table."""
     lines = []
     for one in report["lists"]:
         lines += [*_render_list(one), ""]
@@ -25,12 +25,11 @@ def _render_list(one: Mapping) -> list[str]:
         "",
         f"  {'':24}{'accuracy':26}class-wise accuracy",
     ]
-    for system in one["systems"]:
-        accuracy, class_wise = _percent(system["accuracy"]), _percent(system["class_wise_accuracy"])
-        lines.append(f"  {system['name']:24}{accuracy:26}{class_wise}")
-    for fold in one["per_fold"]:
-        accuracy, class_wise = _percent(fold["accuracy"]), _percent(fold["class_wise_accuracy"])
-        lines.append(f"  {'fold ' + str(fold['fold']):24}{accuracy:26}{class_wise}")
+    scored = [(system["name"], system) for system in one["systems"]]
+    scored += [(f"fold {fold['fold']}", fold) for fold in one["per_fold"]]
+    for name, scores in scored:
+        accuracy, class_wise = _percent(scores["accuracy"]), _percent(scores["class_wise_accuracy"])
+        lines.append(f"  {name:24}{accuracy:26}{class_wise}")
     if mean := one["mean_of_folds"]:
         accuracy, class_wise = f"{mean['accuracy']:6.1%}", f"{mean['class_wise_accuracy']:6.1%}"
         lines.append(f"  {'mean of the folds':24}{accuracy:26}{class_wise}")

@@ -16,8 +16,7 @@ from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.experiments.reproduce import is_done, plan, reproduce
 from asc_jax.flags import build_parser
 from asc_jax.report.comparison.page import title as comparison_title
-from asc_jax.report.table4 import render_markdown, render_questions, write_table
-from asc_jax.report.table4_page import render_page
+from asc_jax.report.table4 import render_markdown, render_page, render_questions, write_table
 from asc_jax.runs import table4
 from asc_jax.runtime.errors import InputError
 

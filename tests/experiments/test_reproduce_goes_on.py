@@ -51,7 +51,7 @@ if command == "synthesize":
     pathlib.Path(flags["out"]).mkdir(exist_ok=True)
     (pathlib.Path(flags["out"]) / "config.json").touch()
     with (pathlib.Path(flags["out"]) / "manifest.jsonl").open("a") as manifest:
-        line = json.dumps({"fold": fold, "scene_label": "bus"}) + "\\n"
+        line = json.dumps({"path": "a.wav", "fold": fold, "scene_label": "bus"}) + "\\n"
         manifest.write(line * (100 if status else 432))
 if status:
     print(f"{folder}: something is wrong")

@@ -1,6 +1,7 @@
 """Run folders as evaluate writes them, without training; and a real browser."""
 
 import contextlib
+import html.parser
 import http.server
 import json
 import os
@@ -35,6 +36,64 @@ def list_clips(first: int) -> tuple[Clip, ...]:
         for place in range(first, first + 4)
         for n in range(3)
     )
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser makes of a page, which is well-formed, safe and self-contained.
+
+    Attributes:
+      elements: (tag, its attributes), in the order of the page.
+      words: its text, a space for each run of them.
+    """
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements, self.open, self.words = [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.words = " ".join(self.words.split())
+        assert not {"script", "iframe", "object", "form"} & {tag for tag, _ in self.elements}
+        assert not re.search(r"https?:|@import|url\(", text)
+        assert all(link.startswith(("./", "#", "data:,")) for link in self.links)
+        assert {link[1:] for link in self.links if link[0] == "#"} <= set(self.values("id"))
+        assert "default-src 'none'" in self.all("meta")[1]["content"]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.words += " " * (tag in ("td", "th", "dd", "br", "li", "small"))
+        if tag not in ("meta", "link", "br", "wbr", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words += data
+
+    def all(self, tag: str) -> list[dict]:
+        """The attributes of each element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def values(self, *names: str) -> list[str]:
+        """The values of attributes of these names."""
+        return [own[name] for _, own in self.elements for name in names if name in own]
+
+    @property
+    def links(self) -> list[str]:
+        """What the page links or shows."""
+        return self.values("href", "src", "action")
+
+
+@pytest.fixture(scope="session")
+def parse():
+    """Parses a page: (its HTML, or its path) -> `Page`."""
+    return lambda page: Page(page if isinstance(page, str) else page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
@@ -76,29 +135,19 @@ def write_run():
             group, name = field.split(".")
             config.setdefault(group, {})[name] = value
         (path / "config.json").write_text(json.dumps(config))
-        lines = [
-            {
-                "epoch": epoch,
-                "seconds": 1800.0,
-                "clips_per_second": 100.0,
-                "loss": [1.0 / epoch, 1.2 / epoch],
-                "validation_loss": [1.1 / epoch, 1.3 / epoch],
-                "validation_accuracy": [0.3 * epoch, 0.4 * epoch],
-            }
-            for epoch in range(1, epochs + 1)
-        ]
-        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        log = ""
+        for epoch in range(1, epochs + 1):
+            line = {"epoch": epoch, "seconds": 1800.0, "clips_per_second": 100.0}
+            line |= {"loss": [1.0 / epoch, 1.2 / epoch]}
+            line |= {"validation_loss": [1.1 / epoch, 1.3 / epoch]}
+            line |= {"validation_accuracy": [0.3 * epoch, 0.4 * epoch]}
+            log += json.dumps(line) + "\n"
+        (path / "metrics.jsonl").write_text(log)
         chosen = {"rule": "mean_logits", "decision": "argmax"}
-        report = {
-            "format": 1,
-            "title": title,
-            "device": "cpu x 2",
-            "versions": {"jax": "1"},
-            "network": {"parameters": 1000, "macs": 2000, "receptive_field": 30},
-            "training": {"epochs": epochs},
-            "scene_labels": scenes,
-            "lists": [score(one, scenes, **chosen) for one in predictions],
-        }
+        network = {"parameters": 1000, "macs": 2000, "receptive_field": 30}
+        report = {"format": 1, "title": title, "device": "cpu x 2", "versions": {"jax": "1"}}
+        report |= {"network": network, "training": {"epochs": epochs}, "scene_labels": scenes}
+        report["lists"] = [score(one, scenes, **chosen) for one in predictions]
         (path / "report.json").write_text(json.dumps(report))
         write_logits(path / "logits.npz", predictions, scenes)
         return path
@@ -116,14 +165,9 @@ def write_sweep(write_run):
             runs = {str(seed): f"{name}/seed{seed}" for seed in seeds}
             record["settings"][name] = {"fields": fields, "runs": runs}
             for seed, place in runs.items():
-                write_run(
-                    path / place,
-                    skill,
-                    int(seed),
-                    draw=number,
-                    fields=fields,
-                    title=f"A network, {name}" if fields else "A network",
-                )
+                title = f"A network, {name}" if fields else "A network"
+                more = {"draw": number, "fields": fields, "title": title}
+                write_run(path / place, skill, int(seed), **more)
         (path / "sweep.json").write_text(json.dumps(record))
         return path
 
@@ -198,13 +242,11 @@ def look_at(chromium, tmp_path_factory):
             command = [
                 chromium,
                 "--headless",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-extensions",
-                "--metrics-recording-only",
+                *(
+                    f"--disable-{part}"
+                    for part in ("gpu", "sync", "extensions", "component-update")
+                ),
+                *("--no-first-run", "--metrics-recording-only", "--disable-background-networking"),
                 f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
                 f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
                 # Nobody listens there: what the browser asks of its maker goes nowhere either.

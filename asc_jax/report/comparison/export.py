@@ -7,30 +7,11 @@ import json
 import math
 
 from asc_jax.report.comparison.results import ALPHA, MEASURES, Difference, Result, Results
-from asc_jax.report.tables import count
-from asc_jax.stats.comparison import Comparison
+from asc_jax.report.formatting import count, p_value, points, spread
 from asc_jax.stats.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
-MINUS = "\N{MINUS SIGN}"
 ONE_SEED = "One seed each: this is about these trained models, not about the recipes."
-
-
-def points(fraction: float) -> str:
-    """A difference in percentage points with its sign, one decimal."""
-    rounded = f"{abs(100 * fraction):.1f}"
-    sign = "" if rounded == "0.0" else "+" if fraction > 0 else MINUS
-    return sign + rounded
-
-
-def p_value(p: float) -> str:
-    """A p value to three places; `< 0.001` below that."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def spread(found: Comparison, between: str = " to ") -> str:
-    """The interval of a difference, in percentage points."""
-    return f"{points(found.low)}{between}{points(found.high)}"
 
 
 def summary_line(results: Results) -> str:

@@ -1,16 +1,19 @@
 """The page of several runs: one HTML file that asks nothing of a network."""
 
 import pathlib
+from collections.abc import Sequence
+from statistics import stdev
+from typing import Any
 
-from asc_jax.report.comparison.export import MARKS, ONE_SEED, points, spread
-from asc_jax.report.comparison.forest import verdict_class
-from asc_jax.report.comparison.results import ALPHA, Results
-from asc_jax.report.comparison.sections import all_sections
-from asc_jax.report.comparison.stacked import label
-from asc_jax.report.comparison.style import STYLE as OWN_STYLE
-from asc_jax.report.page import HEAD, write_page
-from asc_jax.report.style import STYLE
-from asc_jax.report.tables import Markup, count, text
+import numpy as np
+
+from asc_jax.report.comparison.export import MARKS, ONE_SEED
+from asc_jax.report.comparison.results import ALPHA, Result, Results
+from asc_jax.report.comparison.training import colours, cost, curves, settings
+from asc_jax.report.drawing import forest_plot, reliability_diagram
+from asc_jax.report.formatting import DASH, count, percent, points, row_shares
+from asc_jax.report.page import write_page
+from asc_jax.report.rendering import render
 from asc_jax.runs import table4
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
@@ -42,7 +45,7 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
         out = path / NAME
     out = out or pathlib.Path(NAME)
     refuse_other_file(out)
-    write_whole(out, render(results, out.parent))
+    write_whole(out, render_comparison(results, out.parent))
     return out
 
 
@@ -73,27 +76,46 @@ def refuse_other_file(out: pathlib.Path) -> None:
     )
 
 
-def render(results: Results, folder: pathlib.Path) -> str:
-    """The page as HTML; its links are relative to `folder`."""
-    heading = title(results)
-    parts = all_sections(results, folder)
-    links = "\n".join(f'<a href="#s{i}">{text(name)}</a>' for i, (name, _) in enumerate(parts))
-    bodies = "\n".join(
-        f'<section id="s{i}">\n<h2>{text(name)}</h2>\n{body}\n</section>'
-        for i, (name, body) in enumerate(parts)
-    )
-    window = text(heading).replace("<wbr>", "")  # the title of the window is no place for it
-    return (
-        f"{HEAD}<title>{window}: acoustic scene classification</title>\n"
-        f"<style>{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n"
-        f'<p class="kicker">{_KICKER}</p>\n'
-        f"<h1>{text(heading)}</h1>\n{origin(results)}\n{verdict(results)}\n"
-        f"<nav>\n{links}\n</nav>\n</header>\n{bodies}\n</main>\n</body>\n</html>\n"
+def render_comparison(results: Results, folder: pathlib.Path) -> str:
+    """Renders the page as HTML; its links are relative to `folder`."""
+    others = [(one, one.differences["class_wise_accuracy"]) for one in results.others]
+    shown = [pair for pair in others if pair[1].verdict]
+    shown.sort(key=lambda pair: -abs(pair[1].comparison.difference))
+    missed = sorted(difference.detectable for _, difference in others if not difference.verdict)
+    drawn = [(one.comparison, one.detectable) for _, one in others]
+    rows = [(found.difference, found.low, found.high, least) for found, least in drawn]
+    return render(
+        "comparison.html",
+        title=title(results),
+        kicker=_KICKER,
+        origin=origin(results),
+        results=results,
+        reference=results.results[results.reference],
+        others=others,
+        shown=shown,
+        most=_MOST,
+        missed=[f"{100 * size:.1f}" for size in missed],
+        marks=MARKS,
+        alpha=ALPHA,
+        one_seed=ONE_SEED,
+        forest=forest_plot(rows) if rows else [],
+        seeds=_seeds,
+        places=_places(results),
+        row_shares=row_shares,
+        changes=_changes(results),
+        diagram=reliability_diagram,
+        several=any(len(one.row.runs) > 1 for one in results.rows),
+        curves=curves(results),
+        colours=colours(results),
+        members=_members(results),
+        settings=settings(results, folder),
+        cost=cost(results),
+        descriptions=_descriptions(results),
     )
 
 
 def title(results: Results) -> str:
-    """The runs' title where they share one, without the names of a sweep's settings."""
+    """Finds the runs' title where they share one, without the names of a sweep's settings."""
     titles = {
         str(run.report.get("title") or "").removesuffix(f", {one.name}")
         for one in results.rows
@@ -103,48 +125,88 @@ def title(results: Results) -> str:
     return only or f"{len(results.rows)} runs side by side"
 
 
-def origin(results: Results) -> Markup:
-    """The line under the title: what was scored, and how many runs of it there are."""
+def origin(results: Results) -> list[str]:
+    """Lists what was scored, and how many runs of it there are."""
     listed = results.listed
     n_runs = sum(len(one.row.runs) for one in results.rows)
-    parts = [
+    return [
         listed.title,
         count(len(listed.clips), "clip"),
         count(len(set(listed.locations.tolist())), "location"),
         f"{len(results.rows)} settings, {n_runs} runs" if n_runs > len(results.rows) else "",
     ]
-    line = " · ".join(f"<span>{text(part)}</span>" for part in parts if part)
-    return Markup(f'<p class="muted origin">{line}</p>')
 
 
-def verdict(results: Results) -> Markup:
-    """What the page shows, in a few lines."""
-    if not results.others:
-        return Markup()
-    reference = results.results[results.reference]
-    found = [(one, one.differences["class_wise_accuracy"]) for one in results.others]
-    shown = [pair for pair in found if pair[1].verdict]
-    shown.sort(key=lambda pair: -abs(pair[1].comparison.difference))
-    lines = []
-    for one, difference in shown[:_MOST]:
-        comparison = difference.comparison
-        css = verdict_class(difference)
-        lines.append(
-            f'<li class="{css}"><b>{MARKS[difference.verdict]}</b>{label(one.name)} is {css} than '
-            f"{label(reference.name)}: {points(comparison.difference)} points "
-            f'<span class="interval">({spread(comparison)})</span></li>'
-        )
-    if len(shown) > _MOST:
-        lines.append(f"<li><b></b>{len(shown) - _MOST} more differ by less, see below.</li>")
-    missed = sorted(pair[1].detectable for pair in found if not pair[1].verdict)
-    if missed:
-        ends = dict.fromkeys(f"{100 * size:.1f}" for size in (missed[0], missed[-1]))
-        others = f"{len(missed)} other{'' if len(missed) == 1 else 's'}: no" if shown else "No"
-        lines.append(
-            f"<li><b>{MARKS[0]}</b>{others} difference was shown: none has p&nbsp;&lt;&nbsp;"
-            f"{ALPHA} after correction. True differences below {' to '.join(ends)} points are "
-            "easily missed here.</li>"
-        )
-    if not results.about_recipes:
-        lines.append(f"<li><b></b>{ONE_SEED}</li>")
-    return Markup(f'<ul class="verdict">{"".join(lines)}</ul>')
+def _seeds(one: Result) -> str:
+    """The number of seeds and their standard deviation."""
+    values = one.by_seed["class_wise_accuracy"]
+    if one.row is None:
+        return DASH
+    return f"{len(values)}, ± {percent(stdev(values))}" if len(values) > 1 else "1"
+
+
+def _places(results: Results) -> list[dict[str, Any]]:
+    """Scores per scene, city and device, with their shifts from the reference's."""
+    scenes = [one.per_class for one in results.results]
+    places = [_place(results, "Accuracy per scene", results.listed.scene_labels, scenes)]
+    for field in ("city", "device"):
+        if names := list(results.listed.groups(field)):
+            scores = [[one.groups[field][name] for name in names] for one in results.results]
+            places.append(_place(results, f"Class-wise accuracy by {field}", names, scores))
+    return places
+
+
+def _place(results: Results, heading: str, names: Sequence[str], scores: Sequence) -> dict:
+    """A table of (name of a row, its cells), the reference first; a cell is text and strength."""
+    values = np.array([[score.value for score in own] for own in scores])
+    base = values[results.reference]
+    shifts = values - base
+    largest = max(0.1, float(np.nanmax(np.abs(shifts), initial=0)))
+    rows = [(results.results[results.reference].name, [(percent(v), 0.0) for v in base])]
+    for i, one in enumerate(results.results):
+        if i != results.reference:
+            strengths = 0.75 * np.nan_to_num(shifts[i]) / largest
+            shown = ["" if np.isnan(shift) else points(shift) for shift in shifts[i]]
+            rows.append((one.name, list(zip(shown, strengths, strict=True))))
+    by_name = list(zip(*scores, strict=True))
+    return {"heading": heading, "names": names, "rows": rows, "scores": by_name}
+
+
+def _changes(results: Results) -> list[tuple[Result, np.ndarray, float, str]]:
+    """How each row's confusions differ from the reference's: shares, their scale, the largest."""
+    labels = results.listed.scene_labels
+    base = row_shares(results.results[results.reference].confusion)
+    changes = []
+    for one in results.others:
+        change = row_shares(one.confusion) - base
+        scale = max(0.1, float(np.abs(change).max()))
+        changes.append((one, change, scale, largest_shift(change, labels)))
+    return changes
+
+
+def largest_shift(change: np.ndarray, labels: Sequence[str]) -> str:
+    """Names the cell off the diagonal of a (K, K) matrix that has changed most."""
+    off = np.where(np.eye(len(labels), dtype=bool), 0, np.abs(change)).round(6)
+    if not off.any():
+        return "no difference"
+    i, j = np.unravel_index(off.argmax(), off.shape)
+    return f"{labels[i]} → {labels[j]} {points(change[i, j])}"
+
+
+def _members(results: Results) -> list[tuple[str, list[str]]]:
+    """Each run with its weight in each ensemble."""
+    each = zip(*(one.members for one in results.ensembles), strict=True)
+    return [(own[0][0], [f"{weight:.3f}" for _, weight in own]) for own in each]
+
+
+def _descriptions(results: Results) -> list[str]:
+    """Who scored what, as the runs' own reports say it; with the rows' names if they differ."""
+    rows = {}
+    for result in results.rows:
+        for run in result.row.runs:
+            for one in run.report.get("lists", []):
+                if one["name"] == results.listed.name and one.get("description"):
+                    rows.setdefault(one["description"], {})[result.name] = None
+    if len(rows) == 1:
+        return list(rows)
+    return [f"Of {', '.join(names)}: {description}" for description, names in rows.items()]

@@ -5,13 +5,13 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
-from urllib.parse import quote
+from typing import Any
 
 from asc_jax.report.comparison.folders import Run
 from asc_jax.report.comparison.results import Result, Results
-from asc_jax.report.comparison.stacked import label, stacked_table
-from asc_jax.report.curves import Line, curve_chart, fold_lines, loss_top, mean_line
-from asc_jax.report.tables import DASH, Markup, duration, quantity, text
+from asc_jax.report.curves import fold_lines, loss_top, mean_line
+from asc_jax.report.drawing import Chart, curve_chart
+from asc_jax.report.formatting import DASH, duration, quantity
 from asc_jax.runs.metrics_log import non_finite_policy
 from asc_jax.runs.provenance import in_short, other_files
 
@@ -21,75 +21,63 @@ N_COLOURS = 8
 UNIMPORTANT = {"title", "data.cache_dir", "data.workers", "train.keep_checkpoints"}
 
 
-def curves(results: Results) -> Markup:
-    """The learning curves of all rows in one chart per quantity, with their legend."""
-    css = {one.name: colour(i) for i, one in enumerate(results.results) if one.row}
+def curves(results: Results) -> list[Chart]:
+    """Draws a chart per quantity with the learning curves of all rows: runs and their mean."""
     charts = []
     for key, title, percent in (
         ("loss", "Training loss", False),
         ("validation_loss", "Validation loss", False),
         ("validation_accuracy", "Validation: class-wise accuracy (%)", True),
     ):
-        series = {one.name: _seeds(one.row.runs, key) for one in results.rows}
+        series = {
+            one.name: [mean_line(fold_lines(run.metrics, key)) for run in one.row.runs]
+            for one in results.rows
+        }
         series = {name: lines for name, lines in series.items() if any(lines)}
         if series:
             top = 1.0 if percent else loss_top([one for lines in series.values() for one in lines])
-            chart = curve_chart(title, series, top, percent=percent, css=css, unit="seed")
-            charts.append(chart)
-    if not charts:
-        return Markup()
-    legend = "".join(f'<li class="{css[one.name]}">{label(one.name)}</li>' for one in results.rows)
-    several = any(len(one.row.runs) > 1 for one in results.rows)
-    words = "Thick lines: the mean over folds" + (
-        " and seeds; thin: each seed." if several else "."
-    )
-    return Markup(
-        f'<ul class="legend">{legend}</ul>\n<div class="charts">{"".join(charts)}</div>\n'
-        f'<p class="note">{words}</p>'
-    )
+            css = colours(results)
+            charts.append(curve_chart(title, series, top, css=css, percent=percent, unit="seed"))
+    return charts
 
 
-def colour(number: int) -> str:
-    """The CSS class of a row's lines: as many colours as there are, then dashed."""
-    return f"c{number % N_COLOURS}" + (" dashed" if number // N_COLOURS % 2 else "")
+def colours(results: Results) -> dict[str, str]:
+    """Gives each row the CSS classes of its lines: as many colours as there are, then dashed."""
+    return {
+        one.name: f"c{i % N_COLOURS}" + (" dashed" if i // N_COLOURS % 2 else "")
+        for i, one in enumerate(results.results)
+    }
 
 
-def _seeds(runs: Sequence[Run], key: str) -> list[Line]:
-    """One line per run: the mean over its folds."""
-    return [mean_line(fold_lines(run.metrics, key)) for run in runs]
-
-
-def settings(results: Results, folder: pathlib.Path) -> Markup:
-    """Where the rows' configs differ, and nothing else; links to the runs' own pages.
+def settings(results: Results, folder: pathlib.Path) -> list[tuple[str, list, list]]:
+    """Lists where the rows' configs differ from the reference's, and nothing else.
 
     Args:
       results: the rows.
       folder: where the page is going to be.
+
+    Returns:
+      Of each row its name, its differences, either (field, reference's value, own value) or words,
+      and (path relative to the folder, name) of its runs' own pages.
     """
-    reference = _fields(results.results[results.reference])
+    reference = results.results[results.reference]
+    base = _fields(reference)
     rows = []
-    for i, one in enumerate(results.results):
-        if one.row is None:
-            continue
+    for one in results.rows:
         own = _fields(one)
-        changed = sorted(
-            field
-            for field in own.keys() | reference.keys()
-            if own.get(field) != reference.get(field)
-        )
-        cells = [
-            f"<code>{text(field)}</code> {_value(reference, field)} → <b>{_value(own, field)}</b>"
-            for field in changed
+        lines: list = [
+            (field, _value(base, field), _value(own, field))
+            for field in sorted(own.keys() | base.keys())
+            if own.get(field) != base.get(field)
         ]
-        if files := _other_source(results.results[results.reference], one):
-            cells.append(f"functions: {text(in_short(files))}")
+        if files := _other_source(reference, one):
+            lines.append(f"functions: {in_short(files)}")
         if others := _scored_by_other(one):
-            cells.append(f"scored by other functions than trained by: {text(in_short(others))}")
-        if i == results.reference:
-            cells = ["the reference"]
-        words = Markup("<br>".join(cells or ["the same"]))
-        rows.append((one.name, words, Markup(", ".join(_links(one.row.runs, folder)))))
-    return stacked_table(["", "Differs from the reference in", "Runs"], rows, "settings")
+            lines.append(f"scored by other functions than trained by: {in_short(others)}")
+        if one is reference:
+            lines = ["the reference"]
+        rows.append((one.name, lines or ["the same"], _links(one.row.runs, folder)))
+    return rows
 
 
 def _other_source(reference: Result, one: Result) -> list[str]:
@@ -124,43 +112,31 @@ def _fields(one: Result) -> dict[str, object]:
     return shared | {"seed": ", ".join(str(fields.get("seed")) for fields in each)}
 
 
-def _value(fields: Mapping[str, object], field: str) -> Markup:
-    if field not in fields:
-        return text("none")
-    value = fields[field]
-    return text(value if isinstance(value, str) and value else json.dumps(value))
+def _value(fields: Mapping[str, object], field: str) -> str:
+    value = fields.get(field, "none")
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def _links(runs: Sequence[Run], folder: pathlib.Path) -> list[str]:
-    names = [f"seed {run.config.get('seed')}" if len(runs) > 1 else run.path.name for run in runs]
+def _links(runs: Sequence[Run], folder: pathlib.Path) -> list[tuple[str, str]]:
     links = []
-    for run, name in zip(runs, names, strict=True):
+    for run in runs:
+        name = f"seed {run.config.get('seed')}" if len(runs) > 1 else run.path.name
         page = run.path / "report.html"
-        # "./" keeps a folder's name from being read as a scheme.
         path = os.path.relpath(page if page.exists() else run.path, folder)
-        links.append(f'<a href="./{quote(path)}">{text(name or path)}</a>')
+        links.append((path, name or path))
     return links
 
 
-def cost(results: Results) -> Markup:
-    """Size, speed and time of each row."""
-    rows = [(one.name, *_costs(one.row.runs)) for one in results.rows]
-    header = [
-        "",
-        "Parameters",
-        "MACs per clip",
-        "Receptive field, frames",
-        "Clips/s",
-        "Training of a run",
-        "Device hours, all runs",
-        "Device",
-    ]
-    devices = {row[-1] for row in rows}
-    note = ""
-    if len(devices) == 1:  # one line says it for all
-        header, rows = header[:-1], [row[:-1] for row in rows]
-        note = f'\n<p class="note">Trained on {text(*devices)}.</p>'
-    return Markup(stacked_table(header, rows, "cost") + note)
+def cost(results: Results) -> dict[str, Any]:
+    """Lists size, speed and time of each row, and the device where it is the same for all."""
+    header = ["", "Parameters", "MACs per clip", "Receptive field, frames", "Clips/s"]
+    header += ["Training of a run", "Device hours, all runs", "Device"]
+    rows = [(one.name, _costs(one.row.runs)) for one in results.rows]
+    devices = {cells[-1] for _, cells in rows}
+    if len(devices) > 1:
+        return {"header": header, "rows": rows, "device": ""}
+    rows = [(name, cells[:-1]) for name, cells in rows]
+    return {"header": header[:-1], "rows": rows, "device": devices.pop()}
 
 
 def _costs(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from asc_jax.frontend import FrontendConfig, hz_to_mel, log_mel
 from asc_jax.gan.metrics import level_db
 from asc_jax.report.figures import BLUE, INK, draw_svg, short
+from asc_jax.report.formatting import MINUS
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -18,9 +19,9 @@ PAPER = "#fdfcfa"
 # The page's colours in the dark, by those of the drawing.
 DARK = {PAPER: "#161718", INK: "#e7e4de", BLUE: "#7cb2dc"}
 
-MINUS = "\N{MINUS SIGN}"
 _TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16_000)
 _ENVELOPE_POINTS = 300
+_COLUMNS = 4  # clips of each kind
 _compiled_log_mel = jax.jit(log_mel, static_argnums=1)  # once for all scenes of a run
 
 
@@ -30,9 +31,6 @@ def contact_sheet(
     real: np.ndarray,
     generated: np.ndarray,
     sr: int,
-    *,
-    cfg: FrontendConfig | None = None,
-    columns: int = 4,
 ) -> None:
     """Draws waveforms and log-mels of real clips, and below them those of generated ones.
 
@@ -42,23 +40,19 @@ def contact_sheet(
     Args:
       path: the SVG file. The same input gives the same bytes.
       scene_label: the title.
-      real: (n, T) float, n at least 1.
+      real: (n, T) float, n at least 1; four of them are drawn.
       generated: (m, T) float, m at least 1, T its own; NaN and infinity are drawn as 0, and
         said.
       sr: the sampling rate of both, Hz.
-      cfg: of the log-mels; None for frames of 40 ms every 20 ms, as in the report, and 64
-        bands.
-      columns: clips of each kind, at most.
 
     Raises:
       InputError: no clip of one kind, or the file cannot be written.
     """
-    groups = {"real": np.asarray(real)[:columns], "generated": np.asarray(generated)[:columns]}
+    groups = {"real": np.asarray(real)[:_COLUMNS], "generated": np.asarray(generated)[:_COLUMNS]}
     for name, waveforms in groups.items():
         if waveforms.size == 0:
             raise InputError(f"{path}: there is no {name} clip to draw; give at least one")
-    cfg = cfg or _frontend(sr)
-    svg = _draw(scene_label, groups, cfg)
+    svg = _draw(scene_label, groups, _frontend(sr))
     # Matplotlib's elements carry their colours; what shows no CSS shows these.
     dark = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{colour}!important}}'
@@ -70,7 +64,7 @@ def contact_sheet(
 
 
 def _frontend(sr: int) -> FrontendConfig:
-    """The report's frames at another rate, and bands enough to look at."""
+    """The report's frames, 40 ms every 20 ms, at another rate, and bands enough to look at."""
     length = round(0.04 * sr)
     return FrontendConfig(
         sr=sr,

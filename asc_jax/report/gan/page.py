@@ -1,19 +1,48 @@
-"""The listening page of a GAN run, out of the files in its folder."""
+"""The listening page of a GAN run: real and generated clips, side by side.
 
-import dataclasses
+One HTML file beside the clips it plays. It runs no script, and asks for nothing but the
+files of its own folder; players fetch theirs when they are started.
+"""
+
 import glob
+import math
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from asc_jax.config.load import check_gan_config
 from asc_jax.data.audio import decode, mono
 from asc_jax.gan import metrics as gan_metrics
+from asc_jax.report.formatting import DASH, MINUS
 from asc_jax.report.gan.contact_sheet import contact_sheet
-from asc_jax.report.gan.listen import METRICS, Entry, write_listening_page
+from asc_jax.report.rendering import render
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.metrics_log import read_metrics
-from asc_jax.runtime.files import parse_json
+from asc_jax.runtime.files import parse_json, write_whole
+
+PAGE = "listen.html"
+
+# Name in words, what to read from it, and how many decimals; None for three digits.
+METRICS: Mapping[str, tuple[str, str, int | None]] = {
+    "level_db": ("level", "dB re full scale, median", 1),
+    "spectral_flatness": ("spectral flatness", "1 for white noise, near 0 for a tone", None),
+    "high_band_share": ("energy in the high band", "dB re the clip's energy, median", 1),
+    "separability": ("told from real by the high band", "0.5: not at all; 1: always", 2),
+    "diversity": ("diversity", "mean distance between two clips' embeddings", None),
+    "diversity_ratio": ("diversity ratio", "diversity re the real clips'; near 0: all alike", 2),
+    "frechet_distance": (
+        "Fréchet distance",
+        "0: embeddings as the unseen clips'; higher the fewer clips: compare equal numbers",
+        None,
+    ),
+    "memorisation_ratio": (
+        "memorisation ratio",
+        "distance to the nearest training clip re that of unseen real clips; well below 1: copies",
+        2,
+    ),
+}
 
 # What clips alone tell, without a classifier.
 _MEASURES = {
@@ -29,7 +58,8 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
       workdir: the run folder.
 
     Returns:
-      The page; None where no epoch is finished.
+      The path of `listen.html`; None where no epoch is finished. The same input gives the same
+      bytes.
 
     Raises:
       InputError: the folder is no GAN run, or cannot be written.
@@ -39,72 +69,92 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
     if len(epochs) < 2:  # the first line is of untrained generators
         return None
     corpora = parse_json((workdir / "corpora.json").read_text(encoding="utf-8"))
-    entries = [
-        entry
+    scenes = [
+        scene
         for gan, corpus in enumerate(corpora)
-        for entry in _entries(workdir, corpus, gan, epochs, config.train.watch_clips)
+        for scene in _scenes(workdir, corpus, gan, epochs, config.train.watch_clips)
     ]
     last = epochs[-1]
     run_facts = [
         ("GANs", "one for all scenes" if config.gan.conditional else "one per scene"),
-        ("epochs", str(last["epoch"])),
+        ("epochs", last["epoch"]),
         ("updates of each generator", f"{last['step']:,}"),
         ("loss", config.gan.loss),
-        ("d", str(config.gan.dim)),
-        ("clips generated at a look", str(config.train.watch_clips)),
+        ("d", config.gan.dim),
+        ("clips generated at a look", config.train.watch_clips),
         ("samples per segment", f"{config.gan.n_samples:,} at {config.gan.sr:,} Hz"),
     ]
-    return write_listening_page(workdir, entries, title=config.title, run_facts=run_facts)
+    columns = dict.fromkeys(name for one in scenes if one["in_table"] for name in one["metrics"])
+    content = {"run_facts": run_facts, "scenes": scenes, "columns": columns}
+    content |= {"metric_text": metric_text, "number": number}
+    write_whole(workdir / PAGE, render("listen.html", title=config.title, **content))
+    return workdir / PAGE
 
 
-def _entries(
-    workdir: pathlib.Path, corpus: dict, gan: int, epochs: list[dict], n_clips: int
-) -> list[Entry]:
+def metric_text(name: str) -> tuple[str, str]:
+    """Puts a metric's name in words, and how to read it; "" where nothing is known of it."""
+    words, meaning, _ = METRICS.get(name, (name.replace("_", " "), "", None))
+    return words, meaning
+
+
+def number(name: str, value: float | None) -> str:
+    """Writes a metric's number; a dash for none or NaN."""
+    if value is None or math.isnan(value):
+        return DASH
+    decimals = METRICS[name][2] if name in METRICS else None
+    if decimals is None:
+        shown = f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
+    else:
+        shown = f"{value:.{decimals}f}"
+    return shown.replace("-", MINUS)
+
+
+def _scenes(
+    workdir: pathlib.Path, corpus: Mapping, gan: int, epochs: list[dict], n_clips: int
+) -> list[dict[str, Any]]:
     """What a GAN has learnt of each scene; before it, where there are several, of all."""
     scenes = [_scene(workdir, f"{label}-fold{corpus['fold']}") for label in corpus["scene_labels"]]
     last = {
         metric: values[gan] for metric, values in epochs[-1].items() if isinstance(values, list)
     }
     metrics = {metric: last[metric] for metric in (*METRICS, "class_score") if metric in last}
-    for metric in _MEASURES:
-        real = [scene.metrics[metric]["real"] for scene in scenes if scene.real]
-        metrics[metric] = {"generated": last[metric]}
-        if real:
-            metrics[metric]["real"] = float(np.median(real))
     metrics["Fréchet distance before training"] = epochs[0]["frechet_distance"][gan]
     distances = [(line["frechet_distance"][gan], line["epoch"]) for line in epochs[1:]]
     measured = [pair for pair in distances if pair[0] is not None]
     if measured:
         metrics["smallest Fréchet distance"], metrics["at epoch"] = min(measured)
     metrics["unseen clips compared with"] = min(n_clips, len(corpus["unseen"]))
-    reason = "" if last["running"] else _reason(last)
+    # Name -> the number of real clips, where it is one of clips alone, and of generated ones.
+    sides = {metric: [None, value] for metric, value in metrics.items()}
+    for metric in _MEASURES:
+        real = [scene["metrics"][metric][0] for scene in scenes if scene["clips"]["real"]]
+        sides[metric][0] = float(np.median(real)) if real else None
+    of_gan = {"metrics": sides, "collapse": "" if last["running"] else _reason(last)}
     if len(scenes) == 1:
-        return [dataclasses.replace(scenes[0], metrics=metrics, collapse=reason)]
-    every = Entry(f"all scenes, fold {corpus['fold']}", metrics=metrics, collapse=reason)
-    return [every, *(dataclasses.replace(scene, in_table=False) for scene in scenes)]
+        return [scenes[0] | of_gan | {"in_table": True}]
+    name = f"all scenes, fold {corpus['fold']}"
+    return [{"name": name, "sheet": "", "clips": {}, "in_table": True} | of_gan, *scenes]
 
 
-def _scene(workdir: pathlib.Path, name: str) -> Entry:
+def _scene(workdir: pathlib.Path, name: str) -> dict[str, Any]:
     """The clips of one scene, with their contact sheet and what can be measured of them alone."""
     files, clips = {}, {}
     for kind in ("real", "generated"):
-        files[kind] = sorted((workdir / "samples").glob(f"{glob.escape(name)}-{kind}-*.wav"))
-        decoded = [decode(file) for file in files[kind]]
+        paths = sorted((workdir / "samples").glob(f"{glob.escape(name)}-{kind}-*.wav"))
+        decoded = [decode(path) for path in paths]
+        files[kind] = [path.relative_to(workdir).as_posix() for path in paths]
         clips[kind] = np.array([mono(samples) for samples, _ in decoded])
         sr = decoded[0][1] if decoded else 0
     metrics = {
-        metric: {
-            kind: float(np.median(measure(waveforms))) if len(waveforms) else None
-            for kind, waveforms in clips.items()
-        }
+        metric: [float(np.median(measure(one))) if len(one) else None for one in clips.values()]
         for metric, measure in _MEASURES.items()
     }
-    inside = {kind: [path.relative_to(workdir) for path in paths] for kind, paths in files.items()}
     sheet = ""
     if all(map(len, clips.values())):  # at a look, fewer clips than scenes may be generated
-        sheet = pathlib.Path("figures") / f"{name}.svg"
+        sheet = f"figures/{name}.svg"
         contact_sheet(workdir / sheet, name, clips["real"], clips["generated"], sr)
-    return Entry(name, sheet, **inside, metrics=metrics)
+    scene = {"name": name, "sheet": sheet, "clips": files, "metrics": metrics}
+    return scene | {"collapse": "", "in_table": False}
 
 
 def _reason(figures: dict) -> str:

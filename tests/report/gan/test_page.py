@@ -1,6 +1,7 @@
 """The page that a GAN's run folder gets, from the files that `gan` leaves in it."""
 
 import json
+import math
 import pathlib
 import re
 from urllib.parse import unquote
@@ -11,63 +12,96 @@ from checkout import CONFIGS
 
 from asc_jax.config.load import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
-from asc_jax.report.gan.page import write_gan_page
+from asc_jax.report.formatting import DASH, MINUS
+from asc_jax.report.gan.page import number, write_gan_page
 
 CONFIG = str(CONFIGS / "wavegan.py")
 SCENES = ("bus", "park")
+HOSTILE = "<b onload=x>\"'&_$x_{$"
 
 
-def make_run(workdir: pathlib.Path, *, conditional: bool) -> None:
-    """What `gan` leaves of one epoch: a GAN for both scenes, or one for each."""
+def make_run(workdir: pathlib.Path, *, conditional: bool, scenes=SCENES, **changed) -> None:
+    """What `gan` leaves of one epoch: a GAN for all scenes, or one for each."""
     override = f"--config.gan.conditional={conditional}"
-    corpora = [SCENES] if conditional else [(scene,) for scene in SCENES]
+    corpora = [scenes] if conditional else [(scene,) for scene in scenes]
     workdir.mkdir(parents=True)
     config = load_config(CONFIG, [override], check=check_gan_config)
     (workdir / "config.json").write_text(to_json(config))
     described = [
-        {"fold": 1, "scene_labels": scenes, "unseen": ["a.wav", "b.wav"]} for scenes in corpora
+        {"fold": 1, "scene_labels": labels, "unseen": ["a.wav", "b.wav"]} for labels in corpora
     ]
     (workdir / "corpora.json").write_text(json.dumps(described))
     rng = np.random.default_rng(0)
-    for scene in SCENES:
+    for scene in scenes:
         for kind in ("real", "generated"):
-            for number in range(2):
-                path = workdir / "samples" / f"{scene}-fold1-{kind}-{number}.wav"
+            for i in range(2):
+                path = workdir / "samples" / f"{scene}-fold1-{kind}-{i}.wav"
                 write_wav(path, 0.1 * rng.standard_normal(4000), 16_000)
     figures = {name: [0.25] * len(corpora) for name in ("level_db", "spectral_flatness")}
     figures |= {"frechet_distance": [2.0] * len(corpora), "running": [True] * len(corpora)}
+    figures |= {name: [value] * len(corpora) for name, value in changed.items()}
     figures |= {"seconds": 1.0, "clips_per_second": 1.0}
     lines = [{"epoch": epoch, "step": 10 * epoch, **figures} for epoch in (0, 1)]
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, relative):
+def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, parse, relative):
     monkeypatch.chdir(tmp_path)
     workdir = pathlib.Path("runs", "gan") if relative else tmp_path / "runs" / "gan"
     make_run(workdir, conditional=False)
-    text = write_gan_page(workdir).read_text()
-    assert re.findall("<h2>(.*?)</h2>", text) == ["bus-fold1", "park-fold1"]
-    assert "missing" not in text
-    sources = [unquote(source) for source in re.findall('<(?:audio|img)[^>]* src="(.*?)"', text)]
-    assert len(sources) == 2 * (1 + 4)
-    for source in sources:
-        assert (tmp_path / "runs" / "gan" / source).is_file(), source
+    page = parse(write_gan_page(workdir))
+    players = page.all("audio")
+    assert all(p["preload"] == "none" and "controls" in p for p in players)
+    labels = [
+        f"{s}-fold1, {kind} {i}" for s in SCENES for kind in ("real", "generated") for i in "12"
+    ]
+    assert [player["aria-label"] for player in players] == labels
+    sources = [element["src"] for element in (*players, *page.all("img"))]
+    assert len(sources) == 2 * (4 + 1)
+    assert all((tmp_path / "runs" / "gan" / unquote(source)).is_file() for source in sources)
+    assert "media-src 'self'" in page.all("meta")[1]["content"]
+    html = (workdir / "listen.html").read_bytes()
+    assert write_gan_page(workdir).read_bytes() == html
 
 
-def test_distances_stand_with_the_numbers_of_clips_that_they_are_of(tmp_path):
+def test_hostile_names_stay_text(tmp_path, parse):
+    make_run(tmp_path / "gan", conditional=False, scenes=(HOSTILE, "javascript:alert(1)"))
+    config = tmp_path / "gan" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"title": HOSTILE}))
+    page = parse(write_gan_page(tmp_path / "gan"))
+    assert page.words.count(HOSTILE) >= 4
+    assert page.all("audio")[0]["aria-label"] == f"{HOSTILE}-fold1, real 1"
+    assert "b" not in [tag for tag, _ in page.elements]
+    assert "./samples/javascript%3Aalert%281%29-fold1-real-0.wav" in page.links
+
+
+def test_the_collapsed_are_named_in_the_overview(tmp_path, parse):
+    make_run(
+        tmp_path / "gan", conditional=False, running=False, level_db=-95.0, diversity_ratio=1.0
+    )
+    page = parse(write_gan_page(tmp_path / "gan"))
+    ids = [own["id"] for own in page.all("section")]
+    assert [a["href"][1:] for a in page.all("a") if a["href"][0] == "#"] == ids
+    assert len([own for own in page.all("p") if own.get("class") == "verdict"]) == len(ids) == 2
+    # The overview says what it is, the section why.
+    assert page.words.count("silent") == 4 and page.words.count(f"{MINUS}95.0") == 4
+
+
+def test_distances_stand_with_the_numbers_of_clips_that_they_are_of(tmp_path, parse):
     """A distance of fewer clips is larger: without their number it cannot be compared."""
     make_run(tmp_path / "gan", conditional=False)
-    text = re.sub("<.*?>", " ", write_gan_page(tmp_path / "gan").read_text())
-    assert re.search(r"clips generated at a look\s+64\b", text)
-    assert re.search(r"unseen clips compared with[\s\N{EN DASH}]+2\b", text)
-    assert "compare equal numbers" in text
+    words = parse(write_gan_page(tmp_path / "gan")).words
+    assert "clips generated at a look 64" in words
+    assert f"unseen clips compared with {DASH} 2" in words
+    assert "compare equal numbers" in words
     for path in (tmp_path / "gan" / "samples").glob("*-real-*"):
         path.unlink()
-    assert write_gan_page(tmp_path / "gan")
+    page = parse(write_gan_page(tmp_path / "gan"))
+    assert len(page.all("audio")) == 4 and not page.all("img") and "Real" not in page.words[200:]
 
 
-def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):
+def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path, parse):
     workdir = tmp_path / "gan"
     make_run(workdir, conditional=True)
     for path in (workdir / "samples").glob("park-fold1-generated-*.wav"):
@@ -78,7 +112,7 @@ def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):
     head = text.split("</header>")[0]
     assert re.findall('<a href="#s(.)">', head) == ["0", "1", "2"]
     assert head.count("<tr>") == 2  # the table is of GANs
-    assert re.findall('<img[^>]* src="(.*?)"', text) == ["./figures/bus-fold1.svg"]
+    assert [image["src"] for image in parse(text).all("img")] == ["./figures/bus-fold1.svg"]
     every, bus, park = (section.split("</section>")[0] for section in text.split("<section")[1:])
     assert "Fréchet" in every and "Fréchet" not in bus + park
     assert [part.count("<audio") for part in (every, bus, park)] == [0, 4, 2]
@@ -87,9 +121,15 @@ def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path):
 @pytest.mark.parametrize(
     ("conditional", "says"), [(False, "one per scene"), (True, "one for all scenes")]
 )
-def test_the_page_says_whether_scenes_share_a_gan(tmp_path, conditional, says):
+def test_the_page_says_whether_scenes_share_a_gan(tmp_path, parse, conditional, says):
     make_run(tmp_path / "gan", conditional=conditional)
-    text = write_gan_page(tmp_path / "gan").read_text()
-    assert "<h1>WaveGAN</h1>" in text
+    words = parse(write_gan_page(tmp_path / "gan")).words
     phrases = ("one per scene", "one for all scenes")
-    assert [phrase for phrase in phrases if phrase in text] == [says]
+    assert [phrase for phrase in phrases if phrase in words] == [says]
+
+
+def test_numbers_of_metrics():
+    found = [("level_db", -38.24), ("diversity_ratio", 0.913), ("frechet_distance", 22_680.4)]
+    found += [("own_figure", 0.012345), ("memorisation_ratio", math.nan), ("own_figure", None)]
+    shown = [f"{MINUS}38.2", "0.91", "22,680", "0.0123", DASH, DASH]
+    assert [number(*pair) for pair in found] == shown

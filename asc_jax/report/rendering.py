@@ -1,0 +1,62 @@
+"""Pages out of templates: each a single HTML file that asks nothing of a network.
+
+Templates escape what they are given, so that a label or a file name can never become an element.
+"""
+
+import functools
+import re
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup, escape
+
+from asc_jax.report import formatting
+
+
+def render(template: str, **content: object) -> str:
+    """Renders a page.
+
+    Args:
+      template: the name of a file in `templates/`.
+      content: what it shows; a name that the template uses and that is missing is an error.
+    """
+    return _environment().get_template(template).render(sections=[], **content)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("asc_jax.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.do"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("percent", "interval", "quantity", "count", "points", "p_value", "spread", "sentence")
+    environment.filters |= {name: getattr(formatting, name) for name in names}
+    environment.filters |= {"breakable": breakable, "row_label": row_label, "here": here}
+    environment.globals |= {"DASH": formatting.DASH}
+    return environment
+
+
+def breakable(value: object) -> Markup:
+    """Lets a label such as `street_pedestrian` break after its underscore; leaves markup alone."""
+    if isinstance(value, Markup):
+        return value
+    return escape(value).replace("_", Markup("_<wbr>"))
+
+
+def row_label(name: str) -> Markup:
+    """Lets the name of a setting break after its fields, or else after their groups."""
+    broken = re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", str(escape(name)))
+    spans = broken.replace(",", ',</span> <span class="field">')
+    return Markup(f'<span class="field">{spans}</span>')
+
+
+def here(path: str) -> str:
+    """Makes a link to a file out of its path in the page's folder.
+
+    What `quote` leaves cannot name a scheme or, behind the `./`, another host.
+    """
+    return f"./{quote(path)}"
