@@ -1,7 +1,7 @@
-"""What a field may name of the rooms above: so that reading a config imports no training.
+"""Names that a field may hold, of functions in folders that import this one.
 
-Where a name stands for a function, the room's own table has the functions, and a test holds the
-two together.
+So reading a config imports no training. The functions are in a table of the folder named beside
+each line, and a test compares the two.
 """
 
 OPTIMIZERS = ("adam", "sgd")  # train.optimizer

@@ -1,4 +1,4 @@
-"""Training the classifier: the state and the steps of one fold, and the loop around all folds.
+"""The classifier: what its folds have in common, the state and the steps of one fold.
 
 `train_step` and `eval_step` know one fold and its share of the batch; `compile_steps` maps
 them over folds and devices.
