@@ -20,7 +20,7 @@ PLAIN = Augmentation()
 
 def make_model(
     network, *, optimizer="adam", schedule="cosine", frontend=FRONTEND, n_frames=0,
-    shape=(24, 16), augmentation=PLAIN, per_clip=False,
+    shape=(24, 16), augmentation=PLAIN, normalisation="band",
 ) -> classifier.Model:  # fmt: skip
     """The functions of a network, or of a config's `model` group, for the clips of `small_pool`."""
     if isinstance(network, Mapping):
@@ -29,7 +29,7 @@ def make_model(
         how = {"name": optimizer, "schedule": schedule, "n_steps": 100, "clip_norm": 1.0}
         optimizer = functools.partial(make_optimizer, **how)
     features = functools.partial(log_mels, frontend=frontend, n_frames=n_frames)
-    return classifier.Model(network, optimizer, features, augmentation, shape, per_clip)
+    return classifier.Model(network, optimizer, features, augmentation, shape, normalisation)
 
 
 def init_state(model, splits, pool, *, seed=7, recipe=RECIPE, **how) -> classifier.ClassifierState:

@@ -38,6 +38,7 @@ def imported(tree: ast.AST) -> set[str]:
     """The package's modules that a file imports, at its top or later."""
     found = set()
     for node in ast.walk(tree):
+        assert not getattr(node, "level", 0), "relative imports are not seen here"
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asc_jax"):
             base = node.module.removeprefix("asc_jax").lstrip(".")
             for alias in node.names:

@@ -15,4 +15,4 @@ DECISIONS = ("argmax", "threshold")
 GAN_LOSSES = ("wgan_gp", "dcgan", "lsgan", "wgan")  # gan.losses
 MERGES = ("concatenate", "crossfade")  # gan.segments
 SCREENS = ("argmax", "confidence", "margin_band")  # gan.screen
-HIGH_BANDS = ("none", "splice")  # gan.bandwidth
+HIGH_BANDS = ("none", "splice")  # gan.clips

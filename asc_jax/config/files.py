@@ -15,7 +15,7 @@ from asc_jax.runtime.errors import InputError
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
-def call(path: str, function: str) -> object:
+def call(path: str | pathlib.Path, function: str) -> object:
     """Calls a function of a config file.
 
     Args:
@@ -25,7 +25,7 @@ def call(path: str, function: str) -> object:
     Raises:
       InputError: there is no such file, it does not run, or it has no such function.
     """
-    stem, colon, argument = path.partition(".py:")
+    stem, colon, argument = str(path).partition(".py:")
     file = pathlib.Path(f"{stem}.py" if colon else path)
     arguments = [argument] if colon and function == "get_config" else []
     if not file.is_file() or file.suffix != ".py":

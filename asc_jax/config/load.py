@@ -139,7 +139,7 @@ def _gan_conflicts(flat: Mapping) -> Iterator[str]:
 
 
 def load_config(
-    path: str, overrides: Sequence[str] = (), *, check: Check = check_config
+    path: str | pathlib.Path, overrides: Sequence[str] = (), *, check: Check = check_config
 ) -> ml_collections.FrozenConfigDict:
     """Reads a config file's `get_config()`, overrides its fields and checks it.
 

@@ -60,6 +60,8 @@ def choice(names: Sequence[str]) -> Rule:
 
 
 text = Rule("text", lambda value: isinstance(value, str))
+# Whoever forgets the quotes of ('one', 'two') gives a single text with a comma.
+label = Rule("a class's name", lambda value: isinstance(value, str) and value and "," not in value)
 folder = Rule("the path of a folder, or '' for none", text.fits)
 flag = Rule("True or False", lambda value: isinstance(value, bool))
 mesh = Rule(
@@ -159,7 +161,7 @@ GAN_RULES: Mapping[str, Rule] = {
     **_OF_ALL,
     "gan.classifier": folder,
     "gan.fold": integer(0),
-    "gan.scenes": tuple_of(text),
+    "gan.scenes": tuple_of(label),
     "gan.conditional": flag,
     "gan.unseen_fraction": number(0.01, 0.5),
     "gan.sr": integer(1000, 192_000),

@@ -52,7 +52,7 @@ def _parse(line: str, where: str, fields: Mapping[str, type]) -> dict:
         raise InputError(f"{where}: not a JSON object; mend or delete the line")
     for field, kind in fields.items():
         if field not in entry:
-            raise InputError(f"{where}: has no {field}; every line needs {', '.join(fields)}")
+            raise InputError(f"{where}: has no {field}; mend or delete the line")
         if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
             wanted = "text" if kind is str else "a whole number"
             raise InputError(f"{where}: {field}={entry[field]!r}: must be {wanted}")

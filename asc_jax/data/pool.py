@@ -101,11 +101,11 @@ def log_mels(
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How an audio file becomes a clip of a pool: all of it, as it names the cache's entry.
+    """How an audio file becomes a clip of a pool.
 
     Attributes:
       kind: "log_mel", or "waveform" to run the frontend inside the training step.
-      frontend: its parameters; for waveforms only `sr` matters, and the others are dropped.
+      frontend: its parameters; for waveforms only `sr` matters.
       clip_seconds: length of every clip, s.
       n_frames: log-mel frames kept, from the first; 0 for all.
       channels: channels that every file must have; 0 for any.
@@ -119,15 +119,18 @@ class Decoding:
     channels: int = 0
     fit_length: bool = False
 
-    def __post_init__(self):
-        if self.kind == "waveform":  # one entry of the cache for all frontends
-            object.__setattr__(self, "frontend", FrontendConfig(sr=self.frontend.sr))
-            object.__setattr__(self, "n_frames", 0)
-
     @property
     def n_samples(self) -> int:
         """Length of every clip, samples."""
         return round(self.clip_seconds * self.frontend.sr)
+
+    @property
+    def key(self) -> dict:
+        """All of it, as it names the cache's entry; of waveforms there is one for all frontends."""
+        fields = dataclasses.asdict(self)
+        if self.kind == "waveform":
+            fields |= {"frontend": {"sr": self.frontend.sr}, "n_frames": 0}
+        return fields
 
 
 def load_pool(
@@ -160,7 +163,7 @@ def load_pool(
     paths = [dataset.audio_path(clip) for clip in dataset.clips]
     read, named = clip_reader(decoding), computed_by(decoding)
     settings = {
-        "decoding": dataclasses.asdict(decoding),
+        "decoding": decoding.key,
         "computed_by": named,
         "versions": _versions(),
         # To the last bit, here: of this kind of device, and of all that the question does not show.

@@ -2,7 +2,7 @@
 
 Nothing in it was recorded. It is there so that every command can be tried, tested and timed
 before the real archives are fetched; a score on it says nothing about real scenes. How the
-clips sound is in `synth_scenes`; this module plans the locations and writes the files.
+clips sound is in `procedural_scenes`; this module plans the locations and writes the files.
 """
 
 import concurrent.futures

@@ -204,8 +204,8 @@ def plan(
 def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
     """The fields that a call may set: those by which clips are screened."""
     fields = {field_of(word): word.partition("=")[2] for word in overrides}
-    for field in fields:
-        if not field.startswith("synthesis."):
+    for word, field in zip(overrides, map(field_of, overrides), strict=True):
+        if not (field.startswith("synthesis.") and "=" in word):
             raise InputError(
                 f"--config.{field}: reproduce takes --config.synthesis.FIELD=VALUE alone; change "
                 "a file of configs/, with another --workdir"

@@ -82,6 +82,13 @@ def load_runs(
                     f"{', '.join(PER_MODEL_FIELDS)} alone; use --config.{field} for all of them"
                 )
         one = override(config, [f"--config.{field}" for field in fields], path)
+        shared = flatten(config)
+        for field, value in flatten(one).items():  # one that refers to another follows it
+            if field not in (*PER_MODEL_FIELDS, "title") and value != shared[field]:
+                raise InputError(
+                    f"--run {name}: {field} follows {' '.join(fields)} in {path}, and runs of one "
+                    f"program can differ in {', '.join(PER_MODEL_FIELDS)} alone; train it by itself"
+                )
         for other, theirs in configs.items():
             if _own_values(one) == _own_values(theirs):
                 raise InputError(f"--run {name}: is the run {other} again; leave one of them out")

@@ -45,7 +45,7 @@ from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
 from asc_jax.train.epochs import Conclusion, run_epochs
-from asc_jax.train.watch import Steps, StepTimes, peak_memory
+from asc_jax.train.watch import EpochSteps, StepTimes, peak_memory
 
 
 @flax.struct.dataclass
@@ -126,7 +126,7 @@ class Training:
             write_samples(self._workdir, setup, "real", *some_real_clips(setup, seed=seed))
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
 
-    def begin(self, progress: Progress) -> Steps:
+    def begin(self, progress: Progress) -> EpochSteps:
         return Iterations(progress)
 
     def calls(self, progress: Progress) -> Generator:
@@ -139,7 +139,7 @@ class Training:
         state, metrics = setup.steps.train(snapshot.state, setup.pool, setup.source)
         return snapshot.replace(state=state), metrics, 1
 
-    def conclude(self, snapshot: Snapshot, progress: Progress, steps: Steps) -> Conclusion:
+    def conclude(self, snapshot: Snapshot, progress: Progress, steps: EpochSteps) -> Conclusion:
         """Looks at what the GANs generate, stops those that have collapsed, keeps the best."""
         setup = self._setup
         seen, waveforms = self._look(snapshot.state)
@@ -154,14 +154,15 @@ class Training:
         )
         return Conclusion(snapshot, line, result, messages)
 
-    def is_over(self, snapshot: Snapshot, progress: Progress) -> bool:
-        return not (progress.metrics or fetch(snapshot.state.running).any())
+    def is_over(self, snapshot: Snapshot, progress: Progress) -> str:
+        running = progress.metrics or fetch(snapshot.state.running).any()
+        return "" if running else "no GAN is left running"
 
     def _look(self, state: WaveGanState) -> tuple[dict[str, list], np.ndarray]:
         return look(self._setup, state, self._real, seed=self._seed, n_clips=self._n_clips)
 
 
-class Iterations(Steps):
+class Iterations(EpochSteps):
     """The iterations of an epoch, (steps, G) of each metric."""
 
     def __init__(self, progress: Progress):

@@ -29,6 +29,7 @@ from asc_jax.parallel.agreement import connect, share
 from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, refuse_idle_processes
+from asc_jax.runs.inputs import decoding_of
 from asc_jax.runtime.errors import InputError
 
 
@@ -115,13 +116,8 @@ def set_up_gan(
             f"gan.n_samples={config.gan.n_samples}: longer than the clips, which have "
             f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
         )
-    data = classifier.config.data
-    decoding = Decoding(
-        "waveform",
-        FrontendConfig(sr=sr),
-        data.clip_seconds,
-        channels=data.channels,
-        fit_length=data.fit_length,
+    decoding = dataclasses.replace(
+        decoding_of(classifier.config), kind="waveform", frontend=FrontendConfig(sr=sr)
     )
     host_pool, _ = load_pool(
         classifier.dataset,

@@ -14,7 +14,6 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
 from asc_jax.data.pool import Decoding, Pool, load_pool
-from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
 
@@ -75,7 +74,6 @@ class Clips:
       splits: of its folds, whose training clips include synthetic ones.
       test: (n,) indices of labelled clips that no fold trains on.
       decoding: of its files.
-      frontend: that makes the log-mels, in full.
       pools: of the recorded clips, and of the synthetic ones behind them.
       digests: of the audio files, in the same order.
     """
@@ -84,7 +82,6 @@ class Clips:
     splits: tuple[Split, ...]
     test: np.ndarray
     decoding: Decoding
-    frontend: FrontendConfig
     pools: tuple[Pool, ...]
     digests: tuple[str, ...]
 
@@ -119,10 +116,7 @@ def decode(
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         loaded.append(read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
     pools, digests = zip(*loaded, strict=True)
-    frontend = frontend_config(config)
-    return Clips(
-        dataset, tuple(splits), test, decoding_of(config), frontend, pools, sum(digests, ())
-    )
+    return Clips(dataset, tuple(splits), test, decoding_of(config), pools, sum(digests, ()))
 
 
 def read_pool(

@@ -14,7 +14,7 @@ _AGAIN = 0.1
 
 
 class Signals:
-    """Within it `SIGNALS` are heard, and end nothing.
+    """Within it `SIGNALS` are handled by `hear`, which notes them: they end nothing.
 
     What whoever started the process ignores stays ignored: SIGHUP under nohup, SIGINT of what a
     script runs in the background. `always` are heard all the same.

@@ -45,7 +45,7 @@ class Model:
       features: (pool, indices) -> (B, N, M) log-mels.
       augmentation: what to do to the examples.
       input_shape: (N, M) of a clip.
-      per_clip: whether each clip is standardised by its own moments.
+      normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
     """
 
     network: nn.Module
@@ -53,7 +53,7 @@ class Model:
     features: Callable[[Pool, jax.Array], jax.Array]
     augmentation: Augmentation
     input_shape: tuple[int, int]
-    per_clip: bool = False
+    normalisation: str = "band"
 
 
 @flax.struct.dataclass
@@ -131,7 +131,7 @@ def init_fold(
         key_data=jax.random.key_data(key),
         band_mean=band_mean,
         band_std=band_std,
-        per_clip=model.per_clip,
+        per_clip=model.normalisation == "clip",
     )
 
 
@@ -140,7 +140,6 @@ def init_state(
     members: Sequence[tuple[Split, int, Hyperparameters]],
     moments: tuple[np.ndarray, np.ndarray],
     *,
-    normalisation: str = "band",
     masked: np.ndarray | bool = False,
 ) -> ClassifierState:
     """The state of all folds before training.
@@ -152,7 +151,6 @@ def init_state(
         the recorded ones alone: what is scored is recorded, and generated clips, which hold
         nothing in the upper bands, would move those bands' mean and widen them.
       moments: `band_moments` of the recorded clips.
-      normalisation: of `asc_jax.data.normalisation.KINDS`.
       masked: (M,) bands that are 0 in every clip.
 
     Returns:
@@ -160,7 +158,7 @@ def init_state(
     """
     init, states = _compile_init(), []
     for split, seed, own in members:
-        mean, std = standardisation(moments, split.train, kind=normalisation, masked=masked)
+        mean, std = standardisation(moments, split.train, kind=model.normalisation, masked=masked)
         key = jax.random.fold_in(jax.random.key(seed), split.fold)
         states.append(jax.device_get(init(key, own, mean, std, model=model)))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)

@@ -17,7 +17,7 @@ from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.stop import StopSignal
-from asc_jax.train.watch import Calls, Steps
+from asc_jax.train.watch import Calls, EpochSteps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Task(Protocol):
     def prepare(self, snapshot: Any, progress: Progress, log: MetricsLog) -> None:
         """Does what comes before the steps of this process."""
 
-    def begin(self, progress: Progress) -> Steps:
+    def begin(self, progress: Progress) -> EpochSteps:
         """What sees the steps of the epoch under way."""
 
     def calls(self, progress: Progress) -> Generator[Any]:
@@ -68,11 +68,11 @@ class Task(Protocol):
     def step(self, snapshot: Any, call: Any) -> tuple[Any, dict[str, jax.Array], int]:
         """Queues a call: the snapshot after it, its metrics on the devices, its number of steps."""
 
-    def conclude(self, snapshot: Any, progress: Progress, steps: Steps) -> Conclusion:
+    def conclude(self, snapshot: Any, progress: Progress, steps: EpochSteps) -> Conclusion:
         """Looks at the run after the last step of an epoch."""
 
-    def is_over(self, snapshot: Any, progress: Progress) -> bool:
-        """Whether nothing is left to train, though epochs are."""
+    def is_over(self, snapshot: Any, progress: Progress) -> str:
+        """Why nothing is left to train, though epochs are; "" otherwise."""
 
 
 def run_epochs(
@@ -101,18 +101,19 @@ def run_epochs(
         snapshot, progress = task.restore(checkpoints)
         start = task.describe_start(progress.step)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
-        if progress.epochs >= task.n_epochs or task.is_over(snapshot, progress):
-            if hosts.is_first():
-                done = f"training is done, {progress.epochs} of {task.n_epochs} epochs"
-                print(f"{workdir}: {done}", file=sys.stderr)
+        over = progress.epochs < task.n_epochs and task.is_over(snapshot, progress)
+        if over and hosts.is_first():
+            print(f"{workdir}: {over}: training has ended", file=sys.stderr)
+        if over or progress.epochs >= task.n_epochs:
             return snapshot, progress
         if hosts.is_first():
             print(describe_mesh(task.mesh), file=sys.stderr)
+        provenance.add_start(workdir, start)
+        # What comes before the first step is written anew where none was saved.
         log = MetricsLog(
             workdir / "metrics.jsonl", n_epochs_done=progress.epochs if progress.step else -1
         )
         task.prepare(snapshot, progress, log)
-        provenance.add_start(workdir, start)
         with StepBar(task.n_epochs * task.steps_per_epoch, progress.step) as bar:
             steps = task.begin(progress)
             while progress.epochs < task.n_epochs:
@@ -130,9 +131,9 @@ def run_epochs(
                     progress = Progress(progress.step, progress.epochs + 1, lost=steps.lost)
                     steps = task.begin(progress)
                 checkpoints.save(progress, snapshot)
-                if task.is_over(snapshot, progress):
+                if over := task.is_over(snapshot, progress):
                     if hosts.is_first():
-                        bar.write("nothing is left to train: training ends here")
+                        bar.write(f"{over}: training ends here")
                     break
                 if progress.epochs < task.n_epochs:
                     stop.leave_if_requested(checkpoints, progress.step)
@@ -141,7 +142,7 @@ def run_epochs(
 
 
 def run_steps(
-    task: Task, snapshot: Any, progress: Progress, steps: Steps, bar, stop: StopSignal
+    task: Task, snapshot: Any, progress: Progress, steps: EpochSteps, bar, stop: StopSignal
 ) -> tuple[Any, Progress]:
     """The steps up to the next save, or until a signal.
 

@@ -43,14 +43,12 @@ class Feed:
       placement: where the clips are: "device" (all of them on every device), "sharded" (each on
         one device) or "host" (in the cache's files).
       targets: (clips,) int32 class indices, on the host.
-      one_clip: shapes of the smallest pool.
       calls: brings the clips to the steps; see `Calls`. From the host it raises `InputError`
         if a cache file is gone, or no longer whole.
     """
 
     placement: str
     targets: np.ndarray
-    one_clip: Pool
     calls: Calls
 
 
@@ -65,9 +63,7 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
     if placement == "auto":
         placement = _choose(pools, mesh)
     targets = np.concatenate([pool.targets for pool in pools])
-    make_calls = {"device": _all_on_device, "sharded": _sharded, "host": _from_host}[placement]
-    one_clip = jax.eval_shape(lambda pool: pool, jax.tree.map(lambda leaf: leaf[:1], pools[0]))
-    return Feed(placement, targets, one_clip, make_calls(pools, mesh, len(targets)))
+    return Feed(placement, targets, PLACEMENTS[placement](pools, mesh, len(targets)))
 
 
 def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
@@ -106,6 +102,9 @@ def _from_host(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
                 yield put(pool, mesh, SHARED), places
 
     return calls
+
+
+PLACEMENTS = {"device": _all_on_device, "sharded": _sharded, "host": _from_host}
 
 
 def needed_clips(indices: np.ndarray, n_clips: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -72,11 +72,11 @@ def train(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
         refuse_other_sound(workdir, dataset, synthetic, setup.clips.digests)
-        # Not before: wrong input leaves no folder behind.
         if not (workdir / "checkpoints").exists():
             setup.refuse_not_finite()
-        write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
         task = Training(setup, workdir, profile=profile)
+        # Not before: wrong input leaves no folder behind.
+        write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
         keep = setup.recipe.keep
         _, progress = run_epochs(task, workdir, keep=keep, other_functions=other_functions)
     return setup, progress
@@ -88,6 +88,7 @@ class Training:
     def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
         self.n_epochs, self.steps_per_epoch = setup.recipe.n_epochs, setup.steps_per_epoch
         self.mesh = setup.mesh
+        self._calls = setup.feed.calls  # placed now, while the devices' memory is free
         self._setup, self._workdir, self._profile = setup, workdir, profile
 
     def restore(self, checkpoints: Checkpoints) -> tuple[dict, Progress]:
@@ -115,9 +116,7 @@ class Training:
         indices = epoch_indices(self._setup, epoch=progress.epochs)
         ends = (min(i + recipe.per_call, n_steps) for i in range(first, last, recipe.per_call))
         starts = range(first, last, recipe.per_call)
-        return self._setup.feed.calls(
-            indices[:, start:end] for start, end in zip(starts, ends, strict=True)
-        )
+        return self._calls(indices[:, start:end] for start, end in zip(starts, ends, strict=True))
 
     def step(self, snapshot: dict, call: tuple) -> tuple[dict, dict, int]:
         pool, clips = call
@@ -141,8 +140,8 @@ class Training:
             snapshot = snapshot | {"best": best}
         return Conclusion(snapshot, line, in_short(line), messages)
 
-    def is_over(self, snapshot: dict, progress: Progress) -> bool:
-        return False
+    def is_over(self, snapshot: dict, progress: Progress) -> str:
+        return ""
 
 
 def remove_scores(workdir: pathlib.Path) -> None:

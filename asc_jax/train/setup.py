@@ -47,7 +47,6 @@ class Recipe:
       batch_size: clips per step and fold.
       share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
       partners: whether the examples have mixup partners.
-      normalisation: of `normalisation.KINDS`.
       mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
       per_call: steps in a dispatch.
       save_every: steps between two saves within an epoch; 0 for none.
@@ -62,7 +61,6 @@ class Recipe:
     batch_size: int
     share: float
     partners: bool
-    normalisation: str
     mask_above: float
     per_call: int
     save_every: int
@@ -81,7 +79,6 @@ def make_recipe(config) -> Recipe:
         batch_size=train.batch_size,
         share=config.synthetic.share,
         partners=config.augment.mixup_alpha > 0,
-        normalisation=config.data.normalisation,
         mask_above=config.synthetic.mask_above,
         per_call=train.steps_per_call,
         save_every=train.save_every,
@@ -154,8 +151,7 @@ class Setup:
             self.model,
             list(zip(self.splits, self.seeds, self.hyperparameters, strict=True)),
             self.moments,
-            normalisation=self.recipe.normalisation,
-            masked=above > 0 and mel_edges(self.clips.frontend)[:-2] >= above,
+            masked=above > 0 and mel_edges(self.clips.decoding.frontend)[:-2] >= above,
         )
         return put(jax.tree.map(agreement.share, state), self.mesh, PER_FOLD)
 
@@ -232,7 +228,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         ),
         augmentation=Augmentation(**config.augment),
         input_shape=input_shape(config),
-        per_clip=config.data.normalisation == "clip",
+        normalisation=config.data.normalisation,
     )
 
 

@@ -110,7 +110,7 @@ def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
     return max((s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s), default=None)
 
 
-class Steps:
+class EpochSteps:
     """The steps of an epoch, as their metrics come back from the devices.
 
     Attributes:
@@ -141,7 +141,7 @@ class Steps:
         return {name: join(name) for name in self._seen[0]}
 
 
-class Watch(Steps):
+class Watch(EpochSteps):
     """The steps of an epoch of classifiers, (F, steps) of each metric.
 
     A run is lost where a step is not finite, or with skipping where no fold is finite any more.

@@ -6,7 +6,7 @@ from asc_jax.config import choices
 from asc_jax.gan import losses as gan_losses
 from asc_jax.gan import screen
 from asc_jax.scoring import ensemble
-from asc_jax.train import optimizer
+from asc_jax.train import feed, optimizer
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from asc_jax.train import optimizer
         (choices.OPTIMIZERS, optimizer.OPTIMIZERS),
         (choices.SCHEDULES, optimizer.SCHEDULES),
         (choices.ENSEMBLES, ensemble.RULES),
+        (choices.PLACEMENTS[1:], feed.PLACEMENTS),
         (choices.GAN_LOSSES, gan_losses.LOSSES),
         (choices.SCREENS, screen.RULES),
     ],

@@ -124,7 +124,7 @@ def test_a_fold_gets_its_own_clips(tmp_path):
         ("{", "not JSON"),
         ("", "not JSON"),
         ("[1]", "not a JSON object"),
-        ({"path": "audio/x.wav", "scene_label": "bus"}, "has no fold; every line needs path"),
+        ({"path": "audio/x.wav", "scene_label": "bus"}, "has no fold; mend or delete"),
         ({"path": "audio/x.wav", "fold": 1}, "has no scene_label"),
         ({"scene_label": "bus", "fold": 1}, "has no path"),
         (entry(1, "bus", 9, fold="1"), "fold='1': must be a whole number"),

@@ -178,7 +178,8 @@ def test_gans_are_done_when_each_of_their_folds_has_its_clips(tmp_path):
     clips = tmp_path / "synthetic"
     clips.mkdir()
     n_clips = first.config.synthesis.n_clips
-    bus, tram = ('{"fold": %d, "scene_label": "' + scene + '"}\n' for scene in ("bus", "tram"))
+    line = '{"path": "a.wav", "fold": %d, "scene_label": "SCENE"}\n'
+    bus, tram = (line.replace("SCENE", scene) for scene in ("bus", "tram"))
     lines = (bus % 1 + tram % 1 + bus % 2) * (n_clips // 2) + tram % 2 * (n_clips // 2 - 1)
     (clips / "manifest.jsonl").write_text(lines + (tram % 2)[:-1])  # torn
     assert is_done(first, tmp_path) and not is_done(second, tmp_path)

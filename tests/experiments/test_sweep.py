@@ -329,7 +329,7 @@ def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
     (trained / "corpora.json").write_text(
         json.dumps([{"fold": fold, "scene_labels": ["bus"]} for fold in (1, 2)])
     )
-    line = '{"fold": 1, "scene_label": "bus"}\n'
+    line = '{"path": "a.wav", "fold": 1, "scene_label": "bus"}\n'
     first, second = line, line.replace("1", "2")
     (clips / "manifest.jsonl").write_text(first * 5 + second * 2)
     assert not sweep.is_done(run, tmp_path)
@@ -380,12 +380,13 @@ def test_synthetic_clips_may_move_but_not_change(scenes, tmp_path, stand_in):
     stand_in()
     clips = tmp_path / "clips"
     clips.mkdir()
-    (clips / "manifest.jsonl").write_text('{"path": "a.wav"}\n')
+    line = '{"path": "%s.wav", "fold": 1, "scene_label": "bus"}\n'
+    (clips / "manifest.jsonl").write_text(line % "a")
     root = lambda place: f"--config.synthetic.root={place}"
     sweep.sweep(se_of_demo(scenes, root(clips)), tmp_path / "sweep")
     moved = clips.rename(tmp_path / "moved")
     sweep.sweep(se_of_demo(scenes, root(moved)), tmp_path / "sweep")
-    (moved / "manifest.jsonl").write_text('{"path": "b.wav"}\n')
+    (moved / "manifest.jsonl").write_text(line % "b")
     message = refused(scenes, tmp_path / "sweep", root(moved))
     assert "belongs to another sweep (synthetic.root=" in message
     assert "(synthetic.root=" in refused(scenes, tmp_path / "sweep")

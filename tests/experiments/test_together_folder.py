@@ -151,3 +151,18 @@ def test_runs_that_cannot_be_one_program(words, expected):
     with pytest.raises(InputError) as error:
         load_runs(load_config(CONFIG), CONFIG, words)
     assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_field_that_follows_a_models_own_is_refused(scenes, tmp_path):
+    """Its runs would have other folds than the program that trains them."""
+    file = tmp_path / "follows.py"
+    file.write_text(
+        "from configs import demo\n\n\n"
+        "def get_config():\n"
+        "    config = demo.get_config()\n"
+        "    config.folds.seed = config.get_ref('seed') * 1\n"
+        "    return config\n"
+    )
+    base = load_config(file, [f"--config.data.root={scenes}"])
+    with pytest.raises(InputError, match=r"--run b: folds\.seed follows seed=6"):
+        load_runs(base, str(file), [["a", "seed=0"], ["b", "seed=6"]])

@@ -34,9 +34,9 @@ def init(pool, splits, model, masked, normalisation="band"):
         model,
         optimizer="sgd",
         augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
-        per_clip=normalisation == "clip",
+        normalisation=normalisation,
     )
-    return model, init_state(model, splits, pool, normalisation=normalisation, masked=masked)
+    return model, init_state(model, splits, pool, masked=masked)
 
 
 def logits_and_losses(pool, splits, model, masked=MASKED, normalisation="band"):

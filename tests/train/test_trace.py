@@ -36,7 +36,7 @@ class FakeSetup:
     @property
     def feed(self) -> Feed:
         calls = lambda indices: ((self.pool, clips) for clips in indices)
-        return Feed("device", np.zeros(40), None, calls)
+        return Feed("device", np.zeros(40), calls)
 
 
 @pytest.fixture(scope="module")

@@ -68,9 +68,7 @@ class FakeSetup:
 
     @property
     def feed(self) -> Feed:
-        return Feed(
-            "device", np.zeros(0), None, lambda indices: ((None, clips) for clips in indices)
-        )
+        return Feed("device", np.zeros(0), lambda indices: ((None, clips) for clips in indices))
 
     @property
     def steps(self):
