@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from asc_jax.config.choices import ENSEMBLES
 from asc_jax.runtime.errors import InputError
 from asc_jax.stats.calibration import log_loss
 
-RULES = ("mean_logits", "mean_probabilities")
 _ROUNDS = 50
 _TINY = 1e-30  # a probability, instead of 0
 _GROUPS = 5
@@ -45,7 +45,7 @@ def blend(
     if rule == "mean_probabilities":
         by_run = weights.reshape(-1, *(1,) * (logits.ndim - 1))
         return logsumexp(log_softmax(logits, axis=-1), axis=0, b=by_run)
-    raise ValueError(f"no rule {rule!r}: one of {', '.join(RULES)}")
+    raise ValueError(f"no rule {rule!r}: one of {', '.join(ENSEMBLES)}")
 
 
 def _refuse_non_finite(logits: np.ndarray) -> None:

@@ -114,9 +114,8 @@ class Training:
         first = progress.step - progress.epochs * n_steps
         last = min(n_steps, first + recipe.save_every) if recipe.save_every else n_steps
         indices = epoch_indices(self._setup, epoch=progress.epochs)
-        ends = (min(i + recipe.per_call, n_steps) for i in range(first, last, recipe.per_call))
-        starts = range(first, last, recipe.per_call)
-        return self._calls(indices[:, start:end] for start, end in zip(starts, ends, strict=True))
+        firsts = range(first, last, recipe.per_call)
+        return self._calls(indices[:, i : i + recipe.per_call] for i in firsts)
 
     def step(self, snapshot: dict, call: tuple) -> tuple[dict, dict, int]:
         pool, clips = call
