@@ -1,11 +1,10 @@
 """A folder of synthetic clips: wav files, and a line of JSON for each in `manifest.jsonl`."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import append_line, parse_json, write_whole
 
 NAME = "manifest.jsonl"
 
@@ -110,12 +109,5 @@ class Manifest:
         Raises:
           InputError: the manifest cannot be written.
         """
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
-        except OSError as error:
-            raise InputError(
-                f"{self._path}: cannot be written ({error.strerror}); free some space and run "
-                "the same command to go on"
-            ) from None
+        append_line(self._path, line)
         self._lines.append(line)

@@ -45,7 +45,7 @@ from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
 from asc_jax.train.epochs import Conclusion, run_epochs
-from asc_jax.train.watch import EpochSteps, StepTimes, peak_memory
+from asc_jax.train.watch import EpochSteps, StepTimes, epoch_fields
 
 
 @flax.struct.dataclass
@@ -291,12 +291,7 @@ def log_line(
     """
     n_clips = progress.metrics["wasserstein"].size * setup.networks.batch_size
     return {
-        "epoch": progress.epochs + 1,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "clips_per_second": n_clips / progress.seconds,
-        **times.log_fields(),
-        "peak_memory_bytes": peak_memory(setup.mesh),
+        **epoch_fields(progress, times, n_clips, setup.mesh),
         **{
             name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
             for name, values in progress.metrics.items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import append_line, parse_json, write_whole
 
 # What a line says of the machine, and not of the run.
 SECONDS = ("seconds", "seconds_per_step", "seconds_of_worst_step")
@@ -38,16 +38,8 @@ class MetricsLog:
         Raises:
           InputError: the file cannot be written.
         """
-        if not hosts.is_first():
-            return
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
-        except OSError as error:
-            raise InputError(
-                f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
-                "same command to go on"
-            ) from None
+        if hosts.is_first():
+            append_line(self._path, line)
 
 
 def as_text(lines: Sequence[Mapping]) -> str:

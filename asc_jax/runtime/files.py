@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from asc_jax.runtime.errors import InputError
@@ -39,6 +40,22 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); free some space, or make its folder "
             "one that can be written"
+        ) from None
+
+
+def append_line(path: pathlib.Path, line: Mapping) -> None:
+    """Appends an object to a file of JSON lines.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free some space and run the same "
+            "command to go on"
         ) from None
 
 

@@ -33,7 +33,7 @@ from asc_jax.train.setup import (
     set_up,
 )
 from asc_jax.train.trace import trace_steps
-from asc_jax.train.watch import Watch, peak_memory
+from asc_jax.train.watch import Watch, epoch_fields
 
 
 def train(
@@ -162,12 +162,7 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
     """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
     n_clips = watch.skipped.size * setup.recipe.batch_size
     return {
-        "epoch": progress.epochs + 1,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "clips_per_second": n_clips / progress.seconds,
-        **watch.times.log_fields(),
-        "peak_memory_bytes": peak_memory(setup.mesh),
+        **epoch_fields(progress, watch.times, n_clips, setup.mesh),
         "loss": watch.mean("loss"),
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),

@@ -104,6 +104,25 @@ class Calls:
             self._times.lap(n_steps)
 
 
+def epoch_fields(progress: Progress, times: StepTimes, n_clips: int, mesh) -> dict:
+    """What `metrics.jsonl` says of every run's epoch, whose steps are all done.
+
+    Args:
+      progress: at its last step.
+      times: of its steps.
+      n_clips: that they have trained on, of all models together.
+      mesh: of the devices.
+    """
+    return {
+        "epoch": progress.epochs + 1,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "clips_per_second": n_clips / progress.seconds,
+        **times.log_fields(),
+        "peak_memory_bytes": peak_memory(mesh),
+    }
+
+
 def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
     """Bytes in use at most so far, of this process's fullest device; None where none says."""
     stats = [device.memory_stats() or {} for device in mesh.local_devices]
