@@ -45,8 +45,9 @@ def _status(argv: Sequence[str] | None) -> int:
         place = hosts.read_place(os.environ)
         if place and not hasattr(args, "on_several_processes"):
             raise InputError(
-                f"{hosts.COORDINATOR}={place.coordinator}: only train and gan run on several "
-                "processes; start this command by itself"
+                "only train and gan run on several processes; start this command by itself",
+                field=hosts.COORDINATOR,
+                value=place.coordinator,
             )
         args.place = place
         COMMANDS[args.command](args)

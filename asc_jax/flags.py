@@ -18,7 +18,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         if message.startswith("argument "):
-            raise InputError(message.removeprefix("argument "))
+            flag, _, problem = message.removeprefix("argument ").partition(": ")
+            raise InputError(problem, field=flag)
         raise InputError(f"{message}; see {self.prog} --help")
 
 

@@ -75,23 +75,29 @@ class FrontendConfig:
         for field in ("sr", "n_fft", "win_length", "hop_length", "n_mels"):
             value = getattr(self, field)
             if value < 1:
-                raise InputError(f"frontend.{field}={value}: must be at least 1")
+                raise InputError("must be at least 1", field=f"frontend.{field}", value=value)
         if self.win_length > self.n_fft:
             raise InputError(
-                f"frontend.win_length={self.win_length}: must not exceed n_fft={self.n_fft}"
+                f"must not exceed n_fft={self.n_fft}",
+                field="frontend.win_length",
+                value=self.win_length,
             )
         if not 0 <= self.fmin < self.highest <= self.sr / 2:
             raise InputError(
-                f"frontend.fmin={self.fmin:g}, fmax={self.fmax:g}: must satisfy "
-                f"0 <= fmin < fmax <= sr / 2 = {self.sr / 2:g} (fmax=0 means sr / 2)"
+                f"with fmax={self.fmax:g}: must satisfy 0 <= fmin < fmax <= sr / 2 = "
+                f"{self.sr / 2:g} (fmax=0 means sr / 2)",
+                field="frontend.fmin",
+                value=self.fmin,
             )
-        if not (0 < self.power < math.inf and 0 < self.log_floor < math.inf):
-            raise InputError("frontend.power and frontend.log_floor: must be above 0")
+        for field in ("power", "log_floor"):
+            if not 0 < (value := getattr(self, field)) < math.inf:
+                raise InputError("must be above 0", field=f"frontend.{field}", value=value)
         for field, choices in (("window", WINDOWS), ("pad_mode", PAD_MODES), ("norm", NORMS)):
             if getattr(self, field) not in choices:
                 raise InputError(
-                    f"frontend.{field}={getattr(self, field)!r}: must be one of "
-                    f"{', '.join(choices)}"
+                    f"must be one of {', '.join(choices)}",
+                    field=f"frontend.{field}",
+                    value=getattr(self, field),
                 )
 
     @property

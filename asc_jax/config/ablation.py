@@ -71,11 +71,11 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
     config = load_config(base or path, overrides, check=check_any_config)
     listed = call(path, "get_settings")
     if not (isinstance(listed, list) and listed and all(map(_is_setting, listed))):
-        raise InputError(f"{path}: get_settings() must return a list of {{'group.field': value}}")
+        raise InputError("get_settings() must return a list of {'group.field': value}", path=path)
     settings = []
     for fields in listed:
         if "seed" in fields:
-            raise InputError(f"{path}: seed: is no field of a setting; use --seeds=0,1,2")
+            raise InputError("is no field of a setting; use --seeds=0,1,2", path=path, field="seed")
         with_fields = override(config, as_overrides(fields), path, check=check_any_config)
         values = flatten(with_fields)
         typed = {field: values[field] for field in fields}  # 1 and 1.0 are one setting
@@ -119,14 +119,17 @@ def _refuse_like_names(path: str, settings: Sequence[Setting]) -> None:
     for setting in settings:
         fields = frozenset(setting.fields.items())  # in whatever order
         if fields in seen:
-            raise InputError(f"{path}: two settings are {setting.name}; leave one of them out")
+            raise InputError(f"two settings are {setting.name}; leave one of them out", path=path)
         seen.add(fields)
         for field, value in setting.fields.items():
             other = named.setdefault((field, name := _in_a_name(value)), value)
             if value != other:
                 raise InputError(
-                    f"{path}: {field}={value!r} and {field}={other!r}: both are called {name} in "
-                    "the name of a folder; change one of them"
+                    f"and {field}={other!r} are both called {name} in the name of a folder; change "
+                    "one of them",
+                    path=path,
+                    field=field,
+                    value=value,
                 )
 
 

@@ -29,7 +29,7 @@ def call(path: str | pathlib.Path, function: str) -> object:
     file = pathlib.Path(f"{stem}.py" if colon else path)
     arguments = [argument] if colon and function == "get_config" else []
     if not file.is_file() or file.suffix != ".py":
-        raise InputError(f"{path}: {_no_config(file)}")
+        raise InputError(_no_config(file), path=path)
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
@@ -40,7 +40,7 @@ def call(path: str | pathlib.Path, function: str) -> object:
                 return getattr(module, function)(*arguments)
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
         raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
-    raise InputError(f"{file}: has no {function}(); compare configs/ablations/se.py, which has")
+    raise InputError(f"has no {function}(); compare configs/ablations/se.py, which has", path=file)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def parse(text: str, source: str) -> dict:
         values = parse_json(text, object_hook=tuples)
         number = values.pop("format", 1)
     except (ValueError, AttributeError, TypeError):
-        raise InputError(f"{source}: not a config in JSON; restore or delete it") from None
+        raise InputError("not a config in JSON; restore or delete it", path=source) from None
     refuse_newer(number, source)
     for field, value in missing_fields(flatten(values), number).items():
         group, _, name = field.rpartition(".")
@@ -62,8 +62,9 @@ def refuse_newer(number: object, source: str) -> int:
     if isinstance(number, int) and 1 <= number <= FORMAT:
         return number
     raise InputError(
-        f"{source}: is of format {number!r}, and this version knows those up to {FORMAT}; use the "
-        "version of asc_jax that wrote it, or a newer one"
+        f"is of format {number!r}, and this version knows those up to {FORMAT}; use the "
+        "version of asc_jax that wrote it, or a newer one",
+        path=source,
     )
 
 

@@ -18,7 +18,7 @@ from asc_jax.config.overrides import field_of
 from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, PATH_FIELDS, RULES, Rule
 from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
-from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.errors import InputError, shown
 from asc_jax.runtime.paths import expand
 
 # What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
@@ -41,22 +41,22 @@ def check_config(config: Mapping, source: str = "config") -> None:
     """
     flat = flatten(config)
     if "gan.loss" in flat:
-        raise InputError(f"{source}: is the config of a GAN; use it with asc-jax gan")
+        raise InputError("is the config of a GAN; use it with asc-jax gan", path=source)
     name = flat.get("model.name")
     of_model = MODEL_RULES[name] if RULES["model.name"].fits(name) else {}
     check_fields(flat, RULES | of_model, source)
     if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
-        raise InputError(f"{source}: {conflicts[0]}")
+        raise conflicts[0].at(path=source)
 
 
 def check_gan_config(config: Mapping, source: str = "config") -> None:
     """Refuses a GAN's config that no run can have; as `check_config`."""
     flat = flatten(config)
     if "gan.loss" not in flat:
-        raise InputError(f"{source}: is no config of a GAN; start from configs/wavegan.py")
+        raise InputError("is no config of a GAN; start from configs/wavegan.py", path=source)
     check_fields(flat, GAN_RULES, source)
     if conflicts := [*_gan_conflicts(flat)]:
-        raise InputError(f"{source}: {conflicts[0]}")
+        raise conflicts[0].at(path=source)
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
 
 
@@ -73,68 +73,82 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
     """
     for field, rule in rules.items():
         if field not in flat:
-            raise InputError(f"{source}: {field} is missing; start from one of configs/*.py")
+            raise InputError(f"{field} is missing; start from one of configs/*.py", path=source)
         if not rule.fits(flat[field]):
-            raise InputError(f"{source}: {field}={shown(flat[field])}: must be {rule.expected}")
+            raise InputError(
+                f"must be {rule.expected}", path=source, field=field, value=flat[field]
+            )
     for field in flat:
         if field not in rules:
-            raise InputError(f"{source}: {field}: no such field{_near(field, rules)}")
+            raise InputError(f"no such field{_near(field, rules)}", path=source, field=field)
 
 
-def shown(value: object) -> str:
-    """Writes a value for a message: as Python does, cut if it is long."""
-    try:
-        return f"{value!r:.200}"
-    except ValueError:  # more digits than Python writes
-        return "a number of thousands of digits"
-
-
-def _conflicts(flat: Mapping) -> Iterator[str]:
+def _conflicts(flat: Mapping) -> Iterator[InputError]:
     """What one field demands of another, where it is not met."""
     sizes, strides = flat.get("model.stage_sizes", ()), flat.get("model.stage_strides", ())
     if len(sizes) != len(strides):
-        yield f"model.stage_strides={strides}: must be as long as model.stage_sizes={sizes}"
+        yield InputError(
+            f"must be as long as model.stage_sizes={sizes}",
+            field="model.stage_strides",
+            value=strides,
+        )
     for field in ("synthetic.share", "synthetic.per_class"):
         if flat[field] and not flat["synthetic.root"]:
-            yield (
-                f"{field}={flat[field]:g}: needs synthetic clips; set synthetic.root to their "
-                f"folder, or {field}=0"
+            yield InputError(
+                f"needs synthetic clips; set synthetic.root to their folder, or {field}=0",
+                field=field,
+                value=flat[field],
             )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        yield (
-            "train.selection='inner': needs clips to choose the epoch on; set "
-            "folds.inner_fraction (0.3, say), or train.selection='last'"
+        yield InputError(
+            "needs clips to choose the epoch on; set folds.inner_fraction (0.3, say), or "
+            "train.selection='last'",
+            field="train.selection",
+            value="inner",
         )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
-        yield f"train.select_after={select_after}: must be below train.epochs={epochs}"
+        yield InputError(
+            f"must be below train.epochs={epochs}", field="train.select_after", value=select_after
+        )
 
 
-def _frontend_conflicts(config: Mapping) -> Iterator[str]:
+def _frontend_conflicts(config: Mapping) -> Iterator[InputError]:
     """Why a frontend would give nothing: no frame, or bands without a frequency."""
     frontend = frontend_config(config)
     seconds, mask_above = config["data"]["clip_seconds"], config["synthetic"]["mask_above"]
     if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        yield f"data.clip_seconds={seconds:g}: is shorter than one frame"
+        yield InputError("is shorter than one frame", field="data.clip_seconds", value=seconds)
     if empty := n_empty_bands(frontend):
-        yield (
-            f"frontend.n_mels={frontend.n_mels}: {empty} bands from fmin={frontend.fmin:g} to "
-            f"fmax={frontend.highest:g} Hz lie between two bins of n_fft={frontend.n_fft} and "
-            "would be empty; lower n_mels, raise n_fft, or widen that range"
+        yield InputError(
+            f"{empty} bands from fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie "
+            f"between two bins of n_fft={frontend.n_fft} and would be empty; lower n_mels, raise "
+            "n_fft, or widen that range",
+            field="frontend.n_mels",
+            value=frontend.n_mels,
         )
     if 0 < mask_above <= mel_edges(frontend)[0]:
-        yield f"synthetic.mask_above={mask_above:g}: masks every band; raise it, or set it to 0"
+        yield InputError(
+            "masks every band; raise it, or set it to 0",
+            field="synthetic.mask_above",
+            value=mask_above,
+        )
 
 
-def _gan_conflicts(flat: Mapping) -> Iterator[str]:
+def _gan_conflicts(flat: Mapping) -> Iterator[InputError]:
     low, high = flat["synthesis.margin_low"], flat["synthesis.margin_high"]
     if low >= high:
-        yield f"synthesis.margin_low={low:g}: must be below synthesis.margin_high={high:g}"
+        yield InputError(
+            f"must be below synthesis.margin_high={high:g}",
+            field="synthesis.margin_low",
+            value=low,
+        )
     epochs, steps = flat["train.epochs"], flat["train.steps_per_epoch"]
     if epochs * steps > MANY:
-        yield (
-            f"train.steps_per_epoch={steps}: makes more than {MANY} steps of "
-            f"train.epochs={epochs}; lower one of them"
+        yield InputError(
+            f"makes more than {MANY} steps of train.epochs={epochs}; lower one of them",
+            field="train.steps_per_epoch",
+            value=steps,
         )
 
 
@@ -156,7 +170,7 @@ def load_config(
     """
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
-        raise InputError(f"{path}: get_config() must return a ConfigDict")
+        raise InputError("get_config() must return a ConfigDict", path=path)
     return override(config, overrides, path, check=check, typed=True)
 
 
@@ -187,22 +201,23 @@ def override(
     config = changeable(config)
     _fill_placeholders(config)
     fields = flatten(config)
-    place = "--config." if typed else f"{source}: "
+    path, prefix = ("", "--config.") if typed else (source, "")
     for word in overrides:
-        field, given = field_of(word), word.partition("config.")[2]
+        field = field_of(word)
+        where = {"path": path, "field": prefix + field}
         if field not in fields:
-            raise InputError(f"{place}{field}: no such field{_near(field, fields)}")
+            raise InputError(f"no such field{_near(field, fields)}", **where)
         try:
             _set_field(config, word)
         except (flags.Error, TypeError, ValueError, MemoryError, RecursionError):
             kind = get_type(field, config).__name__
-            raise InputError(f"{place}{given:.200}: give {field} a value of type {kind}") from None
+            given = word.partition("=")[2]
+            raise InputError(f"must be of type {kind}", value=given, **where) from None
     try:
         return checked(config, check, source)
     except InputError as error:
-        said = str(error).removeprefix(f"{source}: ")
-        if typed and said.partition("=")[0] in map(field_of, overrides):
-            raise InputError(f"--config.{said}") from None
+        if typed and error.field in map(field_of, overrides):
+            raise error.at(path="", field=prefix + error.field) from None
         raise
 
 
@@ -244,7 +259,7 @@ def checked(
             try:
                 config.update_from_flattened_dict({field: expand(value)})
             except InputError as error:
-                raise InputError(f"{source}: {field}={shown(value)}: {error}") from None
+                raise error.at(path=source, field=field, value=shown(value)) from None
     check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
@@ -306,5 +321,5 @@ def from_json(
     try:
         config = ml_collections.ConfigDict(values)
     except (ValueError, KeyError) as error:  # a name that no field can have
-        raise InputError(f"{source}: not a config ({error}); restore or delete it") from None
+        raise InputError(f"not a config ({error}); restore or delete it", path=source) from None
     return checked(config, check, source)

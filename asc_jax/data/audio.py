@@ -63,19 +63,19 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
         # soundfile's own errors have the path in their text, and this without it.
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
         raise InputError(
-            f"{path}: not readable as audio ({reason.strip().rstrip('.')}); replace the file"
+            f"not readable as audio ({reason.strip().rstrip('.')}); replace the file", path=path
         ) from None
     if len(samples) == 0:
-        raise InputError(f"{path}: holds no samples, or its header says so; replace the file")
+        raise InputError("holds no samples, or its header says so; replace the file", path=path)
     if not _RATES[0] <= sr <= _RATES[1]:
-        raise InputError(f"{path}: its header says a rate of {sr} Hz; replace the file")
+        raise InputError(f"its header says a rate of {sr} Hz; replace the file", path=path)
     if samples.dtype == np.float32:
         if not np.isfinite(samples).all():
-            raise InputError(f"{path}: holds NaN or infinite samples; replace the file")
+            raise InputError("holds NaN or infinite samples; replace the file", path=path)
         peak = max(samples.max(), -samples.min())
         if peak > _LARGEST_SAMPLE:
             raise InputError(
-                f"{path}: holds a sample of {peak:.0e}, where full scale is 1; replace the file"
+                f"holds a sample of {peak:.0e}, where full scale is 1; replace the file", path=path
             )
     return samples, sr
 
@@ -100,8 +100,9 @@ def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [block])
     if declared != _UNKNOWN_FRAMES and len(samples) < declared - LENGTH_TOLERANCE_S * sr:
         raise InputError(
-            f"{path}: truncated: its header declares {declared} samples, it has {len(samples)}; "
-            "replace the file"
+            f"truncated: its header declares {declared} samples, it has {len(samples)}; replace "
+            "the file",
+            path=path,
         )
     return samples, sr
 
@@ -116,7 +117,9 @@ def digest(path: pathlib.Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+        raise InputError(
+            f"cannot be read ({error.strerror}); make it readable", path=path
+        ) from None
 
 
 def mono(samples: np.ndarray) -> np.ndarray:
@@ -148,10 +151,10 @@ def _refuse_broken(path: pathlib.Path) -> None:
     """What libsndfile reports badly or not at all."""
     if not path.is_file():
         state = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {state}; restore it, or delete its row from the table")
+        raise InputError(f"{state}; restore it, or delete its row from the table", path=path)
     size = path.stat().st_size
     if size == 0:
-        raise InputError(f"{path}: the file is empty; replace it")
+        raise InputError("the file is empty; replace it", path=path)
     # libsndfile reads what was cut off as a shorter file, without a word.
     with path.open("rb") as file:
         header = file.read(24)
@@ -166,17 +169,19 @@ def _refuse_broken(path: pathlib.Path) -> None:
         declared, there = _declared_size(header), size + 1
     if declared > there:
         raise InputError(
-            f"{path}: truncated: its header declares {declared} bytes, the file has {size}; "
-            "replace the file"
+            f"truncated: its header declares {declared} bytes, the file has {size}; replace the "
+            "file",
+            path=path,
         )
     if end_of_sound < size:
         raise InputError(
-            f"{path}: Wave64 with something behind its sound, which libsndfile takes for sound; "
-            "replace the file by one of another format"
+            "Wave64 with something behind its sound, which libsndfile takes for sound; replace "
+            "the file by one of another format",
+            path=path,
         )
     last_page = end.rfind(b"OggS")
     if header[:4] == b"OggS" and (last_page < 0 or not end[last_page + 5] & _OGG_LAST):
-        raise InputError(f"{path}: truncated: its last Ogg page is missing; replace the file")
+        raise InputError("truncated: its last Ogg page is missing; replace the file", path=path)
 
 
 def _declared_size(header: bytes) -> int:
@@ -232,7 +237,7 @@ def read_clip(
         mends.append("data.fit_length=True to cut or zero-fill every clip")
     if faults:
         told, mend = " and ".join(faults), ", and ".join(mends)
-        raise InputError(f"{path}: {told}; replace the file, or set {mend}")
+        raise InputError(f"{told}; replace the file, or set {mend}", path=path)
     if file_sr != sr:
         import soxr
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.errors import InputError, shown
 from asc_jax.runtime.files import parse_json
 from asc_jax.runtime.paths import expand
 
@@ -56,7 +56,7 @@ def default_cache_dir() -> pathlib.Path:
         base = expand(named or "~/.cache")
     except InputError as error:
         if named:
-            raise InputError(f"XDG_CACHE_HOME={named}: {error}") from None
+            raise error.at(field="XDG_CACHE_HOME", value=shown(named)) from None
         raise InputError(
             "no home folder is known, so there is no place for caches; set XDG_CACHE_HOME, or "
             "data.cache_dir, to a folder that can be written"
@@ -223,8 +223,9 @@ def read_rows(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
                     raise OSError(errno.EIO, "it has been cut short")
     except OSError as error:
         raise InputError(
-            f"{values.filename}: can no longer be read ({error.strerror}); run the same command "
-            "again, which decodes the clips anew"
+            f"can no longer be read ({error.strerror}); run the same command again, which "
+            "decodes the clips anew",
+            path=values.filename,
         ) from None
 
 

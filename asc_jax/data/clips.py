@@ -131,7 +131,8 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     root = pathlib.Path(root)
     if not os.path.isdir(root):
         raise InputError(
-            f"{root}: no such folder; {argument} must be the folder that holds meta.csv and audio/"
+            f"no such folder; {argument} must be the folder that holds meta.csv and audio/",
+            path=root,
         )
     table, setup = root / "meta.csv", root / "evaluation_setup"
     lists = _find_lists(setup)
@@ -140,22 +141,23 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
         table = _only_list(table, lists, argument)
     clips = tuple(_make_clip(table, row) for row in read_rows(table))
     if not clips:
-        raise InputError(f"{table}: lists no clip; it needs a row per clip")
+        raise InputError("lists no clip; it needs a row per clip", path=table)
     _refuse_duplicates(clips, table)
     labels = tuple(sorted({clip.scene_label for clip in clips} - {UNLABELLED}))
     if labels and any(clip.scene_label == UNLABELLED for clip in clips):
         first = next(clip for clip in clips if clip.scene_label == UNLABELLED)
         raise InputError(
-            f"{table}: {first.path} has no scene_label; give every clip one, or none (the columns "
-            "are separated by tabs)"
+            f"{first.path} has no scene_label; give every clip one, or none (the columns are "
+            "separated by tabs)",
+            path=table,
         )
     identifiers = sorted({clip.location for clip in clips if clip.location != clip.path})
     for column, names in (("scene_label", labels), ("identifier", identifiers)):
         if pair := look_alike(names):
             raise InputError(
-                f"{table}: {column} {pair[0]!a} and {pair[1]!a} differ only in case, "
-                "spaces, leading zeros or characters that look alike; write them the same, or "
-                "make the difference plain"
+                f"{column} {pair[0]!a} and {pair[1]!a} differ only in case, spaces, leading zeros "
+                "or characters that look alike; write them the same, or make the difference plain",
+                path=table,
             )
     folds = {}
     if has_meta and labels:
@@ -176,13 +178,13 @@ def _find_lists(setup: pathlib.Path) -> _Lists:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise InputError(f"{setup}: {error.strerror}; make it readable") from None
+        raise InputError(f"{error.strerror}; make it readable", path=setup) from None
     lists: dict[tuple[int, str], pathlib.Path] = {}
     for name in names:
         if match := _LIST_FILE.match(name):
             path, number = setup / name, int(match["fold"] or 0)
             if match["fold"] and not number:
-                raise InputError(f"{path}: folds are counted from 1; rename it")
+                raise InputError("folds are counted from 1; rename it", path=path)
             other = lists.setdefault((number, match["part"]), path)
             if other != path:
                 raise InputError(f"{other} and {path}: are the same list; delete one of them")
@@ -194,9 +196,10 @@ def _only_list(meta: pathlib.Path, lists: _Lists, argument: str) -> pathlib.Path
     held_out = [path for (_, part), path in lists.items() if part != "train"]
     if not held_out or len(held_out) < len(lists):
         raise InputError(
-            f"{meta}: not found; {argument} must be the folder that holds meta.csv (or, for a set "
+            f"not found; {argument} must be the folder that holds meta.csv (or, for a set "
             f"without labels, one list such as {meta.parent / 'evaluation_setup' / 'test.txt'}) "
-            "and audio/"
+            "and audio/",
+            path=meta,
         )
     if len(held_out) > 1:
         raise InputError(
@@ -221,13 +224,14 @@ def _make_clip(table: pathlib.Path, row: Row) -> Clip:
     path = row.filename
     pure = pathlib.PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
-        raise InputError(f"{table}: {path} leaves the data set's folder; use a path below it")
+        raise InputError(f"{path} leaves the data set's folder; use a path below it", path=table)
     if not pure.name:
-        raise InputError(f"{table}: line {row.line} names no file; name it, or delete the line")
+        raise InputError(f"line {row.line} names no file; name it, or delete the line", path=table)
     if fault := label_fault(row.scene_label):
         raise InputError(
-            f"{table}: line {row.line}: scene_label {row.scene_label[:60]!a} {fault}, and "
-            "files are named after labels; write another"
+            f"line {row.line}: scene_label {row.scene_label[:60]!a} {fault}, and files are "
+            "named after labels; write another",
+            path=table,
         )
     if match := _TUT_NAME.match(pure.stem):
         location = f"{match['city']}-{match['location']}"
@@ -240,7 +244,7 @@ def _refuse_duplicates(clips: Sequence[Clip], table: pathlib.Path) -> None:
     for clip in clips:
         path = pathlib.PurePosixPath(clip.path)
         if path in seen:
-            raise InputError(f"{table}: {clip.path} is listed twice; delete one of its rows")
+            raise InputError(f"{clip.path} is listed twice; delete one of its rows", path=table)
         seen.add(path)
 
 
@@ -253,7 +257,7 @@ def _read_published_folds(
         if not train or not (evaluate or test):
             lacking = "evaluate" if train else "train"
             raise InputError(
-                f"{setup}: fold {number} has no {lacking} list; add fold{number}_{lacking}.txt"
+                f"fold {number} has no {lacking} list; add fold{number}_{lacking}.txt", path=setup
             )
         # `test` is `evaluate` without the labels; either names the held-out clips.
         held_out = _read_list(evaluate or test, clips)
@@ -272,18 +276,20 @@ def _read_list(path: pathlib.Path, clips: Sequence[Clip]) -> tuple[int, ...]:
             near = difflib.get_close_matches(row.filename, index, n=1)
             hint = f" (meta.csv has {near[0]})" if near else ""
             raise InputError(
-                f"{path}: {row.filename} is not in meta.csv{hint}; make the lists agree, or "
-                f"restore meta.csv if it has been cut short (it lists {len(clips)} clips)"
+                f"{row.filename} is not in meta.csv{hint}; make the lists agree, or restore "
+                f"meta.csv if it has been cut short (it lists {len(clips)} clips)",
+                path=path,
             )
         label = clips[index[row.filename]].scene_label
         if row.scene_label not in (label, UNLABELLED):
             raise InputError(
-                f"{path}: {row.filename} is {row.scene_label!r} here and {label!r} in meta.csv; "
-                "make the lists agree"
+                f"{row.filename} is {row.scene_label!r} here and {label!r} in meta.csv; make the "
+                "lists agree",
+                path=path,
             )
         members.append(index[row.filename])
     if not members:
-        raise InputError(f"{path}: lists no clip; fill it, or delete this fold's lists")
+        raise InputError("lists no clip; fill it, or delete this fold's lists", path=path)
     if len(set(members)) != len(members):
-        raise InputError(f"{path}: lists a clip twice; delete one of its rows")
+        raise InputError("lists a clip twice; delete one of its rows", path=path)
     return tuple(members)

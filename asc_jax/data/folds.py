@@ -61,7 +61,9 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
     from sklearn.model_selection import StratifiedGroupKFold
 
     if n_folds < 2:
-        raise InputError(f"folds.n_folds={n_folds}: cross-validation needs at least 2 folds")
+        raise InputError(
+            "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
+        )
     labels = np.array([clip.scene_label for clip in clips])
     locations = np.array([clip.location for clip in clips])
     label, n_locations = _fewest_locations(clips)
@@ -89,7 +91,9 @@ def random_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold
 
     if n_folds < 2:
-        raise InputError(f"folds.n_folds={n_folds}: cross-validation needs at least 2 folds")
+        raise InputError(
+            "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
+        )
     labels = np.array([clip.scene_label for clip in clips])
     names, counts = np.unique(labels, return_counts=True)
     _refuse_few(n_folds, str(names[counts.argmin()]), int(counts.min()), "clip")
@@ -104,13 +108,16 @@ def _refuse_few(n_folds: int, label: str, n: int, noun: str) -> None:
     """Refuses more folds than a class has locations, or clips."""
     if n == 1:
         raise InputError(
-            f"folds.n_folds={n_folds}: scene_label {label!r} has only one {noun}, which cannot be "
-            f"both trained on and held out; add another {noun}, or leave that class out"
+            f"scene_label {label!r} has only one {noun}, which cannot be both trained on and "
+            f"held out; add another {noun}, or leave that class out",
+            field="folds.n_folds",
+            value=n_folds,
         )
     if n < n_folds:
         raise InputError(
-            f"folds.n_folds={n_folds}: scene_label {label!r} has only {n} {noun}s; use at most "
-            f"{n} folds"
+            f"scene_label {label!r} has only {n} {noun}s; use at most {n} folds",
+            field="folds.n_folds",
+            value=n_folds,
         )
 
 
@@ -162,12 +169,12 @@ def make_splits(
     """
     if not dataset.labelled:
         raise InputError(
-            f"{dataset.root}: has no scene labels; training needs a meta.csv with them"
+            "has no scene labels; training needs a meta.csv with them", path=dataset.root
         )
     if len(dataset.scene_labels) == 1:
         raise InputError(
-            f"{dataset.root}: has only the class {dataset.scene_labels[0]!r}; training needs two "
-            "or more"
+            f"has only the class {dataset.scene_labels[0]!r}; training needs two or more",
+            path=dataset.root,
         )
     everything = np.arange(len(dataset.clips), dtype=np.int32)
     test = np.array([], np.int32)
@@ -175,15 +182,17 @@ def make_splits(
         if test_fold not in dataset.published_folds:
             mend = "name one of these, or 0" if dataset.published_folds else "set it to 0"
             raise InputError(
-                f"folds.test_fold={test_fold}: {dataset.root / 'evaluation_setup'} publishes "
-                f"{_listing(dataset.published_folds)}; {mend}"
+                f"{dataset.root / 'evaluation_setup'} publishes "
+                f"{_listing(dataset.published_folds)}; {mend}",
+                field="folds.test_fold",
+                value=test_fold,
             )
         test = np.array(dataset.published_folds[test_fold].evaluate, np.int32)
     if kind == "published":
         pairs = _published_pairs(dataset, n_folds)
         if test_fold:
             raise InputError(
-                "folds.test_fold: goes with folds.kind='location' or 'random'; set it to 0"
+                "goes with folds.kind='location' or 'random'; set it to 0", field="folds.test_fold"
             )
     else:
         pool = np.setdiff1d(everything, test)
@@ -221,8 +230,10 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
     held_out = set().union(*(labels(split.held_out) for split in splits))
     if absent := set(dataset.scene_labels) - held_out:
         raise InputError(
-            f"folds.n_folds={len(splits)}: no fold holds out a clip of scene_label "
-            f"{min(absent)!r}, which would have no score; {mend}"
+            f"no fold holds out a clip of scene_label {min(absent)!r}, which would have no "
+            f"score; {mend}",
+            field="folds.n_folds",
+            value=len(splits),
         )
 
 
@@ -231,8 +242,10 @@ def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarr
     if len(published) < n_folds:
         fewer = f"set folds.n_folds to at most {len(published)}, or " if published else "set "
         raise InputError(
-            f"folds.n_folds={n_folds}: {dataset.root / 'evaluation_setup'} publishes "
-            f"{_listing(published)}; {fewer}folds.kind='location' to make folds"
+            f"{dataset.root / 'evaluation_setup'} publishes {_listing(published)}; "
+            f"{fewer}folds.kind='location' to make folds",
+            field="folds.n_folds",
+            value=n_folds,
         )
     pairs = [
         (number, np.array(fold.train, np.int32), np.array(fold.evaluate, np.int32))
@@ -242,8 +255,9 @@ def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarr
     if counts.max() > 1:
         path = dataset.clips[int(counts.argmax())].path
         raise InputError(
-            f"{dataset.root / 'evaluation_setup'}: {path} is held out by {counts.max()} folds and "
-            "would be scored as often; give it to one, or set folds.n_folds=1"
+            f"{path} is held out by {counts.max()} folds and would be scored as often; give it "
+            "to one, or set folds.n_folds=1",
+            path=dataset.root / "evaluation_setup",
         )
     return pairs
 
@@ -284,8 +298,10 @@ def inner_part(
     off, parts, taken = min(shares, default=(fraction, 0, 0))
     if off >= fraction / 2:
         raise InputError(
-            f"{field}={fraction:g}: of scene_label {label!r} a fold trains on only "
-            f"{n_locations} locations, too few to set that share aside; set a larger share"
+            f"of scene_label {label!r} a fold trains on only {n_locations} locations, too few "
+            "to set that share aside; set a larger share",
+            field=field,
+            value=fraction,
         )
     return train[location_folds(clips, parts, seed) <= taken]
 
@@ -309,7 +325,6 @@ def refuse_leak(clips: Sequence[Clip], split: Split, test: np.ndarray) -> None:
                 if part == "test":
                     mend = "the train and evaluate lists of a published fold overlap: mend them"
                 raise InputError(
-                    f"fold {split.fold}: location {clip.location!r} is on both sides, "
-                    f"{other_path} ({other_side}) and {clip.path} ({part}); {mend} in "
-                    "evaluation_setup"
+                    f"fold {split.fold}: location {clip.location!r} is on both sides, {other_path} "
+                    f"({other_side}) and {clip.path} ({part}); {mend} in evaluation_setup"
                 )

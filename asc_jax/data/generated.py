@@ -79,18 +79,21 @@ def read_manifest(
         path = _path_below(entry["path"], where)
         if path in seen:
             raise InputError(
-                f"{where}: {path} is listed twice, first in line {seen[path]}; delete one of them"
+                f"{path} is listed twice, first in line {seen[path]}; delete one of them",
+                path=where,
             )
         seen[path] = number
         if entry["scene_label"] not in dataset.scene_labels:
             raise InputError(
-                f"{where}: scene_label {entry['scene_label']!r} is not one of the classes "
-                f"{', '.join(dataset.scene_labels)}; generate clips of these"
+                f"scene_label {entry['scene_label']!r} is not one of the classes "
+                f"{', '.join(dataset.scene_labels)}; generate clips of these",
+                path=where,
             )
         if entry["fold"] not in folds:
             raise InputError(
-                f"{where}: fold {entry['fold']}: the run has only folds "
-                f"{', '.join(map(str, folds))}; generate clips for these"
+                f"fold {entry['fold']}: the run has only folds {', '.join(map(str, folds))}; "
+                "generate clips for these",
+                path=where,
             )
         location = f"synthetic-fold{entry['fold']}"
         clips.append(Clip(str(path), entry["scene_label"], location))
@@ -99,8 +102,9 @@ def read_manifest(
     for fold in folds:
         if fold not in clip_folds:
             raise InputError(
-                f"{manifest}: has no clip for fold {fold}, which would train without; generate "
-                f"clips for all folds {', '.join(map(str, folds))}"
+                f"has no clip for fold {fold}, which would train without; generate clips for all "
+                f"folds {', '.join(map(str, folds))}",
+                path=manifest,
             )
     _refuse_other_training(root / "splits.json", dataset, splits)
     kept = _first_of_each(clips, per_class)
@@ -124,11 +128,12 @@ def _read_lines(manifest: pathlib.Path) -> tuple[list[dict], str]:
         lines, whole = read_lines(manifest, TO_TRAIN)
     except FileNotFoundError:
         raise InputError(
-            f"{manifest}: not found; synthetic.root must be a folder of generated clips, with "
-            "their manifest.jsonl and audio/ (or '' for none)"
+            "not found; synthetic.root must be a folder of generated clips, with their "
+            "manifest.jsonl and audio/ (or '' for none)",
+            path=manifest,
         ) from None
     if not lines:
-        raise InputError(f"{manifest}: lists no clip; generate some")
+        raise InputError("lists no clip; generate some", path=manifest)
     return lines, hashlib.sha256(whole).hexdigest()
 
 
@@ -136,7 +141,9 @@ def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
     """A manifest's path, which must name something below its folder."""
     pure = pathlib.PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.name:
-        raise InputError(f"{where}: path={path!r}: must name a file below the manifest's folder")
+        raise InputError(
+            "must name a file below the manifest's folder", path=where, field="path", value=path
+        )
     return pure
 
 
@@ -145,8 +152,9 @@ def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
-            f"{root}: {len(missing)} of {len(clips)} files that manifest.jsonl lists are not "
-            f"there ({shown}); generate them again, or delete their lines"
+            f"{len(missing)} of {len(clips)} files that manifest.jsonl lists are not there "
+            f"({shown}); generate them again, or delete their lines",
+            path=root,
         )
 
 
@@ -161,14 +169,15 @@ def _refuse_other_training(path: pathlib.Path, dataset: Dataset, splits: Sequenc
         theirs = parse_json(path.read_text(encoding="utf-8"))["folds"]
         saw = {split.fold: set(theirs[str(split.fold)]["train"]) for split in splits}
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: cannot be read; restore it from the generator's run") from None
+        raise InputError("cannot be read; restore it from the generator's run", path=path) from None
     for split in splits:
         unknown = saw[split.fold] - {dataset.clips[i].path for i in split.train}
         if unknown:
             raise InputError(
-                f"{path}: fold {split.fold}'s generator was trained on {min(unknown)}, which is no "
+                f"fold {split.fold}'s generator was trained on {min(unknown)}, which is no "
                 "training clip of that fold here; use clips generated for the same data.root and "
-                "folds.*"
+                "folds.*",
+                path=path,
             )
 
 
@@ -225,7 +234,7 @@ def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
         counts = {int(fold): int(count) for fold, count in record["clips_per_fold"].items()}
         return record["manifest_sha256"], counts
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
 
 
 def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
@@ -236,6 +245,7 @@ def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
     """
     if path.exists() and read_record(path)[0] != synthetic.digest:
         raise InputError(
-            f"{synthetic.dataset.root / NAME}: is not the one that {path} says the "
-            "run was trained with; restore it, or train anew in another --workdir"
+            f"is not the one that {path} says the run was trained with; restore it, or train "
+            "anew in another --workdir",
+            path=synthetic.dataset.root / NAME,
         )

@@ -35,9 +35,9 @@ def read_lines(path: pathlib.Path, fields: Mapping[str, type]) -> tuple[list[dic
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; make it readable") from None
+        raise InputError(f"{error.strerror}; make it readable", path=path) from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; generate the clips again") from None
+        raise InputError("not UTF-8 text; generate the clips again", path=path) from None
     found = [_parse(line, f"{path}: line {i}", fields) for i, line in enumerate(lines, start=1)]
     return found, finished + end
 
@@ -46,15 +46,15 @@ def _parse(line: str, where: str, fields: Mapping[str, type]) -> dict:
     try:
         entry = parse_json(line)
     except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error}); mend or delete the line") from None
+        raise InputError(f"not JSON ({error}); mend or delete the line", path=where) from None
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: not a JSON object; mend or delete the line")
+        raise InputError("not a JSON object; mend or delete the line", path=where)
     for field, kind in fields.items():
         if field not in entry:
-            raise InputError(f"{where}: has no {field}; mend or delete the line")
+            raise InputError(f"has no {field}; mend or delete the line", path=where)
         if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
             wanted = "text" if kind is str else "a whole number"
-            raise InputError(f"{where}: {field}={entry[field]!r}: must be {wanted}")
+            raise InputError(f"must be {wanted}", path=where, field=field, value=entry[field])
     return entry
 
 
@@ -98,9 +98,10 @@ class Manifest:
             for field, value in maker.items():
                 if line[field] != value:
                     raise InputError(
-                        f"{self._path}: {line['path']} was made with {field} {line[field]}, the "
-                        f"GAN and its classifier now have {value}; use another --out, or restore "
-                        "the run folders"
+                        f"{line['path']} was made with {field} {line[field]}, the GAN and its "
+                        f"classifier now have {value}; use another --out, or restore the run "
+                        "folders",
+                        path=self._path,
                     )
 
     def append(self, line: dict) -> None:

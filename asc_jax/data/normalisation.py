@@ -62,8 +62,9 @@ def refuse_not_finite(moments: tuple[np.ndarray, np.ndarray], names: Sequence[ob
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise InputError(
-            f"{names[bad[0]]}: its log-mels are not finite, or too large for their variance to be "
-            f"({len(bad)} of {len(finite)} clips); correct frontend.*, or replace the file"
+            f"its log-mels are not finite, or too large for their variance to be ({len(bad)} of "
+            f"{len(finite)} clips); correct frontend.*, or replace the file",
+            path=names[bad[0]],
         )
 
 

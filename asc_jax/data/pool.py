@@ -234,7 +234,9 @@ def answer(decoding: Decoding) -> np.ndarray:
                 values, (scale, offset) = cache.quantise(read(path))
                 clips.append(values * scale + offset)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise InputError(f"TMPDIR: {error}; set it to a folder that can be written") from None
+        raise InputError(
+            f"{error}; set it to a folder that can be written", field="TMPDIR"
+        ) from None
     except InputError:  # a frontend that overflows: the clips will say so
         return np.full(1, np.nan)
     return np.stack(clips)
@@ -278,8 +280,9 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
         if not np.isfinite(values).all():
             what = decoding.kind.replace("_", "-")
             raise InputError(
-                f"{path}: its {what} is not finite; replace the file, or correct frontend.* if it "
-                "is so with all of them"
+                f"its {what} is not finite; replace the file, or correct frontend.* if it is so "
+                "with all of them",
+                path=path,
             )
         return values
 
@@ -305,7 +308,8 @@ def _targets(dataset: Dataset, scene_labels: tuple[str, ...]) -> np.ndarray:
     unknown = {clip.scene_label for clip in dataset.clips} - {"", *scene_labels}
     if unknown:
         raise InputError(
-            f"{dataset.root}: scene_label {sorted(unknown)[0]!r} is not one of the classes "
-            f"{', '.join(scene_labels)}; correct meta.csv"
+            f"scene_label {sorted(unknown)[0]!r} is not one of the classes "
+            f"{', '.join(scene_labels)}; correct meta.csv",
+            path=dataset.root,
         )
     return np.array([index.get(clip.scene_label, -1) for clip in dataset.clips], np.int32)

@@ -89,7 +89,7 @@ def write_synthetic_dataset(
     for field, (value, least, most) in limits.items():
         if not least <= value <= most:
             flag = f" ({_FLAGS[field]})" if field in _FLAGS else ""
-            raise InputError(f"{field}: is {value}; set it to {least} up to {most}{flag}")
+            raise InputError(f"is {value}; set it to {least} up to {most}{flag}", field=field)
     if workers is not None and workers < 1:
         raise InputError(f"workers: is {workers}; set it to 1 or more, or leave it out")
     root = pathlib.Path(root)
@@ -104,8 +104,9 @@ def write_synthetic_dataset(
         _write_tables(root, rows, seed)
     except OSError as error:
         raise InputError(
-            f"{error.filename or root}: {error.strerror}; make room or choose a folder that can "
-            "be written, then run the same command again"
+            f"{error.strerror}; make room or choose a folder that can be written, then run the "
+            "same command again",
+            path=error.filename or root,
         ) from error
     return root
 
@@ -120,8 +121,9 @@ def _refuse_full_disk(root: pathlib.Path, n_clips: int, clip_bytes: int) -> None
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{root}: {n_clips} clips need {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are "
-            "free; write fewer or shorter clips, or make room"
+            f"{n_clips} clips need {needed / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free; write fewer or shorter clips, or make room",
+            path=root,
         )
 
 
@@ -154,12 +156,15 @@ def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
     except (FileNotFoundError, ValueError):
         found = None
     if not isinstance(found, dict) or "recipe_version" not in found:
-        raise InputError(f"{root}: not empty, and no procedural set; choose a new or empty folder")
+        raise InputError(
+            "not empty, and no procedural set; choose a new or empty folder", path=root
+        )
     for field, value in parameters.items():
         if found.get(field) != value:
             raise InputError(
-                f"{root}: holds a procedural set with {field} {found.get(field)}, not {value}; "
-                "choose another folder, or delete this one"
+                f"holds a procedural set with {field} {found.get(field)}, not {value}; choose "
+                "another folder, or delete this one",
+                path=root,
             )
 
 

@@ -78,11 +78,12 @@ def refuse_other_splits(
         theirs.pop("audio", None)
         differing = _first_difference(theirs, _describe(dataset, splits, test))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differing:
         raise InputError(
-            f"{dataset.root}: is not what {path} says the run was trained on ({differing}); "
-            "restore the data set, or train anew in another --workdir"
+            f"is not what {path} says the run was trained on ({differing}); restore the data "
+            "set, or train anew in another --workdir",
+            path=dataset.root,
         )
 
 
@@ -105,12 +106,13 @@ def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[s
         ours = by_path(dataset, digests)
         differing = [clip for clip in sorted(ours) if theirs.get(clip, ours[clip]) != ours[clip]]
     except (OSError, ValueError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differing:
         raise InputError(
-            f"{dataset.root / differing[0]}: is not the audio that {path} says the run was trained "
-            f"on ({len(differing)} of {len(ours)} files differ); restore the data set, or train "
-            "anew in another --workdir"
+            f"is not the audio that {path} says the run was trained on ({len(differing)} of "
+            f"{len(ours)} files differ); restore the data set, or train anew in another "
+            "--workdir",
+            path=dataset.root / differing[0],
         )
 
 

@@ -59,20 +59,22 @@ def read_rows(path: pathlib.Path) -> list[Row]:
             names = COLUMNS
         if len(cells) > len(names):
             raise InputError(
-                f"{path}: line {line} has {len(cells)} columns, more than {', '.join(names)}; "
-                "delete the others"
+                f"line {line} has {len(cells)} columns, more than {', '.join(names)}; delete the "
+                "others",
+                path=path,
             )
         row = Row(line, **{"filename": "", **dict(zip(names, cells, strict=False))})
         if not row.filename:
-            raise InputError(f"{path}: line {line} names no file; name it, or delete the line")
+            raise InputError(f"line {line} names no file; name it, or delete the line", path=path)
         rows.append(row)
         widths.append(n_cells)
         width = max(width, len(cells))
     for row, n_cells in zip(rows, widths, strict=True):
         if n_cells < width:  # which of them is missing cannot be told
             raise InputError(
-                f"{path}: line {row.line} has {n_cells} columns where others have {width}; write "
-                "what is missing (tabs separate the columns, empty ones too)"
+                f"line {row.line} has {n_cells} columns where others have {width}; write what is "
+                "missing (tabs separate the columns, empty ones too)",
+                path=path,
             )
     return rows
 
@@ -81,14 +83,14 @@ def _read_text(path: pathlib.Path) -> str:
     try:
         content = path.read_bytes()
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError(f"{path}: is UTF-16 text; save it as UTF-8")
+            raise InputError("is UTF-16 text; save it as UTF-8", path=path)
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8 text with tabs") from None
+        raise InputError("is not UTF-8 text; save it as UTF-8 text with tabs", path=path) from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; make it readable") from None
+        raise InputError(f"{error.strerror}; make it readable", path=path) from None
     if "\0" in text:
-        raise InputError(f"{path}: holds NUL characters; save it as UTF-8 text with tabs")
+        raise InputError("holds NUL characters; save it as UTF-8 text with tabs", path=path)
     return text
 
 
@@ -99,8 +101,9 @@ def _split(path: pathlib.Path, line: int, text: str) -> list[str]:
         (cells,) = csv.reader([text], delimiter="\t", strict=True) if text else ([],)
     except csv.Error as error:
         raise InputError(
-            f"{path}: line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a "
-            "cell that begins with a quote must end with one)"
+            f"line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a cell "
+            "that begins with a quote must end with one)",
+            path=path,
         ) from None
     return [cell.strip() for cell in cells]
 
@@ -112,15 +115,16 @@ def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:
     if set(names).isdisjoint(COLUMNS) and any(mark in cell for cell in cells for mark in "./"):
         return ()
     if len(names) == 1 and set(re.split(r"[,;|\s]+", names[0])) & set(COLUMNS) - set(names):
-        raise InputError(f"{path}: its columns are not separated by tabs; save it with tabs")
+        raise InputError("its columns are not separated by tabs; save it with tabs", path=path)
     for name in names:
         if name not in COLUMNS:
             raise InputError(
-                f"{path}: its first row names a column {name!r}, which is none of "
-                f"{', '.join(COLUMNS)}; rename it, or delete it"
+                f"its first row names a column {name!r}, which is none of {', '.join(COLUMNS)}; "
+                "rename it, or delete it",
+                path=path,
             )
         if names.count(name) > 1:
-            raise InputError(f"{path}: its header names {name} twice; delete one of the columns")
+            raise InputError(f"its header names {name} twice; delete one of the columns", path=path)
     if "filename" not in names:
-        raise InputError(f"{path}: its header has no column filename; add it")
+        raise InputError("its header has no column filename; add it", path=path)
     return names

@@ -178,14 +178,15 @@ def plan(
       InputError: there is no such budget, it needs data, or a config cannot be.
     """
     if not CONFIGS.is_dir():
-        raise InputError(f"{CONFIGS}: not found; reproduce needs a checkout of the project")
+        raise InputError("not found; reproduce needs a checkout of the project", path=CONFIGS)
     budgets = call(str(CONFIGS / "budgets.py"), "get_budgets")
     if budget not in budgets:
-        raise InputError(f"--budget={budget}: must be one of {', '.join(budgets)}")
+        raise InputError(f"must be one of {', '.join(budgets)}", field="--budget", value=budget)
     if not data and budget != "smoke":
         raise InputError(
-            f"--budget={budget}: needs --data=ROOT, the development set; the procedural set is for "
-            "--budget=smoke"
+            "needs --data=ROOT, the development set; the procedural set is for --budget=smoke",
+            field="--budget",
+            value=budget,
         )
     root = {"data.root": data or str(workdir / "data"), **_sets_beside(data)}
     changed = budgets[budget]
@@ -207,8 +208,9 @@ def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
     for word, field in zip(overrides, map(field_of, overrides), strict=True):
         if not (field.startswith("synthesis.") and "=" in word):
             raise InputError(
-                f"--config.{field}: reproduce takes --config.synthesis.FIELD=VALUE alone; change "
-                "a file of configs/, with another --workdir"
+                "reproduce takes --config.synthesis.FIELD=VALUE alone; change a file of configs/, "
+                "with another --workdir",
+                field=f"--config.{field}",
             )
     return fields
 
@@ -255,10 +257,11 @@ def _read_data(stages: list[Stage]) -> str:
             try:
                 dataset, _, _ = read_data(stage.config)
             except InputError as error:
-                what, _, _ = str(error).rpartition("; ")  # its mend is a field of the row's config
+                what = str(error).removesuffix(f"; {error.hint}")  # which is of the row's config
                 raise InputError(
-                    f"--data: does not do for the row {stage.name} ({what or error}); use a larger "
-                    "set, or another --budget"
+                    f"does not do for the row {stage.name} ({what}); use a larger set, or "
+                    "another --budget",
+                    field="--data",
                 ) from None
     return of_dataset(dataset)
 
@@ -342,7 +345,7 @@ def _read_record(path: pathlib.Path, stages: Sequence[Stage]) -> dict:
         record = parse_json(path.read_text(encoding="utf-8"))
         theirs = dict(record.items())
     except (OSError, ValueError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
     number = refuse_newer(theirs.get("format", 1), str(path))
     for stage in stages:
         kind = {f: v for f, v in flatten(stage.config).items() if f in ("gan.loss", "model.name")}

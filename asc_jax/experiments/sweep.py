@@ -74,7 +74,9 @@ def sweep(
       Stopped: by a signal; the run that was under way as well.
     """
     if together and ablation.of_gan:
-        raise InputError("--together: is for classifiers; the GANs of a run are one program anyway")
+        raise InputError(
+            "is for classifiers; the GANs of a run are one program anyway", field="--together"
+        )
     seeds = seeds or (ablation.base.seed,)
     runs = [Run(setting, seed) for setting in ablation.settings for seed in seeds]
     if dry_run:

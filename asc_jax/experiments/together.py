@@ -75,39 +75,43 @@ def load_runs(
     configs = {}
     for name, *fields in runs:
         _refuse_name(name, configs)
+        run = f"--run {name}"
         for field in fields:
             if field.partition("=")[0] not in (*PER_MODEL_FIELDS, "title"):
                 raise InputError(
-                    f"--run {name} {field}: runs of one program can differ in "
-                    f"{', '.join(PER_MODEL_FIELDS)} alone; use --config.{field} for all of them"
+                    f"runs of one program can differ in {', '.join(PER_MODEL_FIELDS)} alone; use "
+                    f"--config.{field} for all of them",
+                    field=f"{run} {field}",
                 )
         one = override(config, [f"--config.{field}" for field in fields], path)
         shared = flatten(config)
         for field, value in flatten(one).items():  # one that refers to another follows it
             if field not in (*PER_MODEL_FIELDS, "title") and value != shared[field]:
                 raise InputError(
-                    f"--run {name}: {field} follows {' '.join(fields)} in {path}, and runs of one "
-                    f"program can differ in {', '.join(PER_MODEL_FIELDS)} alone; train it by itself"
+                    f"{field} follows {' '.join(fields)} in {path}, and runs of one program can "
+                    f"differ in {', '.join(PER_MODEL_FIELDS)} alone; train it by itself",
+                    field=run,
                 )
         for other, theirs in configs.items():
             if _own_values(one) == _own_values(theirs):
-                raise InputError(f"--run {name}: is the run {other} again; leave one of them out")
+                raise InputError(f"is the run {other} again; leave one of them out", field=run)
         configs[name] = one
     return configs
 
 
 def _refuse_name(name: str, others: Collection[str]) -> None:
     """Refuses a run's name that is no folder of its own below `--workdir`, beside others'."""
-    place = pathlib.PurePosixPath(name)
+    place, run = pathlib.PurePosixPath(name), f"--run {name}"
     if place.is_absolute() or ".." in place.parts or not place.name or "=" in place.name:
-        raise InputError(f"--run {name}: must begin with the name of a folder below --workdir")
+        raise InputError("must begin with the name of a folder below --workdir", field=run)
     if place.parts[0] in _TAKEN:
-        raise InputError(f"--run {name}: {place.parts[0]} is taken; give the run another name")
+        raise InputError(f"{place.parts[0]} is taken; give the run another name", field=run)
     for other in map(pathlib.PurePosixPath, others):
         if place.is_relative_to(other) or other.is_relative_to(place):
             raise InputError(
-                f"--run {name}: is the folder of the run {other}, or one of them lies in the "
-                "other; give each run another name"
+                f"is the folder of the run {other}, or one of them lies in the other; give each "
+                "run another name",
+                field=run,
             )
 
 
@@ -301,8 +305,8 @@ def _write_runs(
         tree, done = checkpoints.restore(like(setup, on_host=True)) or (None, None)
     if tree is None or done.step < progress.step:
         raise InputError(
-            f"{program}: its last checkpoint is damaged; run the same command to train from the "
-            "one before"
+            "its last checkpoint is damaged; run the same command to train from the one before",
+            path=program,
         )
     lines = read_metrics(program / "metrics.jsonl")
     for number, (name, folder) in enumerate(folders.items()):

@@ -81,8 +81,8 @@ def make_corpora(
         for scene in chosen:
             if not (labels[split.train] == scene).any():
                 raise InputError(
-                    f"gan.scenes: fold {split.fold} trains on no clip of {scene!r}; leave that "
-                    "scene out"
+                    f"fold {split.fold} trains on no clip of {scene!r}; leave that scene out",
+                    field="gan.scenes",
                 )
         unseen = inner_part(
             dataset.clips,
@@ -112,14 +112,17 @@ def _refuse_unknown(
     numbers = [split.fold for split in splits]
     if fold and fold not in numbers:
         raise InputError(
-            f"gan.fold={fold}: the classifier has folds {', '.join(map(str, numbers))}; name one "
-            "of these, or 0 for all"
+            f"the classifier has folds {', '.join(map(str, numbers))}; name one of these, or 0 "
+            "for all",
+            field="gan.fold",
+            value=fold,
         )
     for scene in scenes:
         if scene not in dataset.scene_labels:
             raise InputError(
-                f"gan.scenes: {scene!r} is none of the classifier's scenes "
-                f"({', '.join(dataset.scene_labels)}); correct it"
+                f"{scene!r} is none of the classifier's scenes "
+                f"({', '.join(dataset.scene_labels)}); correct it",
+                field="gan.scenes",
             )
 
 
@@ -128,14 +131,18 @@ def _refuse_small(corpora: Sequence[Corpus], unseen_fraction: float, batch_size:
     for corpus in corpora:
         if len(corpus.unseen) < 2:
             raise InputError(
-                f"gan.unseen_fraction={unseen_fraction:g}: leaves {len(corpus.unseen)} clips to "
-                f"compare the GAN {corpus.name} with, and it takes 2; raise it"
+                f"leaves {len(corpus.unseen)} clips to compare the GAN {corpus.name} with, and it "
+                "takes 2; raise it",
+                field="gan.unseen_fraction",
+                value=unseen_fraction,
             )
     smallest = min(corpora, key=lambda corpus: len(corpus.train))
     if len(smallest.train) < batch_size:
         raise InputError(
-            f"train.batch_size={batch_size}: the GAN {smallest.name} has only "
-            f"{len(smallest.train)} training clips; use at most that"
+            f"the GAN {smallest.name} has only {len(smallest.train)} training clips; use at "
+            "most that",
+            field="train.batch_size",
+            value=batch_size,
         )
 
 
@@ -162,11 +169,12 @@ def refuse_other_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence
     try:
         differs = path.exists() and path.read_text(encoding="utf-8") != _describe(dataset, corpora)
     except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differs:
         raise InputError(
-            f"{path}: the GANs of this run were trained on other clips or scenes than those of the "
-            "classifier's folds; give it the classifier that it was trained for, with its data"
+            "the GANs of this run were trained on other clips or scenes than those of the "
+            "classifier's folds; give it the classifier that it was trained for, with its data",
+            path=path,
         )
 
 

@@ -90,8 +90,9 @@ def open_classifier(
     """
     if not workdir:
         raise InputError(
-            "gan.classifier: not set; add --config.gan.classifier=RUN, a folder that asc-jax "
-            "train has made: its folds are what the clips are generated for"
+            "not set; add --config.gan.classifier=RUN, a folder that asc-jax train has made: "
+            "its folds are what the clips are generated for",
+            field="gan.classifier",
         )
     workdir = pathlib.Path(workdir)
     config = with_data(_read_config(workdir, field), data)
@@ -138,14 +139,15 @@ def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
         theirs = parse_json(path.read_text(encoding="utf-8"))
         named, fields = theirs["parameters"], dict(theirs["fields"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
     differing = [f for f, value in ours["fields"].items() if fields.get(f, value) != value]
     if differing or named != ours["parameters"]:
         what = differing[0] if differing else "its parameters"
         raise InputError(
-            f"{path}: the GANs of this run are looked at by another classifier than "
-            f"{classifier.workdir} ({what} differ); add --config.gan.classifier=RUN, the one that "
-            "they began with, as it was"
+            "the GANs of this run are looked at by another classifier than "
+            f"{classifier.workdir} ({what} differ); add --config.gan.classifier=RUN, the one "
+            "that they began with, as it was",
+            path=path,
         )
 
 
@@ -155,17 +157,17 @@ def _read_config(workdir: pathlib.Path, field: str):
     Raises:
       InputError: on all processes, whatever the first one finds wrong.
     """
-    text = refusal = ""
+    text, refusal = "", {}
     if hosts.is_first():
         try:
             text = to_json(read_config(workdir, field=field))
             refuse_untrained(workdir)
         except InputError as error:
-            refusal = str(error)
+            refusal = error.__dict__
     hosts.wait_for_all()  # one may have started long before the others
     text, refusal = json.loads(share_text(json.dumps([text, refusal])))
     if refusal:
-        raise InputError(refusal)
+        raise InputError(refusal.pop("message")).at(**refusal)
     return from_json(text, str(workdir / "config.json"))
 
 

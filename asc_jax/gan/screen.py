@@ -128,16 +128,23 @@ class Screening:
 
     def __post_init__(self):
         if isinstance(self.rules, str):
-            raise InputError(f"screen.rules={self.rules!r}: write ({self.rules!r},), a tuple")
+            raise InputError(
+                f"write ({self.rules!r},), a tuple", field="screen.rules", value=self.rules
+            )
         for rule in self.rules:
             if rule not in RULES:
-                raise InputError(f"screen.rules: {rule!r} must be one of {', '.join(RULES)}")
+                raise InputError(
+                    f"{rule!r} must be one of {', '.join(RULES)}", field="screen.rules"
+                )
         if not 0 <= self.threshold <= 1:
-            raise InputError(f"screen.threshold={self.threshold}: must be a number from 0 to 1")
+            raise InputError(
+                "must be a number from 0 to 1", field="screen.threshold", value=self.threshold
+            )
         if not -math.inf <= self.margin_low < self.margin_high:
             raise InputError(
-                f"screen.margin_low={self.margin_low}, margin_high={self.margin_high}: must "
-                "satisfy margin_low < margin_high"
+                f"must be below margin_high={self.margin_high}",
+                field="screen.margin_low",
+                value=self.margin_low,
             )
 
 
@@ -179,8 +186,8 @@ def apportion(target: int, n_classes: int) -> tuple[int, ...]:
     """
     if target < 0 or n_classes < 1:
         raise InputError(
-            f"{target} clips for {n_classes} classes: the target must be at least 0, the classes "
-            "at least 1"
+            f"{target} clips for {n_classes} classes: the target must be at least 0, the "
+            "classes at least 1"
         )
     least, more = divmod(target, n_classes)
     return (least + 1,) * more + (least,) * (n_classes - more)

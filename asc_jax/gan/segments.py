@@ -30,7 +30,9 @@ def n_segments(n_samples: int, segment: int, min_overlap: int = 0) -> int:
         )
     if not 0 <= min_overlap <= segment // 2:
         raise InputError(
-            f"min_overlap={min_overlap}: must be 0 to {segment // 2}, half of a segment"
+            f"must be 0 to {segment // 2}, half of a segment",
+            field="min_overlap",
+            value=min_overlap,
         )
     if n_samples <= segment:
         return 1
@@ -84,7 +86,7 @@ def merge(segments: jax.Array, n_samples: int, how: str = "concatenate") -> jax.
     unstated, and 5 x 32,768 samples are 10.24 s.
     """
     if how not in MERGES:
-        raise InputError(f"merge={how!r}: must be one of {', '.join(MERGES)}")
+        raise InputError(f"must be one of {', '.join(MERGES)}", field="merge", value=how)
     if segments.ndim != 2:
         raise InputError(
             f"segments of shape {segments.shape}: must be (n_segments, samples); give one clip's"

@@ -113,8 +113,10 @@ def set_up_gan(
     clip_samples = round(classifier.config.data.clip_seconds * sr)
     if clip_samples < config.gan.n_samples:
         raise InputError(
-            f"gan.n_samples={config.gan.n_samples}: longer than the clips, which have "
-            f"{clip_samples} samples at gan.sr={sr}; use a smaller one"
+            f"longer than the clips, which have {clip_samples} samples at gan.sr={sr}; use a "
+            "smaller one",
+            field="gan.n_samples",
+            value=config.gan.n_samples,
         )
     decoding = dataclasses.replace(
         decoding_of(classifier.config), kind="waveform", frontend=FrontendConfig(sr=sr)
@@ -175,14 +177,18 @@ def open_screener(setup: GanSetup, config, *, other_functions: bool = False) -> 
     )
     if _folds_of(screener) != _folds_of(own):
         raise InputError(
-            f"synthesis.classifier={name}: its folds are not those of {own.workdir}, for which the "
-            "clips are; train it with the same data.root and folds.*"
+            f"its folds are not those of {own.workdir}, for which the clips are; train it with "
+            "the same data.root and folds.*",
+            field="synthesis.classifier",
+            value=name,
         )
     seconds = [one.config.data.clip_seconds for one in (screener, own)]
     if seconds[0] != seconds[1]:
         raise InputError(
-            f"synthesis.classifier={name}: takes clips of {seconds[0]:g} s, and these have "
-            f"{seconds[1]:g} s; train it with --config.data.clip_seconds={seconds[1]:g}"
+            f"takes clips of {seconds[0]:g} s, and these have {seconds[1]:g} s; train it with "
+            f"--config.data.clip_seconds={seconds[1]:g}",
+            field="synthesis.classifier",
+            value=name,
         )
     return screener
 

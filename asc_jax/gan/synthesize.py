@@ -83,7 +83,7 @@ def synthesize(
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
-            raise InputError(f"{workdir}: no epoch is finished; run asc-jax gan to go on with it")
+            raise InputError("no epoch is finished; run asc-jax gan to go on with it", path=workdir)
         start = describe_start(setup)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         screener = open_screener(setup, config, other_functions=other_functions)
@@ -127,8 +127,9 @@ def _refuse_no_generator(workdir: pathlib.Path, yields: Sequence[SceneYield]) ->
     """Says of which scenes there is nothing to try: more tries would make no clip."""
     if none := [one.name for one in yields if one.wanted and not one.tried]:
         raise InputError(
-            f"{workdir}: has no generator to keep of {', '.join(none)}, for no look has found one "
-            "that had not collapsed; train again with another seed or gan.*, in another --workdir"
+            f"has no generator to keep of {', '.join(none)}, for no look has found one that had "
+            "not collapsed; train again with another seed or gan.*, in another --workdir",
+            path=workdir,
         )
 
 
@@ -138,8 +139,9 @@ def _refuse_shortfall(out: pathlib.Path, yields: Sequence[SceneYield], most_trie
     if short:
         listed = ", ".join(f"{y.name} {y.kept} of {y.wanted} in {y.tried} tries" for y in short)
         raise InputError(
-            f"{out}: too few clips passed the screening ({listed}); add "
+            f"too few clips passed the screening ({listed}); add "
             f"--config.synthesis.most_tries=N to try more (now {most_tries:g} per clip), or "
-            "--config.synthesis.n_clips=N for fewer clips; or train those GANs longer, or choose "
-            f"other synthesis.rules, and {_OTHER_CLIPS}"
+            "--config.synthesis.n_clips=N for fewer clips; or train those GANs longer, or "
+            f"choose other synthesis.rules, and {_OTHER_CLIPS}",
+            path=out,
         )

@@ -28,12 +28,13 @@ def build(model_config: Mapping, n_classes: int, **options) -> nn.Module:
     attributes = dict(model_config)
     name = attributes.pop("name")
     if name not in NETWORKS:
-        raise InputError(f"model.name={name!r}: must be one of {', '.join(NETWORKS)}")
+        raise InputError(f"must be one of {', '.join(NETWORKS)}", field="model.name", value=name)
     network = NETWORKS[name]
     known = set(network.__dataclass_fields__) - {"parent", "name"}
     for attribute in attributes:
         if attribute not in known:
             raise InputError(
-                f"model.{attribute}: {name} has no such field; it has {', '.join(sorted(known))}"
+                f"{name} has no such field; it has {', '.join(sorted(known))}",
+                field=f"model.{attribute}",
             )
     return network(n_classes=n_classes, **attributes, **options)

@@ -46,10 +46,12 @@ class Baseline(nn.Module):
         n_frames, n_mels = log_mel.shape[1:]
         if n_mels < 20 or n_frames < 500:
             raise InputError(
-                f"model.name='baseline': pools at least 20 bands and 500 frames into one, and gets "
+                "pools at least 20 bands and 500 frames into one, and gets "
                 f"{n_mels} bands x {n_frames} frames; raise frontend.n_mels or make clips longer "
-                "(data.clip_seconds with data.fit_length=True, data.n_frames), or choose "
-                "another model"
+                "(data.clip_seconds with data.fit_length=True, data.n_frames), or choose another "
+                "model",
+                field="model.name",
+                value="baseline",
             )
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
         dropout = Dropout(self.dropout_rate, self.axis_name)

@@ -40,11 +40,15 @@ def phase_shuffle(
     Source: Donahue et al., arXiv:1802.04208, §3.3.
     """
     if sharing not in SHARINGS:
-        raise InputError(f"gan.shuffle={sharing!r}: must be one of {', '.join(SHARINGS)}")
+        raise InputError(
+            f"must be one of {', '.join(SHARINGS)}", field="gan.shuffle", value=sharing
+        )
     if not 0 <= radius < x.shape[1]:
         raise InputError(
-            f"gan.phase_shuffle={radius}: must be from 0 to {x.shape[1] - 1}, "
-            "less than the frames of every map that is shifted"
+            f"must be from 0 to {x.shape[1] - 1}, less than the frames of every map that is "
+            "shifted",
+            field="gan.phase_shuffle",
+            value=radius,
         )
     if radius == 0:
         return x

@@ -60,11 +60,12 @@ def map_sizes(n_samples: int, dim: int) -> list[tuple[int, int]]:
     exponent = n_samples.bit_length() - 1
     if n_samples < 64 or n_samples != 1 << exponent:
         raise InputError(
-            f"gan.n_samples={n_samples}: must be a power of 2 from 64, as 32768 (the report's) "
-            "or 16384 (WaveGAN's)"
+            "must be a power of 2 from 64, as 32768 (the report's) or 16384 (WaveGAN's)",
+            field="gan.n_samples",
+            value=n_samples,
         )
     if dim < 1:
-        raise InputError(f"gan.dim={dim}: must be at least 1")
+        raise InputError("must be at least 1", field="gan.dim", value=dim)
     n_layers = exponent // 2 - 2
     first = n_samples // STRIDE**n_layers
     return [(first * STRIDE**i, dim * 2 ** (n_layers - 1 - i)) for i in range(n_layers)]
@@ -126,7 +127,9 @@ class Generator(nn.Module):
             options = {"padding": "SAME"}
         else:
             raise InputError(
-                f"gan.upsample={self.upsample!r}: must be one of {', '.join(UPSAMPLINGS)}"
+                f"must be one of {', '.join(UPSAMPLINGS)}",
+                field="gan.upsample",
+                value=self.upsample,
             )
         return conv(width, dtype=dtype, name=name, **options)(x)
 

@@ -42,8 +42,8 @@ def refuse_unlike(text: str) -> None:
     """
     if jax.process_count() > 1 and share_text(text) != text:
         raise InputError(
-            f"process {jax.process_index()}: its functions or libraries are not those of process "
-            "0; give all processes the same checkout and the same environment"
+            f"process {jax.process_index()}: its functions or libraries are not those of "
+            "process 0; give all processes the same checkout and the same environment"
         )
 
 

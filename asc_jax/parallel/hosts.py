@@ -75,28 +75,33 @@ def read_place(environ: Mapping[str, str]) -> Place | None:
         for name in (PROCESSES, PROCESS):
             if environ.get(name):
                 raise InputError(
-                    f"{name}={environ[name]}: needs {COORDINATOR}=HOST:PORT as well; "
-                    "launch/local.py sets all three"
+                    f"needs {COORDINATOR}=HOST:PORT as well; launch/local.py sets all three",
+                    field=name,
+                    value=environ[name],
                 )
         return None
     if coordinator == "auto":
         return Place(coordinator)
     address = _ADDRESS.fullmatch(coordinator)
     if not address:
-        raise InputError(f"{COORDINATOR}={coordinator}: must be HOST:PORT, [IPV6]:PORT or auto")
+        raise InputError(
+            "must be HOST:PORT, [IPV6]:PORT or auto", field=COORDINATOR, value=coordinator
+        )
     if not 1 <= int(address[2]) <= 65535:
-        raise InputError(f"{COORDINATOR}={coordinator}: a port is a number from 1 to 65535")
+        raise InputError("a port is a number from 1 to 65535", field=COORDINATOR, value=coordinator)
     processes = _whole(environ, PROCESSES, 1)
     process = _whole(environ, PROCESS, 0)
     if process >= processes:
-        raise InputError(f"{PROCESS}={process}: must be below {PROCESSES}={processes}")
+        raise InputError(f"must be below {PROCESSES}={processes}", field=PROCESS, value=process)
     return Place(coordinator, processes, process) if processes > 1 else None
 
 
 def _whole(environ: Mapping[str, str], name: str, least: int) -> int:
     text = environ.get(name, "")
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= _MOST_PROCESSES:
-        raise InputError(f"{name}={text}: must be a whole number from {least} to {_MOST_PROCESSES}")
+        raise InputError(
+            f"must be a whole number from {least} to {_MOST_PROCESSES}", field=name, value=text
+        )
     return int(text)
 
 
@@ -138,8 +143,10 @@ def join(place: Place | None) -> None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{COORDINATOR}={place.coordinator}: the processes did not find one another "
-            f"({reason}); check the address, and that all of them were started"
+            f"the processes did not find one another ({reason}); check the address, and that "
+            "all of them were started",
+            field=COORDINATOR,
+            value=place.coordinator,
         ) from None
 
 

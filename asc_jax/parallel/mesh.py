@@ -59,19 +59,22 @@ def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devic
     field = f"train.mesh={shape}"
     if n_folds % shape[0]:
         raise InputError(
-            f"{field}: {n_folds} folds (or GANs) cannot be shared out evenly among {shape[0]}; "
-            f"let its first number divide {n_folds}, or use train.mesh=() for the largest that fits"
+            f"{n_folds} folds (or GANs) cannot be shared out evenly among {shape[0]}; let its "
+            f"first number divide {n_folds}, or use train.mesh=() for the largest that fits",
+            field=field,
         )
     if batch_size % shape[1]:
         raise InputError(
-            f"{field}: train.batch_size={batch_size} cannot be shared out evenly among {shape[1]}; "
-            "change either, or use train.mesh=() for the largest mesh that fits"
+            f"train.batch_size={batch_size} cannot be shared out evenly among {shape[1]}; "
+            "change either, or use train.mesh=() for the largest mesh that fits",
+            field=field,
         )
     if math.prod(shape) > n_devices:
         raise InputError(
-            f"{field}: takes {math.prod(shape)} devices, and there "
+            f"takes {math.prod(shape)} devices, and there "
             + ("is 1" if n_devices == 1 else f"are {n_devices}")
-            + "; use a smaller one, or train.mesh=() for the largest that fits"
+            + "; use a smaller one, or train.mesh=() for the largest that fits",
+            field=field,
         )
 
 
@@ -109,7 +112,7 @@ def refuse_idle_processes(mesh: Mesh, *, named: bool = False) -> None:
         if named:
             mend = f"a larger train.mesh than ({folds}, {shards})"
         raise InputError(
-            f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a batch) "
-            f"has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or choose "
-            f"{mend}"
+            f"{n_processes} processes: the mesh of {folds} (folds) x {shards} (shards of a "
+            f"batch) has no device of {n_processes - len(busy)} of them; launch {len(busy)}, or "
+            f"choose {mend}"
         )

@@ -86,7 +86,7 @@ def _row(row: Row, folder: pathlib.Path, config: Mapping, gan: Mapping) -> dict[
     try:
         score = _score_of(read_report(path)) if path.is_file() else _score_of({})
     except LookupError as error:
-        raise InputError(f"{path}: lacks {error}; evaluate the run again") from None
+        raise InputError(f"lacks {error}; evaluate the run again", path=path) from None
     files = score.pop("files")
     return {
         "row": row.title,

@@ -188,9 +188,10 @@ class Checkpoints:
         for leaf in sorted(saved.keys() | wanted.keys()):
             if saved.get(leaf) != wanted.get(leaf):
                 raise InputError(
-                    f"{place}: is of another structure ({leaf} is {saved.get(leaf, 'not')} there, "
+                    f"is of another structure ({leaf} is {saved.get(leaf, 'not')} there, "
                     f"{wanted.get(leaf, 'not')} now): its network or its optimizer is another than "
-                    "it was; put that back, or use another --workdir"
+                    "it was; put that back, or use another --workdir",
+                    path=place,
                 )
         try:
             tree = load(state=ocp.args.StandardRestore(like)).state
@@ -218,8 +219,9 @@ class Checkpoints:
             place.rename(there)
         except OSError as error:
             raise InputError(
-                f"{place}: damaged ({damage}), and cannot be moved to {there} ({error.strerror}); "
-                "move it yourself and run the same command to go on from the one before"
+                f"damaged ({damage}), and cannot be moved to {there} ({error.strerror}); move it "
+                "yourself and run the same command to go on from the one before",
+                path=place,
             ) from None
         if not earlier:
             then += ": from the beginning"
@@ -227,8 +229,9 @@ class Checkpoints:
 
     def _unwritable(self, error: Exception) -> InputError:
         return InputError(
-            f"{self.folder}: a checkpoint cannot be written ({_reason(error)}); free some space or "
-            "mend the folder, and run the same command to go on"
+            f"a checkpoint cannot be written ({_reason(error)}); free some space or mend the "
+            "folder, and run the same command to go on",
+            path=self.folder,
         )
 
 
@@ -243,7 +246,7 @@ def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
     or a network's disk that is away are no damage.
     """
     if isinstance(error, MemoryError):
-        raise InputError(f"{place}: does not fit into memory; use a machine with more") from None
+        raise InputError("does not fit into memory; use a machine with more", path=place) from None
     number, path = None, None
     if isinstance(error, OSError):
         number, path = error.errno, error.filename
@@ -251,8 +254,9 @@ def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
         number = int(found[1])
     if number not in (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
         raise InputError(
-            f"{path or place}: cannot be read ({os.strerror(number)}); nothing was moved; mend "
-            "that and run the same command to go on"
+            f"cannot be read ({os.strerror(number)}); nothing was moved; mend that and run the "
+            "same command to go on",
+            path=path or place,
         ) from None
 
 

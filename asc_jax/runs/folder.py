@@ -99,14 +99,14 @@ def _lock(workdir: pathlib.Path):
             lock = path.open("w")
         except OSError as error:
             raise InputError(
-                f"{workdir}: cannot be written ({error.strerror}); use another --workdir"
+                f"cannot be written ({error.strerror}); use another --workdir", path=workdir
             ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             raise InputError(
-                f"{workdir}: another process trains in it; wait for it, or use another --workdir"
+                "another process trains in it; wait for it, or use another --workdir", path=workdir
             ) from None
         # A holder that left between the two has removed it: another process may lock a new one.
         with contextlib.suppress(FileNotFoundError):
@@ -218,9 +218,9 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
     """
     path = workdir / "config.json"
     if not path.is_file():
-        raise InputError(f"{path}: not found; {field} must be a folder that train has made")
+        raise InputError(f"not found; {field} must be a folder that train has made", path=path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); restore it") from None
+        raise InputError(f"cannot be read ({error}); restore it", path=path) from None
     return from_json(text, str(path), check=check)

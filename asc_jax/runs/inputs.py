@@ -26,8 +26,9 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     """
     if not config.data.root:
         raise InputError(
-            "data.root: not set; add --config.data.root=FOLDER, the folder that holds meta.csv "
-            "and audio/ (asc-jax data synth FOLDER writes a small one)"
+            "not set; add --config.data.root=FOLDER, the folder that holds meta.csv and audio/ "
+            "(asc-jax data synth FOLDER writes a small one)",
+            field="data.root",
         )
     dataset = read_dataset(config.data.root)
     splits, test = make_splits(
@@ -41,8 +42,9 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     smallest = min(splits, key=lambda split: len(split.train))
     if config.train.batch_size > len(smallest.train):
         raise InputError(
-            f"train.batch_size={config.train.batch_size}: fold {smallest.fold} has only "
-            f"{len(smallest.train)} training clips; use at most that"
+            f"fold {smallest.fold} has only {len(smallest.train)} training clips; use at most that",
+            field="train.batch_size",
+            value=config.train.batch_size,
         )
     return dataset, splits, test
 

@@ -63,7 +63,9 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
             lines.append(parse_json(line))
             _ = [lines[-1][field] + 0 for field in ("epoch", "seconds", "clips_per_second")]
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}:{number}: is no epoch in JSON; delete that line") from None
+            raise InputError(
+                "is no epoch in JSON; delete that line", path=f"{path}:{number}"
+            ) from None
     return lines
 
 

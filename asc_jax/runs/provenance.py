@@ -134,7 +134,7 @@ def read_starts(folder: pathlib.Path) -> list[dict]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise InputError(f"{path}: cannot be read; restore it, or delete it")
+        raise InputError("cannot be read; restore it, or delete it", path=path)
     return starts
 
 
@@ -171,14 +171,15 @@ def refuse_another(
         host = [name for name in changed if now["programs"].get(name, "") is None]
         if host == changed:
             raise InputError(
-                f"{folder}: nobody can tell whether its functions are what they were: "
-                f"{in_short(host)} calls the host, as jax.debug.print does; take that out, {mend}, "
-                "or add --other_functions to go on with those of today"
+                f"nobody can tell whether its functions are what they were: {in_short(host)} calls "
+                f"the host, as jax.debug.print does; take that out, {mend}, or add "
+                "--other_functions to go on with those of today",
+                path=folder,
             )
         raise InputError(
-            f"{folder}: was made by other functions ({in_short(changed)} is not what it was; of "
-            f"asc_jax changed: {files}); {mend}, or add --other_functions to go on with those of "
-            "today"
+            f"was made by other functions ({in_short(changed)} is not what it was; of asc_jax "
+            f"changed: {files}); {mend}, or add --other_functions to go on with those of today",
+            path=folder,
         )
     if other_files(then, now):
         unlike = _incomparable(then, now)

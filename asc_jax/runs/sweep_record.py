@@ -47,15 +47,16 @@ def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
         before = settings.get(name, setting)
         if before["fields"] != setting["fields"]:
             raise InputError(
-                f"{workdir}: belongs to another sweep (its {name} sets {before['fields']}); use "
-                "another --workdir"
+                f"belongs to another sweep (its {name} sets {before['fields']}); use another "
+                "--workdir",
+                path=workdir,
             )
         for seed, place in setting["runs"].items():
             there = before["runs"].get(seed, place)
             if there != place:
                 raise InputError(
-                    f"{workdir}: has the run {place} as {there}; use that name, or another "
-                    "--workdir"
+                    f"has the run {place} as {there}; use that name, or another --workdir",
+                    path=workdir,
                 )
         settings[name] = setting | {"runs": before["runs"] | setting["runs"]}
     return settings
@@ -117,4 +118,4 @@ def read_record(workdir: pathlib.Path) -> dict:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: cannot be read; restore it from a backup") from None
+        raise InputError("cannot be read; restore it from a backup", path=path) from None

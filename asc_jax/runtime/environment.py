@@ -36,7 +36,7 @@ def import_jax() -> None:
     except ValueError as error:
         reason = _in_a_line(error)
         named = [name for name in _set() if name.lower() in reason.lower()] or _set()
-        raise InputError(f"{_values(named)}: {reason}; correct it, or unset it") from None
+        raise InputError(f"{reason}; correct it, or unset it", field=_values(named)) from None
     # Tracing makes many objects that stay: to look through them after every few hundred new ones
     # takes a quarter of its time.
     gc.set_threshold(100_000, 50, 50)
@@ -44,7 +44,7 @@ def import_jax() -> None:
         value = getattr(jax.config, name, None)
         if value in values:
             text = os.environ.get(name.upper(), value)
-            raise InputError(f"{name.upper()}={text}: is not supported; unset it")
+            raise InputError("is not supported; unset it", field=name.upper(), value=text)
 
 
 def start_devices() -> None:
@@ -61,11 +61,12 @@ def start_devices() -> None:
     except (RuntimeError, ValueError, AssertionError) as error:
         named = [name for name in _set() if name in _PLATFORMS]
         reason = f" ({_in_a_line(error)})" if str(error) else ""
-        if named:
-            said = f"{_values(named)}: JAX cannot use such a device here{reason}; unset it"
-        else:
-            said = f"JAX finds no device{reason}; set JAX_PLATFORMS=cpu to compute on the CPU"
-        raise InputError(said) from None
+        said = (
+            f"JAX cannot use such a device here{reason}; unset it"
+            if named
+            else f"JAX finds no device{reason}; set JAX_PLATFORMS=cpu to compute on the CPU"
+        )
+        raise InputError(said, field=_values(named)) from None
 
 
 def _set() -> list[str]:

@@ -1,14 +1,57 @@
 """What can go wrong that is no bug. The command line prints these without a traceback."""
 
+import os
+
 STOPPED = 75  # exit status; EX_TEMPFAIL of sysexits.h: try again
+_NOT_GIVEN = object()
 
 
 class InputError(ValueError):
-    """The user's input cannot be used.
+    """The user's input cannot be used. Exit status 2.
 
-    The message names the file or the field and says what to do about it, in one line (or
-    one line per bad file). Exit status 2.
+    As text it is one line, or one per bad file: "path: field=value: problem; hint".
+
+    Args:
+      message: "problem; hint": what is wrong, and what to do about it.
+      path: the file or folder that it is about.
+      field: the config's field, the flag or the environment's variable that it is about.
+      value: what `field` holds.
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike = "",
+        field: str = "",
+        value: object = _NOT_GIVEN,
+    ):
+        super().__init__(message)
+        self.message, self.path, self.field = message, str(path), field
+        self.value = "" if value is _NOT_GIVEN else shown(value)
+
+    @property
+    def hint(self) -> str:
+        """What to do about it; "" where only the problem is told."""
+        return self.message.rpartition("; ")[2] if "; " in self.message else ""
+
+    def __str__(self) -> str:
+        field = f"{self.field}={self.value}" if self.value else self.field
+        return ": ".join([part for part in (self.path, field, self.message) if part])
+
+    def at(self, **where: str) -> "InputError":
+        """The same error at another `path` or `field`."""
+        other = InputError(self.message)
+        other.__dict__ |= self.__dict__ | where
+        return other
+
+
+def shown(value: object) -> str:
+    """Writes a value for a message: as Python does, cut if it is long."""
+    try:
+        return f"{value!r:.200}"
+    except ValueError:  # more digits than Python writes
+        return "a number of thousands of digits"
 
 
 class Diverged(RuntimeError):

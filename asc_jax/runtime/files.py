@@ -38,8 +38,9 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); free some space, or make its folder "
-            "one that can be written"
+            f"cannot be written ({error.strerror}); free some space, or make its folder one "
+            "that can be written",
+            path=path,
         ) from None
 
 
@@ -54,8 +55,9 @@ def append_line(path: pathlib.Path, line: Mapping) -> None:
             file.write(json.dumps(line, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); free some space and run the same "
-            "command to go on"
+            f"cannot be written ({error.strerror}); free some space and run the same command to "
+            "go on",
+            path=path,
         ) from None
 
 
@@ -89,7 +91,8 @@ def remove(path: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be removed ({error.strerror}); make its folder one that can be written"
+            f"cannot be removed ({error.strerror}); make its folder one that can be written",
+            path=path,
         ) from None
 
 

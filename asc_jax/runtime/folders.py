@@ -29,8 +29,9 @@ def refuse_another(
     for field in {**theirs, **ours}:
         if theirs.get(field) != ours.get(field):
             raise InputError(
-                f"{folder}: belongs to another {kind} ({field}={theirs.get(field)!r} there, "
-                f"{ours.get(field)!r} now); {mend}"
+                f"belongs to another {kind} ({field}={theirs.get(field)!r} there, "
+                f"{ours.get(field)!r} now); {mend}",
+                path=folder,
             )
 
 
@@ -46,4 +47,4 @@ def refuse_files(folder: pathlib.Path, kind: str, *, beside: Collection[str] = (
       InputError: it is not.
     """
     if any(found.name not in (".lock", *beside) for found in folder.iterdir()):
-        raise InputError(f"{folder}: is not empty and no {kind}; use another folder")
+        raise InputError(f"is not empty and no {kind}; use another folder", path=folder)

@@ -29,7 +29,7 @@ def expand(path: str) -> str:
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):  # nobody knows that home
         raise InputError(
-            "is in no home folder that is known; write the whole path (for what is called so in "
-            f"the current folder ./{path})"
+            "is in no home folder that is known; write the whole path (for what is called so "
+            f"in the current folder ./{path})"
         )
     return expanded

@@ -32,15 +32,17 @@ def align(lists: Mapping[str, Sequence[Clip]]) -> dict[str, np.ndarray]:
             if path not in index or path not in ours:
                 here, there = (first, name) if path in ours else (name, first)
                 raise InputError(
-                    f"{path}: is among the clips of {here}, not of {there}; "
-                    "compare runs that were scored on the same clips"
+                    f"is among the clips of {here}, not of {there}; compare runs that were scored "
+                    "on the same clips",
+                    path=path,
                 )
             a, b = clips[ours[path]], theirs[index[path]]
             for field in ("scene_label", "location"):
                 if (one := getattr(a, field)) != (other := getattr(b, field)):
                     raise InputError(
-                        f"{path}: its {field} is {one!r} in {first} and {other!r} in {name}; "
-                        "compare runs that were scored on the same clips"
+                        f"its {field} is {one!r} in {first} and {other!r} in {name}; compare "
+                        "runs that were scored on the same clips",
+                        path=path,
                     )
         orders[name] = np.array([index[path] for path in sorted(index)])
     return orders
@@ -50,7 +52,7 @@ def _by_path(name: str, clips: Sequence[Clip]) -> dict[str, int]:
     index = {clip.path: i for i, clip in enumerate(clips)}
     if len(index) < len(clips):
         double = next(clip.path for i, clip in enumerate(clips) if index[clip.path] != i)
-        raise InputError(f"{double}: is listed twice in {name}; evaluate the run again")
+        raise InputError(f"is listed twice in {name}; evaluate the run again", path=double)
     return index
 
 
@@ -69,7 +71,8 @@ def refuse_other_labels(labels: Mapping[str, Sequence[str]]) -> None:
             differing = sorted(set(ours) ^ set(theirs))
             what = f"{differing[0]!r} is in one only" if differing else "their order differs"
             raise InputError(
-                f"{name}: has other scene labels than {first} ({what}); use runs of one data set"
+                f"has other scene labels than {first} ({what}); use runs of one data set",
+                path=name,
             )
 
 
@@ -83,6 +86,7 @@ def refuse_shared_locations(fitted: Sequence[Clip], scored: Sequence[Clip]) -> N
     for clip in scored:
         if clip.location in seen:
             raise InputError(
-                f"{clip.path}: weights were fitted at its location {clip.location!r}; "
-                "score other clips, or fit the weights without this location"
+                f"weights were fitted at its location {clip.location!r}; score other clips, or fit "
+                "the weights without this location",
+                path=clip.path,
             )

@@ -98,8 +98,9 @@ def evaluate(
     refuse_untrained(workdir)
     if config.data.root and not pathlib.Path(config.data.root).is_dir():
         raise InputError(
-            f"{config.data.root}: no such folder; the run was trained on the clips there: if they "
-            "have moved, add --config.data.root=FOLDER"
+            "no such folder; the run was trained on the clips there: if they have moved, add "
+            "--config.data.root=FOLDER",
+            path=config.data.root,
         )
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
@@ -189,8 +190,9 @@ def _configs(workdir: pathlib.Path, overrides: Sequence[str]):
     for field in map(field_of, overrides):
         if field in flatten(config) and field not in PLACES + _OF_OTHERS:
             raise InputError(
-                f"--config.{field}: a run is scored as it was trained; evaluate takes "
-                f"{', '.join(PLACES)}, and for sets of --data {' and '.join(_OF_OTHERS)}"
+                f"a run is scored as it was trained; evaluate takes {', '.join(PLACES)}, and for "
+                f"sets of --data {' and '.join(_OF_OTHERS)}",
+                field=f"--config.{field}",
             )
     places = [word for word in overrides if field_of(word) in PLACES]
     source = str(workdir / "config.json")
@@ -245,17 +247,21 @@ def _other_datasets(config, roots: Sequence[str]) -> dict[str, Dataset]:
         name = pathlib.Path(root).resolve().name
         if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME:
             raise InputError(
-                f"{root}: the name of a set names its files, and {name[:40]!r} cannot; rename the "
-                f"folder, to at most {_LONGEST_NAME} bytes that can be printed"
+                f"the name of a set names its files, and {name[:40]!r} cannot; rename the folder, "
+                f"to at most {_LONGEST_NAME} bytes that can be printed",
+                path=root,
             )
         if name in ("out_of_fold", "test") or name in named:
-            raise InputError(f"{root}: a list named {name!r} is there already; rename the folder")
+            raise InputError(
+                f"a list named {name!r} is there already; rename the folder", path=root
+            )
         named[name] = root
     for root in named.values():
         if pathlib.Path(root).resolve() == pathlib.Path(config.data.root).resolve():
             raise InputError(
-                f"{root}: is the set that the run was trained on, which is scored out of fold "
-                "anyway; leave it out"
+                "is the set that the run was trained on, which is scored out of fold anyway; leave "
+                "it out",
+                path=root,
             )
     return {
         name: read_dataset(
@@ -275,9 +281,10 @@ def _refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
     for clip in dataset.clips:
         if clip.location in seen:
             raise InputError(
-                f"{dataset.audio_path(clip)}: its location {clip.location!r} is among the "
-                "training clips; leave such clips out of the set to be scored (or give them "
-                "another identifier in meta.csv if it is not the same place)"
+                f"its location {clip.location!r} is among the training clips; leave such clips out "
+                "of the set to be scored (or give them another identifier in meta.csv if it is not "
+                "the same place)",
+                path=dataset.audio_path(clip),
             )
 
 
@@ -290,8 +297,9 @@ def _refuse_seen_audio(dataset: Dataset, digests: Sequence[str], setup: Setup) -
         if digest in seen:
             trained = setup.clips.dataset.audio_path(setup.clips.dataset.clips[seen[digest]])
             raise InputError(
-                f"{dataset.audio_path(clip)}: is the training clip {trained} again; leave such "
-                "clips out of the set to be scored"
+                f"is the training clip {trained} again; leave such clips out of the set to be "
+                "scored",
+                path=dataset.audio_path(clip),
             )
 
 

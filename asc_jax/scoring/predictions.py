@@ -69,10 +69,11 @@ def refuse_non_finite(predictions: Predictions, source: pathlib.Path) -> None:
     folds = predictions.folds[~finite if predictions.out_of_fold else ~finite.all(axis=1)]
     shown = ", ".join(predictions.clips[i].path for i in bad[:3]) + ", ..." * (len(bad) > 3)
     raise InputError(
-        f"{source}: list {predictions.name!r}: the logits of {len(bad)} of "
-        f"{len(predictions.clips)} clips are not finite ({shown}; "
-        f"fold {', '.join(map(str, np.unique(folds)))}); correct these files if they are few, "
-        "else train again with a smaller optimizer.lr, and evaluate"
+        f"list {predictions.name!r}: the logits of {len(bad)} of {len(predictions.clips)} "
+        f"clips are not finite ({shown}; fold {', '.join(map(str, np.unique(folds)))}); "
+        "correct these files if they are few, else train again with a smaller "
+        "optimizer.lr, and evaluate",
+        path=source,
     )
 
 
@@ -220,9 +221,9 @@ def read_logits(path: pathlib.Path) -> tuple[dict[str, Predictions], tuple[str, 
         for one in lists.values():
             _check_shapes(one, len(labels))
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; run asc-jax evaluate on this folder") from None
+        raise InputError("not found; run asc-jax evaluate on this folder", path=path) from None
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
-        raise InputError(f"{path}: cannot be read; run asc-jax evaluate again") from None
+        raise InputError("cannot be read; run asc-jax evaluate again", path=path) from None
     for one in lists.values():
         refuse_non_finite(one, path)
     return lists, labels
@@ -291,6 +292,7 @@ def refuse_double_ids(clips: Sequence[Clip], source: pathlib.Path) -> None:
         other = first.setdefault(clip.stem, clip)
         if other is not clip:
             raise InputError(
-                f"{source}: {other.path} and {clip.path} would both have the Id {clip.stem!r} in "
-                "a submission; rename one of them"
+                f"{other.path} and {clip.path} would both have the Id {clip.stem!r} in a "
+                "submission; rename one of them",
+                path=source,
             )

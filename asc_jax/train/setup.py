@@ -337,7 +337,7 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
     folder = workdir / "checkpoints"
     if not folder.is_dir() or not any(folder.iterdir()):
         raise InputError(
-            f"{workdir}: no epoch is finished; run asc-jax {command} with this --workdir"
+            f"no epoch is finished; run asc-jax {command} with this --workdir", path=workdir
         )
 
 
@@ -364,15 +364,18 @@ def restore_chosen(
         found, progress = checkpoints.restore(like(setup, on_host=on_host)) or ({}, Progress())
     done = progress.epochs
     if not done:
-        raise InputError(f"{workdir}: no epoch is finished; run asc-jax train with this --workdir")
+        raise InputError(
+            "no epoch is finished; run asc-jax train with this --workdir", path=workdir
+        )
     state, best = found["state"], found["best"]
     if not setup.recipe.choosing:
         return state, progress, [done] * len(setup.splits)
     epochs = fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
-            f"{workdir}: epoch {done} is not beyond train.select_after="
-            f"{setup.recipe.choose_after}; train on before evaluating"
+            f"epoch {done} is not beyond train.select_after={setup.recipe.choose_after}; train "
+            "on before evaluating",
+            path=workdir,
         )
     return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
 

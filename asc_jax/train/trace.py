@@ -50,7 +50,7 @@ def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> p
                 jax.block_until_ready(copy)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); train without --profile"
+            f"cannot be written ({error.strerror}); train without --profile", path=folder
         ) from None
     traces = folder.rglob("perfetto_trace.json.gz") if hosts.is_first() else ()
     return max(traces, key=lambda path: path.stat().st_mtime, default=None)

@@ -66,8 +66,9 @@ def choose_list(rows: Sequence[Row], name: str = "") -> str:
         if name not in _labelled(run):
             known = ", ".join(_labelled(run)) or "none"
             raise InputError(
-                f"{run.path}: has no list {name!r} with labels (it has: {known}); use --list=NAME "
-                "of one that all runs have"
+                f"has no list {name!r} with labels (it has: {known}); use --list=NAME of one that "
+                "all runs have",
+                path=run.path,
             )
     return name
 
@@ -102,8 +103,9 @@ def gather(rows: Sequence[Row], name: str) -> tuple[ClipList, list[Answers]]:
     index = {label: k for k, label in enumerate(first.scene_labels)}
     if unknown := [clip for clip in clips if clip.scene_label not in index]:
         raise InputError(
-            f"{first.path}: {unknown[0].path} has the label {unknown[0].scene_label!r}, which is "
-            "none of its classes; run asc-jax evaluate again"
+            f"{unknown[0].path} has the label {unknown[0].scene_label!r}, which is none of its "
+            "classes; run asc-jax evaluate again",
+            path=first.path,
         )
     titles = {one["name"]: one.get("title", name) for one in first.report.get("lists", [])}
     listed = ClipList(

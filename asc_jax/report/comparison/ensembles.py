@@ -58,12 +58,12 @@ def build(
     """
     runs = [run for row in rows for run in row.runs]
     if kinds and len(runs) < 2:
-        raise InputError("--ensemble: takes two runs at least; name more of them")
+        raise InputError("takes two runs at least; name more of them", field="--ensemble")
     logits = np.concatenate([one.logits for one in answers])
     fitted_on, fitting = listed, logits
     if listed.name != _OUT_OF_FOLD and any(KINDS[kind][1] != "equal" for kind in kinds):
         if lacking := [run for run in runs if _OUT_OF_FOLD not in run.lists]:
-            raise InputError(f"{lacking[0].path}: has no out-of-fold logits to fit weights on")
+            raise InputError("has no out-of-fold logits to fit weights on", path=lacking[0].path)
         fitted_on, theirs = gather(rows, _OUT_OF_FOLD)
         fitting = np.concatenate([one.logits for one in theirs])
         refuse_shared_locations(fitted_on.clips, listed.clips)

@@ -81,10 +81,10 @@ def read_rows(
     for row in rows:
         for run in row.runs:
             if (place := run.path.resolve()) in runs:
-                raise InputError(f"{run.path}: is named twice; name each run once")
+                raise InputError("is named twice; name each run once", path=run.path)
             runs[place] = run
     if not runs:
-        raise InputError(f"{', '.join(map(str, paths))}: no run is finished; wait for the first")
+        raise InputError("no run is finished; wait for the first", path=", ".join(map(str, paths)))
     refuse_other_labels({str(run.path): run.scene_labels for run in runs.values()})
     if len({row.name for row in rows}) < len(rows):
         rows = [dataclasses.replace(row, name=str(row.folder)) for row in rows]
@@ -95,7 +95,7 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
     """A row per setting, and the runs that are not finished."""
     record = read_record(path)
     if "gan.loss" in record["base"]:
-        raise InputError(f"{path}: is a sweep of GANs; name the runs that trained on its clips")
+        raise InputError("is a sweep of GANs; name the runs that trained on its clips", path=path)
     of_sweep = record["command"] == "sweep"
     mend = f"asc-jax sweep with --workdir={path}" if of_sweep else ""
     rows, left_out = [], []
@@ -106,10 +106,10 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
         for place in setting["runs"].values():
             try:
                 if place in record["lost"]:
-                    raise InputError(f"{path}: {record['lost'][place]}; add --finished_only")
+                    raise InputError(f"{record['lost'][place]}; add --finished_only", path=path)
                 if not (path / place).exists():
                     again = mend or "the asc-jax train command of this folder again"
-                    raise InputError(f"{path / place}: is not there; run {again}")
+                    raise InputError(f"is not there; run {again}", path=path / place)
                 runs.append(read_run(path / place, mend=mend))
             except InputError:
                 if not finished_only:
@@ -138,27 +138,29 @@ def read_run(path: pathlib.Path, *, mend: str = "") -> Run:
     """
     config = _read_config(path)
     if "gan.loss" in config:
-        raise InputError(f"{path}: is a run of GANs; name the runs that trained on its clips")
+        raise InputError("is a run of GANs; name the runs that trained on its clips", path=path)
     metrics = read_metrics(path / "metrics.jsonl")
     done = metrics[-1]["epoch"] if metrics else 0
     wanted = config.get("train.epochs", done)
     scored = read_report(path / "report.json") if (path / "report.json").exists() else None
     if scored is None and done < wanted:
         train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
-        raise InputError(f"{path}: is not finished (epoch {done} of {wanted}); run {mend or train}")
+        raise InputError(
+            f"is not finished (epoch {done} of {wanted}); run {mend or train}", path=path
+        )
     evaluate = mend or f"asc-jax evaluate --workdir={path}"
     if scored is None or not (path / "logits.npz").exists():
-        raise InputError(f"{path}: is not evaluated; run {evaluate}")
+        raise InputError(f"is not evaluated; run {evaluate}", path=path)
     epochs = (scored.get("training") or {}).get("epochs", wanted)
     if epochs < wanted:
         train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
         raise InputError(
-            f"{path}: was evaluated at epoch {epochs} of {wanted}; run {mend or train}"
+            f"was evaluated at epoch {epochs} of {wanted}; run {mend or train}", path=path
         )
     lists, labels = read_logits(path / "logits.npz")
     if list(labels) != scored.get("scene_labels", list(labels)):
         raise InputError(
-            f"{path}: logits.npz and report.json have different scene labels; run {evaluate}"
+            f"logits.npz and report.json have different scene labels; run {evaluate}", path=path
         )
     start = next(reversed(read_starts(path)), {})
     return Run(path, config, scored, metrics, labels, lists, start)
@@ -169,11 +171,11 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
     file = path / "config.json"
     if not file.is_file():
         raise InputError(
-            f"{path}: is no run folder and no sweep's; name folders that asc-jax train or sweep "
-            "has made"
+            "is no run folder and no sweep's; name folders that asc-jax train or sweep has made",
+            path=path,
         )
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); restore it") from None
+        raise InputError(f"cannot be read ({error}); restore it", path=file) from None
     return config_format.flatten(config_format.parse(text, str(file)))

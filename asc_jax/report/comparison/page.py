@@ -61,7 +61,7 @@ def refuse_other_file(out: pathlib.Path) -> None:
     owners = {"config.json": "a run", table4.RECORD: "a reproduction"}
     for record, owner in owners.items():
         if out.name == NAME and (out.parent / record).is_file():
-            raise InputError(f"{out}: is {owner}'s own page; use another --out")
+            raise InputError(f"is {owner}'s own page; use another --out", path=out)
     try:
         if _KICKER.encode() in out.read_bytes():
             return
@@ -69,10 +69,10 @@ def refuse_other_file(out: pathlib.Path) -> None:
         return
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be written ({error.strerror}); use another --out"
+            f"cannot be written ({error.strerror}); use another --out", path=out
         ) from None
     raise InputError(
-        f"{out}: is there already, and is no page of runs side by side; use another --out"
+        "is there already, and is no page of runs side by side; use another --out", path=out
     )
 
 

@@ -170,7 +170,7 @@ def find_reference(rows: Sequence[Row], reference: str) -> int:
         if reference == row.name or row.folder.resolve() == place:
             return i
     names = ", ".join(row.name for row in rows)
-    raise InputError(f"--reference={reference}: is not among the runs; one of {names}")
+    raise InputError(f"is not among the runs; one of {names}", field="--reference", value=reference)
 
 
 def _differences(

@@ -51,7 +51,7 @@ def contact_sheet(
     groups = {"real": np.asarray(real)[:_COLUMNS], "generated": np.asarray(generated)[:_COLUMNS]}
     for name, waveforms in groups.items():
         if waveforms.size == 0:
-            raise InputError(f"{path}: there is no {name} clip to draw; give at least one")
+            raise InputError(f"there is no {name} clip to draw; give at least one", path=path)
     svg = _draw(scene_label, groups, _frontend(sr))
     # Matplotlib's elements carry their colours; what shows no CSS shows these.
     dark = "".join(
