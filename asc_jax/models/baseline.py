@@ -1,6 +1,7 @@
 """The official baseline of DCASE 2018 Task 1: two convolutions and a dense layer."""
 
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models.dropout import Dropout
-from asc_jax.ops.conv import conv_general_dilated
+from asc_jax.ops.conv import Conv
 from asc_jax.runtime.errors import InputError
 
 
@@ -25,6 +26,7 @@ class Baseline(nn.Module):
       dtype: of the computation; parameters and statistics are float32.
       axis_name: mesh axis that the batch is sharded over, or None.
       sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
+      conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Source: DCASE-REPO/dcase2018_baseline, task1; Keras's defaults for initial values,
     batch normalisation and padding.
@@ -39,6 +41,7 @@ class Baseline(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     sync_batch_norm: bool = True
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
     def __call__(self, log_mel: jax.Array, *, train: bool) -> jax.Array:
@@ -56,12 +59,8 @@ class Baseline(nn.Module):
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
         dropout = Dropout(self.dropout_rate, self.axis_name)
         for width, window in ((32, (5, 5)), (64, (100, 4))):
-            x = nn.Conv(
-                width,
-                (7, 7),
-                dtype=self.dtype,
-                kernel_init=nn.initializers.glorot_uniform(),
-                conv_general_dilated=conv_general_dilated,
+            x = self.conv(
+                width, (7, 7), dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform()
             )(x)
             x = nn.BatchNorm(
                 use_running_average=not train,

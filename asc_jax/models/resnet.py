@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,7 @@ from asc_jax.models.dropout import Dropout
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
 from asc_jax.ops.batch_norm import BatchNorm
-from asc_jax.ops.conv import conv_general_dilated
+from asc_jax.ops.conv import Conv
 from asc_jax.ops.max_pool import max_pool
 from asc_jax.runtime.backend import materialised
 
@@ -21,11 +22,6 @@ SHORTCUTS = ("projection", "zero_pad")
 ORDERS = ("post_activation", "pre_activation")
 HEADS = ("average", "max", "average_max")
 
-Conv = functools.partial(
-    nn.Conv,
-    use_bias=False,  # batch normalisation follows and has one
-    kernel_init=nn.initializers.he_normal(),
-)
 Dense = functools.partial(nn.Dense, kernel_init=nn.initializers.he_normal())
 
 
@@ -50,6 +46,7 @@ class ResNet(nn.Module):
       dtype: of the computation; parameters and statistics are float32.
       axis_name: mesh axis that the batch is sharded over, or None.
       sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
+      conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Source: report §2.4 and Table 1.
     """
@@ -69,6 +66,7 @@ class ResNet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     sync_batch_norm: bool = True
+    conv: Callable[..., nn.Module] = Conv
 
     @property
     def receptive_field(self) -> int:
@@ -87,13 +85,16 @@ class ResNet(nn.Module):
             dtype=self.dtype,
             axis_name=self.axis_name if train and self.sync_batch_norm else None,
         )
+        conv = functools.partial(same_conv, self.conv, dtype=self.dtype)
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
-        x = same_conv(self.width, *STEM, self.dtype, name="stem")(x)
+        x = conv(self.width, *STEM, name="stem")(x)
         if self.order == "post_activation":
             x = nn.relu(norm(name="stem_norm")(x))
         x = max_pool(x)
         for run in self.runs():
-            block = functools.partial(ResidualBlock, **run.attributes, norm=norm, dtype=self.dtype)
+            block = functools.partial(
+                ResidualBlock, **run.attributes, conv=conv, norm=norm, dtype=self.dtype
+            )
             if run in self.loops:
                 x = repeat(block(name=run.name), x, len(run.names))
             else:
@@ -154,6 +155,8 @@ class ResidualBlock(nn.Module):
       channels: of the block's 3x3 convolutions.
       stride: of its first 3x3 convolution.
       kernels: sizes of its convolutions, (3, 3) or (1, 3, 1) unless limited.
+      conv: (width, kernel, stride, name=) -> a convolution.
+      norm: (name=) -> a normalisation.
       block: and all others: see `ResNet`.
 
     Source: report Fig. 2(b) and 2(c).
@@ -166,7 +169,8 @@ class ResidualBlock(nn.Module):
     order: str
     shortcut: str
     se_ratio: int
-    norm: type[nn.Module]
+    conv: Callable[..., nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
 
     @nn.compact
@@ -183,7 +187,7 @@ class ResidualBlock(nn.Module):
         for i, (width, kernel, stride) in enumerate(
             zip(widths, self.kernels, strides, strict=True), start=1
         ):
-            conv = same_conv(width, kernel, stride, self.dtype, name=f"conv{i}")
+            conv = self.conv(width, kernel, stride, name=f"conv{i}")
             norm = self.norm(name=f"norm{i}")
             if pre:
                 y = nn.relu(norm(y))
@@ -207,18 +211,21 @@ class ResidualBlock(nn.Module):
         if self.shortcut == "zero_pad":
             x = x[:, :: self.stride, :: self.stride]
             return jnp.pad(x, [(0, 0)] * 3 + [(0, width - x.shape[-1])])
-        x = same_conv(width, 1, self.stride, self.dtype, name="projection")(x)
+        x = self.conv(width, 1, self.stride, name="projection")(x)
         return self.norm(name="projection_norm")(x) if normalise else x
 
 
-def same_conv(width: int, kernel: int, stride: int, dtype, *, name: str) -> nn.Module:
+def same_conv(
+    conv: Callable[..., nn.Module], width: int, kernel: int, stride: int, *, dtype, name: str
+) -> nn.Module:
     """A square convolution, zero-padded alike on both sides (as PyTorch does it)."""
-    return Conv(
+    return conv(
         width,
         (kernel, kernel),
         (stride, stride),
         padding=kernel // 2,
+        use_bias=False,  # batch normalisation follows and has one
+        kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
-        conv_general_dilated=conv_general_dilated,
         name=name,
     )

@@ -8,13 +8,14 @@ initial values.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM, phase_shuffle
-from asc_jax.ops.conv import conv_general_dilated
+from asc_jax.ops.conv import Conv
 from asc_jax.runtime.errors import InputError
 
 KERNEL_SIZE, STRIDE = 25, 4
@@ -26,12 +27,7 @@ TRANSPOSED_PADDING = ((14, 13),)
 UPSAMPLINGS = ("transposed", "nearest")
 
 # TensorFlow's defaults, with which WaveGAN was published.
-conv = functools.partial(
-    nn.Conv,
-    kernel_size=(KERNEL_SIZE,),
-    kernel_init=nn.initializers.glorot_uniform(),
-    conv_general_dilated=conv_general_dilated,
-)
+_CONV = {"kernel_size": (KERNEL_SIZE,), "kernel_init": nn.initializers.glorot_uniform()}
 dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
 
 
@@ -86,6 +82,7 @@ class Generator(nn.Module):
         the products.
       n_classes: K, for waveforms of a given class; 0 for unconditional ones.
       dtype: of the computation; parameters, the last layer and waveforms are float32.
+      conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Raises:
       InputError: no such sizes or upsampling.
@@ -100,6 +97,7 @@ class Generator(nn.Module):
     upsample: str = "transposed"
     n_classes: int = 0
     dtype: jnp.dtype = jnp.float32
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
     def __call__(self, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
@@ -131,7 +129,7 @@ class Generator(nn.Module):
                 field="gan.upsample",
                 value=self.upsample,
             )
-        return conv(width, dtype=dtype, name=name, **options)(x)
+        return self.conv(width, dtype=dtype, name=name, **_CONV, **options)(x)
 
     def input_shapes(self) -> tuple[jax.ShapeDtypeStruct, ...]:
         """Of the arguments, for one example."""
@@ -154,6 +152,7 @@ class Discriminator(nn.Module):
       n_classes: K, for waveforms of a given class; 0 for unconditional ones.
       dtype: of the computation; parameters, the last layer and scores are float32.
       axis_name: mesh axis that the batch is sharded over, or None.
+      conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Raises:
       InputError: no such sizes or shuffle.
@@ -168,6 +167,7 @@ class Discriminator(nn.Module):
     n_classes: int = 0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None) -> jax.Array:
@@ -177,7 +177,8 @@ class Discriminator(nn.Module):
         """
         widths = [channels for _, channels in reversed(map_sizes(self.n_samples, self.dim))]
         for layer, width in enumerate(widths, start=1):
-            x = conv(width, strides=STRIDE, dtype=self.dtype, name=f"conv{layer}")(x)
+            name = f"conv{layer}"
+            x = self.conv(width, strides=STRIDE, dtype=self.dtype, name=name, **_CONV)(x)
             x = nn.leaky_relu(x, 0.2)
             if self.phase_shuffle and layer < len(widths):
                 key = self.make_rng(PHASE_SHUFFLE_STREAM)

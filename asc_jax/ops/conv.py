@@ -14,6 +14,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -305,3 +306,7 @@ def _map_over_folds(contract: Callable) -> Callable:
         return jnp.stack([mapped(a[i], b[i]) for i in range(axis_size)]), True
 
     return mapped
+
+
+# The layer of the networks' convolutions, unless they are given another one.
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
