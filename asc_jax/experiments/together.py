@@ -42,7 +42,8 @@ from asc_jax.runs.sweep_record import (
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.runtime.files import remove, write_whole
 from asc_jax.train.loop import train
-from asc_jax.train.setup import Setup, like
+from asc_jax.train.restore import like
+from asc_jax.train.setup import Setup
 from asc_jax.train.watch import say_lost
 
 # The folder of the programs.

@@ -20,12 +20,14 @@ from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import digest_arrays
-from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound
+from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.setup import describe_start, refuse_untrained, restore_chosen, set_up
+from asc_jax.train.restore import restore_chosen
+from asc_jax.train.setup import set_up
+from asc_jax.train.start import describe_start
 
 CLIPS_PER_CALL = 16  # clips per GAN in one call
 

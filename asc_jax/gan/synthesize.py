@@ -25,10 +25,15 @@ from asc_jax.gan.screen import Screening
 from asc_jax.gan.setup import GanSetup, one_by_one, open_screener, set_up_gan
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints
-from asc_jax.runs.folder import FREE_FIELDS, hold, read_config, refuse_foreign_folder
+from asc_jax.runs.folder import (
+    FREE_FIELDS,
+    hold,
+    read_config,
+    refuse_foreign_folder,
+    refuse_untrained,
+)
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.train.setup import refuse_untrained
 
 _OTHER_CLIPS = "use another --out, or delete that one to have all its clips made anew"
 

@@ -224,3 +224,20 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error}); restore it", path=path) from None
     return from_json(text, str(path), check=check)
+
+
+def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
+    """Refuses a run without a checkpoint, before any data is decoded for it.
+
+    Args:
+      workdir: the run folder.
+      command: that makes one.
+
+    Raises:
+      InputError: no epoch is finished.
+    """
+    folder = workdir / "checkpoints"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InputError(
+            f"no epoch is finished; run asc-jax {command} with this --workdir", path=workdir
+        )

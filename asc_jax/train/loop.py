@@ -23,15 +23,10 @@ from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.files import remove
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.epochs import Conclusion, run_epochs
-from asc_jax.train.setup import (
-    Setup,
-    describe_start,
-    epoch_indices,
-    predict,
-    restore,
-    score_fold,
-    set_up,
-)
+from asc_jax.train.predict import predict, score_fold
+from asc_jax.train.restore import restore
+from asc_jax.train.setup import Setup, epoch_indices, set_up
+from asc_jax.train.start import describe_start
 from asc_jax.train.trace import trace_steps
 from asc_jax.train.watch import Watch, epoch_fields
 

@@ -1,10 +1,7 @@
 """What a run consists of, for training it and for scoring it alike: data, model and recipe."""
 
-import contextlib
 import dataclasses
 import functools
-import json
-import pathlib
 from collections.abc import Mapping
 
 import jax
@@ -13,29 +10,21 @@ import numpy as np
 
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
-from asc_jax.data import batches, normalisation, pool
+from asc_jax.data import batches, pool
 from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
 from asc_jax.frontend import mel_edges
 from asc_jax.parallel import agreement
-from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
+from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
-from asc_jax.parallel.mesh import make_mesh, one_device, refuse_idle_processes
-from asc_jax.parallel.programs import name_program
-from asc_jax.runs import provenance
-from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode, input_shape, make_network
-from asc_jax.runtime.errors import InputError
-from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train import classifier
-from asc_jax.train.classifier import BestEpoch, ClassifierState, Model, Steps
+from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import make_optimizer
-
-# Score and number of a fold's best epoch, before any.
-_BEFORE_THE_FIRST = np.float32(-1), np.int32(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,78 +228,6 @@ def hyperparameters(config) -> Hyperparameters:
     return Hyperparameters(**{field.partition(".")[2]: fields[field] for field in own})
 
 
-def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
-    """The newest whole checkpoint, or the beginning.
-
-    Args:
-      setup: of the run.
-      checkpoints: of its folder.
-
-    Returns:
-      "state", and "best", each fold's best epoch (None unless the recipe chooses one); and the
-      progress.
-    """
-    if found := checkpoints.restore(like(setup)):
-        return found
-    state, best = setup.init(), None
-    if setup.recipe.choosing:
-        score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
-        copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
-        best = BestEpoch(*copies, *put((score, epoch), setup.mesh, PER_FOLD))
-    return {"state": state, "best": best}, Progress()
-
-
-def like(setup: Setup, *, on_host: bool = False) -> dict:
-    """Shapes of what a checkpoint holds, and its places if it is not to stay on the host."""
-    best = None
-    if setup.recipe.choosing:
-        best = BestEpoch(
-            setup.like.params,
-            setup.like.batch_stats,
-            *shapes_per_fold(_BEFORE_THE_FIRST, len(setup.splits), setup.mesh),
-        )
-    tree = {"state": setup.like, "best": best}
-    if on_host:
-        tree = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-    return tree
-
-
-def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> dict:
-    """What this process computes a run by, but for its config and its data; see `provenance`.
-
-    Args:
-      setup: of the run.
-      step: that it goes on from.
-      training: whether it trains, or scores alone.
-
-    Raises:
-      InputError: several processes would not compute the same.
-    """
-    model, recipe, decoding = setup.model, setup.recipe, setup.clips.decoding
-    steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
-    shapes = classifier.shapes_of_one(
-        classifier.state_shapes(model),
-        setup.clips.one,
-        batch_size=recipe.batch_size,
-        partners=recipe.partners,
-    )
-    programs = pool.computed_by(decoding)
-    answers = {"decoding": pool.answer(decoding)}
-    programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])
-    if training:
-        programs["init"] = classifier.name_init(model)
-        programs["train"] = name_program(steps.train, *shapes["train"])
-        answers["batches"] = batches.answer()
-        answers["normalisation"] = normalisation.answer()
-        if recipe.choosing:
-            programs["keep_best"] = name_program(steps.keep_best, *shapes["keep_best"])
-            logits = np.random.default_rng(0).standard_normal((100, 5))
-            answers["validation"] = score_fold(logits, np.arange(100) % 5)
-    agreement.refuse_unlike(json.dumps(programs, sort_keys=True))
-    files = pool.written_in()
-    return provenance.describe(setup.mesh, programs, answers, step=step, files=files)
-
-
 def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
     """The clips of an epoch's batches; see `batches.epoch_indices`."""
     return batches.epoch_indices(
@@ -322,97 +239,3 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
         share=setup.recipe.share,
         partners=setup.recipe.partners,
     )
-
-
-def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
-    """Refuses a run without a checkpoint, before any data is decoded for it.
-
-    Args:
-      workdir: the run folder.
-      command: that makes one.
-
-    Raises:
-      InputError: no epoch is finished.
-    """
-    folder = workdir / "checkpoints"
-    if not folder.is_dir() or not any(folder.iterdir()):
-        raise InputError(
-            f"no epoch is finished; run asc-jax {command} with this --workdir", path=workdir
-        )
-
-
-def restore_chosen(
-    workdir: pathlib.Path, setup: Setup, *, on_host: bool = False
-) -> tuple[ClassifierState, Progress, list[int]]:
-    """The state to score: the newest that is saved, also within an epoch.
-
-    A fold's chosen epoch, where the recipe chooses one, is a whole one all the same.
-
-    Args:
-      workdir: the run folder.
-      setup: of the run.
-      on_host: leave the state there; its devices are for others.
-
-    Returns:
-      The state with the variables of each fold's chosen epoch, where training
-      stands, and the chosen epoch of each fold.
-
-    Raises:
-      InputError: no epoch that could be scored is finished.
-    """
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        found, progress = checkpoints.restore(like(setup, on_host=on_host)) or ({}, Progress())
-    done = progress.epochs
-    if not done:
-        raise InputError(
-            "no epoch is finished; run asc-jax train with this --workdir", path=workdir
-        )
-    state, best = found["state"], found["best"]
-    if not setup.recipe.choosing:
-        return state, progress, [done] * len(setup.splits)
-    epochs = fetch(best.epoch).tolist()
-    if min(epochs) == 0:
-        raise InputError(
-            f"epoch {done} is not beyond train.select_after={setup.recipe.choose_after}; train "
-            "on before evaluating",
-            path=workdir,
-        )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
-
-
-def score_fold(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """A fold's loss and class-wise accuracy, by which its best epoch is chosen.
-
-    Args:
-      logits: (n, K).
-      targets: (n,) class indices.
-    """
-    log_probabilities = np.asarray(jax.nn.log_softmax(logits))
-    loss = -log_probabilities[np.arange(len(targets)), targets].mean()
-    confusion = confusion_matrix(targets, logits.argmax(-1), logits.shape[-1])
-    return float(loss), float(class_wise_accuracy(confusion))
-
-
-def predict(
-    setup: Setup, state: ClassifierState, lists: list[np.ndarray], feed: Feed | None = None
-) -> list[np.ndarray]:
-    """Logits of every fold on its own list of clips.
-
-    Args:
-      setup: of the run.
-      state: all folds'.
-      lists: one (n_f,) list of clips per fold.
-      feed: of the clips; the run's own by default.
-
-    Returns:
-      One (n_f, K) float32 array per fold.
-    """
-    indices = batches.padded_indices(lists, setup.recipe.batch_size)  # (F, S, B)
-    logits = []
-    with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
-        for clips_pool, clips in calls:
-            if logits:  # one call ahead of the device, so that no more pools wait for it
-                jax.block_until_ready(logits[-1])
-            logits.append(setup.steps.evaluate(state, clips_pool, clips))
-    logits = np.concatenate(fetch(logits), axis=1)  # (F, S * B, K)
-    return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

@@ -21,7 +21,8 @@ from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
-from asc_jax.train.setup import restore, set_up
+from asc_jax.train.restore import restore
+from asc_jax.train.setup import set_up
 
 CONFIG = str(CONFIGS / "demo.py")
 # Under SGD: Adam walks on the rounding of gradients that are exactly 0.

@@ -24,7 +24,7 @@ from asc_jax.experiments.jobs import is_scored
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import InputError
-from asc_jax.scoring import evaluate
+from asc_jax.scoring import description, evaluate
 from asc_jax.scoring.evaluate import write_evaluation
 from asc_jax.scoring.predictions import Predictions, read_logits
 from asc_jax.train.loop import train
@@ -257,7 +257,7 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
     nothing = dict.fromkeys(("params", "batch_stats", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
-    describe = lambda: evaluate._describe_training(
+    describe = lambda: description._describe_training(
         tmp_path, config, state, Progress(10, 2), [2, 2], {}
     )["note"]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

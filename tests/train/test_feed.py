@@ -18,7 +18,7 @@ from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runtime.errors import InputError
 from asc_jax.train import classifier, feed
-from asc_jax.train.setup import predict
+from asc_jax.train.predict import predict
 
 STREAMED = ("sharded", "host")
 PLACED = ("device", *STREAMED)

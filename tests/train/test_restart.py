@@ -25,7 +25,8 @@ from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train import loop
 from asc_jax.train import stop as stop_module
 from asc_jax.train.loop import train
-from asc_jax.train.setup import restore, set_up
+from asc_jax.train.restore import restore
+from asc_jax.train.setup import set_up
 from asc_jax.train.stop import StopSignal
 
 CONFIG = CONFIGS / "demo.py"

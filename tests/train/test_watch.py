@@ -24,7 +24,7 @@ from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import Diverged, Stopped
-from asc_jax.train import classifier, loop, setup, watch
+from asc_jax.train import classifier, loop, predict, watch
 from asc_jax.train.epochs import run_steps
 from asc_jax.train.feed import Feed
 from asc_jax.train.stop import StopSignal
@@ -250,11 +250,11 @@ SMALL = (
 
 def test_a_lost_fold_has_no_figures_and_the_others_go_on(scenes, tmp_path, monkeypatch, capsys):
     def lose(*folds):
-        def predict(*arguments):
-            logits = setup.predict(*arguments)
+        def lost(*arguments):
+            logits = predict.predict(*arguments)
             return [one * np.nan if i in folds else one for i, one in enumerate(logits)]
 
-        monkeypatch.setattr(loop, "predict", predict)
+        monkeypatch.setattr(loop, "predict", lost)
 
     fields = (f"data.root={scenes}", *SMALL)
     config = load_config(CONFIG, [f"--config.{field}" for field in fields])

@@ -1,0 +1,138 @@
+"""What `report.json` says of a run besides its scores."""
+
+import datetime
+import itertools
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from asc_jax.data.generated import read_record
+from asc_jax.models.summary import summarise
+from asc_jax.parallel.arrays import fetch
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import Progress, digest_arrays
+from asc_jax.runs.folder import SYNTHETIC
+from asc_jax.runs.inputs import input_shape, make_network
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.setup import Setup
+
+
+def describe_run(
+    workdir: pathlib.Path,
+    config,
+    setup: Setup,
+    state: ClassifierState,
+    progress: Progress,
+    epochs: list[int],
+    start: Mapping,
+) -> dict:
+    """Everything in `report.json` but the scores."""
+    labels = setup.clips.dataset.scene_labels
+    summary = summarise(make_network(config, len(labels)), *input_shape(config))
+    starts = provenance.read_starts(workdir)
+    return {
+        "format": 1,
+        "title": config.title,
+        "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        # Of the training; of this process, which may run elsewhere and later, in "scored".
+        "versions": starts[-1]["versions"] if starts else {},
+        "device": provenance.trained_on(starts),
+        "scored": {"versions": provenance.versions(), "device": _device(setup)},
+        "network": {
+            "name": config.model.name,
+            "parameters": summary.parameters,
+            "macs": summary.macs,
+            "convolutions": summary.convolutions,
+            "receptive_field": summary.receptive_field,
+            "input": list(summary.input),
+        },
+        "training": {
+            **_describe_training(workdir, config, state, progress, epochs, start),
+            "scored_by": {field: start[field] for field in provenance.COMPARED},
+        },
+        "data": _describe_data(config, setup),
+        "scene_labels": list(labels),
+    }
+
+
+def _device(setup: Setup) -> str:
+    return f"{setup.mesh.devices.flat[0].device_kind} x {setup.mesh.devices.size}"
+
+
+def _describe_training(
+    workdir: pathlib.Path,
+    config,
+    state: ClassifierState,
+    progress: Progress,
+    epochs: list[int],
+    start: Mapping,
+) -> dict:
+    done = progress.epochs
+    metrics = read_metrics(workdir / "metrics.jsonl")
+    starts = provenance.read_starts(workdir)
+    if config.train.selection == "inner":
+        note = "Each fold's epoch was chosen on inner clips, by location, of its training part"
+    elif progress.metrics:
+        note = f"Scores come from step {progress.step}, within epoch {done + 1}"
+    else:
+        note = f"Scores come from the last epoch, {done}"
+    note += "; no clip that is scored chose a checkpoint."
+    skipped = sum(sum(line.get("skipped_steps", ())) for line in metrics)
+    if skipped:
+        note += f" Steps that were not finite were skipped, {skipped:,} of all folds together."
+    if done < config.train.epochs:
+        note += f" Training is not finished: epoch {done} of {config.train.epochs}."
+    if config.synthetic.root:
+        _, counts = read_record(workdir / SYNTHETIC)
+        listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
+        note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
+    if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):
+        note += " Other functions have gone on with what some had begun: see starts.jsonl."
+    others = provenance.other_functions(starts[-1], start) if starts else []
+    if others:
+        note += f" Scored by other functions than it was trained by: {', '.join(others)}."
+    trained = (state.params, state.batch_stats, state.band_mean, state.band_std)
+    return {
+        "n_folds": len(state.step),
+        "epochs": done,
+        "steps": int(state.step[0]),  # all folds take the same
+        "batch_size": config.train.batch_size,
+        "state": digest_arrays(fetch(trained)),
+        "seconds": sum(line["seconds"] for line in metrics) or None,
+        "device_seconds": provenance.device_seconds(starts, metrics),
+        "clips_per_second": float(np.median([line["clips_per_second"] for line in metrics]))
+        if metrics
+        else None,
+        "scored_by_other": others,
+        "selection": config.train.selection,
+        "selected_epochs": epochs,
+        "note": note,
+    }
+
+
+def _describe_data(config, setup: Setup) -> dict:
+    clips = setup.clips.dataset.clips
+
+    def n_locations(indices) -> int:
+        return len({clips[i].location for i in indices})
+
+    return {
+        "root": pathlib.Path(config.data.root).resolve().name,
+        "n_clips": len(clips),
+        "n_locations": n_locations(range(len(clips))),
+        "sr": config.frontend.sr,
+        "clip_seconds": config.data.clip_seconds,
+        "splits": [
+            {
+                "fold": split.fold,
+                "train_clips": len(split.train),
+                "inner_clips": len(split.inner),
+                "held_out_clips": len(split.held_out),
+                "train_locations": n_locations(split.train),
+                "held_out_locations": n_locations(split.held_out),
+            }
+            for split in setup.splits
+        ],
+    }
