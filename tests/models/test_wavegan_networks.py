@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from asc_jax.models.wavegan import (
+    KERNEL_SIZE,
     TRANSPOSED_PADDING,
     Discriminator,
     Generator,
-    conv,
     map_sizes,
 )
+from asc_jax.ops.conv import Conv
 from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
@@ -147,7 +148,7 @@ def torch_discriminator(torch, params, x):
 
 def test_transposed_convolution_equals_pytorch_and_lax():
     torch = pytest.importorskip("torch", reason="PyTorch is the reference here")
-    layer = conv(5, input_dilation=4, padding=TRANSPOSED_PADDING)
+    layer = Conv(5, (KERNEL_SIZE,), input_dilation=4, padding=TRANSPOSED_PADDING)
     x, params = normal(0, 2, 9, 3), {"kernel": normal(1, 25, 3, 5), "bias": normal(2, 5)}
     ours = apply(layer, params, x)
     by_lax = jax.lax.conv_transpose(
