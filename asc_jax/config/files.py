@@ -39,7 +39,7 @@ def call(path: str | pathlib.Path, function: str) -> object:
             if hasattr(module, function):
                 return getattr(module, function)(*arguments)
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
-        raise InputError(f"{file}{_mistake(error, spec.origin)}") from error
+        raise _mistake(error, file, spec.origin) from error
     raise InputError(f"has no {function}(); compare configs/ablations/se.py, which has", path=file)
 
 
@@ -92,8 +92,8 @@ def _make_importable(file: pathlib.Path) -> None:
         importlib.import_module("configs").__path__ = [str(folder) for folder in folders]
 
 
-def _mistake(error: BaseException, origin: str) -> str:
-    """ ":LINE: what went wrong", the line being the last of the file at `origin` that ran."""
+def _mistake(error: BaseException, file: pathlib.Path, origin: str) -> InputError:
+    """What went wrong, at the line that ran last of the file, whose code is of `origin`."""
     reason = " ".join(str(error).split())
     ran = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in ran if frame.filename == origin]
@@ -104,5 +104,5 @@ def _mistake(error: BaseException, origin: str) -> str:
         mend = "; configs are in the project's checkout: set PYTHONPATH to it"
     elif isinstance(error, TypeError) and not lines:  # the call itself
         mend = "; only FILE.py:ARGUMENT gives get_config() an argument"
-    line = f":{lines[-1]}" if lines else ""
-    return f"{line}: does not run ({type(error).__name__}: {reason}){mend}"
+    place = f"{file}:{lines[-1]}" if lines else file
+    return InputError(f"does not run ({type(error).__name__}: {reason}){mend}", path=place)

@@ -73,7 +73,7 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
     """
     for field, rule in rules.items():
         if field not in flat:
-            raise InputError(f"{field} is missing; start from one of configs/*.py", path=source)
+            raise InputError("is missing; start from one of configs/*.py", path=source, field=field)
         if not rule.fits(flat[field]):
             raise InputError(
                 f"must be {rule.expected}", path=source, field=field, value=flat[field]

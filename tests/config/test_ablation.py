@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 from checkout import CONFIGS
+from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.ablation import is_gan_config, load_ablation, name_of
 from asc_jax.config.load import flatten
 from asc_jax.runs.inputs import make_network
-from asc_jax.runtime.errors import InputError
 
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")
 SE = str(CONFIGS / "ablations" / "se.py")
@@ -125,22 +125,17 @@ def get_settings():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("[{'model.se_ration': 4}]", "did you mean model.se_ratio"),
-        ("[{'train.epochs': 0}]", "train.epochs=0"),
-        ("[{'model.se_ratio': 2.5}]", "model.se_ratio=2.5"),
-        ("[{'model.stage_sizes': (1, 2)}]", "model.stage_sizes=(1, 2)"),
+        ("[{'model.se_ration': 4}]", "model.se_ratio"),
+        ("[{'train.epochs': 0}]", "train.epochs"),
+        ("[{'model.se_ratio': 2.5}]", "model.se_ratio"),
+        ("[{'model.stage_sizes': (1, 2)}]", "model.stage_sizes"),
         ("[{'seed': 4}]", "--seeds"),
-        ("[{}, {}]", "two settings are base"),
-        ("[{'optimizer.lr': 1}, {'optimizer.lr': 1.0}]", "two settings are optimizer.lr=1.0"),
-        ("[{'synthetic.root': 'a b'}, {'synthetic.root': 'a_b'}]", "both are called a_b"),
-        (
-            "[{'title': 'x', 'model.width': 4}, {'model.width': 4, 'title': 'x'}]",
-            "two settings are",
-        ),
-        *(
-            (settings, "get_settings()")
-            for settings in ("[]", "{'seed': 4}", "[('seed', 4)]", "[{4: 4}]")
-        ),
+        ("[{}, {}]", "base"),
+        ("[{'optimizer.lr': 1}, {'optimizer.lr': 1.0}]", "optimizer.lr=1.0"),
+        ("[{'synthetic.root': 'a b'}, {'synthetic.root': 'a_b'}]", "a_b"),
+        ("[{'title': 'x', 'model.width': 4}, {'model.width': 4, 'title': 'x'}]", "model.width=4"),
+        *((listed, "get_settings()") for listed in ("[]", "{'seed': 4}", "[('seed', 4)]")),
+        ("[{4: 4}]", "get_settings()"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
@@ -157,5 +152,5 @@ def test_a_mistake_in_an_ablation_is_one_line(
 
 
 def test_a_plain_config_is_no_ablation():
-    with pytest.raises(InputError, match=r"demo\.py: has no get_settings\(\); compare configs/abl"):
+    with refused(path="demo.py"):
         load_ablation(str(CONFIGS / "demo.py"))

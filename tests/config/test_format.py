@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from checkout import KEPT
+from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config import format as config_format
@@ -16,7 +17,6 @@ from asc_jax.report.comparison.folders import read_run
 from asc_jax.runs import identity
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.sweep_record import joined_record, read_record, refuse_other_runs
-from asc_jax.runtime.errors import InputError
 
 # The fields of format 1 that no config in `KEPT` has: of the other network.
 OF_BASELINE = {"model.name", "model.dropout_rate"}
@@ -75,7 +75,7 @@ def test_a_field_that_came_later_means_as_before(later):
     assert written["format"] == config_format.FORMAT
     assert from_json(json.dumps(written), "config.json") == config
     del written["train"]["gain"]
-    with pytest.raises(InputError, match=r"train\.gain is missing"):  # this format has it
+    with refused(field="train.gain"):  # this format has it
         from_json(json.dumps(written), "config.json")
     second = written | {
         "format": config_format.FORMAT - 1,
@@ -122,8 +122,9 @@ def test_a_sweep_of_an_earlier_format_goes_on(later, tmp_path):
     assert read_record(tmp_path)["base"]["train.gain"] == 0.0
     assert read_record(tmp_path)["format"] == config_format.FORMAT
     other = ours | {"base": base | {"train.gain": 0.1}}
-    with pytest.raises(InputError, match=r"another sweep \(train\.gain=0\.0 there, 0\.1 now"):
+    with refused(path=tmp_path) as caught:
         joined_record(other, tmp_path)
+    assert "train.gain" in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [config_format.FORMAT + 1, 0, "1", None, 1.5])
@@ -131,9 +132,8 @@ def test_a_format_that_is_not_known_is_refused(number, kept):
     config = json.loads((kept / "config.json").read_text())
     (kept / "config.json").write_text(json.dumps(config | {"format": number}))
     for read in (read_config, read_run):
-        with pytest.raises(InputError, match=r"config\.json: is of format") as refused:
+        with refused(path="config.json"):
             read(kept)
-        assert "\n" not in str(refused.value)
 
 
 def test_every_field_is_of_format_1_or_came_later():

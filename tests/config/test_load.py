@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 import pytest
 from checkout import CONFIGS
+from refusals import refused
 
 from asc_jax import models
 from asc_jax.config.load import (
@@ -25,7 +26,6 @@ from asc_jax.config.load import (
 from asc_jax.config.overrides import field_of
 from asc_jax.config.rules import MODEL_RULES, RULES
 from asc_jax.frontend import FrontendConfig, mel_filterbank, n_empty_bands
-from asc_jax.runtime.errors import InputError
 
 # `default` has every field but a network's; it is there to be built upon. `budgets` changes others.
 NO_CONFIGS = ("__init__", "budgets", "default")
@@ -39,12 +39,15 @@ def load(path=RESNET, **overrides):
     return load_config(path, [f"--config.{field}={text}" for field, text in overrides.items()])
 
 
-def refusal(*overrides: str, path=RESNET) -> str:
-    with pytest.raises(InputError) as refused:
+def refuse(field: str, *overrides: str, path=RESNET) -> str:
+    """The line in which the override of a field, or the field of a file, is refused."""
+    with refused(field=field) as caught:
         load_config(path, [f"--config.{override}" for override in overrides])
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
+    return str(caught.value)
+
+
+def flag_of(override: str) -> str:
+    return f"--config.{override.partition('=')[0]}"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
@@ -158,21 +161,20 @@ def test_overrides_do_not_come_from_the_process(monkeypatch):
         ("lr=1", "optimizer.lr"),
         ("sede=1", "seed"),
         ("model.stage_sizes[0]=1", "model.stage_sizes"),
-        ("optimizer.learning_rate=1", "optimizer.lr, "),
-        ("zzz.zzz=1", "augment, data"),
-        ("model={'name': 'baseline'}", "augment, data"),
-        ("train.epochs.more=1", "train.epochs?"),
+        ("optimizer.learning_rate=1", "optimizer.schedule"),  # all of the group
+        ("zzz.zzz=1", "augment"),  # all groups
+        ("model={'name': 'baseline'}", "augment"),
+        ("train.epochs.more=1", "train.epochs"),
     ],
 )
 def test_a_wrong_field(override, meant):
-    message = refusal(override)
-    assert message.startswith(f"--config.{override.partition('=')[0]}: no such field")
-    assert meant in message
+    line = refuse(flag_of(override), override)
+    assert meant in line.removeprefix(flag_of(override))
 
 
 def test_a_field_of_another_network():
-    assert "model.width: no such field" in refusal("model.width=8", path=BASELINE)
-    assert "model.block: no such field" in refusal("model.name=baseline")
+    refuse("--config.model.width", "model.width=8", path=BASELINE)
+    refuse("model.block", "model.name=baseline")
 
 
 OF_OTHER_TYPES = {
@@ -188,10 +190,8 @@ OF_OTHER_TYPES = {
     ("override", "kind"), [(one, kind) for kind, some in OF_OTHER_TYPES.items() for one in some]
 )
 def test_a_value_of_another_type(override, kind):
-    message = refusal(override)
-    assert message.startswith(f"--config.{override[:100]}")
-    assert message.endswith(f"of type {kind}")
-    assert len(message) < 600
+    line = refuse(flag_of(override), override)
+    assert line.endswith(kind) and len(line) < 600
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,7 @@ def test_a_value_of_another_type(override, kind):
     ],
 )
 def test_an_impossible_value(override):
-    message = refusal(override)
-    assert message.startswith(f"--config.{override.partition('=')[0]}=")
-    assert ": must be " in message or ": is " in message
-    assert len(message) < 600
+    assert len(refuse(flag_of(override), override)) < 600
 
 
 @pytest.mark.parametrize("path", [RESNET, BASELINE, str(CONFIGS / "wavegan.py")])
@@ -224,7 +221,7 @@ def test_no_number_is_without_an_end(path):
     for field, value in flatten(load_config(path, check=check)).items():
         many = {int: [10**30, 2**40], float: [1e300], tuple: [(10**30, 10**30)]}
         for one in many.get(type(value), ()):
-            with pytest.raises(InputError, match=field):
+            with refused(field=f"--config.{field}"):
                 load_config(path, [f"--config.{field}={one}"], check=check)
     assert tracemalloc.get_traced_memory()[1] < 2**24  # bytes
     tracemalloc.stop()
@@ -232,8 +229,9 @@ def test_no_number_is_without_an_end(path):
 
 def test_steps_are_counted_in_32_bits():
     words = ["--config.train.epochs=1000000", "--config.train.steps_per_epoch=1000000"]
-    with pytest.raises(InputError, match=r"train\.steps_per_epoch=1000000: .*train\.epochs"):
+    with refused(field="--config.train.steps_per_epoch") as caught:
         load_config(str(CONFIGS / "wavegan.py"), words, check=check_gan_config)
+    assert "train.epochs" in str(caught.value)
 
 
 def test_bands_without_a_bin_are_counted_as_the_filters_have_them():
@@ -266,18 +264,18 @@ def test_bands_without_a_bin_are_counted_as_the_filters_have_them():
     ],
 )
 def test_values_that_do_not_go_together(override):
-    message = refusal(override)
-    assert override.partition("=")[0].partition(".")[2] in message
-    assert len(message) < 600
+    line = refuse("", override)
+    assert override.partition("=")[0].partition(".")[2] in line
+    assert len(line) < 600
 
 
 def test_the_default_alone_has_no_network():
-    assert "model.name is missing" in refusal(path=str(CONFIGS / "default.py"))
+    refuse("model.name", path=str(CONFIGS / "default.py"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"config"', "\0", "[" * 100_000])
 def test_a_config_json_that_is_none(text):
-    with pytest.raises(InputError, match=r"^run/config\.json: not a config in JSON; restore"):
+    with refused(path="run/config.json"):
         from_json(text, "run/config.json")
 
 
@@ -290,8 +288,9 @@ def test_a_config_json_that_is_none(text):
 )
 def test_a_config_json_that_was_edited(change):
     text = json.dumps({**json.loads(to_json(load())), **change})
-    with pytest.raises(InputError, match=rf"^config\.json: .*{next(iter(change))}"):
+    with refused(path="config.json") as caught:
         from_json(text, "config.json")
+    assert next(iter(change)) in str(caught.value)
 
 
 def test_flatten_makes_lists_tuples():
