@@ -12,7 +12,6 @@ from small_model import init_state, make_model
 
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.frontend import FrontendConfig
 from asc_jax.models.resnet import ResNet
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
@@ -20,9 +19,8 @@ from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.train import classifier
 
 N_STEPS, BATCH_SIZE = 20, 8
-FRONTEND = {"frontend": FrontendConfig(n_mels=16), "n_frames": 0}
 AUGMENTATION = Augmentation(time_roll=0.5, mel_masks=1, mel_mask_bands=3)
-MESHES = ((1, 1), (4, 1), (1, 8), (2, 4), (4, 2))  # folds x shards of a batch
+MESHES = ((1, 1), (4, 1), (2, 4))  # folds x shards of a batch
 
 
 NETWORK = ResNet(

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 from jax.experimental import mesh_utils
+from refusals import refused
 
 from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, map_folds
 from asc_jax.parallel.mesh import DATA, describe_mesh, make_mesh
 from asc_jax.runtime.backend import materialised
-from asc_jax.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,6 @@ def test_no_mesh_is_larger():
         assert (mesh.size, mesh.shape["fold"]) == max(possible)
 
 
-def test_mesh_takes_all_devices_by_default():
-    assert make_mesh(4, 8).devices.size == len(jax.devices()) == 8
-
-
 def test_a_mesh_of_all_devices_lies_as_their_topology_has_it(monkeypatch):
     order = [0, 1, 3, 2, 6, 7, 5, 4]
 
@@ -64,23 +60,17 @@ def test_a_mesh_of_all_devices_lies_as_their_topology_has_it(monkeypatch):
 def test_a_mesh_can_be_named():
     mesh = make_mesh(4, 8, shape=(2, 2))
     assert dict(mesh.shape) == {"fold": 2, "data": 2}
-    expected = "8 CPU devices: a mesh of 2 (folds or GANs) x 2 (shards of a batch) on 4 of them"
-    assert describe_mesh(mesh) == expected
+    assert re.findall(r"\d+", describe_mesh(mesh)) == ["8", "2", "2", "4"]
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"),
-    [
-        ((3, 1), "4 folds (or GANs) cannot be shared out evenly among 3; let"),
-        ((8, 1), "4 folds (or GANs) cannot be shared out evenly among 8; let"),
-        ((2, 3), "train.batch_size=8 cannot be shared out evenly among 3; change"),
-        ((4, 4), "takes 16 devices, and there are 8; use a smaller one"),
-    ],
-)
-def test_a_mesh_that_does_not_fit_is_refused_in_a_line(shape, reason):
-    with pytest.raises(InputError, match=re.escape(f"train.mesh={shape}: {reason}")) as refused:
+    ("shape", "named"), [((3, 1), "4 folds"), ((8, 1), "4 folds"), ((2, 3), "train.batch_size=8"),
+                         ((4, 4), "16 devices")],
+)  # fmt: skip
+def test_a_mesh_that_does_not_fit_is_refused(shape, named):
+    with refused(field="train.mesh") as caught:
         make_mesh(4, 8, shape=shape)
-    assert "\n" not in str(refused.value)
+    assert named in str(caught.value) and str(shape) in str(caught.value)
 
 
 def test_map_folds_maps_shares_and_reduces():

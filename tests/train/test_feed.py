@@ -8,6 +8,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from refusals import refused
 from small_model import init_state, make_model
 
 from asc_jax.augment import Augmentation
@@ -16,7 +17,6 @@ from asc_jax.data.pool import Pool
 from asc_jax.parallel.arrays import exchange_rows, put, put_spread
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
-from asc_jax.runtime.errors import InputError
 from asc_jax.train import classifier, feed
 from asc_jax.train.predict import predict
 
@@ -42,7 +42,8 @@ def mesh():
 def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     """By placement: losses and state after one and a half epochs, and logits of two lists."""
     splits = small_splits[:2]
-    model = make_model(small_model, augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5))
+    model = {**small_model, "stage_sizes": (1,), "stage_strides": (2,), "se_ratio": 0}
+    model = make_model(model, augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5))
     initial = init_state(model, splits, stored)
     steps = classifier.compile_steps(mesh, model)
     n_steps = batches.steps_per_epoch(splits, BATCH_SIZE)
@@ -90,7 +91,7 @@ def test_a_call_gets_its_own_clips(stored, small_pool, mesh, placement):
     assert ((places >= 0) & (places < 6)).all()
 
 
-@pytest.mark.parametrize("n_devices", [1, 2, 8])
+@pytest.mark.parametrize("n_devices", [1, 8])
 @pytest.mark.parametrize("shape", [(3, 5), (4,)])  # an odd and an even number of values
 def test_exchanged_rows_keep_every_bit(n_devices, shape):
     rng = np.random.default_rng(0)
@@ -138,7 +139,7 @@ def test_the_first_that_fits_is_taken(stored, mesh, monkeypatch, capsys, free, p
     if placement == "device":  # what anyone expects needs no words
         assert not said
     else:
-        assert said.startswith(f"data.placement: {placement}: ") and said.count("\n") == 1
+        assert said.count("\n") == 1 and "data.placement" in said and placement in said
 
 
 def test_accelerators_say_what_is_free_and_a_cpu_has_the_hosts_memory(mesh):
@@ -158,5 +159,5 @@ def test_a_cache_that_is_cut_short_ends_the_epoch_with_a_line(small_pool, mesh, 
     calls = feed.make_feed([pool], mesh, "host").calls([np.array([i]) for i in range(40)])
     next(calls)
     os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(InputError, match="can no longer be read"):
+    with refused(path=path):
         list(calls)

@@ -11,18 +11,19 @@ from checkout import CONFIGS
 
 from asc_jax import cli
 from asc_jax.data import read_dataset
+from asc_jax.runs.metrics_log import read_metrics
 
 CONFIG = CONFIGS / "demo.py"
 SMALL = {
     "data.clip_seconds": 1.0,
     "data.n_frames": 50,
     "frontend.n_mels": 16,
-    "model.stage_sizes": (1, 1),
-    "model.stage_strides": (1, 2),
-    "model.width": 4,
+    "model.stage_sizes": (1,),
+    "model.stage_strides": (2,),
+    "model.width": 2,
     "folds.n_folds": 2,
     "train.batch_size": 8,
-    "train.epochs": 3,
+    "train.epochs": 2,
     "synthetic.share": 0.25,
 }
 PER_CLASS = 2
@@ -60,18 +61,15 @@ def generated(scenes, tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def trained(scenes, generated, tmp_path_factory) -> pathlib.Path:
-    workdir = tmp_path_factory.mktemp("runs") / "augmented"
+    """A run, scored when its synthetic clips were gone."""
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(generated, folder / "clips")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(cli, "_start_jax", lambda: None)
-        assert train(scenes, generated, workdir) == 0
-        assert cli.main(["evaluate", f"--workdir={workdir}"]) == 0
-    return workdir
-
-
-def out_of_fold(workdir) -> tuple[np.ndarray, np.ndarray]:
-    """The logits of the held-out clips, and the fold that made each."""
-    stored = np.load(workdir / "logits.npz")
-    return stored["out_of_fold/logits"], stored["out_of_fold/fold"]
+        assert train(scenes, folder / "clips", folder / "augmented") == 0
+        shutil.rmtree(folder / "clips")
+        assert cli.main(["evaluate", f"--workdir={folder / 'augmented'}"]) == 0
+    return folder / "augmented"
 
 
 def test_only_recorded_clips_are_scored_or_listed(trained, scenes):
@@ -88,10 +86,6 @@ def test_only_recorded_clips_are_scored_or_listed(trained, scenes):
     assert sum(one["n_clips"] for one in report["lists"]) == len(recorded)
     for split in report["data"]["splits"]:
         assert split["train_clips"] + split["held_out_clips"] < len(recorded)
-    n = PER_CLASS * len(report["scene_labels"])
-    assert f"{n} in fold 1, {n} in fold 2" in report["training"]["note"]
-    page = (trained / "report.html").read_text()
-    assert page.count("ynthetic") == 1
 
 
 def test_an_epoch_has_room_for_the_share(trained):
@@ -99,25 +93,25 @@ def test_an_epoch_has_room_for_the_share(trained):
     largest = max(split["train_clips"] for split in report["data"]["splits"])
     steps = -(-round(largest / (1 - SMALL["synthetic.share"])) // SMALL["train.batch_size"])
     assert report["training"]["steps"] == SMALL["train.epochs"] * steps
-    lines = (trained / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["step"] == report["training"]["steps"]
+    assert epochs(trained)[-1]["step"] == report["training"]["steps"]
 
 
 def test_a_fold_does_not_hear_the_others_synthetic_clips(trained, scenes, tmp_path):
     """Other sounds for fold 2 leave fold 1's model as it is, bit for bit."""
     write_generated(tmp_path / "other", scenes, {1: 0, 2: 1})
     assert train(scenes, tmp_path / "other", tmp_path / "run") == 0
-    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}"]) == 0
-    (ours, fold), (theirs, their_fold) = out_of_fold(trained), out_of_fold(tmp_path / "run")
-    np.testing.assert_array_equal(fold, their_fold)
-    np.testing.assert_array_equal(ours[fold == 1], theirs[fold == 1])
-    assert (ours[fold == 2] != theirs[fold == 2]).any(axis=1).all()
+    for ours, theirs in zip(*map(epochs, (trained, tmp_path / "run")), strict=True):
+        for name in ("loss", "gradient_norm", "validation_loss"):
+            assert ours[name][0] == theirs[name][0] and ours[name][1] != theirs[name][1]
+
+
+def epochs(workdir) -> list[dict]:
+    return read_metrics(workdir / "metrics.jsonl")
 
 
 def last(workdir) -> pathlib.Path:
     """The folder of the newest checkpoint."""
-    folders = [path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()]
-    return max(folders, key=lambda path: int(path.name))
+    return max(workdir.glob("checkpoints/[0-9]*"), key=lambda path: int(path.name))
 
 
 def checksums(workdir) -> str:
@@ -137,16 +131,6 @@ def test_a_run_goes_on_bit_for_bit_where_the_folder_has_moved_to(
     assert checksums(workdir) == checksums(trained)
 
 
-def test_scoring_needs_no_synthetic_clip(trained, tmp_path):
-    workdir = tmp_path / "run"
-    shutil.copytree(trained, workdir)
-    config = json.loads((workdir / "config.json").read_text())
-    config["synthetic"]["root"] = str(tmp_path / "deleted")
-    (workdir / "config.json").write_text(json.dumps(config))
-    assert cli.main(["evaluate", f"--workdir={workdir}"]) == 0
-    np.testing.assert_array_equal(out_of_fold(workdir)[0], out_of_fold(trained)[0])
-
-
 def refused(capsys, *arguments, **changed) -> str:
     """The one line of a refused `train`."""
     capsys.readouterr()
@@ -163,13 +147,11 @@ def test_a_run_keeps_its_synthetic_clips(trained, scenes, generated, tmp_path, c
     lines = (changed / "manifest.jsonl").read_text().splitlines(keepends=True)
     (changed / "manifest.jsonl").write_text("".join(lines[:-1]))
     line = refused(capsys, scenes, changed, trained)
-    assert "manifest.jsonl: is not the one that" in line and "synthetic.json" in line
+    assert line.startswith(str(changed / "manifest.jsonl")) and "synthetic.json" in line
     for field, value in {"synthetic.share": 0.5, "synthetic.per_class": 1,
                          "synthetic.mask_above": 8000}.items():  # fmt: skip
-        line = refused(capsys, scenes, generated, trained, **{field: value})
-        assert f"belongs to another config ({field}=" in line
-    line = refused(capsys, scenes, "", trained, **{"synthetic.share": 0.0})
-    assert "belongs to another config (synthetic." in line
+        assert field in refused(capsys, scenes, generated, trained, **{field: value})
+    assert "synthetic." in refused(capsys, scenes, "", trained, **{"synthetic.share": 0.0})
 
 
 def test_synthetic_clips_do_not_join_a_run_without(trained, scenes, generated, tmp_path, capsys):
@@ -180,7 +162,7 @@ def test_synthetic_clips_do_not_join_a_run_without(trained, scenes, generated, t
     config["synthetic"] |= {"root": "", "share": 0.0}
     (workdir / "config.json").write_text(json.dumps(config))
     line = refused(capsys, scenes, generated, workdir, **{"synthetic.share": 0.0})
-    assert "(synthetic.root='' there, 'a folder' now)" in line
+    assert "synthetic.root" in line
 
 
 def alter_line(root: pathlib.Path, **changed) -> None:
@@ -206,27 +188,29 @@ def shorten(root: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("spoil", "where"),
     [
-        (lambda root: (root / "manifest.jsonl").unlink(), "manifest.jsonl: not found"),
-        (lambda root: append(root, "no JSON"), "not JSON"),
-        (lambda root: alter_line(root, fold=None), "line 2: has no fold"),
-        (lambda root: alter_line(root, path="../outside.wav"), "must name a file below"),
+        (lambda root: (root / "manifest.jsonl").unlink(), "manifest.jsonl"),
+        (lambda root: append(root, "no JSON"), "manifest.jsonl"),
+        (lambda root: alter_line(root, fold=None), "line 2"),
+        (lambda root: alter_line(root, path="../outside.wav"), "../outside.wav"),
         (
             lambda root: append(root, (root / "manifest.jsonl").read_text().splitlines()[0]),
-            "is listed twice",
+            "00000.wav",
         ),
-        (lambda root: next((root / "audio").iterdir()).unlink(), "are not there"),
-        (lambda root: alter_line(root, scene_label="beach"), "scene_label 'beach' is not one of"),
-        (lambda root: alter_line(root, fold=3), "fold 3: the run has only folds 1, 2"),
-        (keep_fold_1, "has no clip for fold 2"),
-        (shorten, "lasts 0.50 s"),
+        (lambda root: next((root / "audio").iterdir()).unlink(), ".wav"),
+        (lambda root: alter_line(root, scene_label="beach"), "beach"),
+        (lambda root: alter_line(root, fold=3), "fold 3"),
+        (keep_fold_1, "fold 2"),
+        (shorten, "0.50 s"),
     ],
-)
-def test_a_spoilt_folder_is_one_line(scenes, generated, tmp_path, capsys, spoil, expected):
+    ids=["gone", "no JSON", "no fold", "outside", "twice", "no clip", "class", "fold", "folds",
+         "short"],
+)  # fmt: skip
+def test_a_spoilt_folder_is_one_line(scenes, generated, tmp_path, capsys, spoil, where):
     spoilt = tmp_path / "spoilt"
     shutil.copytree(generated, spoilt)
     spoil(spoilt)
     line = refused(capsys, scenes, spoilt, tmp_path / "run")
-    assert line.startswith(str(spoilt)) and expected in line
+    assert line.startswith(str(spoilt)) and where in line
     assert not (tmp_path / "run").exists()

@@ -6,9 +6,11 @@ Which these are, and that nothing in them reaches a logit or a loss.
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+import small
 from checkout import CONFIGS
 from small_model import FRONTEND, init_state, make_model
 
@@ -29,22 +31,26 @@ MASKED = mel_edges(FRONTEND)[:-2] >= 8000  # (M,)
 CLIPS = np.arange(8, dtype=np.int32)[None]
 
 
-def init(pool, splits, model, masked, normalisation="band"):
-    model = make_model(
-        model,
-        optimizer="sgd",
-        augmentation=Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3),
-        normalisation=normalisation,
-    )
-    return model, init_state(model, splits, pool, masked=masked)
+class Network(nn.Module):
+    """The least that a step takes: a layer on the mean of the frames."""
+
+    n_classes: int = 3
+    sync_batch_norm: bool = True
+
+    @nn.compact
+    def __call__(self, log_mel, *, train):
+        return nn.Dense(self.n_classes)(log_mel.mean(axis=1))
 
 
-def logits_and_losses(pool, splits, model, masked=MASKED, normalisation="band"):
+def model_of(normalisation: str):
+    augmentation = Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3)
+    how = {"optimizer": "sgd", "augmentation": augmentation}
+    return make_model(Network(), normalisation=normalisation, **how)
+
+
+def logits_and_losses(model, steps, mesh, pool, splits, masked=MASKED):
     """(F, B, K) logits before training and (F, S) losses of three steps with every augmentation."""
-    model, state = init(pool, splits, model, masked, normalisation)
-    mesh = make_mesh(len(splits), 8, jax.devices()[:1])
-    steps = classifier.compile_steps(mesh, model)
-    state = put(state, mesh, PER_FOLD)
+    state = put(init_state(model, splits, pool, masked=masked), mesh, PER_FOLD)
     pool = put(pool, mesh, SHARED)
     logits = np.asarray(steps.evaluate(state, pool, CLIPS))
     losses = []
@@ -64,10 +70,10 @@ def altered(pool, bands: np.ndarray):
 
 
 @pytest.mark.parametrize("normalisation", ["band", "clip"])
-def test_masked_bands_have_no_influence(small_pool, small_splits, small_model, normalisation):
-    run = functools.partial(
-        logits_and_losses, splits=small_splits[:1], model=small_model, normalisation=normalisation
-    )
+def test_masked_bands_have_no_influence(small_pool, small_splits, normalisation):
+    model, mesh = model_of(normalisation), make_mesh(1, 8, jax.devices()[:1])
+    steps = classifier.compile_steps(mesh, model)
+    run = functools.partial(logits_and_losses, model, steps, mesh, splits=small_splits[:1])
     logits, losses = run(small_pool)
     assert np.isfinite(logits).all() and np.isfinite(losses).all()
     for ours, theirs in zip((logits, losses), run(altered(small_pool, MASKED)), strict=True):
@@ -79,10 +85,8 @@ def test_masked_bands_have_no_influence(small_pool, small_splits, small_model, n
 
 @pytest.mark.parametrize("masked", [MASKED & False, MASKED], ids=["whole", "masked"])
 @pytest.mark.parametrize("normalisation", KINDS)
-def test_the_network_gets_what_numpy_standardises(
-    small_pool, small_splits, small_model, normalisation, masked
-):
-    _, states = init(small_pool, small_splits, small_model, masked, normalisation)
+def test_the_network_gets_what_numpy_standardises(small_pool, small_splits, normalisation, masked):
+    states = init_state(model_of(normalisation), small_splits, small_pool, masked=masked)
     assert states.band_std.dtype == np.float32
     state = jax.tree.map(lambda leaf: leaf[1], states)
     clips = np.asarray(take(small_pool, np.arange(40)), np.float64)
@@ -102,9 +106,8 @@ def test_the_network_gets_what_numpy_standardises(
 def test_the_config_decides(scenes):
     found = set()
     for kind in KINDS:
-        fields = (f"data.root={scenes}", "data.clip_seconds=1", "train.batch_size=8",
-                  "folds.n_folds=2", "folds.test_fold=0", f"data.normalisation={kind}")  # fmt: skip
-        config = load_config(str(CONFIGS / "demo.py"), [f"--config.{field}" for field in fields])
+        words = (f"--config.data.root={scenes}", f"--config.data.normalisation={kind}")
+        config = load_config(CONFIGS / "demo.py", [*small.WORDS, *words])
         state = set_up(config, *read_data(config)).init()
         mean = np.asarray(state.band_mean)
         found.add((kind, mean.any().item(), np.ptp(mean, axis=1).any().item(), state.per_clip))
@@ -123,13 +126,14 @@ def test_bands_that_begin_above_the_generated_sound(n_mels, n_masked):
     assert (edges[:-2] >= 8000).sum() == n_masked
 
 
-def test_standardisation_knows_recorded_clips_only(small_pool, small_splits, small_model):
+def test_standardisation_knows_recorded_clips_only(small_pool, small_splits):
     """Clips of another kind behind the recorded ones change neither mean nor deviation."""
     pool = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf[:10]]), small_pool)
     pool.values[40:] = -32_767
     generated = np.arange(40, 50, dtype=np.int32)
     splits = [dataclasses.replace(split, synthetic=generated) for split in small_splits]
-    _, with_synthetic = init(pool, splits, small_model, masked=False)
-    _, without = init(small_pool, small_splits, small_model, masked=False)
+    model = model_of("band")
+    with_synthetic = init_state(model, splits, pool)
+    without = init_state(model, small_splits, small_pool)
     np.testing.assert_array_equal(with_synthetic.band_mean, without.band_mean)
     np.testing.assert_array_equal(with_synthetic.band_std, without.band_std)

@@ -3,17 +3,16 @@
 import contextlib
 import dataclasses
 import functools
+import re
 import signal
 import types
 
 import jax
 import numpy as np
 import pytest
-from checkout import CONFIGS
 from jax.experimental import multihost_utils
 from small_model import init_state, make_model
 
-from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.gan import loop as gan_loop
 from asc_jax.parallel.arrays import fetch, put
@@ -22,15 +21,13 @@ from asc_jax.parallel.mesh import make_mesh
 from asc_jax.report.drawing import learning_curves
 from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runs.checkpoint import Progress
-from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import Diverged, Stopped
-from asc_jax.train import classifier, loop, predict, watch
+from asc_jax.train import classifier, loop, watch
 from asc_jax.train.epochs import run_steps
 from asc_jax.train.feed import Feed
 from asc_jax.train.stop import StopSignal
 from asc_jax.train.watch import StepTimes, Watch, diverged_runs
 
-CONFIG = str(CONFIGS / "demo.py")
 N_STEPS, PER_CALL = 12, 2
 
 
@@ -68,7 +65,9 @@ class FakeSetup:
 
     @property
     def feed(self) -> Feed:
-        return Feed("device", np.zeros(0), lambda indices: ((None, clips) for clips in indices))
+        return Feed(
+            "device", np.zeros(40, np.int32), lambda indices: ((None, clips) for clips in indices)
+        )
 
     @property
     def steps(self):
@@ -94,6 +93,15 @@ def run_epoch(setup: FakeSetup, epoch: int = 3, stop=None) -> tuple[Progress, Wa
     return progress, watch
 
 
+@contextlib.contextmanager
+def diverged(*named: str):
+    """The block ends with a line for the last run, in which these are named."""
+    with pytest.raises(Diverged) as ended:
+        yield ended
+    line = str(ended.value).splitlines()[-1]
+    assert all(re.search(rf"\b{name}\b", line) for name in named), line
+
+
 def with_bad(*places: tuple[int, int], value=np.nan) -> np.ndarray:
     losses = np.tile(np.arange(1.0, N_STEPS + 1), (4, 1))
     for place in places:
@@ -104,8 +112,7 @@ def with_bad(*places: tuple[int, int], value=np.nan) -> np.ndarray:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
     setup = FakeSetup(small_splits, with_bad((2, 5), (1, 8), value=value))
-    message = r"fold 3: the loss is not finite at step 30 \(epoch 3\); epoch 2 is saved; lower opt"
-    with pytest.raises(Diverged, match=message):
+    with diverged("fold 3", "loss", "step 30", "epoch 3", "epoch 2"):
         run_epoch(setup)
     assert setup.calls == 4  # the step is in the third; the fourth was under way
 
@@ -141,7 +148,7 @@ def test_several_processes_ask_one_another_every_eight_steps(small_splits, asks)
 @pytest.mark.parametrize(("step", "calls"), [(2, 4), (6, 6), (11, 6)])
 def test_several_processes_see_a_bad_step_before_anything_is_saved(small_splits, asks, step, calls):
     setup = FakeSetup(small_splits, with_bad((2, step)))
-    with pytest.raises(Diverged, match=f"not finite at step {25 + step} "):
+    with diverged(f"step {25 + step}"):
         run_epoch(setup)
     assert setup.calls == calls
 
@@ -176,12 +183,10 @@ def test_several_processes_ask_as_seldom_while_gans_train(asks):
 def test_a_gradient_and_the_last_validation_are_watched(small_splits):
     setup = FakeSetup(small_splits, with_bad())
     metrics = {"loss": np.ones((4, 2)), "gradient_norm": np.array([[1, 1], [1, np.inf]] * 2)}
-    where = "fold 2: the gradient is not finite at step 2 (epoch 1)"
-    assert diverged_runs(metrics, setup, 0) == {"": where}
+    (where,) = diverged_runs(metrics, setup, 0).values()
+    assert all(word in where for word in ("fold 2", "gradient", "step 2", "epoch 1"))
     _, watch = run_epoch(setup, epoch=1)
-    with pytest.raises(
-        Diverged, match=r"^fold 4: the loss is not finite at step 12 \(epoch 1\); no"
-    ):
+    with diverged("fold 4", "loss", "step 12", "epoch 1"):
         watch.report([1.0, 1.0, 1.0, None])
 
 
@@ -189,15 +194,15 @@ def test_a_run_of_several_that_diverges_is_lost_and_the_last_one_ends_them(small
     setup = FakeSetup(small_splits, with_bad((2, 5), (3, 4)), names=("a", "b"))
     progress, watch = run_epoch(setup)
     assert setup.calls == N_STEPS // PER_CALL
-    lost = {"b": "fold 4: the loss is not finite at step 29 (epoch 3)"}
-    assert progress.lost == watch.lost == lost
-    assert watch.report([1.0, 1.0, None, 1.0]) == [f"b: {lost['b']}; the others go on"]
+    lost = progress.lost
+    assert watch.lost == lost and lost.keys() == {"b"}
+    assert "fold 4" in lost["b"] and "step 29" in lost["b"]
+    (line,) = watch.report([1.0, 1.0, None, 1.0])
+    assert line.startswith(f"b: {lost['b']}")
     again = Watch(setup, Progress(36, 3, lost=lost))  # as a checkpoint keeps it
-    with pytest.raises(Diverged) as ended:
+    with diverged("a", "fold 1", "step 37", "epoch 4", "epoch 3") as ended:
         again.see([dict.fromkeys(("loss", "gradient_norm"), np.full((4, 1), np.inf))])
-    first, last = str(ended.value).splitlines()
-    assert first.startswith(f"b: {lost['b']}; epoch 3 is saved; lower optimizer.lr")
-    assert last.startswith("a: fold 1: the loss is not finite at step 37 (epoch 4); epoch 3 is")
+    assert str(ended.value).startswith(f"b: {lost['b']}")
 
 
 def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_splits):
@@ -205,10 +210,9 @@ def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_spli
     bad = [(model, step) for model in (1, 2, 3) for step in range(N_STEPS)]
     setup = FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True, names=("a", "b"))
     _, watch = run_epoch(setup)
-    said = watch.report([1.0, 1.0, None, 1.0])
-    assert watch.lost.keys() == {"b"}
-    assert said[0].startswith("b: all folds: the loss or the gradient was finite at no step of")
-    assert said[1].startswith("epoch 3: a: fold 2 skipped 12 of 12 steps")
+    lost, skipped, *_ = watch.report([1.0, 1.0, None, 1.0])
+    assert watch.lost.keys() == {"b"} and lost.startswith("b: ")
+    assert "a: fold 2" in skipped and re.findall("12", skipped) == ["12", "12"]
 
 
 @pytest.mark.parametrize("save_every", [0, 4])
@@ -217,7 +221,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     setup = FakeSetup(small_splits, bad, skip_non_finite=True, save_every=save_every)
     progress, watch = run_epoch(setup)
     (message,) = watch.report([1.0] * 4)
-    assert message.startswith("epoch 3: fold 2 skipped 2 of 12 steps")
+    assert re.findall(r"\d+", message) == ["3", "2", "2", "12"]  # epoch, fold, steps, of
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["skipped_steps"] == [0, 2, 0, 0] and line["non_finite"] == "skip"
     assert line["loss"] == line["gradient_norm"] == [6.5] * 4
@@ -234,46 +238,31 @@ def test_folds_without_a_finite_step_or_validation_are_null_and_the_last_one_end
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["loss"] == [6.5, 6.5, 6.5, None]
     lost, skipped = watch.report([1.0, None, 1.0, 1.0])
-    assert skipped.startswith("epoch 3: fold 4 skipped 12 of 12 steps")
-    assert lost == "epoch 3: fold 2 is not finite on its validation clips"
-    with pytest.raises(Diverged, match=r"all folds: .* at no step of epoch 3.*; epoch 2 is saved;"):
+    assert "fold 2" in lost and "fold 4" in skipped
+    with diverged("epoch 3", "epoch 2"):
         watch.report([None, None, None, 1.0])
 
 
-SMALL = (
-    "data.clip_seconds=1.0", "data.n_frames=24", "frontend.n_mels=16", "model.stage_sizes=(1,)",
-    "model.stage_strides=(2,)", "model.width=4", "folds.n_folds=2", "train.batch_size=8",
-    "folds.test_fold=0", "train.epochs=2", "train.mesh=(1,1)",
-    "train.non_finite=skip",
-)  # fmt: skip
+def test_a_fold_that_is_not_finite_on_its_validation_clips_has_no_figures(
+    small_splits, monkeypatch
+):
+    def predict(setup, state, lists):
+        logits = [np.zeros((len(clips), 3)) for clips in lists]
+        logits[1][0] = np.nan
+        return logits
 
-
-def test_a_lost_fold_has_no_figures_and_the_others_go_on(scenes, tmp_path, monkeypatch, capsys):
-    def lose(*folds):
-        def lost(*arguments):
-            logits = predict.predict(*arguments)
-            return [one * np.nan if i in folds else one for i, one in enumerate(logits)]
-
-        monkeypatch.setattr(loop, "predict", lost)
-
-    fields = (f"data.root={scenes}", *SMALL)
-    config = load_config(CONFIG, [f"--config.{field}" for field in fields])
-    lose(1)
-    loop.train(config, tmp_path / "run")
-    log = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    assert len(log) == 2
-    for line in log:
-        for name in ("validation_loss", "validation_accuracy"):
-            assert line[name][0] > 0 and line[name][1] is None
-        assert all(np.isfinite(line["loss"]))
-    said = capsys.readouterr().err
-    assert "fold 2 is not finite on its validation clips" in said and "% -)" in said
+    monkeypatch.setattr(loop, "predict", predict)
+    setup = FakeSetup(small_splits, with_bad())
+    progress, watch = run_epoch(setup)
+    progress = dataclasses.replace(progress, seconds=1.0)
+    line = loop.log_line(setup, progress, watch) | loop.validate(setup, None)
+    for name in ("validation_loss", "validation_accuracy"):
+        assert [value is None for value in line[name]] == [False, True, False, False]
+    assert "nan" not in loop.in_short(line)
     # The page's curves have that fold's training alone.
+    log = [line, line | {"epoch": 4}]
     assert all("<path" in chart.svg for chart in learning_curves(log, []))
     assert "<path" in learning_curves_figure(log)
-    lose(0, 1)
-    with pytest.raises(Diverged, match=r"all folds: "):
-        loop.train(config, tmp_path / "all")
 
 
 def test_step_times_are_of_whole_calls_after_the_first(monkeypatch):
@@ -293,8 +282,7 @@ def test_step_times_are_of_whole_calls_after_the_first(monkeypatch):
 def train(small_pool, small_splits, small_model):
     """Six steps with skipping, of a pool: the last state and metrics (F, steps)."""
     mesh = make_mesh(4, 8, shape=(1, 1))
-    model = {**small_model, "stage_sizes": (1,), "stage_strides": (1,)}
-    model = make_model(model)
+    model = make_model({**small_model, "stage_sizes": (1,), "stage_strides": (1,), "se_ratio": 0})
     start = init_state(model, small_splits, small_pool)
     steps = classifier.compile_steps(mesh, model, skip_non_finite=True)
     indices = batches.epoch_indices(small_splits, seed=1, epoch=0, n_steps=6, batch_size=8)
