@@ -25,7 +25,7 @@ FULL = {"cache": 2, "synthesis": 2, "training": 6}
 DAMAGED = {"cache": 4, "GAN training": 4, "training": 12}
 KILLS = {"cache": 6, "evaluation": 8, "synthesis": 10, "GAN training": 5, "training": 12,
          "saving": 10}  # fmt: skip
-QUICK = ({}, {"training": 2}, {"training": 1, "saving": 1})
+QUICK = ({}, {"training": 1}, {"saving": 1})
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _IMPORTED = ("asc_jax.scoring.evaluate", "asc_jax.gan.synthesize", "asc_jax.report.page",
