@@ -3,11 +3,11 @@
 import fcntl
 
 import pytest
+from refusals import refused
 
 import asc_jax
 from asc_jax import cli
 from asc_jax.runs.folder import hold
-from asc_jax.runtime.errors import InputError
 
 
 def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
@@ -15,7 +15,7 @@ def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
     out, err = capsys.readouterr()
     assert out == "" and all(f"\n    {name}" in err for name in ("data", "train", "reproduce"))
     assert cli.main(["data"]) == 2
-    assert "required: {synth,check}" in capsys.readouterr().err
+    assert "{synth,check}" in capsys.readouterr().err
 
 
 def test_the_version(process_as_it_was, capsys):
@@ -29,7 +29,7 @@ def test_the_address_of_a_bucket_is_no_folder(process_as_it_was, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", "--config=none.py", "--workdir=gs://bucket/run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("--workdir: gs://bucket/run: ") and "mount it" in line
+    assert line.startswith("--workdir: gs://bucket/run: ")
     assert not list(tmp_path.iterdir())
 
 
@@ -45,7 +45,7 @@ def test_a_lock_that_its_holder_has_removed_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", late)
     with (
         hold(tmp_path / "run"),
-        pytest.raises(InputError, match="another process trains in it"),
+        refused(path=tmp_path / "run"),
         hold(tmp_path / "run"),
     ):
         pass

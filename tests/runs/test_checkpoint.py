@@ -5,13 +5,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runs import checkpoint
 from asc_jax.runs.checkpoint import Checkpoints, Progress
-from asc_jax.runtime.errors import InputError
 
 # orbax leaves coroutines behind where reading has failed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -122,8 +122,7 @@ def test_a_damaged_one_is_set_aside(two_saved, one_device, tmp_path, capsys, dam
     jax.tree.map(np.testing.assert_array_equal, restored, one_device)
     (line,) = capsys.readouterr().err.splitlines()
     aside = tmp_path / "checkpoints_damaged"
-    assert line.startswith(f"{folder / '2'}: damaged (")
-    assert line.endswith(f"moved to {aside / '2'}; step 1 is used")
+    assert line.startswith(f"{folder / '2'}: ") and str(aside / "2") in line and "step 1" in line
     assert (names(folder), names(aside)) == ({"1"}, {"2"})
 
 
@@ -149,7 +148,7 @@ def test_down_to_the_beginning_and_nothing_is_overwritten(two_saved, one_device,
         for step in ("1", "2"):
             flip(largest_file(folder / step / "state"))
         assert restore(folder, one_device) is None
-        assert capsys.readouterr().err.splitlines()[-1].endswith("left: from the beginning")
+        assert len(capsys.readouterr().err.splitlines()) == 2
     assert names(folder) == set()
     assert names(aside) == {"1", "1.1", "2", "2.1"}
     save(folder, [1], one_device)
@@ -170,8 +169,9 @@ def test_what_cannot_be_read_is_no_damage(
     (path,) = (folder / "2" / "state").glob(file)
     path.unlink()
     path.symlink_to(path if target == "loop" else target)
-    with pytest.raises(InputError, match=rf"{folder / '2'}.*: cannot be read \({reason}\)"):
+    with refused() as caught:
         restore(folder, one_device)
+    assert caught.value.path.startswith(str(folder / "2")) and reason in str(caught.value)
     assert names(folder) == {"1", "2"} and not capsys.readouterr().err
 
 
@@ -192,23 +192,20 @@ def test_reading_alone_moves_nothing(two_saved, one_device, tmp_path, capsys):
     _, progress = restore(folder, one_device, read_only=True)
     assert progress.step == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{folder / '2'}: damaged (") and line.endswith("; step 1 is used")
+    assert line.startswith(f"{folder / '2'}: ") and "step 1" in line
     assert (names(folder), names(tmp_path)) == ({"1", "2"}, {"checkpoints"})
 
 
 def test_another_structure_is_refused_and_not_taken_for_damage(two_saved, one_device, capsys):
     other = one_device | {"step": one_device["step"].astype(np.float32)}
-    for like, said in (
-        ({"params": one_device["params"]}, r"\['step'\] is int32\[4\] there, not now"),
-        (other, r"\['step'\] is int32\[4\] there, float32\[4\] now"),
-    ):
-        with pytest.raises(InputError, match=said) as refused:
+    for like, now in (({"params": one_device["params"]}, "not"), (other, "float32[4]")):
+        with refused(path=two_saved / "2") as caught:
             restore(two_saved, like)
-        assert "\n" not in str(refused.value)
+        assert all(part in str(caught.value) for part in ("['step']", "int32[4]", now))
     assert names(two_saved) == {"1", "2"} and not capsys.readouterr().err
 
 
 def test_a_file_in_the_folders_place_is_one_line(tmp_path):
     (tmp_path / "c").write_text("a file")
-    with pytest.raises(InputError, match="cannot be written"):
+    with refused(path=tmp_path / "c"):
         Checkpoints(tmp_path / "c")

