@@ -72,7 +72,7 @@ def train(
         task = Training(setup, workdir, profile=profile)
         # Not before: wrong input leaves no folder behind.
         write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
-        keep = setup.recipe.keep
+        keep = config.train.keep_checkpoints
         _, progress = run_epochs(task, workdir, keep=keep, other_functions=other_functions)
     return setup, progress
 
@@ -81,7 +81,7 @@ class Training:
     """The training of all folds, a task of `run_epochs`."""
 
     def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
-        self.n_epochs, self.steps_per_epoch = setup.recipe.n_epochs, setup.steps_per_epoch
+        self.n_epochs, self.steps_per_epoch = setup.config.train.epochs, setup.steps_per_epoch
         self.mesh = setup.mesh
         self._calls = setup.feed.calls  # placed now, while the devices' memory is free
         self._setup, self._workdir, self._profile = setup, workdir, profile
@@ -105,12 +105,12 @@ class Training:
 
     def calls(self, progress: Progress) -> Generator:
         """The pool and the clips of each call, as `Feed.calls` gives them."""
-        recipe, n_steps = self._setup.recipe, self.steps_per_epoch
+        group, n_steps = self._setup.config.train, self.steps_per_epoch
         first = progress.step - progress.epochs * n_steps
-        last = min(n_steps, first + recipe.save_every) if recipe.save_every else n_steps
+        last = min(n_steps, first + group.save_every) if group.save_every else n_steps
         indices = epoch_indices(self._setup, epoch=progress.epochs)
-        firsts = range(first, last, recipe.per_call)
-        return self._calls(indices[:, i : i + recipe.per_call] for i in firsts)
+        firsts = range(first, last, group.steps_per_call)
+        return self._calls(indices[:, i : i + group.steps_per_call] for i in firsts)
 
     def step(self, snapshot: dict, call: tuple) -> tuple[dict, dict, int]:
         pool, clips = call
@@ -118,7 +118,7 @@ class Training:
         return snapshot | {"state": state}, metrics, clips.shape[1]
 
     def conclude(self, snapshot: dict, progress: Progress, steps: Watch) -> Conclusion:
-        """Validates the epoch, and keeps each fold's best one where the recipe says so.
+        """Validates the epoch, and keeps each fold's best one where the config says so.
 
         Raises:
           Diverged: no run is left of which all is finite; on all processes, for none waits for
@@ -127,7 +127,7 @@ class Training:
         setup, state = self._setup, snapshot["state"]
         line = log_line(setup, progress, steps) | validate(setup, state)
         messages = steps.report(line["validation_loss"])
-        if setup.recipe.choosing and line["epoch"] > setup.recipe.choose_after:
+        if setup.choosing and line["epoch"] > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)
             epochs = np.full(scores.shape, line["epoch"], np.int32)
             best = setup.steps.keep_best(snapshot["best"], state, scores, epochs)
@@ -155,14 +155,14 @@ def in_short(line: dict) -> str:
 
 def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
     """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
-    n_clips = watch.skipped.size * setup.recipe.batch_size
+    n_clips = watch.skipped.size * setup.config.train.batch_size
     return {
         **epoch_fields(progress, watch.times, n_clips, setup.mesh),
         "loss": watch.mean("loss"),
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),
         "skipped_steps": watch.skipped.sum(axis=1).tolist(),
-        "non_finite": "skip" if setup.recipe.skip_non_finite else "stop",
+        "non_finite": setup.config.train.non_finite,
     }
 
 

@@ -27,7 +27,7 @@ def predict(
     Returns:
       One (n_f, K) float32 array per fold.
     """
-    indices = batches.padded_indices(lists, setup.recipe.batch_size)  # (F, S, B)
+    indices = batches.padded_indices(lists, setup.config.train.batch_size)  # (F, S, B)
     logits = []
     with contextlib.closing((feed or setup.feed).calls(np.moveaxis(indices, 1, 0))) as calls:
         for clips_pool, clips in calls:

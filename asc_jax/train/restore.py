@@ -24,13 +24,13 @@ def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
       checkpoints: of its folder.
 
     Returns:
-      "state", and "best", each fold's best epoch (None unless the recipe chooses one); and the
+      "state", and "best", each fold's best epoch (None unless the config chooses one); and the
       progress.
     """
     if found := checkpoints.restore(like(setup)):
         return found
     state, best = setup.init(), None
-    if setup.recipe.choosing:
+    if setup.choosing:
         score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
         copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
         best = BestEpoch(*copies, *put((score, epoch), setup.mesh, PER_FOLD))
@@ -40,7 +40,7 @@ def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
 def like(setup: Setup, *, on_host: bool = False) -> dict:
     """Shapes of what a checkpoint holds, and its places if it is not to stay on the host."""
     best = None
-    if setup.recipe.choosing:
+    if setup.choosing:
         best = BestEpoch(
             setup.like.params,
             setup.like.batch_stats,
@@ -57,7 +57,7 @@ def restore_chosen(
 ) -> tuple[ClassifierState, Progress, list[int]]:
     """The state to score: the newest that is saved, also within an epoch.
 
-    A fold's chosen epoch, where the recipe chooses one, is a whole one all the same.
+    A fold's chosen epoch, where the config chooses one, is a whole one all the same.
 
     Args:
       workdir: the run folder.
@@ -79,13 +79,13 @@ def restore_chosen(
             "no epoch is finished; run asc-jax train with this --workdir", path=workdir
         )
     state, best = found["state"], found["best"]
-    if not setup.recipe.choosing:
+    if not setup.choosing:
         return state, progress, [done] * len(setup.splits)
     epochs = fetch(best.epoch).tolist()
     if min(epochs) == 0:
+        after = setup.config.train.select_after
         raise InputError(
-            f"epoch {done} is not beyond train.select_after={setup.recipe.choose_after}; train "
-            "on before evaluating",
+            f"epoch {done} is not beyond train.select_after={after}; train on before evaluating",
             path=workdir,
         )
     return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs

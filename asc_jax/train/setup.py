@@ -1,4 +1,4 @@
-"""What a run consists of, for training it and for scoring it alike: data, model and recipe."""
+"""What a run consists of, for training it and for scoring it alike: data, model and config."""
 
 import dataclasses
 import functools
@@ -28,65 +28,13 @@ from asc_jax.train.optimizer import make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a run is trained, but for its functions; see `configs/default.py`.
-
-    Attributes:
-      n_epochs: of the run.
-      batch_size: clips per step and fold.
-      share: of a batch's examples that are synthetic; see `batches.pass_sizes`.
-      partners: whether the examples have mixup partners.
-      mask_above: bands whose lower edge is at least this are masked, Hz; 0 for none.
-      per_call: steps in a dispatch.
-      save_every: steps between two saves within an epoch; 0 for none.
-      keep: checkpoints that are kept.
-      placement: of the clips; see `make_feed`.
-      choosing: whether each fold's best epoch by its inner clips is kept as well.
-      choose_after: epochs before the first that may be chosen.
-      skip_non_finite: see `classifier.train_step`; if not, a run with such a step is lost.
-    """
-
-    n_epochs: int
-    batch_size: int
-    share: float
-    partners: bool
-    mask_above: float
-    per_call: int
-    save_every: int
-    keep: int
-    placement: str
-    choosing: bool
-    choose_after: int
-    skip_non_finite: bool
-
-
-def make_recipe(config) -> Recipe:
-    """The recipe that a config says."""
-    train = config.train
-    return Recipe(
-        n_epochs=train.epochs,
-        batch_size=train.batch_size,
-        share=config.synthetic.share,
-        partners=config.augment.mixup_alpha > 0,
-        mask_above=config.synthetic.mask_above,
-        per_call=train.steps_per_call,
-        save_every=train.save_every,
-        keep=train.keep_checkpoints,
-        placement=config.data.placement,
-        choosing=train.selection == "inner",
-        choose_after=train.select_after,
-        skip_non_finite=train.non_finite == "skip",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
 class Setup:
     """A run on its devices. What only some of its users need is made when it is asked for.
 
     Attributes:
+      config: that is common to its runs.
       clips: that it learns from, decoded.
       model: its functions.
-      recipe: how it is trained.
       splits: one per model; where several runs are one program, those of each in turn.
       runs: the name of each model's run; "" of one that is alone.
       seeds: of the models.
@@ -96,9 +44,9 @@ class Setup:
       like: shapes and places of the state.
     """
 
+    config: ml_collections.FrozenConfigDict
     clips: Clips
     model: Model
-    recipe: Recipe
     splits: tuple[Split, ...]
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -107,15 +55,20 @@ class Setup:
     mesh: jax.sharding.Mesh
     like: ClassifierState
 
+    @property
+    def choosing(self) -> bool:
+        """Whether each fold's best epoch by its inner clips is kept as well."""
+        return self.config.train.selection == "inner"
+
     @functools.cached_property
     def feed(self) -> Feed:
         """The development set's clips, and the synthetic ones behind them, for the steps."""
-        return make_feed(self.clips.pools, self.mesh, self.recipe.placement)
+        return make_feed(self.clips.pools, self.mesh, self.config.data.placement)
 
     @functools.cached_property
     def steps(self) -> Steps:
         """The compiled steps of all folds."""
-        skip = self.recipe.skip_non_finite
+        skip = self.config.train.non_finite == "skip"
         return classifier.compile_steps(self.mesh, self.model, skip_non_finite=skip)
 
     @functools.cached_property
@@ -135,7 +88,7 @@ class Setup:
     def init(self) -> ClassifierState:
         """The state before the first step, on the devices. A run that goes on needs none."""
         self.refuse_not_finite()
-        above = self.recipe.mask_above
+        above = self.config.synthetic.mask_above
         state = classifier.init_state(
             self.model,
             list(zip(self.splits, self.seeds, self.hyperparameters, strict=True)),
@@ -172,18 +125,18 @@ def set_up(
       InputError: bad audio files, all of them named, a network that the clips do not fit, or
         a mesh that cannot be.
     """
-    recipe, runs = make_recipe(config), runs or {"": config}
-    mesh = make_mesh(len(splits) * len(runs), recipe.batch_size, shape=mesh_shape)
+    train, runs = config.train, runs or {"": config}
+    mesh = make_mesh(len(splits) * len(runs), train.batch_size, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
     clips = decode(config, dataset, splits, test, synthetic)
     agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
-    n_steps = batches.steps_per_epoch(clips.splits, recipe.batch_size, recipe.share)
-    model = make_model(config, len(dataset.scene_labels), recipe.n_epochs * n_steps)
+    n_steps = batches.steps_per_epoch(clips.splits, train.batch_size, config.synthetic.share)
+    model = make_model(config, len(dataset.scene_labels), train.epochs * n_steps)
     return Setup(
+        config=config,
         clips=clips,
         model=model,
-        recipe=recipe,
         splits=clips.splits * len(runs),
         runs=names,
         seeds=tuple(one.seed for one in per_model),
@@ -235,7 +188,7 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
         seed=setup.seeds,
         epoch=epoch,
         n_steps=setup.steps_per_epoch,
-        batch_size=setup.recipe.batch_size,
-        share=setup.recipe.share,
-        partners=setup.recipe.partners,
+        batch_size=setup.config.train.batch_size,
+        share=setup.config.synthetic.share,
+        partners=setup.config.augment.mixup_alpha > 0,
     )

@@ -25,13 +25,13 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
     Raises:
       InputError: several processes would not compute the same.
     """
-    model, recipe, decoding = setup.model, setup.recipe, setup.clips.decoding
+    config, model, decoding = setup.config, setup.model, setup.clips.decoding
     steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
     shapes = classifier.shapes_of_one(
         classifier.state_shapes(model),
         setup.clips.one,
-        batch_size=recipe.batch_size,
-        partners=recipe.partners,
+        batch_size=config.train.batch_size,
+        partners=config.augment.mixup_alpha > 0,
     )
     programs = pool.computed_by(decoding)
     answers = {"decoding": pool.answer(decoding)}
@@ -41,7 +41,7 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
         programs["train"] = name_program(steps.train, *shapes["train"])
         answers["batches"] = batches.answer()
         answers["normalisation"] = normalisation.answer()
-        if recipe.choosing:
+        if setup.choosing:
             programs["keep_best"] = name_program(steps.keep_best, *shapes["keep_best"])
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)

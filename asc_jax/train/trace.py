@@ -31,7 +31,7 @@ def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> p
     Raises:
       InputError: the folder cannot be written.
     """
-    clips = epoch_indices(setup, epoch=0)[:, : setup.recipe.per_call]
+    clips = epoch_indices(setup, epoch=0)[:, : setup.config.train.steps_per_call]
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
     calls = setup.feed.calls([clips] * (1 + N_CALLS))
     tracing = contextlib.nullcontext()

@@ -171,6 +171,7 @@ class Watch(EpochSteps):
     def __init__(self, setup: Setup, progress: Progress):
         super().__init__(progress, axis=1)
         self._setup = setup
+        self._skipping = setup.config.train.non_finite == "skip"
         self._first = progress.epochs * setup.steps_per_epoch
         self._lines = []
 
@@ -181,7 +182,7 @@ class Watch(EpochSteps):
           Diverged: no run is left, of which every loss and gradient is finite; not with skipping.
         """
         for metrics in calls:
-            if not self._setup.recipe.skip_non_finite:
+            if not self._skipping:
                 n_seen = sum(seen["loss"].shape[1] for seen in self._seen)
                 self._lose(diverged_runs(metrics, self._setup, self._first + n_seen))
             super().see([metrics])
@@ -210,7 +211,7 @@ class Watch(EpochSteps):
         """
         setup, lines, finite = self._setup, [], set()
         epoch = _epoch(setup, self._first)
-        if not setup.recipe.skip_non_finite:
+        if not self._skipping:
             losses = np.array(validation_loss, float)[:, None]  # of None, NaN
             last = self._first + setup.steps_per_epoch - 1
             self._lose(diverged_runs({"loss": losses}, setup, last))
@@ -229,7 +230,7 @@ class Watch(EpochSteps):
                 lines.append(f"{fold} is not finite on its validation clips")
             elif not skipped.all():
                 finite.add(run)
-        if setup.recipe.skip_non_finite:
+        if self._skipping:
             where = (
                 f"all folds: the loss or the gradient was finite at no step of epoch {epoch}, or "
                 "its validation was not finite"

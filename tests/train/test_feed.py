@@ -6,6 +6,7 @@ import os
 import types
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 from refusals import refused
@@ -61,8 +62,8 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
             assert len(pool.targets) == (40 if placement == "device" else 32)
             state, metrics = steps.train(state, pool, clips)
             losses.append(np.asarray(metrics["loss"]))
-        recipe = types.SimpleNamespace(batch_size=BATCH_SIZE)
-        setup = types.SimpleNamespace(recipe=recipe, feed=clips_feed, steps=steps)
+        config = ml_collections.ConfigDict({"train": {"batch_size": BATCH_SIZE}})
+        setup = types.SimpleNamespace(config=config, feed=clips_feed, steps=steps)
         logits = predict(setup, state, [split.held_out for split in splits])
         results[placement] = np.concatenate(losses, axis=1), jax.device_get(state), logits
     return results

@@ -3,14 +3,15 @@
 import dataclasses
 import gzip
 import json
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkout import CONFIGS
 from refusals import refused
 
+from asc_jax.config.load import load_config
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, map_folds
 from asc_jax.parallel.mesh import make_mesh
@@ -30,8 +31,9 @@ class FakeSetup:
     steps_per_epoch: int = 3
 
     @property
-    def recipe(self):
-        return types.SimpleNamespace(batch_size=8, share=0.0, partners=True, per_call=2)
+    def config(self):
+        words = [f"--config.{word}" for word in ("train.batch_size=8", "train.steps_per_call=2")]
+        return load_config(CONFIGS / "demo.py", words)
 
     @property
     def feed(self) -> Feed:

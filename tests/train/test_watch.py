@@ -10,9 +10,11 @@ import types
 import jax
 import numpy as np
 import pytest
+from checkout import CONFIGS
 from jax.experimental import multihost_utils
 from small_model import init_state, make_model
 
+from asc_jax.config.load import load_config
 from asc_jax.data import batches
 from asc_jax.gan import loop as gan_loop
 from asc_jax.parallel.arrays import fetch, put
@@ -37,13 +39,13 @@ class FakeSetup:
 
     Attributes:
       losses: (F, steps) that the steps give.
-      skip_non_finite: as in `Recipe`.
+      non_finite: as in a config.
       calls: of the step so far.
     """
 
     splits: tuple
     losses: np.ndarray
-    skip_non_finite: bool = False
+    non_finite: str = "stop"
     steps_per_epoch: int = N_STEPS
     calls: int = 0
     seeds: int = 0
@@ -56,12 +58,12 @@ class FakeSetup:
     def runs(self) -> tuple:
         return tuple(name for name in self.names for _ in range(4 // len(self.names)))
 
-    @property
-    def recipe(self):
-        return types.SimpleNamespace(
-            n_epochs=9, batch_size=8, share=0.0, partners=True, per_call=PER_CALL,
-            save_every=self.save_every, skip_non_finite=self.skip_non_finite,
-        )  # fmt: skip
+    @functools.cached_property
+    def config(self):
+        fields = {"epochs": 9, "batch_size": 8, "steps_per_call": PER_CALL}
+        fields |= {"save_every": self.save_every, "non_finite": self.non_finite}
+        words = [f"--config.train.{name}={value}" for name, value in fields.items()]
+        return load_config(CONFIGS / "demo.py", words)
 
     @property
     def feed(self) -> Feed:
@@ -208,7 +210,7 @@ def test_a_run_of_several_that_diverges_is_lost_and_the_last_one_ends_them(small
 def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_splits):
     """As it would be alone; one that has a finite fold goes on."""
     bad = [(model, step) for model in (1, 2, 3) for step in range(N_STEPS)]
-    setup = FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True, names=("a", "b"))
+    setup = FakeSetup(small_splits, with_bad(*bad), non_finite="skip", names=("a", "b"))
     _, watch = run_epoch(setup)
     lost, skipped, *_ = watch.report([1.0, 1.0, None, 1.0])
     assert watch.lost.keys() == {"b"} and lost.startswith("b: ")
@@ -218,7 +220,7 @@ def test_a_run_of_several_without_a_finite_fold_is_lost_with_skipping(small_spli
 @pytest.mark.parametrize("save_every", [0, 4])
 def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_every):
     bad = with_bad((1, 0), (1, 11))
-    setup = FakeSetup(small_splits, bad, skip_non_finite=True, save_every=save_every)
+    setup = FakeSetup(small_splits, bad, non_finite="skip", save_every=save_every)
     progress, watch = run_epoch(setup)
     (message,) = watch.report([1.0] * 4)
     assert re.findall(r"\d+", message) == ["3", "2", "2", "12"]  # epoch, fold, steps, of
@@ -233,7 +235,7 @@ def test_folds_without_a_finite_step_or_validation_are_null_and_the_last_one_end
     small_splits,
 ):
     bad = [(3, step) for step in range(N_STEPS)]
-    setup = FakeSetup(small_splits, with_bad(*bad), skip_non_finite=True)
+    setup = FakeSetup(small_splits, with_bad(*bad), non_finite="skip")
     progress, watch = run_epoch(setup)
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["loss"] == [6.5, 6.5, 6.5, None]
