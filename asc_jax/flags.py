@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if others:
         parser.error(f"{' '.join(others)}: not understood")
     if getattr(args, "seeds", ()) and "seed" in map(field_of, args.overrides):
-        raise InputError("--seeds, --config.seed: both give seeds; leave one of them out")
+        raise InputError("both give seeds; leave one of them out", field="--seeds, --config.seed")
     return args
 
 

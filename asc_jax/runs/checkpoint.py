@@ -1,5 +1,6 @@
 """Checkpoints: the state of all folds after a step, kept by orbax, verified on restore."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -10,6 +11,7 @@ import pathlib
 import re
 import sys
 import zlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -71,10 +73,8 @@ class Checkpoints:
         if not hosts.is_first():
             return
         if not read_only:
-            try:
+            with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise self._unwritable(error) from None
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -93,11 +93,9 @@ class Checkpoints:
     def __exit__(self, kind, *_):
         if self._manager is None:
             return
-        try:
+        # A save that was still under way may fail.
+        with self._writing() if kind is None else contextlib.suppress(Exception):
             self._manager.close()
-        except Exception as error:  # a save that was still under way has failed
-            if kind is None:
-                raise self._unwritable(error) from None
 
     def save(self, progress: Progress, tree) -> None:
         """Saves a tree of arrays as it stands after a step; the writing goes on beside.
@@ -113,19 +111,15 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(_describe(tree, progress))
         )
-        try:
+        with self._writing():
             self._manager.save(progress.step, args=arguments)
-        except Exception as error:  # tensorstore's are of many kinds
-            raise self._unwritable(error) from None
 
     def wait(self) -> None:
         """Waits until everything saved is on disk; raises as `save`."""
         if self._manager is None:
             return
-        try:
+        with self._writing():
             self._manager.wait_until_finished()
-        except Exception as error:
-            raise self._unwritable(error) from None
 
     def restore(self, like):
         """What the newest whole checkpoint holds.
@@ -227,12 +221,17 @@ class Checkpoints:
             then += ": from the beginning"
         print(f"{place}: damaged ({damage}); moved to {there}; {then}", file=sys.stderr)
 
-    def _unwritable(self, error: Exception) -> InputError:
-        return InputError(
-            f"a checkpoint cannot be written ({_reason(error)}); free some space or mend the "
-            "folder, and run the same command to go on",
-            path=self.folder,
-        )
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises `InputError` where the block cannot write."""
+        try:
+            yield
+        except Exception as error:  # tensorstore's are of many kinds
+            raise InputError(
+                f"a checkpoint cannot be written ({_reason(error)}); free some space or mend the "
+                "folder, and run the same command to go on",
+                path=self.folder,
+            ) from None
 
 
 class _Damaged(Exception):

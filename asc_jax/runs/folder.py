@@ -1,17 +1,6 @@
 """The folder of a run: who may use it, and what is written there.
 
-A run folder belongs to one config. It holds
-
-    config.json      the resolved config
-    splits.json      which clip is on which side of each fold, and a digest of its audio
-    synthetic.json   which synthetic clips it trains with, if any, and the same of them
-    starts.jsonl     a line per start: what the training was computed by, and on which devices
-    metrics.jsonl    a line per epoch
-    checkpoints/     the folds' state; checkpoints_damaged/ what failed its checksums, if any
-    logits.npz, report.json, report.html, figures/, submission/     from `evaluate`
-
-or, for GANs, corpora.json (which clips each learns from) and classifier.json (which looks at
-them) in place of splits.json, samples/ and listen.html.
+A run folder belongs to one config; docs/architecture.md says what else it holds.
 """
 
 import contextlib
@@ -21,13 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from asc_jax.config.load import (
-    Check,
-    check_config,
-    flatten,
-    from_json,
-    to_json,
-)
+from asc_jax.config.load import Check, check_config, flatten, from_json, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic, write_record

@@ -61,9 +61,9 @@ def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synth
     Raises:
       InputError: as `asc_jax.data.generated.read_manifest`.
     """
-    if not config.synthetic.root:
-        return None
     group = config.synthetic
+    if not group.root:
+        return None
     return read_manifest(group.root, dataset, splits, per_class=group.per_class)
 
 
@@ -161,13 +161,12 @@ def with_data(config, data):
 
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
-    dtype = jnp.dtype(config.train.precision)
     return models.build(
         config.model,
         n_classes,
         axis_name=axis_name,
         sync_batch_norm=config.train.sync_batch_norm,
-        dtype=dtype,
+        dtype=jnp.dtype(config.train.precision),
     )
 
 

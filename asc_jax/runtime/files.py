@@ -24,12 +24,14 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     Raises:
       InputError: it cannot be written; what stood there is untouched.
     """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.write(_encoded(content))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -59,10 +61,6 @@ def append_line(path: pathlib.Path, line: Mapping) -> None:
             "go on",
             path=path,
         ) from None
-
-
-def _encoded(content: str | bytes) -> bytes:
-    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

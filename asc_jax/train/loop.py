@@ -97,8 +97,9 @@ class Training:
             trace = trace_steps(self._setup, snapshot["state"], self._workdir / "profile")
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
-        if not progress.step:
-            remove_scores(self._workdir)
+        if not progress.step and hosts.is_first():
+            for name in ("report.html", "report.json", "logits.npz"):  # of a state that is gone
+                remove(self._workdir / name)
 
     def begin(self, progress: Progress) -> Watch:
         return Watch(self._setup, progress)
@@ -136,13 +137,6 @@ class Training:
 
     def is_over(self, snapshot: dict, progress: Progress) -> str:
         return ""
-
-
-def remove_scores(workdir: pathlib.Path) -> None:
-    """Removes what was scored of a state that is no longer there."""
-    if hosts.is_first():
-        for name in ("report.html", "report.json", "logits.npz"):
-            remove(workdir / name)
 
 
 def in_short(line: dict) -> str:
