@@ -1,5 +1,12 @@
 """The smallest run of `configs/demo.py`: two models of one convolution each on clips of 1 s."""
 
+import pathlib
+
+import ml_collections
+from checkout import CONFIGS
+
+from asc_jax.config.load import load_config
+
 CONFIG = "configs/demo.py"
 WORDS = (
     "--config.data.clip_seconds=1.0",
@@ -12,3 +19,13 @@ WORDS = (
     "--config.folds.test_fold=0",
     "--config.train.batch_size=8",
 )
+
+
+def words(root: pathlib.Path, *fields: str) -> list[str]:
+    """The run on a data set as a command has it, and fields of its own, "FIELD=VALUE" each."""
+    return [f"--config.data.root={root}", *WORDS, *(f"--config.{field}" for field in fields)]
+
+
+def config(root: pathlib.Path, *fields: str) -> ml_collections.FrozenConfigDict:
+    """The same as its config."""
+    return load_config(CONFIGS / "demo.py", words(root, *fields))

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import measure, record
 from benchmarks.__main__ import BENCHMARKS
 
@@ -16,21 +18,17 @@ def test_the_command_lists_every_benchmark():
         assert any(line.startswith(f"{name}: ") for line in listing.splitlines()), name
 
 
-def test_ways_are_timed_in_alternation():
+@pytest.mark.parametrize(
+    ("how", "order", "n_times"),
+    [({"rounds": 3}, "ab" * 4, 3), ({"rounds": 2, "in_a_row": 3}, "ab" + "aaabbb" * 2, 4)],
+)
+def test_ways_are_timed_in_alternation_but_for_the_first_of_each(how, order, n_times):
     calls = []
     times = measure.alternate(
-        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, **how
     )
-    assert calls == ["a", "b"] * 4  # the first of each is a warm-up
-    assert [len(seconds) for seconds in times.values()] == [3, 3]
-
-
-def test_the_first_of_several_in_a_row_is_not_timed():
-    calls = []
-    ways = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
-    times = measure.alternate(ways, rounds=2, in_a_row=3)
-    assert "".join(calls) == "ab" + "aaabbb" * 2
-    assert [len(seconds) for seconds in times.values()] == [4, 4]
+    assert "".join(calls) == order
+    assert [len(seconds) for seconds in times.values()] == [n_times] * 2
 
 
 def test_a_table_has_a_column_for_every_field():

@@ -4,11 +4,9 @@ What needs a process of its own has one; the others run in this one.
 """
 
 import contextlib
-import csv
 import fcntl
 import io
 import json
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -18,16 +16,18 @@ import time
 import numpy as np
 import pytest
 import small
-import soundfile
 from checkout import ROOT
 
 from asc_jax import cli
-from asc_jax.runs.metrics_log import read_metrics, untimed
+from asc_jax.runs.folder import read_config
+from asc_jax.runs.inputs import read_data
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.train.loop import validate
+from asc_jax.train.restore import restore_chosen
+from asc_jax.train.setup import set_up
+from benchmarks.fault_subjects import end_of_training, newest
 
 CONFIG = ROOT / "configs" / "demo.py"
-
-# Later words hold.
-SMALL = (*small.WORDS, "--config.folds.test_fold=1", "--config.train.epochs=4")
 
 # The process of asc-jax, with steps that are compiled as this process compiles them.
 PROCESS = """
@@ -56,8 +56,8 @@ def start(*words) -> subprocess.Popen:
 
 
 def train_words(scenes, workdir, *more):
-    root = f"--config.data.root={scenes}"
-    return ("train", f"--config={CONFIG}", root, f"--workdir={workdir}", *SMALL, *more)
+    words = small.words(scenes, "folds.test_fold=1", "train.epochs=4")
+    return ("train", f"--config={CONFIG}", f"--workdir={workdir}", *words, *more)
 
 
 def metrics(workdir) -> list[dict]:
@@ -84,31 +84,13 @@ def trained(scenes, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, scenes, tmp_path_factory):
-    """The same run, evaluated, with a set without labels beside."""
-    unlabelled = tmp_path_factory.mktemp("sets") / "hidden"
-    (unlabelled / "audio").mkdir(parents=True)
-    (unlabelled / "evaluation_setup").mkdir()
-    clips = sorted((scenes / "audio").iterdir())[:5]
-    for number, clip in enumerate(clips):
-        shutil.copy(clip, unlabelled / "audio" / f"{number}.wav")
-    names = "".join(f"audio/{number}.wav\n" for number in range(5))
-    (unlabelled / "evaluation_setup" / "test.txt").write_text(names)
+def evaluated(trained):
+    """The same run, evaluated."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_start_jax", lambda: None)
-        status, out, err = asc_jax("evaluate", f"--workdir={trained}", f"--data={unlabelled}")
+        status, out, err = asc_jax("evaluate", f"--workdir={trained}")
     assert status == 0 and out, err
     return trained
-
-
-def newest(workdir) -> pathlib.Path:
-    """The folder of the newest checkpoint."""
-    return max(workdir.glob("checkpoints/[0-9]*"), key=lambda path: int(path.name))
-
-
-def final_leaves(workdir) -> dict:
-    """The checksums that the last checkpoint was saved with: equal means bit for bit equal."""
-    return json.loads((newest(workdir) / "about" / "metadata").read_text())
 
 
 def test_training_logs_every_epoch_and_fold(trained):
@@ -129,8 +111,7 @@ def assert_ends_as(workdir, trained, scenes) -> None:
     """The run goes on to its end here, and is bit for bit the one that nothing interrupted."""
     status, _, err = asc_jax(*train_words(scenes, workdir))
     assert status == 0, err
-    assert untimed(metrics(workdir)) == untimed(metrics(trained))
-    assert final_leaves(workdir) == final_leaves(trained)
+    assert end_of_training(workdir) == end_of_training(trained)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(trained, scenes, tmp_path):
@@ -176,27 +157,11 @@ def test_the_report_adds_up(evaluated):
     folds = [fold["class_wise_accuracy"]["value"] for fold in out_of_fold["per_fold"]]
     # What training logged and evaluation restored agree.
     assert folds == pytest.approx(last, abs=1e-6)
-    assert (evaluated / "report.html").is_file()
-
-
-def test_the_ensemble_is_the_mean_of_the_stored_logits(evaluated):
     stored = np.load(evaluated / "logits.npz")
-    labels = stored["scene_labels"]
-    targets = np.searchsorted(labels, stored["test/scene_label"])
+    targets = np.searchsorted(stored["scene_labels"], stored["test/scene_label"])
     answers = stored["test/logits"].mean(axis=0).argmax(axis=-1)
-    report = json.loads((evaluated / "report.json").read_text())
-    accuracy = report["lists"][1]["systems"][0]["accuracy"]["value"]
-    assert accuracy == pytest.approx((answers == targets).mean())
-
-
-def test_submissions_have_the_challenge_formats(evaluated):
-    with (evaluated / "submission" / "hidden_leaderboard.csv").open() as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["Id", "Scene_label"]
-    assert [row[0] for row in rows[1:]] == ["0", "1", "2", "3", "4"]
-    dcase = (evaluated / "submission" / "hidden_dcase.txt").read_text().splitlines()
-    assert [line.split("\t")[0] for line in dcase] == [f"audio/{n}.wav" for n in range(5)]
-    assert [line.split("\t")[1] for line in dcase] == [row[1] for row in rows[1:]]
+    assert test["systems"][0]["accuracy"]["value"] == pytest.approx((answers == targets).mean())
+    assert (evaluated / "report.html").is_file()
 
 
 def test_choosing_the_epoch_on_inner_clips(scenes, tmp_path):
@@ -207,8 +172,15 @@ def test_choosing_the_epoch_on_inner_clips(scenes, tmp_path):
     assert asc_jax(*train_words(scenes, workdir, *more))[0] == 0
     assert asc_jax("evaluate", f"--workdir={workdir}")[0] == 0
     report = json.loads((workdir / "report.json").read_text())
-    scores = np.array([line["validation_accuracy"] for line in metrics(workdir)])[1:]
-    assert report["training"]["selected_epochs"] == (2 + scores.argmax(axis=0)).tolist()
+    log = metrics(workdir)
+    scores = np.array([line["validation_accuracy"] for line in log])[1:]
+    chosen = report["training"]["selected_epochs"]
+    assert chosen == (2 + scores.argmax(axis=0)).tolist() and min(chosen) < len(log)
+    config = read_config(workdir)
+    setup = set_up(config, *read_data(config))
+    state, _, _ = restore_chosen(workdir, setup)
+    then = [log[epoch - 1]["validation_loss"][fold] for fold, epoch in enumerate(chosen)]
+    assert validate(setup, state)["validation_loss"] == pytest.approx(then, rel=1e-6)
 
 
 def refused(*words) -> str:
@@ -292,23 +264,15 @@ def test_sets_that_cannot_be_scored_are_refused(trained, scenes, tmp_path):
 
 
 def test_all_bad_files_are_listed_before_training(scenes, tmp_path):
-    broken = tmp_path / "broken"
-    shutil.copytree(scenes, broken)
-    clips = sorted((broken / "audio").iterdir())
-    clips[0].write_bytes(b"")
-    clips[7].write_bytes(b"no audio at all, but some bytes")
-    whole = clips[20].read_bytes()
-    clips[20].write_bytes(whole[: len(whole) // 2])
-    samples, sr = soundfile.read(clips[30])
-    soundfile.write(clips[30], samples[: sr // 2], sr, subtype="PCM_24")
-    samples[5] = np.nan
-    soundfile.write(clips[40], samples, sr, subtype="FLOAT", format="WAV")
-    workdir = tmp_path / "run"
-    status, _, err = asc_jax(*train_words(broken, workdir))
+    broken = shutil.copytree(scenes, tmp_path / "broken")
+    first, *_, last = sorted((broken / "audio").iterdir())
+    first.write_bytes(b"no audio at all, but some bytes")
+    last.write_bytes(last.read_bytes()[:1000])
+    status, _, err = asc_jax(*train_words(broken, tmp_path / "run"))
     assert status == 2
-    for clip in (clips[0], clips[7], clips[20], clips[30], clips[40]):
+    for clip in (first, last):
         assert any(str(clip) in line for line in err.splitlines()), err
-    assert not workdir.exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_divergence_is_one_line_and_no_mistake_of_the_users(scenes, tmp_path):

@@ -5,28 +5,12 @@ import pytest
 
 from benchmarks import fuzz
 
-# Inputs of each subject: as many as take a second or two.
-INPUTS = {
-    "tables": 80,
-    "damaged tables": 80,
-    "audio files": 40,
-    "damaged audio files": 60,
-    "config overrides": 60,
-    "config values": 60,
-    "networks of configs": 3,
-    "records": 60,
-    "scores": 40,
-    "corrections and weights": 20,
-    "resampling": 4,
-    "command lines": 1,
-}
-
 
 @pytest.mark.parametrize("name", fuzz.SUBJECTS)
 def test_random_input_is_read_as_it_was_meant_or_refused(name):
     one = fuzz.subject(name)
     settings = hypothesis.settings(
-        max_examples=INPUTS[name],
+        max_examples=2 * fuzz.SUBJECTS[name][-1],
         derandomize=True,
         deadline=None,
         database=None,

@@ -64,9 +64,6 @@ def connect(mesh: Mesh) -> None:
 
     Gloo gives the devices of a collective 30 s to meet for the first time, and processes may
     read their data, or compile a step, for longer than others. Once they have met they wait.
-
-    Args:
-      mesh: of the steps.
     """
     if jax.process_count() == 1:
         return

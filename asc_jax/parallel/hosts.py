@@ -62,10 +62,7 @@ class Place:
 
 
 def read_place(environ: Mapping[str, str]) -> Place | None:
-    """This process's place among others, or None where it is alone.
-
-    Args:
-      environ: of the process.
+    """This process's place among others by its environment, or None where it is alone.
 
     Raises:
       InputError: a variable is missing or makes no sense.
@@ -200,9 +197,6 @@ def says_the_same(place: Place | None) -> bool:
 
     So it is on one machine before the processes have joined: what they have read by then, the
     command line and its files, is the same for all.
-
-    Args:
-      place: of this process; None where it is alone.
     """
     if place is None or joined() or not place.process:
         return False

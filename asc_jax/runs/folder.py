@@ -210,11 +210,7 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
-    """Refuses a run without a checkpoint, before any data is decoded for it.
-
-    Args:
-      workdir: the run folder.
-      command: that makes one.
+    """Refuses a run without a checkpoint, which `command` makes, before any data is decoded for it.
 
     Raises:
       InputError: no epoch is finished.

@@ -241,11 +241,7 @@ def other_files(then: Mapping, now: Mapping) -> list[str]:
 
 
 def say_other_files(folders: Sequence[pathlib.Path]) -> None:
-    """Says which runs, done before, come from other files of the package than the next ones will.
-
-    Args:
-      folders: of the runs.
-    """
+    """Says which runs, done before, come from other files of the package than the next will."""
     now = {"source": file_digests()}
     others, files = [], set()
     for folder in folders:

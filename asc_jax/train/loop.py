@@ -163,10 +163,6 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
 def validate(setup: Setup, state: ClassifierState) -> dict:
     """Scores every fold on its inner clips, or on its held-out clips where it has none.
 
-    Args:
-      setup: of the run.
-      state: to score.
-
     Returns:
       The part of a log line that speaks of validation; a fold whose loss is not finite has no
       figures: None.

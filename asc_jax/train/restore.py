@@ -19,10 +19,6 @@ _BEFORE_THE_FIRST = np.float32(-1), np.int32(0)
 def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
     """The newest whole checkpoint, or the beginning.
 
-    Args:
-      setup: of the run.
-      checkpoints: of its folder.
-
     Returns:
       "state", and "best", each fold's best epoch (None unless the config chooses one); and the
       progress.

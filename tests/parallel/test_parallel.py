@@ -9,29 +9,9 @@ import pytest
 from jax.experimental import mesh_utils
 from refusals import refused
 
-from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, map_folds
-from asc_jax.parallel.mesh import DATA, describe_mesh, make_mesh
+from asc_jax.parallel.mapping import PER_FOLD, map_folds
+from asc_jax.parallel.mesh import describe_mesh, make_mesh
 from asc_jax.runtime.backend import materialised
-
-
-@pytest.mark.parametrize(
-    ("n_folds", "batch_size", "n_devices", "shape"),
-    [
-        (4, 32, 1, (1, 1)),
-        (4, 32, 4, (4, 1)),
-        (4, 32, 8, (4, 2)),
-        (1, 32, 8, (1, 8)),
-        (5, 16, 8, (1, 8)),
-        (5, 16, 5, (5, 1)),
-        (3, 7, 2, (1, 1)),
-        (4, 6, 3, (1, 3)),
-        (4, 1, 8, (4, 1)),
-    ],
-)
-def test_mesh_divides_folds_and_batches(n_folds, batch_size, n_devices, shape):
-    mesh = make_mesh(n_folds, batch_size, jax.devices()[:n_devices])
-    assert tuple(mesh.shape.values()) == shape
-    assert n_folds % shape[0] == 0 and batch_size % shape[1] == 0
 
 
 def test_no_mesh_is_larger():
@@ -71,26 +51,6 @@ def test_a_mesh_that_does_not_fit_is_refused(shape, named):
     with refused(field="train.mesh") as caught:
         make_mesh(4, 8, shape=shape)
     assert named in str(caught.value) and str(shape) in str(caught.value)
-
-
-def test_map_folds_maps_shares_and_reduces():
-    mesh = make_mesh(4, 8)
-
-    def step(state, pool, batch):
-        total = jax.lax.psum(batch.sum(), DATA)
-        return state + total, pool[batch]
-
-    mapped = map_folds(
-        step,
-        mesh,
-        in_specs=(PER_FOLD, SHARED, PER_EXAMPLE),
-        out_specs=(PER_FOLD, PER_EXAMPLE),
-    )
-    state, pool = np.arange(4.0), np.arange(100.0) ** 2
-    batch = np.arange(32).reshape(4, 8)
-    sums, rows = mapped(state, pool, batch)
-    np.testing.assert_allclose(sums, state + batch.sum(1))
-    np.testing.assert_allclose(rows, pool[batch])
 
 
 def test_what_is_to_be_computed_once_is_no_part_of_its_users_loops():

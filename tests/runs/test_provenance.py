@@ -32,17 +32,12 @@ from asc_jax.train.start import describe_start
 
 CONFIG = CONFIGS / "demo.py"
 # A rate at which nothing is learnt: losses are those of the initial values.
-WORDS = (*small.WORDS, "--config.train.epochs=1", "--config.optimizer.lr=1e-30")
+FIELDS = ("train.epochs=1", "optimizer.lr=1e-30")
 
 
-def words_of(scenes, *words) -> list[str]:
-    return [f"--config.data.root={scenes}", *WORDS, *words]
-
-
-def train(scenes, workdir, *words, config=CONFIG) -> int:
-    return cli.main(
-        ["train", f"--config={config}", f"--workdir={workdir}", *words_of(scenes, *words)]
-    )
+def train(scenes, workdir, *flags, config=CONFIG) -> int:
+    words = small.words(scenes, *FIELDS)
+    return cli.main(["train", f"--config={config}", f"--workdir={workdir}", *words, *flags])
 
 
 def describe(config, runs=None) -> dict:
@@ -57,7 +52,7 @@ def losses(workdir) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def config(scenes):
-    return load_config(CONFIG, words_of(scenes))
+    return small.config(scenes, *FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +163,7 @@ def test_another_function_is_noticed_wherever_it_is(config, now, monkeypatch, re
 
 
 def test_the_choice_of_the_epoch_is_a_function_of_the_run(scenes, monkeypatch):
-    words = ("--config.train.selection=inner", "--config.folds.inner_fraction=0.5")
-    config = load_config(CONFIG, words_of(scenes, *words))
+    config = small.config(scenes, "train.selection=inner", "folds.inner_fraction=0.5")
     then = describe(config)
     worst = lambda confusion: 1 - scores.class_wise_accuracy(confusion)
     monkeypatch.setattr(predict, "class_wise_accuracy", worst)
@@ -182,7 +176,7 @@ def test_how_a_run_is_carried_out_is_no_other_function(scenes, config, now):
     """Where and how the steps run, whether some may be lost, and beside which other runs."""
     how = ("train.mesh=(1,1)", "data.placement=sharded", "train.steps_per_call=3",
            "train.non_finite=skip")  # fmt: skip
-    config = load_config(CONFIG, words_of(scenes, *(f"--config.{word}" for word in how)))
+    config = small.config(scenes, *FIELDS, *how)
     theirs = describe(config, runs={"seed0": config, "seed1": config})
     assert now["programs"] == theirs["programs"] and now["answers"] == theirs["answers"]
 
@@ -326,7 +320,7 @@ def test_decoding_is_known_by_its_files_too(scenes, tmp_path, now):
         own.write_text(GATE.format(floor))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(audio, "decode", audio.decode)  # put back at the end
-            config = load_config(own, words_of(scenes))
+            config = load_config(own, small.words(scenes))
             setup = set_up(config, *read_data(config))
             found.append((setup.clips.pools[0].values, describe_start(setup)))
     (first, then), (second, _) = found
@@ -339,5 +333,5 @@ def test_a_helper_of_what_decodes_is_found_wherever_it_is(monkeypatch):
     names = set(pool.written_in())
     assert {"data/pool.py", "data/audio.py", "data/cache.py", "data/wav.py"} <= names
     assert not names & {"frontend.py", "runs/provenance.py", "train/losses.py"}
-    monkeypatch.setattr(audio, "decode", functools.partial(words_of, None))
+    monkeypatch.setattr(audio, "decode", functools.partial(losses, None))
     assert set(pool.written_in()) > names

@@ -25,9 +25,7 @@ def asc_jax(*words, code="", **variables) -> subprocess.CompletedProcess:
     ("variable", "value"),
     [
         ("JAX_PLATFORMS", "bogus"),
-        ("JAX_PLATFORM_NAME", "bogus"),
         ("JAX_ENABLE_COMPILATION_CACHE", "bogus"),
-        ("JAX_DEFAULT_MATMUL_PRECISION", "bogus"),
         ("JAX_ENABLE_X64", "1"),
     ],
 )
@@ -46,9 +44,7 @@ def test_a_variable_that_jax_cannot_use_is_named(variable, value, tmp_path):
     [
         ("jax_enable_x64", True),
         ("jax_disable_jit", True),
-        ("jax_numpy_rank_promotion", "raise"),
         ("jax_numpy_dtype_promotion", "strict"),
-        ("jax_transfer_guard", "disallow"),
         ("jax_transfer_guard_host_to_device", "disallow_explicit"),
     ],
 )

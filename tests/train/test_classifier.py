@@ -11,8 +11,6 @@ from small_model import PLAIN, RECIPE, init_state, make_model
 from asc_jax import models
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.data.pool import Pool, take
-from asc_jax.frontend import FrontendConfig, log_mel
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh
@@ -154,22 +152,3 @@ def test_keep_best_keeps_the_first_of_equals(small_pool, small_splits):
     stem = np.asarray(best.params["stem"]["kernel"])
     np.testing.assert_array_equal(stem[0], state.params["stem"]["kernel"][0])
     assert not stem[1].any()
-
-
-def test_waveforms_in_the_pool_train_alike(small_splits):
-    """The frontend inside the step gives what log-mels computed beforehand give."""
-    cfg = FrontendConfig(sr=8000, n_fft=256, win_length=200, hop_length=100, n_mels=16)
-    rng = np.random.default_rng(1)
-    waves = Pool(
-        values=rng.integers(-9000, 9000, (40, 2000)).astype(np.int16),
-        scale=np.full(40, 1e-4, np.float32),
-        offset=np.zeros(40, np.float32),
-        targets=(np.arange(40) % 3).astype(np.int32),
-    )
-    model = make_model(NETWORK, frontend=cfg, n_frames=20, shape=(20, 16))
-    clips = np.array([3, 1, 2])
-    expected = log_mel(take(waves, clips), cfg)[:, :20]
-    np.testing.assert_allclose(model.features(waves, clips), expected, rtol=1e-6)
-    state = init_state(model, small_splits, waves)
-    mean = np.asarray(log_mel(take(waves, small_splits[0].train), cfg)[:, :20]).mean((0, 1))
-    np.testing.assert_allclose(state.band_mean[0], mean, rtol=1e-5)

@@ -6,31 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+import small
 import soundfile
-from checkout import CONFIGS
 from refusals import refused
 
-from asc_jax.config.load import load_config
 from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
 from asc_jax.gan.embedder import open_classifier
 from asc_jax.runs.folder import SYNTHETIC
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
-
-CONFIG = CONFIGS / "demo.py"
-SMALL = {
-    "data.clip_seconds": 0.5,
-    "data.n_frames": 0,
-    "frontend.n_mels": 8,
-    "model.stage_sizes": (1,),
-    "model.stage_strides": (2,),
-    "model.width": 2,
-    "folds.n_folds": 2,
-    "folds.test_fold": 0,
-    "train.batch_size": 4,
-    "train.epochs": 1,
-}
 
 
 def write_set(root: pathlib.Path, *, seed: int = 0, prefix: str = "") -> pathlib.Path:
@@ -48,8 +33,8 @@ def write_set(root: pathlib.Path, *, seed: int = 0, prefix: str = "") -> pathlib
 
 
 def config_of(root: pathlib.Path):
-    fields = {"data.root": root, **SMALL}
-    return load_config(CONFIG, [f"--config.{name}={value}" for name, value in fields.items()])
+    fields = ("data.clip_seconds=0.5", "data.n_frames=0", "train.batch_size=4", "train.epochs=1")
+    return small.config(root, *fields)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A run that was interrupted ends as one that was not: same mesh, other mesh, damaged files."""
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -13,13 +12,12 @@ import threading
 import jax
 import numpy as np
 import pytest
-from checkout import CONFIGS
+import small
 from refusals import refused
 
-from asc_jax.config.load import load_config
 from asc_jax.runs.checkpoint import Checkpoints
 from asc_jax.runs.inputs import read_data
-from asc_jax.runs.metrics_log import read_metrics, untimed
+from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import Stopped
 from asc_jax.scoring.evaluate import evaluate
@@ -28,35 +26,21 @@ from asc_jax.train.loop import train
 from asc_jax.train.restore import restore
 from asc_jax.train.setup import set_up
 from asc_jax.train.stop import StopSignal
+from benchmarks.fault_subjects import end_of_training
 
-CONFIG = CONFIGS / "demo.py"
 STEPS_PER_EPOCH, EPOCHS = 5, 2
-SMALL = {
-    "data.clip_seconds": 1.0,
-    "data.n_frames": 24,
-    "frontend.n_mels": 16,
-    "model.stage_sizes": (1,),
-    "model.stage_strides": (2,),
-    "model.width": 4,
-    "folds.n_folds": 2,
-    "folds.test_fold": 0,
-    "optimizer.name": "sgd",  # Adam makes steps of the rounding errors of a gradient that is 0
-    "optimizer.lr": 0.01,
-    "train.batch_size": 8,
-    "train.epochs": EPOCHS,
-    "train.save_every": 3,
-    "train.keep_checkpoints": 3,
-}
-
-
-def config_of(scenes, **changed):
-    fields = {"data.root": scenes, **SMALL, **changed}
-    return load_config(CONFIG, [f"--config.{name}={value}" for name, value in fields.items()])
+FIELDS = (
+    "optimizer.name=sgd",  # Adam makes steps of the rounding errors of a gradient that is 0
+    "optimizer.lr=0.01",
+    f"train.epochs={EPOCHS}",
+    "train.save_every=3",
+    "train.keep_checkpoints=3",
+)
 
 
 @pytest.fixture(scope="module")
 def config(scenes):
-    return config_of(scenes)
+    return small.config(scenes, *FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +49,6 @@ def whole(config, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     train(config, workdir)
     return workdir
-
-
-def end(workdir, step: int = EPOCHS * STEPS_PER_EPOCH) -> tuple[dict, list[dict]]:
-    """Checksums of the last state, and the log without its times."""
-    about = workdir / "checkpoints" / str(step) / "about" / "metadata"
-    return json.loads(about.read_text()), untimed(read_metrics(workdir / "metrics.jsonl"))
 
 
 def saved_steps(workdir) -> list[int]:
@@ -82,7 +60,7 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
     scenes, whole, tmp_path, stop_at_step
 ):
     """Within an epoch, and in the last step of one, which ends it; it saves at no other steps."""
-    config, workdir = config_of(scenes, **{"train.save_every": 0}), tmp_path / "run"
+    config, workdir = small.config(scenes, *FIELDS, "train.save_every=0"), tmp_path / "run"
 
     def stop_after(n_steps: int) -> None:
         stop_at_step(n_steps)
@@ -95,10 +73,10 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
         evaluate(workdir)
     stop_after(STEPS_PER_EPOCH - 2)
     assert saved_steps(workdir) == [2, 5]
-    assert end(workdir, 5)[1] == end(whole)[1][:1]
+    assert end_of_training(workdir)[-1] == end_of_training(whole)[-1][:1]  # the log
     train(config, workdir)
     assert (saved_steps(workdir), saved_steps(whole)) == ([2, 5, 10], [5, 8, 10])
-    assert end(workdir) == end(whole)
+    assert end_of_training(workdir) == end_of_training(whole)
     assert all(line["seconds"] > 0 for line in read_metrics(workdir / "metrics.jsonl"))
 
 

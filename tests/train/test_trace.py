@@ -1,8 +1,8 @@
 """The trace of --profile: a file for Perfetto, and a training that goes on as if without it."""
 
-import dataclasses
 import gzip
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,35 +15,12 @@ from asc_jax.config.load import load_config
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, map_folds
 from asc_jax.parallel.mesh import make_mesh
-from asc_jax.train.classifier import Steps
-from asc_jax.train.feed import Feed
 from asc_jax.train.trace import N_CALLS, trace_steps
 
 
-@dataclasses.dataclass
-class FakeSetup:
-    """As much of a `Setup` as a trace needs."""
-
-    splits: tuple
-    steps: Steps
-    pool: jax.Array
-    seeds: int = 0
-    steps_per_epoch: int = 3
-
-    @property
-    def config(self):
-        words = [f"--config.{word}" for word in ("train.batch_size=8", "train.steps_per_call=2")]
-        return load_config(CONFIGS / "demo.py", words)
-
-    @property
-    def feed(self) -> Feed:
-        calls = lambda indices: ((self.pool, clips) for clips in indices)
-        return Feed("device", np.zeros(40), calls)
-
-
 @pytest.fixture(scope="module")
-def setup(small_splits) -> FakeSetup:
-    """A step that multiplies matrices and consumes its state."""
+def setup(small_splits) -> types.SimpleNamespace:
+    """As much of a `Setup` as a trace needs: a step multiplies matrices and consumes its state."""
 
     def step(state, pool, clips):
         return jnp.tanh(state @ state) + pool[clips].sum(), {"loss": state.sum()}
@@ -55,7 +32,16 @@ def setup(small_splits) -> FakeSetup:
         out_specs=(PER_FOLD, PER_FOLD),
         donate=(0,),
     )
-    return FakeSetup(small_splits, Steps(train, None, None), jnp.zeros(40))
+    words = [f"--config.{word}" for word in ("train.batch_size=8", "train.steps_per_call=2")]
+    calls = lambda indices: ((jnp.zeros(40), clips) for clips in indices)
+    return types.SimpleNamespace(
+        config=load_config(CONFIGS / "demo.py", words),
+        splits=small_splits,
+        seeds=0,
+        steps_per_epoch=3,
+        steps=types.SimpleNamespace(train=train),
+        feed=types.SimpleNamespace(calls=calls),
+    )
 
 
 def make_state() -> jax.Array:

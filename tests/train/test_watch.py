@@ -16,7 +16,6 @@ from small_model import init_state, make_model
 
 from asc_jax.config.load import load_config
 from asc_jax.data import batches
-from asc_jax.gan import loop as gan_loop
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh
@@ -164,22 +163,6 @@ def test_a_signal_to_one_of_several_processes_ends_the_steps_when_all_ask(small_
         _, progress = run_steps(task, {"state": None}, progress, watch, BAR, stop)
         assert progress.step == 8
         raise Stopped("as it was asked to")
-
-
-def test_several_processes_ask_as_seldom_while_gans_train(asks):
-    state = iter(range(100))
-    metrics = lambda: {"wasserstein": np.array([float(next(state))])}
-    steps = types.SimpleNamespace(train=lambda *_: (None, metrics()))
-    setup = types.SimpleNamespace(steps=steps, pool=None, source=None, mesh=None)
-    train = types.SimpleNamespace(epochs=1, steps_per_epoch=20, save_every=0, watch_clips=0)
-    task = gan_loop.Training(setup, types.SimpleNamespace(train=train, seed=0), None)
-    snapshot, progress = gan_loop.Snapshot(None, None, None, None), Progress()
-    with StopSignal() as stop:
-        steps = task.begin(progress)
-        _, progress = run_steps(task, snapshot, progress, steps, BAR, stop)
-    assert asks == [7, "signal", 8, "signal", 5]
-    assert progress.step == 20
-    np.testing.assert_array_equal(progress.metrics["wasserstein"][:, 0], np.arange(20))
 
 
 def test_a_gradient_and_the_last_validation_are_watched(small_splits):
