@@ -17,7 +17,6 @@ BENCHMARKS = {
     "intervals": "How often do the intervals cover the truth, and the tests alarm falsely?",
     "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
     "fuzz": "What becomes of random and damaged input: is any of it taken for something else?",
-    "mended": "Is every fault that was found and mended still mended?",
     "placement": "What does it cost to keep the clips on the device, over devices, on the host?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
@@ -58,10 +57,6 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--seed", type=int, default=0, help="of the inputs")
         parser.add_argument("--examples", type=int, default=6000, help="inputs of all subjects")
         parser.add_argument("--subject", action="append", help="one of them; may be repeated")
-    if name == "mended":
-        one = "another checkout, to ask the same"
-        parser.add_argument("--before", type=pathlib.Path, metavar="CHECKOUT", help=one)
-        parser.add_argument("--only", default="", metavar="WORDS", help="of the checks' titles")
     if name in ("epoch", "placement"):
         usual = {"epoch": "8,640", "placement": "512"}[name]
         parser.add_argument("--clips", type=int, default=0, help=f"in the pool; 0 for {usual}")

@@ -97,3 +97,9 @@ def test_only_parallel_maps_steps():
             assert not calls & {"jax.shard_map", "jax.pmap"}, path
         if room in ("train", "gan", "scoring"):
             assert "jax.jit" not in calls, path
+
+
+def test_nothing_of_jaxs_private_modules_is_imported():
+    """Any version of JAX may move them."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "jax._src" not in path.read_text(), path

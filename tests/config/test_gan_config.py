@@ -36,6 +36,12 @@ def test_a_gan_that_cannot_be_is_refused(override, named):
     assert named in str(caught.value)
 
 
+def test_one_scene_needs_no_brackets():
+    words = ["--config.gan.scenes=tram"]
+    config = load_config(CONFIGS / "wavegan.py", words, check=check_gan_config)
+    assert config.gan.scenes == ("tram",)
+
+
 def test_the_two_kinds_of_config_are_told_apart():
     with refused(path="resnet50.py"):
         load_config(CONFIGS / "resnet50.py", check=check_gan_config)

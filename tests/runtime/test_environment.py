@@ -39,6 +39,18 @@ def test_a_variable_that_jax_cannot_use_is_named(variable, value, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_device_that_is_not_there_is_named_whatever_jax_raises(monkeypatch):
+    """Of "cuda" without a GPU JAX says nothing: an assertion of its own fails."""
+
+    def fail():
+        raise AssertionError
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "local_devices", fail)
+    with refused(field="JAX_PLATFORMS=cuda"):
+        environment.start_devices()
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

@@ -16,6 +16,7 @@ import small
 from refusals import refused
 
 from asc_jax.runs.checkpoint import Checkpoints
+from asc_jax.runs.folder import refuse_foreign_folder
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime import interruption
@@ -78,6 +79,14 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
     assert (saved_steps(workdir), saved_steps(whole)) == ([2, 5, 10], [5, 8, 10])
     assert end_of_training(workdir) == end_of_training(whole)
     assert all(line["seconds"] > 0 for line in read_metrics(workdir / "metrics.jsonl"))
+
+
+def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes, whole):
+    log = read_metrics(whole / "metrics.jsonl")
+    assert [line["non_finite"] for line in log] == ["stop"] * EPOCHS
+    refuse_foreign_folder(whole, small.config(scenes, *FIELDS, "train.non_finite=skip"))
+    with refused(path=whole):
+        refuse_foreign_folder(whole, small.config(scenes, *FIELDS, "train.label_smoothing=0.1"))
 
 
 def test_scoring_passes_over_a_damaged_checkpoint_and_leaves_it(config, whole, tmp_path):
