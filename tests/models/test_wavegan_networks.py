@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.models.wavegan import (
     KERNEL_SIZE,
@@ -16,7 +17,6 @@ from asc_jax.models.wavegan import (
     map_sizes,
 )
 from asc_jax.ops.conv import Conv
-from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -67,9 +67,10 @@ def test_published_numbers_of_parameters(network, parameters):
     assert n_params(network) == parameters
 
 
-@pytest.mark.parametrize("n_classes", [0, 10])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("n_samples", [64, 16384, 32768, 65536])
+@pytest.mark.parametrize(
+    ("n_samples", "dtype", "n_classes"),
+    [(64, jnp.bfloat16, 0), (16384, jnp.float32, 10), (65536, jnp.bfloat16, 10)],
+)
 def test_output_shapes(n_samples, dtype, n_classes):
     sizes = {"n_samples": n_samples, "n_classes": n_classes, "dtype": dtype}
     label = (jax.ShapeDtypeStruct((3,), jnp.int32),) if n_classes else ()
@@ -94,19 +95,18 @@ def test_map_sizes_follow_the_report():
 @pytest.mark.parametrize(
     ("network", "field"),
     [
-        (Generator(n_samples=20000), "gan.n_samples=20000"),
-        (Generator(n_samples=32), "gan.n_samples=32"),
-        (Discriminator(n_samples=0), "gan.n_samples=0"),
-        (Discriminator(dim=0), "gan.dim=0"),
-        (Generator(upsample="linear"), "gan.upsample='linear'"),
-        (Discriminator(shuffle="none"), "gan.shuffle='none'"),
-        (Discriminator(phase_shuffle=-2), "gan.phase_shuffle=-2"),
+        (Generator(n_samples=20000), "n_samples"),
+        (Generator(n_samples=32), "n_samples"),
+        (Discriminator(n_samples=0), "n_samples"),
+        (Discriminator(dim=0), "dim"),
+        (Generator(upsample="linear"), "upsample"),
+        (Discriminator(shuffle="none"), "shuffle"),
+        (Discriminator(phase_shuffle=-2), "phase_shuffle"),
     ],
 )
 def test_bad_values_are_refused(network, field):
-    with pytest.raises(InputError, match=field) as refused:
+    with refused(field=f"gan.{field}"):
         n_params(network)
-    assert "\n" not in str(refused.value)
 
 
 # PyTorch's values. A transposed convolution there has its kernel the other way round and
