@@ -1,6 +1,5 @@
 """Training GANs: their folder, their epochs, and looks at what they generate."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Generator, Mapping, Sequence
@@ -29,7 +28,6 @@ from asc_jax.gan.monitor import (
     stop_collapsed,
     write_samples,
 )
-from asc_jax.gan.segments import n_segments
 from asc_jax.gan.setup import GanSetup, set_up_gan
 from asc_jax.gan.steps import BestGenerator, WaveGanState, compile_steps
 from asc_jax.parallel import hosts
@@ -195,9 +193,7 @@ def name_programs(
     of_one = lambda tree: shapes_per_fold(
         jax.tree.map(lambda leaf: array(leaf.shape[1:], leaf.dtype), tree), 1, mesh
     )
-    steps = compile_steps(
-        mesh, setup.networks, n_segments=setup.n_segments, n_samples=setup.clip_samples, how=how
-    )
+    steps = compile_steps(mesh, setup.networks, n_samples=setup.decoding.n_samples, how=how)
     like = of_one(setup.like)
     source = of_one(setup.source).replace(clips=array((1, 1), np.int32))
     key_data, labels = array((1, 2), np.uint32), array((1, 1), np.int32)
@@ -228,10 +224,8 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
       InputError: several processes would not compute the same.
     """
     # Segments one after the other: how they are merged may change after training.
-    count = n_segments(setup.clip_samples, setup.networks.generator.n_samples, 0)
-    one = dataclasses.replace(setup, n_segments=count)
     programs = name_programs(
-        one, setup.classifier, sr=setup.sr, how="concatenate", training=training
+        setup, setup.classifier, sr=setup.sr, how="concatenate", training=training
     )
     answers = {"decoding": pool.answer(setup.decoding)}
     if training:

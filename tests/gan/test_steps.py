@@ -66,7 +66,7 @@ def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=
 def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambda source: source):
     """The state after some iterations, all metrics, the compiled steps and the sources."""
     mesh = make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
-    steps = gan_steps.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
+    steps = gan_steps.compile_steps(mesh, networks, n_samples=100, how="concatenate")
     source = change(make_sources(corpora, pool))
     source = put(source, mesh, PER_FOLD)
     state = gan_steps.init_state(networks, len(corpora), seed=3)
@@ -97,7 +97,7 @@ def share_near(clips: np.ndarray, cycles: tuple[int, ...]) -> float:
 def test_two_gans_learn_the_tones_of_their_own_scene(tones):
     networks = make_networks(256, dim=8, batch_size=16, lr=1e-3)
     mesh = make_mesh(2, 16, jax.devices()[:1])
-    whole = gan_steps.compile_steps(mesh, networks, n_segments=1, n_samples=256, how="concatenate")
+    whole = gan_steps.compile_steps(mesh, networks, n_samples=256, how="concatenate")
     before, _, _, source = trained(tones, networks, n_steps=0)
     after, metrics, _, _ = trained(tones, networks, n_steps=60)
     untrained, learned = (generated(whole, state, source) for state in (before, after))
