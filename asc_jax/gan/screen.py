@@ -184,10 +184,8 @@ def apportion(target: int, n_classes: int) -> tuple[int, ...]:
     Raises:
       InputError: a target below 0, or no class.
     """
-    if target < 0 or n_classes < 1:
-        raise InputError(
-            f"{target} clips for {n_classes} classes: the target must be at least 0, the "
-            "classes at least 1"
-        )
+    for field, number, least in (("target", target, 0), ("n_classes", n_classes, 1)):
+        if number < least:
+            raise InputError(f"must be at least {least}", field=field, value=number)
     least, more = divmod(target, n_classes)
     return (least + 1,) * more + (least,) * (n_classes - more)

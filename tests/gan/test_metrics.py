@@ -140,22 +140,25 @@ def test_flatness_of_one_spectrum_equals_librosas():
 
 
 @pytest.mark.parametrize(
-    ("figures", "reason"),
+    ("figures", "named"),
     [
-        ({}, ""),
-        ({"level_db": -30.0, "spectral_flatness": 0.05, "diversity_ratio": 0.8}, ""),
-        ({"level_db": -95.2, "spectral_flatness": 0.0}, "silent: level -95 dB"),
-        ({"level_db": -20, "spectral_flatness": 2e-9}, "single tones: spectral flatness 2e-09"),
-        ({"diversity_ratio": 0.02}, "all alike: diversity 0.02 of the real clips'"),
-        (
-            {"finite": False, "level_db": -95.0},
-            "not finite: samples or losses hold NaN or infinity",
-        ),
-        ({"level_db": -50.0, "min_level_db": -40.0}, "silent: level -50 dB"),
+        ({"level_db": -95.2, "spectral_flatness": 0.0}, "-95"),
+        ({"level_db": -20, "spectral_flatness": 2e-9, "diversity_ratio": 0.03}, "2e-09"),
+        ({"diversity_ratio": 0.03}, "0.03"),
+        ({"finite": False, "level_db": -95.0}, "finite"),
+        ({"level_db": -50.0, "min_level_db": -40.0}, "-50"),
     ],
 )
-def test_collapse_names_the_first_fault(figures, reason):
-    assert metrics.collapse(**figures) == reason
+def test_collapse_names_the_first_fault(figures, named):
+    said = metrics.collapse(**figures)
+    assert [name for name in ("finite", "-95", "-50", "2e-09", "0.03") if name in said] == [named]
+
+
+@pytest.mark.parametrize(
+    "figures", [{}, {"level_db": -30.0, "spectral_flatness": 0.05, "diversity_ratio": 0.8}]
+)
+def test_a_generator_without_fault_has_not_collapsed(figures):
+    assert not metrics.collapse(**figures)
 
 
 def test_high_band_of_known_mixtures():
