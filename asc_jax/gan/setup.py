@@ -1,7 +1,6 @@
 """What a GAN run consists of on its devices, for training it and for synthesis alike."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -130,7 +129,11 @@ def set_up_gan(
     connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     source = make_sources(corpora, host_pool)
-    init = functools.partial(init_state, networks, len(corpora), seed=config.seed)
+
+    def init() -> WaveGanState:
+        state = init_state(networks, len(corpora), seed=config.seed)
+        return put(jax.tree.map(share, state), mesh, PER_FOLD)
+
     return GanSetup(
         dataset=classifier.dataset,
         decoding=decoding,
@@ -143,7 +146,7 @@ def set_up_gan(
             mesh, networks, n_samples=decoding.n_samples, how=config.synthesis.merge
         ),
         like=shapes_per_fold(state_shapes(networks), len(corpora), mesh),
-        init=lambda: put(jax.tree.map(share, init()), mesh, PER_FOLD),
+        init=init,
         recognise=make_recogniser(classifier, mesh, sr=config.gan.sr),
         classifier=classifier,
     )
