@@ -190,28 +190,6 @@ def test_mel_scale_equals_librosa_and_inverts(htk):
     assert np.all(np.diff(mel) > 0)
 
 
-# librosa.load looks for decoders in modules that Python is about to drop.
-@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
-def test_real_clips_go_through_decode_and_log_mel(tut2018_sample):
-    paths = sorted(tut2018_sample.rglob("*.wav"))
-    assert len(paths) == 3
-    cfg = FrontendConfig()
-    transform = jit(log_mel, static_argnums=1)
-    for path in paths:
-        # librosa's own decoding: channels first, averaged.
-        expected, sr = librosa.load(path, sr=None, mono=True)
-        samples, our_sr = decode(path)
-        waveform = mono(samples)
-        assert (our_sr, sr) == (48_000, 48_000)
-        np.testing.assert_allclose(waveform, expected, atol=1e-7)
-        ours = np.asarray(transform(waveform, cfg))
-        assert ours.shape == (501, 40)
-        mel = librosa_mel(expected, cfg)
-        assert relative_error(np.exp(ours), mel) < RELATIVE
-        loud = mel > 1e-3 * mel.max()
-        assert np.abs(ours - np.log(mel + cfg.log_floor))[loud].max() < ABSOLUTE
-
-
 def test_number_of_frames(sound):
     for length in (1, 99, 100, 101, 4800):
         assert SMALL.n_frames(length) == 1 + length // SMALL.hop_length

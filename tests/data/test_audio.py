@@ -279,15 +279,6 @@ def test_fit_length_cuts_and_zero_fills(tmp_path, stereo, subtype):
     assert not long[len(whole) :].any()
 
 
-def test_many_files_are_resampled_in_order(tmp_path, stereo):
-    paths = [write(tmp_path / f"{i}.wav", stereo * i / 4, subtype="FLOAT") for i in range(5)]
-    read = functools.partial(read_waveform, sr=16_000, n_samples=8000)
-    clips = list(audio.map_files(read, paths, workers=3))
-    expected = soxr.resample(stereo.mean(axis=1).astype(np.float32), SR, 16_000, quality="HQ")
-    for i, clip in enumerate(clips):
-        np.testing.assert_allclose(clip, expected * i / 4, atol=1e-6)
-
-
 def bad_files(read, paths) -> list[str]:
     """What is said of some files, a line for each kind of fault."""
     with pytest.raises(InputError) as caught:

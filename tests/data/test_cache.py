@@ -465,11 +465,6 @@ def test_a_full_disk(tmp_path, mount_disk):
     assert entries(disk) == []
 
 
-def test_the_fingerprint_is_plain_json(tmp_path):
-    made_of, _ = plain_entry(tmp_path)
-    assert json.loads(json.dumps(made_of)) == made_of
-
-
 def read(values, rows) -> np.ndarray:
     out = np.zeros((len(rows), *values.shape[1:]), values.dtype)
     cache.read_rows(values, np.array(rows), out)

@@ -43,23 +43,6 @@ def test_reads_back_as_a_dataset(tiny):
     assert len(numbers) == 20  # unique over the set, not only within a scene
 
 
-def test_layout_is_that_of_tut_2018(tiny):
-    lines = (tiny / "meta.csv").read_text().splitlines()
-    assert lines[0] == "filename\tscene_label\tidentifier\tsource_label"
-    assert lines[1] == "audio/airport-alder-0-0-a.wav\tairport\talder-0\ta"
-    setup = tiny / "evaluation_setup"
-    assert sorted(path.name for path in setup.iterdir()) == [
-        "fold1_evaluate.txt", "fold1_test.txt", "fold1_train.txt",
-    ]  # fmt: skip
-    evaluate = (setup / "fold1_evaluate.txt").read_text().splitlines()
-    assert all(len(line.split("\t")) == 2 for line in evaluate)
-    assert [line.split("\t")[0] for line in evaluate] == (
-        (setup / "fold1_test.txt").read_text().splitlines()
-    )
-    assert "seed 0" in (tiny / "README.md").read_text()
-    assert not list(tiny.rglob("*.part"))
-
-
 def test_audio_format_and_levels(tiny):
     for path in sorted((tiny / "audio").iterdir()):
         info = soundfile.info(path)

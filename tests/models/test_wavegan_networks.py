@@ -10,13 +10,10 @@ import pytest
 from refusals import refused
 
 from asc_jax.models.wavegan import (
-    KERNEL_SIZE,
-    TRANSPOSED_PADDING,
     Discriminator,
     Generator,
     map_sizes,
 )
-from asc_jax.ops.conv import Conv
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -146,19 +143,6 @@ def torch_discriminator(torch, params, x):
     return features @ params["dense"]["kernel"] + params["dense"]["bias"]
 
 
-def test_transposed_convolution_equals_pytorch_and_lax():
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference here")
-    layer = Conv(5, (KERNEL_SIZE,), input_dilation=4, padding=TRANSPOSED_PADDING)
-    x, params = normal(0, 2, 9, 3), {"kernel": normal(1, 25, 3, 5), "bias": normal(2, 5)}
-    ours = apply(layer, params, x)
-    by_lax = jax.lax.conv_transpose(
-        x, params["kernel"], (4,), "SAME", dimension_numbers=("NTC", "TIO", "NTC")
-    )
-    np.testing.assert_allclose(ours, by_lax + params["bias"], atol=1e-4)
-    by_torch = torch_transposed(torch, torch.tensor(x).transpose(1, 2), params)
-    np.testing.assert_allclose(ours, by_torch.transpose(1, 2), atol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("upsample", "upsampled"), [("transposed", torch_transposed), ("nearest", torch_nearest)]
 )
@@ -247,27 +231,6 @@ def test_discriminator_projects_onto_the_class():
 
 
 # Several GANs, precision, initial values.
-
-
-def test_gans_inside_vmap_equal_each_alone():
-    discriminator = DISCRIMINATOR.clone(phase_shuffle=2, shuffle="per_example")
-    gans = [(params_of(GENERATOR, gan=i), params_of(discriminator, gan=i)) for i in range(2)]
-    z, keys = normal(0, 2, 3, N_LATENT), jax.random.split(jax.random.key(0))
-
-    def losses(params, z, key):
-        generator, critic = params
-        waveform = GENERATOR.apply({"params": generator}, z)
-        rngs = {"phase_shuffle": key}
-        return jnp.mean(discriminator.apply({"params": critic}, waveform, rngs=rngs))
-
-    step = jax.value_and_grad(losses)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *gans)
-    together = jit(jax.vmap(step))(stacked, z, keys)
-    alone = jit(step)
-    for i, params in enumerate(gans):
-        one = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
-        compare = functools.partial(np.testing.assert_allclose, atol=1e-5)
-        jax.tree.map(compare, one, alone(params, z[i], keys[i]))
 
 
 def test_bfloat16_stays_near_float32():

@@ -257,9 +257,8 @@ def mapped(conv, options, in_axes):
     return conv
 
 
-def assert_vmap_equals_lax(where: str, options) -> None:
+def assert_vmap_equals_lax(in_axes, lhs_shape, rhs_shape, options) -> None:
     """Values, first and second gradients, mapped as `MAPS` says."""
-    in_axes, lhs_shape, rhs_shape = MAPS[where]
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
     @functools.partial(jit, static_argnums=0)
@@ -272,13 +271,26 @@ def assert_vmap_equals_lax(where: str, options) -> None:
 
 @pytest.mark.parametrize("where", MAPS)
 def test_vmap_equals_lax_with_gradients(where):
-    assert_vmap_equals_lax(where, AWKWARD)
+    assert_vmap_equals_lax(*MAPS[where], AWKWARD)
+
+
+STRIDED = {"window_strides": (4,), "padding": "SAME", "dimension_numbers": LAYOUTS[1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent"),
+    [(PLAIN, (3, 3), (6, 5)), (STRIDED, (25,), (64,)), (TRANSPOSED, (25,), (3,))],
+    ids=["plain", "strided", "transposed"],
+)
+def test_what_networks_have_equals_lax_with_second_gradients_per_fold(options, kernel, extent):
+    """Of the input and the kernel, as a gradient penalty takes them of each GAN's critic."""
+    assert_vmap_equals_lax([(0, 0)], (2, 2, *extent, 2), (2, *kernel, 2, 2), options)
 
 
 @pytest.mark.parametrize("options", [AWKWARD, PLAIN])
 def test_what_an_accelerator_runs_equals_lax_with_gradients(options, monkeypatch):
     monkeypatch.setattr(conv, "on_cpu", lambda: False)
-    assert_vmap_equals_lax("both, then the input", options)
+    assert_vmap_equals_lax(*MAPS["both, then the input"], options)
 
 
 @pytest.mark.parametrize("where", ["both twice", "both, then the input"])
@@ -297,55 +309,6 @@ def test_no_grouped_convolution_on_a_cpu(where, options, has_convolutions):
     assert ("stablehlo.convolution" in text) == has_convolutions
     assert "feature_group_count = " not in text.replace("feature_group_count = 1 ", "")
     assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")
-
-
-def gradient_penalty(conv, kernels, x):
-    """(|d critic / d x| - 1)^2 of a critic of two convolutions, as WGAN-GP has it."""
-
-    def critic(x):
-        first, second = kernels
-        return jnp.sum(conv(jnp.tanh(conv(x, first)), second))
-
-    slopes = jax.grad(critic)(x)
-    norms = jnp.sqrt(jnp.sum(jnp.square(slopes), axis=range(1, x.ndim)))
-    return jnp.mean(jnp.square(norms - 1))
-
-
-STRIDED = {"window_strides": (4,), "padding": "SAME", "dimension_numbers": LAYOUTS[1]}
-
-
-@pytest.mark.parametrize(
-    ("options", "kernel", "extent"),
-    [(PLAIN, (3, 3), (6, 5)), (STRIDED, (25,), (64,)), (TRANSPOSED, (25,), (3,))],
-    ids=["plain", "strided", "transposed"],
-)
-def test_gradient_penalty_by_the_kernels(options, kernel, extent):
-    kernels = normal(0, 2, *kernel, 2, 2), normal(1, 2, *kernel, 2, 1)
-    x = normal(2, 2, 3, *extent, 2)
-
-    def by_kernels(conv):
-        penalty = functools.partial(gradient_penalty, functools.partial(conv, **options))
-        return jit(jax.vmap(jax.value_and_grad(penalty)))(kernels, x)
-
-    assert_close(by_kernels(conv_general_dilated), by_kernels(reference))
-
-
-def test_gradient_descent_inside_scan():
-    kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 4, 2, 3, 6, 5, 2)  # (F, ...), (S, F, ...)
-
-    def descend(conv):
-        conv = functools.partial(conv, **PLAIN)
-
-        def loss(kernel, x):
-            return jnp.mean(jnp.square(jnp.tanh(conv(conv(x, kernel), kernel)) - 1))
-
-        def step(kernel, x):
-            value, gradient = jax.value_and_grad(loss)(kernel, x)
-            return kernel - 0.1 * gradient, value
-
-        return jit(lambda kernel, x: jax.lax.scan(jax.vmap(step), kernel, x))(kernel, x)
-
-    assert_close(descend(conv_general_dilated), descend(reference))
 
 
 @pytest.mark.parametrize(
