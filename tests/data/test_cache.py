@@ -314,14 +314,6 @@ def test_a_damaged_entry_is_made_again(tmp_path, damage):
     assert entries(tmp_path / "cache") == [entry]
 
 
-def test_a_damaged_entry_is_decoded_again(tiny, folder, decoded):
-    first = jax.tree.map(np.array, load(tiny, folder))
-    flip("values.npy")(entries(folder)[0])
-    decoded.clear()
-    assert_equal(load(tiny, folder), first)
-    assert len(decoded) == len(tiny.clips)
-
-
 def plain_entry(tmp_path):
     """What makes an entry of four clips, without audio."""
     paths = [tmp_path / f"{i}.wav" for i in range(4)]

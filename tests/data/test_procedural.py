@@ -129,19 +129,17 @@ def test_a_complete_output_is_left_alone(tmp_path, monkeypatch):
     assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
 
 
-def test_a_foreign_folder_is_refused_and_untouched(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("thesis.txt", "mine"), ("synth.json", "no json"), ("synth.json", "[]"), ("synth.json", "{}")],
+)
+def test_a_foreign_folder_is_refused_and_untouched(tmp_path, name, content):
+    """Another program's synth.json is foreign too."""
+    (tmp_path / name).write_text(content)
     with refused(path=tmp_path):
         write_synthetic_dataset(tmp_path, **TINY)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.parametrize("mark", ["not json", "[]", "{}"])
-def test_another_programs_synth_json_is_foreign(tmp_path, mark):
-    (tmp_path / "synth.json").write_text(mark)
-    with refused(path=tmp_path):
-        write_synthetic_dataset(tmp_path, **TINY)
-    assert (tmp_path / "synth.json").read_text() == mark
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
 
 
 def test_other_parameters_are_refused(tiny):

@@ -177,8 +177,9 @@ def test_a_gan_that_is_not_finite_stops_and_the_other_goes_on(tones):
     )
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_every_loss_trains(tones, loss):
+@pytest.mark.parametrize("loss", ["dcgan", "wgan"])
+def test_other_losses_train(tones, loss):
+    """All tests but this one take WGAN-GP; LSGAN is that of the commands'."""
     state, metrics, _, _ = trained(
         tones, make_networks(loss=LOSSES[loss]), n_steps=2, corpora=CORPORA[:1]
     )
