@@ -82,10 +82,15 @@ class FrontendConfig:
                 field="frontend.win_length",
                 value=self.win_length,
             )
-        if not 0 <= self.fmin < self.highest <= self.sr / 2:
+        if not 0 < self.highest <= self.sr / 2:
             raise InputError(
-                f"with fmax={self.fmax:g}: must satisfy 0 <= fmin < fmax <= sr / 2 = "
-                f"{self.sr / 2:g} (fmax=0 means sr / 2)",
+                f"must be above 0 and at most sr / 2 = {self.sr / 2:g}, or 0 for that",
+                field="frontend.fmax",
+                value=self.fmax,
+            )
+        if not 0 <= self.fmin < self.highest:
+            raise InputError(
+                f"must be at least 0 and below fmax = {self.highest:g}",
                 field="frontend.fmin",
                 value=self.fmin,
             )
@@ -132,7 +137,9 @@ def stft(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     if n_frames < 1 or n_samples < 1:
         raise InputError(
             f"a waveform of {n_samples} samples is shorter than one frame; it needs "
-            f"{1 if cfg.center else cfg.n_fft} (frontend.n_fft={cfg.n_fft})"
+            f"{1 if cfg.center else cfg.n_fft}",
+            field="frontend.n_fft",
+            value=cfg.n_fft,
         )
     if cfg.center:
         ends = [(0, 0)] * (waveform.ndim - 1) + [(cfg.n_fft // 2, cfg.n_fft // 2)]
@@ -271,8 +278,9 @@ def resample(waveform: jax.Array, orig_sr: int, target_sr: int) -> jax.Array:
     Raises:
       InputError: a rate below 1.
     """
-    if orig_sr < 1 or target_sr < 1:
-        raise InputError(f"resample from {orig_sr} to {target_sr} Hz: rates must be at least 1")
+    for field, rate in (("orig_sr", orig_sr), ("target_sr", target_sr)):
+        if rate < 1:
+            raise InputError("must be at least 1 Hz", field=field, value=rate)
     if orig_sr == target_sr:
         return waveform
     divisor = math.gcd(orig_sr, target_sr)

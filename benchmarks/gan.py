@@ -107,9 +107,7 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
     state = put(gan_steps.init_state(networks, gans, seed=0), mesh, PER_FOLD)
     source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
     pool = put(host_pool, mesh, SHARED)
-    steps = gan_steps.compile_steps(
-        mesh, networks, n_segments=1, n_samples=size.n_samples, how="concatenate"
-    )
+    steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
     start = time.perf_counter()
     train = steps.train.lower(state, pool, source).compile()
     compiled = time.perf_counter() - start

@@ -90,7 +90,7 @@ def test_targets_stay_probabilities(batch):
 # Mixup.
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
 def test_mixup_is_a_convex_combination_led_by_the_example(alpha):
     one, other = jnp.full((2, 2), 3.0), jnp.full((2, 2), -1.0)
     here, there = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import warnings
 
 import jax
@@ -11,6 +10,7 @@ import librosa
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from refusals import refused
 
 from asc_jax import frontend
 from asc_jax.data.audio import decode, mono
@@ -22,7 +22,6 @@ from asc_jax.frontend import (
     mel_to_hz,
     stft,
 )
-from asc_jax.runtime.errors import InputError
 
 RELATIVE = 1e-4  # norm-wise, before the logarithm
 ABSOLUTE = 1e-3  # after it, where a band is within 60 dB of the loudest
@@ -104,27 +103,21 @@ def scene(request, sound) -> np.ndarray:
     return mono(samples)[:48_001]
 
 
-VARIANTS = {
-    f"{window}-power{power:g}-{'htk' if htk else 'slaney'}-{norm}-{pad_mode}": {
-        "window": window,
-        "power": power,
-        "htk": htk,
-        "norm": norm,
-        "pad_mode": pad_mode,
-    }
-    for window, power, htk, norm, pad_mode in itertools.product(
-        ("hann", "hamming"),
-        (1.0, 2.0, 0.6),
-        (False, True),
-        ("slaney", "none"),
-        ("constant", "reflect"),
-    )
-}
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_log_mel_equals_librosa_for_every_option(variant, scene):
-    assert_equals_librosa(scene, FrontendConfig(**VARIANTS[variant]))
+# Any two of window, power and padding, and any two of the rest, come together.
+@pytest.mark.parametrize(
+    ("window", "power", "pad_mode", "htk", "norm"),
+    [
+        ("hann", 1.0, "constant", False, "slaney"),
+        ("hann", 2.0, "reflect", True, "none"),
+        ("hann", 0.6, "constant", True, "slaney"),
+        ("hamming", 1.0, "reflect", False, "none"),
+        ("hamming", 2.0, "constant", False, "slaney"),
+        ("hamming", 0.6, "reflect", True, "none"),
+    ],
+)
+def test_log_mel_equals_librosa_for_every_option(window, power, pad_mode, htk, norm, scene):
+    options = {"window": window, "power": power, "pad_mode": pad_mode, "htk": htk, "norm": norm}
+    assert_equals_librosa(scene, FrontendConfig(**options))
 
 
 GEOMETRIES = {
@@ -145,10 +138,9 @@ GEOMETRIES = {
 }
 
 
-@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_log_mel_equals_librosa_for_every_geometry(geometry, pad_mode, scene):
-    assert_equals_librosa(scene, FrontendConfig(**GEOMETRIES[geometry], pad_mode=pad_mode))
+def test_log_mel_equals_librosa_for_every_geometry(geometry, scene):
+    assert_equals_librosa(scene, FrontendConfig(**GEOMETRIES[geometry], pad_mode="reflect"))
 
 
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
@@ -196,28 +188,6 @@ def test_mel_scale_equals_librosa_and_inverts(htk):
     np.testing.assert_allclose(mel, librosa.hz_to_mel(frequency, htk=htk), rtol=1e-12)
     np.testing.assert_allclose(mel_to_hz(mel, htk=htk), frequency, rtol=1e-10, atol=1e-10)
     assert np.all(np.diff(mel) > 0)
-
-
-# librosa.load looks for decoders in modules that Python is about to drop.
-@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
-def test_real_clips_go_through_decode_and_log_mel(tut2018_sample):
-    paths = sorted(tut2018_sample.rglob("*.wav"))
-    assert len(paths) == 3
-    cfg = FrontendConfig()
-    transform = jit(log_mel, static_argnums=1)
-    for path in paths:
-        # librosa's own decoding: channels first, averaged.
-        expected, sr = librosa.load(path, sr=None, mono=True)
-        samples, our_sr = decode(path)
-        waveform = mono(samples)
-        assert (our_sr, sr) == (48_000, 48_000)
-        np.testing.assert_allclose(waveform, expected, atol=1e-7)
-        ours = np.asarray(transform(waveform, cfg))
-        assert ours.shape == (501, 40)
-        mel = librosa_mel(expected, cfg)
-        assert relative_error(np.exp(ours), mel) < RELATIVE
-        loud = mel > 1e-3 * mel.max()
-        assert np.abs(ours - np.log(mel + cfg.log_floor))[loud].max() < ABSOLUTE
 
 
 def test_number_of_frames(sound):
@@ -296,21 +266,16 @@ def test_gradient_is_finite(power, sound):
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):
-    with pytest.raises(InputError, match=field) as refusal:
+    with refused(field=f"frontend.{field}"):
         FrontendConfig(**{field: value})
-    assert "\n" not in str(refusal.value)
-
-
-def test_choices_are_listed():
-    with pytest.raises(InputError, match="constant, reflect"):
-        FrontendConfig(pad_mode="edge")
 
 
 @pytest.mark.parametrize(("center", "length"), [(True, 0), (False, 0), (False, 255)])
 def test_a_waveform_without_a_frame_is_refused(center, length):
     cfg = dataclasses.replace(SMALL, center=center)
-    with pytest.raises(InputError, match=f"{length} samples"):
+    with refused(field="frontend.n_fft") as caught:
         log_mel(np.zeros(length, np.float32), cfg)
+    assert f"{length} samples" in caught.value.message
 
 
 def test_a_config_is_a_static_argument():

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from refusals import refused
 
 from asc_jax import frontend
 from asc_jax.frontend import resample
-from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -27,8 +27,9 @@ RATES = [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000), (48_000, 44_100)]
 COPRIME = [(44_100, 16_001), (16_001, 44_100), (44_101, 47_999)]
 
 
-def tone(frequency: float, sr: int, n_samples: int, phase: float = 0.3) -> np.ndarray:
-    return np.sin(2 * np.pi * frequency * np.arange(n_samples) / sr + phase)
+def tones(frequencies, sr: int, n_samples: int, phase: float = 0.3) -> np.ndarray:
+    """(frequencies, T) float64."""
+    return np.sin(2 * np.pi * np.outer(frequencies, np.arange(n_samples)) / sr + phase)
 
 
 def edge(orig_sr: int, target_sr: int) -> int:
@@ -42,26 +43,27 @@ def snr(out, exact) -> float:
     return 10 * np.log10(np.sum(exact**2) / np.sum(error**2))
 
 
-@pytest.mark.parametrize("share", [0.01, 0.125, 0.4, 0.6, 0.75, 0.85])
 @pytest.mark.parametrize(("orig_sr", "target_sr"), [*RATES, *COPRIME])
-def test_resampled_tone_is_the_exact_tone(orig_sr, target_sr, share):
-    frequency = share * min(orig_sr, target_sr) / 2
-    out = resample(tone(frequency, orig_sr, orig_sr // 2).astype(np.float32), orig_sr, target_sr)
-    exact = tone(frequency, target_sr, len(out))
+def test_resampled_tones_are_the_exact_tones(orig_sr, target_sr):
+    shares = np.array([0.01, 0.125, 0.4, 0.6, 0.75, 0.85])
+    frequencies = shares * min(orig_sr, target_sr) / 2
+    signals = tones(frequencies, orig_sr, orig_sr // 2).astype(np.float32)
+    out = resample(signals, orig_sr, target_sr)
+    exact = tones(frequencies, target_sr, out.shape[1])
     middle = slice(edge(orig_sr, target_sr), -edge(orig_sr, target_sr))
-    assert snr(out[middle], exact[middle]) >= 110
+    for one, expected in zip(out[:, middle], exact[:, middle], strict=True):
+        assert snr(one, expected) >= 110
 
 
 @pytest.mark.parametrize("target_sr", [16_000, 16_001])
-@pytest.mark.parametrize("frequency", [8500.0, 10_000.0, 15_000.0, 23_000.0])
-def test_no_aliases(frequency, target_sr):
-    signal = tone(frequency, 48_000, 24_000).astype(np.float32)
-    out = np.asarray(resample(signal, 48_000, target_sr))[66:-66]
-    assert 20 * np.log10(np.std(out) / np.std(signal)) <= -100
+def test_no_aliases(target_sr):
+    signals = tones([8500, 10_000, 15_000, 23_000], 48_000, 24_000).astype(np.float32)
+    out = np.asarray(resample(signals, 48_000, target_sr))[:, 66:-66]
+    assert (20 * np.log10(out.std(axis=1) / signals.std(axis=1)) <= -100).all()
 
 
 def test_no_images():
-    out = np.asarray(resample(tone(3000.0, 16_000, 8000).astype(np.float32), 16_000, 48_000))
+    out = np.asarray(resample(tones([3000], 16_000, 8000)[0].astype(np.float32), 16_000, 48_000))
     middle = out[len(out) // 2 - 4800 :][:9600]  # whole periods: no leakage
     spectrum = np.abs(np.fft.rfft(middle * np.kaiser(9600, 24)))
     frequency = np.fft.rfftfreq(9600, 1 / 48_000)
@@ -71,7 +73,7 @@ def test_no_images():
 @pytest.mark.parametrize(
     ("orig_sr", "target_sr"), [*RATES, *COPRIME, (3, 2), (2, 3), (48_000, 8000), (44_100, 1)]
 )
-@pytest.mark.parametrize("length", [1, 2, 7, 160, 1001])
+@pytest.mark.parametrize("length", [1, 7, 1001])
 def test_resampled_length(orig_sr, target_sr, length):
     out = jax.eval_shape(
         lambda x: resample(x, orig_sr, target_sr), jax.ShapeDtypeStruct((length,), jnp.float32)
@@ -122,7 +124,7 @@ def test_sample_zero_stays_at_time_zero():
         assert np.argmax(out) == round(500 * target_sr / orig_sr)
 
 
-@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (48, 16), (3, 2), (44_100, 16_001)])
+@pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (3, 2), (44_100, 16_001)])
 def test_resample_is_linear_and_its_gradient_is_its_transpose(orig_sr, target_sr):
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 301)).astype(np.float32)
@@ -156,7 +158,9 @@ def test_resample_keeps_leading_axes_under_jit_and_vmap(noise, target_sr):
         np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
 
 
-@pytest.mark.parametrize("rates", [(0, 16_000), (16_000, 0), (-1, 16_000)])
-def test_impossible_rates_are_refused(rates):
-    with pytest.raises(InputError, match="rates must be at least 1"):
+@pytest.mark.parametrize(
+    ("rates", "field"), [((0, 16_000), "orig_sr"), ((16_000, -1), "target_sr")]
+)
+def test_impossible_rates_are_refused(rates, field):
+    with refused(field=field):
         resample(np.ones(10, np.float32), *rates)

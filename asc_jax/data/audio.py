@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from asc_jax.data import wav
+from asc_jax.data.on_disk import first_three
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -327,8 +328,8 @@ def complaints(bad: Mapping[pathlib.Path, str], n_files: int) -> str:
         if len(others) == n_files - 1 > 0:
             line += f" (all {n_files} files are alike in this)"
         elif others:
-            shown = ", ".join(map(str, others[:2])) + (", ..." if len(others) > 2 else "")
-            line += f" (and {len(others)} more of {n_files} files: {shown})"
+            also = first_three([str(path) for path in others])
+            line += f" (and {len(others)} more of {n_files} files: {also})"
         lines.append(line)
     return "\n".join(lines)
 

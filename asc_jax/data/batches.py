@@ -91,15 +91,12 @@ def _stream(
     """Entries start to start + length of a fold's stream."""
     n_real, n_synthetic = pass_sizes(split, share)
 
-    def synthetic_pass(_) -> np.ndarray:
-        return split.synthetic
-
     def mixed_pass(number: int) -> np.ndarray:
         if not n_synthetic:
             return split.train
         key = (seed, split.fold, stream + _SYNTHETIC)
         first = number * n_synthetic
-        drawn = _shuffled(synthetic_pass, key, len(split.synthetic), first, n_synthetic)
+        drawn = _shuffled(lambda _: split.synthetic, key, len(split.synthetic), first, n_synthetic)
         return np.concatenate([split.train, drawn])
 
     return _shuffled(mixed_pass, (seed, split.fold, stream), n_real + n_synthetic, start, length)

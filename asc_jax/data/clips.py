@@ -187,7 +187,7 @@ def _find_lists(setup: pathlib.Path) -> _Lists:
                 raise InputError("folds are counted from 1; rename it", path=path)
             other = lists.setdefault((number, match["part"]), path)
             if other != path:
-                raise InputError(f"{other} and {path}: are the same list; delete one of them")
+                raise InputError(f"is the same list as {other}; delete one of them", path=path)
     return lists
 
 
@@ -203,8 +203,9 @@ def _only_list(meta: pathlib.Path, lists: _Lists, argument: str) -> pathlib.Path
         )
     if len(held_out) > 1:
         raise InputError(
-            f"{held_out[0]} and {held_out[1]}: either may be the list of this set, which has no "
-            "meta.csv; delete one of them"
+            f"this or {held_out[1]} may be the list of this set, which has no meta.csv; delete "
+            "one of them",
+            path=held_out[0],
         )
     return held_out[0]
 
@@ -215,8 +216,9 @@ def _refuse_other_lists(meta: pathlib.Path, lists: _Lists, clips: Sequence[Clip]
         members = _read_list(path, clips)
         if part != "train" and len(members) < len(clips):
             raise InputError(
-                f"{path} and {meta}: list {len(members)} and {len(clips)} clips, and either may be "
-                "the list of this set without labels; make them agree, or delete one of them"
+                f"lists {len(members)} clips, and {meta} {len(clips)}: either may be the list of "
+                "this set without labels; make them agree, or delete one of them",
+                path=path,
             )
 
 
@@ -262,7 +264,7 @@ def _read_published_folds(
         # `test` is `evaluate` without the labels; either names the held-out clips.
         held_out = _read_list(evaluate or test, clips)
         if evaluate and test and set(held_out) != set(_read_list(test, clips)):
-            raise InputError(f"{evaluate} and {test}: list other clips; make them agree")
+            raise InputError(f"lists other clips than {test}; make them agree", path=evaluate)
         folds[number] = PublishedFold(_read_list(train, clips), held_out)
     return folds
 

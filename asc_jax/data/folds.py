@@ -4,7 +4,7 @@ Folds at random, which locations do straddle, are there to measure what that is 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -60,20 +60,13 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if n_folds < 2:
-        raise InputError(
-            "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
-        )
     labels = np.array([clip.scene_label for clip in clips])
     locations = np.array([clip.location for clip in clips])
-    label, n_locations = _fewest_locations(clips)
-    _refuse_few(n_folds, label, n_locations, "location")
+    _refuse_few(n_folds, *_fewest_locations(clips), "location")
     best, best_imbalance = None, np.inf
     for child in np.random.SeedSequence(seed).generate_state(_CANDIDATES):
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(child))
-        folds = np.zeros(len(clips), np.int32)
-        for fold, (_, held_out) in enumerate(splitter.split(labels, labels, locations), start=1):
-            folds[held_out] = fold
+        folds = _numbered(splitter.split(labels, labels, locations), len(clips))
         imbalance = fold_imbalance(labels, folds, n_folds)
         if imbalance < best_imbalance:
             best, best_imbalance = folds, imbalance
@@ -90,22 +83,27 @@ def random_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    if n_folds < 2:
-        raise InputError(
-            "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
-        )
     labels = np.array([clip.scene_label for clip in clips])
     names, counts = np.unique(labels, return_counts=True)
     _refuse_few(n_folds, str(names[counts.argmin()]), int(counts.min()), "clip")
-    folds = np.zeros(len(clips), np.int32)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels), start=1):
+    return _numbered(splitter.split(labels, labels), len(clips))
+
+
+def _numbered(pairs: Iterable[tuple[np.ndarray, np.ndarray]], n_clips: int) -> np.ndarray:
+    """(n_clips,) int32: by which of scikit-learn's pairs, from 1, each clip is held out."""
+    folds = np.zeros(n_clips, np.int32)
+    for fold, (_, held_out) in enumerate(pairs, start=1):
         folds[held_out] = fold
     return folds
 
 
 def _refuse_few(n_folds: int, label: str, n: int, noun: str) -> None:
-    """Refuses more folds than a class has locations, or clips."""
+    """Refuses a single fold, and more folds than a class has locations, or clips."""
+    if n_folds < 2:
+        raise InputError(
+            "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
+        )
     if n == 1:
         raise InputError(
             f"scene_label {label!r} has only one {noun}, which cannot be both trained on and "
@@ -126,7 +124,8 @@ def _fewest_locations(clips: Sequence[Clip]) -> tuple[str, int]:
     locations: dict[str, set[str]] = {}
     for clip in clips:
         locations.setdefault(clip.scene_label, set()).add(clip.location)
-    return min(((label, len(some)) for label, some in locations.items()), key=lambda pair: pair[1])
+    label = min(locations, key=lambda label: len(locations[label]))
+    return label, len(locations[label])
 
 
 def fold_imbalance(labels: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
@@ -215,9 +214,9 @@ def make_splits(
 
 def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str) -> None:
     """Refuses folds that train on no clip of a class, or that never hold one out."""
-    published = kind == "published"
-    setup = dataset.root / "evaluation_setup"
-    mend = f"mend the lists in {setup}" if published else "set another folds.seed"
+    where, mend = {"field": "folds.seed"}, "set another"
+    if kind == "published":
+        where, mend = {"path": dataset.root / "evaluation_setup"}, "mend the lists"
 
     def labels(indices) -> set[str]:
         return {dataset.clips[i].scene_label for i in indices}
@@ -225,15 +224,15 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
     for split in splits:
         if absent := set(dataset.scene_labels) - labels(split.train):
             raise InputError(
-                f"fold {split.fold}: trains on no clip of scene_label {min(absent)!r}; {mend}"
+                f"fold {split.fold} trains on no clip of scene_label {min(absent)!r}; {mend}",
+                **where,
             )
     held_out = set().union(*(labels(split.held_out) for split in splits))
     if absent := set(dataset.scene_labels) - held_out:
         raise InputError(
             f"no fold holds out a clip of scene_label {min(absent)!r}, which would have no "
             f"score; {mend}",
-            field="folds.n_folds",
-            value=len(splits),
+            **where,
         )
 
 

@@ -21,9 +21,10 @@ import numpy as np
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.manifest import NAME, TO_TRAIN, read_lines
+from asc_jax.data.on_disk import first_three
 from asc_jax.data.splits import by_path
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import parse_json, reading, write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,21 +80,25 @@ def read_manifest(
         path = _path_below(entry["path"], where)
         if path in seen:
             raise InputError(
-                f"{path} is listed twice, first in line {seen[path]}; delete one of them",
+                f"is listed twice, first in line {seen[path]}; delete one of them",
                 path=where,
+                field="path",
+                value=entry["path"],
             )
         seen[path] = number
         if entry["scene_label"] not in dataset.scene_labels:
             raise InputError(
-                f"scene_label {entry['scene_label']!r} is not one of the classes "
-                f"{', '.join(dataset.scene_labels)}; generate clips of these",
+                f"must be one of {', '.join(dataset.scene_labels)}; generate clips of these",
                 path=where,
+                field="scene_label",
+                value=entry["scene_label"],
             )
         if entry["fold"] not in folds:
             raise InputError(
-                f"fold {entry['fold']}: the run has only folds {', '.join(map(str, folds))}; "
-                "generate clips for these",
+                f"the run has only folds {', '.join(map(str, folds))}; generate clips for these",
                 path=where,
+                field="fold",
+                value=entry["fold"],
             )
         location = f"synthetic-fold{entry['fold']}"
         clips.append(Clip(str(path), entry["scene_label"], location))
@@ -150,10 +155,9 @@ def _path_below(path: str, where: str) -> pathlib.PurePosixPath:
 def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
     missing = [clip.path for clip in clips if not os.path.isfile(root / clip.path)]
     if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
             f"{len(missing)} of {len(clips)} files that manifest.jsonl lists are not there "
-            f"({shown}); generate them again, or delete their lines",
+            f"({first_three(missing)}); generate them again, or delete their lines",
             path=root,
         )
 
@@ -165,11 +169,9 @@ def _refuse_other_training(path: pathlib.Path, dataset: Dataset, splits: Sequenc
     """
     if not path.exists():
         return
-    try:
+    with reading(path):
         theirs = parse_json(path.read_text(encoding="utf-8"))["folds"]
         saw = {split.fold: set(theirs[str(split.fold)]["train"]) for split in splits}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("cannot be read; restore it from the generator's run", path=path) from None
     for split in splits:
         unknown = saw[split.fold] - {dataset.clips[i].path for i in split.train}
         if unknown:
@@ -229,12 +231,10 @@ def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
     Raises:
       InputError: the file is not there or not whole.
     """
-    try:
+    with reading(path):
         record = parse_json(path.read_text(encoding="utf-8"))
         counts = {int(fold): int(count) for fold, count in record["clips_per_fold"].items()}
         return record["manifest_sha256"], counts
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise InputError("cannot be read; restore it from a backup", path=path) from None
 
 
 def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:

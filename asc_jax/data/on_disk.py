@@ -28,12 +28,12 @@ def file_problems(root: pathlib.Path, paths: Sequence[str]) -> list[str]:
         pairs = [f"{_plain(path)} is {_plain(found)}" for path, found in renamed.items()]
         lines.append(
             f"{root}: {len(renamed)} of {len(paths)} listed files have another name in the folder "
-            f"({_first_three(pairs)}); write it in the tables as the folder has it"
+            f"({first_three(pairs)}); write it in the tables as the folder has it"
         )
     if gone:
         lines.append(
             f"{root}: {len(gone)} of {len(paths)} listed files are not there "
-            f"({_first_three(gone)}); unpack all audio archives into the same folder, or delete "
+            f"({first_three(gone)}); unpack all audio archives into the same folder, or delete "
             "their rows"
         )
     return [*lines, *_files_of_two_rows(root, paths)]
@@ -84,5 +84,6 @@ def _plain(path: str) -> str:
     return path if path.isascii() else ascii(path)
 
 
-def _first_three(names: Sequence[str]) -> str:
+def first_three(names: Sequence[str]) -> str:
+    """Lists some names for a message, the first three of many."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

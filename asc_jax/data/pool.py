@@ -180,9 +180,8 @@ def load_pool(
     if None in named.values():  # nobody could tell its work from another's
         entry = cache.in_memory(len(paths), clips())
         return Pool(entry.values, *entry.affine, targets), entry.digests
-    place = cache_dir or "the user's cache folder"
+    place = pathlib.Path(cache_dir) if cache_dir else cache.default_cache_dir()
     try:
-        place = pathlib.Path(cache_dir) if cache_dir else cache.default_cache_dir()
         entry = cache.load(place, made_of) or cache.store(place, made_of, clips())
     except OSError as error:
         print(

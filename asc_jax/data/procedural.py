@@ -89,9 +89,9 @@ def write_synthetic_dataset(
     for field, (value, least, most) in limits.items():
         if not least <= value <= most:
             flag = f" ({_FLAGS[field]})" if field in _FLAGS else ""
-            raise InputError(f"is {value}; set it to {least} up to {most}{flag}", field=field)
+            raise InputError(f"set it to {least} up to {most}{flag}", field=field, value=value)
     if workers is not None and workers < 1:
-        raise InputError(f"workers: is {workers}; set it to 1 or more, or leave it out")
+        raise InputError("set it to 1 or more, or leave it out", field="workers", value=workers)
     root = pathlib.Path(root)
     parameters = {field: value for field, (value, *_) in sorted(limits.items())}
     parameters["clip_seconds"] = float(clip_seconds)

@@ -9,7 +9,7 @@ import numpy as np
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import parse_json, reading, write_whole
 
 
 def write_splits(
@@ -46,15 +46,12 @@ def _describe(dataset: Dataset, splits: tuple[Split, ...], test: np.ndarray) -> 
     def paths(indices) -> list[str]:
         return sorted(dataset.clips[i].path for i in indices)
 
+    parts = ("train", "inner", "held_out")
     return {
         "clips": {clip.path: [clip.scene_label, clip.location] for clip in dataset.clips},
         "test": paths(test),
         "folds": {
-            str(split.fold): {
-                "train": paths(split.train),
-                "inner": paths(split.inner),
-                "held_out": paths(split.held_out),
-            }
+            str(split.fold): {part: paths(getattr(split, part)) for part in parts}
             for split in splits
         },
     }
@@ -73,12 +70,10 @@ def refuse_other_splits(
     """
     if not path.exists():
         return
-    try:
+    with reading(path):
         theirs = parse_json(path.read_text(encoding="utf-8"))
         theirs.pop("audio", None)
         differing = _first_difference(theirs, _describe(dataset, splits, test))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differing:
         raise InputError(
             f"is not what {path} says the run was trained on ({differing}); restore the data "
@@ -101,12 +96,10 @@ def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[s
     """
     if not path.exists():
         return
-    try:
+    with reading(path):
         theirs = parse_json(path.read_text(encoding="utf-8")).get("audio", {})
         ours = by_path(dataset, digests)
         differing = [clip for clip in sorted(ours) if theirs.get(clip, ours[clip]) != ours[clip]]
-    except (OSError, ValueError, AttributeError):
-        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differing:
         raise InputError(
             f"is not the audio that {path} says the run was trained on ({len(differing)} of "

@@ -13,19 +13,17 @@ from asc_jax.data.manifest import Manifest
 from asc_jax.gan.setup import GanSetup
 
 
-def high_band_share(
-    waveforms: np.ndarray, sr: int, split_hz: float = 8000.0, *, floor_db: float = -120.0
-) -> np.ndarray:
+def high_band_share(waveforms: np.ndarray, sr: int, split_hz: float) -> np.ndarray:
     """The share of each clip's energy that lies above a frequency.
 
     Args:
       waveforms: (n, T) float.
       sr: sampling rate, Hz.
-      split_hz: the frequency, Hz; from `sr / 2` on, all shares are `floor_db`.
-      floor_db: the least value, which silence has too.
+      split_hz: the frequency, Hz.
 
     Returns:
-      (n,) float64, dB re the clip's energy; at most 0.
+      (n,) float64, dB re the clip's energy, from -120 to 0; -120 for silence, and for all clips
+      from `sr / 2` on.
     """
     waveforms = np.asarray(waveforms)
     # A rectangular window would leak more of the low band than a real high band may hold.
@@ -36,7 +34,7 @@ def high_band_share(
         energy = np.square(np.abs(np.fft.rfft(window * waveform)))
         total = energy.sum()
         shares[i] = energy[high].sum() / total if total else 0
-    return 10 * np.log10(np.maximum(shares, 10 ** (floor_db / 10)))
+    return 10 * np.log10(np.maximum(shares, 1e-12))
 
 
 def separability(real: np.ndarray, generated: np.ndarray) -> float:

@@ -48,7 +48,7 @@ class Generated:
             "checkpoint": digest_arrays(params),
             "classifier": digest_arrays(screener.params(self.corpus.fold)),
             "sr": setup.clip_sr,
-            "n_samples": round(setup.classifier.config.data.clip_seconds * setup.clip_sr),
+            "n_samples": waveforms_of(setup).n_samples,
         }
         place = functools.partial(put, mesh=setup.mesh, spec=PER_FOLD)
         self._params, self._source = place(params), place(one(setup.source))

@@ -10,7 +10,7 @@ import numpy as np
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split, inner_part
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import write_whole
+from asc_jax.runtime.files import reading, write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,10 +166,8 @@ def refuse_other_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence
     Raises:
       InputError: they were others, or the file cannot be read.
     """
-    try:
+    with reading(path):
         differs = path.exists() and path.read_text(encoding="utf-8") != _describe(dataset, corpora)
-    except (OSError, UnicodeDecodeError):
-        raise InputError("cannot be read; restore it from a backup", path=path) from None
     if differs:
         raise InputError(
             "the GANs of this run were trained on other clips or scenes than those of the "

@@ -23,7 +23,7 @@ from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import parse_json, reading, write_whole
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.restore import restore_chosen
 from asc_jax.train.setup import set_up
@@ -94,7 +94,7 @@ def open_classifier(
         raise InputError(
             "not set; add --config.gan.classifier=RUN, a folder that asc-jax train has made: "
             "its folds are what the clips are generated for",
-            field="gan.classifier",
+            field=field,
         )
     workdir = pathlib.Path(workdir)
     config = with_data(_read_config(workdir, field), data)
@@ -137,11 +137,9 @@ def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
     ours = classifier.describe()
     if not path.exists():
         return
-    try:
+    with reading(path):
         theirs = parse_json(path.read_text(encoding="utf-8"))
         named, fields = theirs["parameters"], dict(theirs["fields"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("cannot be read; restore it from a backup", path=path) from None
     differing = [f for f, value in ours["fields"].items() if fields.get(f, value) != value]
     if differing or named != ours["parameters"]:
         what = differing[0] if differing else "its parameters"
@@ -189,12 +187,7 @@ def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         sr=sr,
         n_frames=config.data.n_frames,
     )
-    return map_folds(
-        step,
-        mesh,
-        in_specs=(PER_FOLD, PER_FOLD),
-        out_specs=PER_FOLD,
-    )
+    return map_folds(step, mesh, in_specs=(PER_FOLD, PER_FOLD), out_specs=PER_FOLD)
 
 
 def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:

@@ -1,6 +1,5 @@
 """Training GANs: their folder, their epochs, and looks at what they generate."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Generator, Mapping, Sequence
@@ -19,17 +18,6 @@ from asc_jax.gan.embedder import (
     refuse_other_classifier,
     write_classifier,
 )
-from asc_jax.gan.monitor import (
-    clip_labels,
-    embed_real,
-    look,
-    number,
-    or_nan,
-    some_real_clips,
-    stop_collapsed,
-    write_samples,
-)
-from asc_jax.gan.segments import n_segments
 from asc_jax.gan.setup import GanSetup, set_up_gan
 from asc_jax.gan.steps import BestGenerator, WaveGanState, compile_steps
 from asc_jax.parallel import hosts
@@ -119,11 +107,13 @@ class Training:
 
     def prepare(self, snapshot: Snapshot, progress: Progress, log: MetricsLog) -> None:
         setup, seed = self._setup, self._seed
-        self._real = embed_real(setup, seed=seed, n_clips=self._n_clips)
+        self._real = monitor.embed_real(setup, seed=seed, n_clips=self._n_clips)
         if not progress.step:
             # Untrained generators: what every later distance is to be read against.
             untrained, _ = self._look(snapshot.state)
-            write_samples(self._workdir, setup, "real", *some_real_clips(setup, seed=seed))
+            monitor.write_samples(
+                self._workdir, setup, "real", *monitor.some_real_clips(setup, seed=seed)
+            )
             log.write({"epoch": 0, "seconds": 0.0, "clips_per_second": 0.0} | untrained)
 
     def begin(self, progress: Progress) -> EpochSteps:
@@ -143,11 +133,11 @@ class Training:
         """Looks at what the GANs generate, stops those that have collapsed, keeps the best."""
         setup = self._setup
         seen, waveforms = self._look(snapshot.state)
-        labels = clip_labels(setup, self._n_clips)
-        write_samples(self._workdir, setup, "generated", waveforms, labels)
+        labels = monitor.clip_labels(setup, self._n_clips)
+        monitor.write_samples(self._workdir, setup, "generated", waveforms, labels)
         line = log_line(setup, progress, snapshot.was_running, steps.times) | seen
         snapshot, messages = after_look(setup, snapshot, seen, line["epoch"])
-        distance = np.mean([or_nan(d) for d in seen["frechet_distance"]])
+        distance = np.mean([monitor.or_nan(d) for d in seen["frechet_distance"]])
         result = (
             f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
             f"frechet distance {distance:.3g}"
@@ -159,7 +149,7 @@ class Training:
         return "" if running else "no GAN is left running"
 
     def _look(self, state: WaveGanState) -> tuple[dict[str, list], np.ndarray]:
-        return look(self._setup, state, self._real, seed=self._seed, n_clips=self._n_clips)
+        return monitor.look(self._setup, state, self._real, seed=self._seed, n_clips=self._n_clips)
 
 
 class Iterations(EpochSteps):
@@ -195,9 +185,7 @@ def name_programs(
     of_one = lambda tree: shapes_per_fold(
         jax.tree.map(lambda leaf: array(leaf.shape[1:], leaf.dtype), tree), 1, mesh
     )
-    steps = compile_steps(
-        mesh, setup.networks, n_segments=setup.n_segments, n_samples=setup.clip_samples, how=how
-    )
+    steps = compile_steps(mesh, setup.networks, n_samples=setup.decoding.n_samples, how=how)
     like = of_one(setup.like)
     source = of_one(setup.source).replace(clips=array((1, 1), np.int32))
     key_data, labels = array((1, 2), np.uint32), array((1, 1), np.int32)
@@ -228,10 +216,8 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
       InputError: several processes would not compute the same.
     """
     # Segments one after the other: how they are merged may change after training.
-    count = n_segments(setup.clip_samples, setup.networks.generator.n_samples, 0)
-    one = dataclasses.replace(setup, n_segments=count)
     programs = name_programs(
-        one, setup.classifier, sr=setup.sr, how="concatenate", training=training
+        setup, setup.classifier, sr=setup.sr, how="concatenate", training=training
     )
     answers = {"decoding": pool.answer(setup.decoding)}
     if training:
@@ -254,10 +240,10 @@ def after_look(
     Returns:
       What the next epoch begins with, and messages for the user.
     """
-    state, suspicion, messages = stop_collapsed(
+    state, suspicion, messages = monitor.stop_collapsed(
         setup, now.state, now.was_running, seen, now.suspicion
     )
-    distances = np.array([or_nan(d) for d in seen["frechet_distance"]], np.float32)
+    distances = np.array([monitor.or_nan(d) for d in seen["frechet_distance"]], np.float32)
     # A collapsed generator near the middle of the real clips is not the best.
     running = np.array(fetch(state.running))
     distances[~running | (suspicion > 0)] = np.nan
@@ -300,4 +286,4 @@ def log_line(
 
 
 def _numbers(values: np.ndarray) -> list:
-    return [number(float(value)) for value in values]
+    return [monitor.number(float(value)) for value in values]

@@ -1,7 +1,7 @@
 """Losses of the WaveGAN, each with the settings that WaveGAN trains it with.
 
-All are means over the batch of scores: the discriminator lowers its loss, then the
-generator its own.
+All are () float32 means over the batch of the discriminator's scores, (B,) or (B, 1) of real and
+of generated examples: the discriminator lowers its loss, then the generator its own.
 """
 
 import dataclasses
@@ -39,34 +39,19 @@ class GanLoss:
 
 
 def critic_loss(real_scores: jax.Array, generated_scores: jax.Array) -> jax.Array:
-    """Minus the estimate of the Wasserstein distance.
-
-    Args:
-      real_scores: (B,) or (B, 1).
-      generated_scores: the same.
-
-    Returns:
-      () float32.
-
-    Source: Arjovsky et al., arXiv:1701.07875.
-    """
+    """Minus the estimate of the Wasserstein distance. Source: Arjovsky et al., arXiv:1701.07875."""
     return _mean(generated_scores) - _mean(real_scores)
 
 
 def critic_generator_loss(generated_scores: jax.Array) -> jax.Array:
-    """(B,) or (B, 1) critic's scores -> () float32; see `critic_loss`."""
+    """Minus what the critic makes of generated examples; see `critic_loss`."""
     return -_mean(generated_scores)
 
 
 def logistic_loss(real_scores: jax.Array, generated_scores: jax.Array) -> jax.Array:
     """Cross-entropy of a classifier into real and generated, whose logits the scores are.
 
-    Args:
-      real_scores: (B,) or (B, 1).
-      generated_scores: the same.
-
-    Returns:
-      () float32 nats, the mean of both halves; log 2 for one that cannot tell.
+    In nats, the mean of both halves; log 2 for one that cannot tell.
 
     Source: Goodfellow et al., arXiv:1406.2661, as Radford et al., arXiv:1511.06434, train it.
     """
@@ -74,27 +59,20 @@ def logistic_loss(real_scores: jax.Array, generated_scores: jax.Array) -> jax.Ar
 
 
 def logistic_generator_loss(generated_scores: jax.Array) -> jax.Array:
-    """(B,) or (B, 1) logits -> () float32 nats: the non-saturating loss; see `logistic_loss`."""
+    """The non-saturating loss, in nats; see `logistic_loss`."""
     return _mean(generated_scores, _surprise)
 
 
 def least_squares_loss(real_scores: jax.Array, generated_scores: jax.Array) -> jax.Array:
     """Squared distance of the scores from 1 for real and 0 for generated examples.
 
-    Args:
-      real_scores: (B,) or (B, 1).
-      generated_scores: the same.
-
-    Returns:
-      () float32, the mean of both halves.
-
-    Source: Mao et al., arXiv:1611.04076.
+    The mean of both halves. Source: Mao et al., arXiv:1611.04076.
     """
     return (_mean(real_scores, _distance_from_1) + _mean(generated_scores, jnp.square)) / 2
 
 
 def least_squares_generator_loss(generated_scores: jax.Array) -> jax.Array:
-    """(B,) or (B, 1) scores -> () float32; see `least_squares_loss`."""
+    """Squared distance of the generated examples' scores from 1; see `least_squares_loss`."""
     return _mean(generated_scores, _distance_from_1)
 
 

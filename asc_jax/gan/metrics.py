@@ -7,6 +7,14 @@ before a classifier's last layer. Where there is nothing to compare, a figure is
 import numpy as np
 
 _BLOCK = 256  # rows of a distance matrix at a time
+_FRAME = 1024  # samples of which `spectral_flatness` takes a spectrum
+
+# Below it clips are silent. Quiet recordings of the TUT sets have -50 dB.
+_LEAST_LEVEL_DB = -80.0
+# Below it they are single tones, which have 1e-8 or less. The median of real recordings is 5e-4
+# or more in each class of ESC-10 and of the TUT samples.
+_LEAST_FLATNESS = 1e-5
+_LEAST_DIVERSITY_RATIO = 0.1  # below it they are all alike
 
 
 def frechet_distance(embeddings_a: np.ndarray, embeddings_b: np.ndarray) -> float:
@@ -90,27 +98,25 @@ def diversity_ratio(generated: np.ndarray, real: np.ndarray) -> float:
     return _ratio(diversity(generated), diversity(real))
 
 
-def level_db(waveforms: np.ndarray, *, floor_db: float = -120.0) -> np.ndarray:
+def level_db(waveforms: np.ndarray) -> np.ndarray:
     """The level of each clip.
 
     Args:
       waveforms: (n, T) float, full scale 1.
-      floor_db: the least value, which silence has.
 
     Returns:
-      (n,) float64, dB of the RMS re full scale: a sine of amplitude 1 has -3.01.
+      (n,) float64, dB of the RMS re full scale: a sine of amplitude 1 has -3.01; silence -120.
     """
     rms = np.sqrt(np.mean(np.square(np.asarray(waveforms, np.float64)), axis=-1))
-    return 20 * np.log10(np.maximum(rms, 10 ** (floor_db / 20)))
+    return 20 * np.log10(np.maximum(rms, 1e-6))
 
 
-def spectral_flatness(waveforms: np.ndarray, *, n_fft: int = 1024) -> np.ndarray:
+def spectral_flatness(waveforms: np.ndarray) -> np.ndarray:
     """The flatness of each clip's average power spectrum.
 
     Args:
-      waveforms: (n, T) float.
-      n_fft: length of the frames over which power is averaged, samples; they are Hann-
-        windowed and overlap by half. A clip shorter than one is filled with zeros.
+      waveforms: (n, T) float. Power is averaged over Hann-windowed frames of 1024 samples that
+        overlap by half. A clip shorter than one is filled with zeros.
 
     Returns:
       (n,) float64: geometric over arithmetic mean of the bins. Near 1 for white noise (0.56
@@ -122,10 +128,10 @@ def spectral_flatness(waveforms: np.ndarray, *, n_fft: int = 1024) -> np.ndarray
     from scipy.stats import gmean
 
     waveforms = np.asarray(waveforms, np.float64)
-    missing = max(0, n_fft - waveforms.shape[-1])
+    missing = max(0, _FRAME - waveforms.shape[-1])
     waveforms = np.pad(waveforms, [(0, 0), (0, missing)])
-    _, power = welch(waveforms, nperseg=n_fft, detrend=False, return_onesided=False)
-    power = power[:, : n_fft // 2 + 1]  # a one-sided one has all bins but two twice
+    _, power = welch(waveforms, nperseg=_FRAME, detrend=False, return_onesided=False)
+    power = power[:, : _FRAME // 2 + 1]  # a one-sided one has all bins but two twice
     mean = power.mean(axis=-1, keepdims=True)
     # A bin of 0 has no logarithm; 120 dB below the mean nothing is heard.
     relative = np.divide(power, mean, out=np.ones_like(power), where=mean > 0)
@@ -138,9 +144,6 @@ def collapse(
     spectral_flatness: float = float("nan"),
     diversity_ratio: float = float("nan"),
     finite: bool = True,
-    min_level_db: float = -80.0,
-    min_flatness: float = 1e-5,
-    min_diversity_ratio: float = 0.1,
 ) -> str:
     """Whether a generator is beyond hope, and how, from the figures of a few samples.
 
@@ -149,21 +152,17 @@ def collapse(
       spectral_flatness: their median flatness.
       diversity_ratio: their diversity over that of real clips.
       finite: whether all samples and losses are finite.
-      min_level_db: below it they are silent. Quiet recordings of the TUT sets have -50.
-      min_flatness: below it they are single tones, which have 1e-8 or less. The median of
-        real recordings is 5e-4 or more in each class of ESC-10 and of the TUT samples.
-      min_diversity_ratio: below it they are all alike.
 
     Returns:
       One line that begins with the first fault found, or "".
     """
     if not finite:
         return "not finite: samples or losses hold NaN or infinity"
-    if level_db < min_level_db:
+    if level_db < _LEAST_LEVEL_DB:
         return f"silent: level {level_db:.0f} dB"
-    if spectral_flatness < min_flatness:
+    if spectral_flatness < _LEAST_FLATNESS:
         return f"single tones: spectral flatness {spectral_flatness:.1g}"
-    if diversity_ratio < min_diversity_ratio:
+    if diversity_ratio < _LEAST_DIVERSITY_RATIO:
         return f"all alike: diversity {diversity_ratio:.2f} of the real clips'"
     return ""
 

@@ -1,6 +1,7 @@
 """Which generated clips are kept as training data: rules on what a classifier of the fold says.
 
-A rule is a pure function from logits (n, K) and intended labels (n,) to a mask (n,); rules
+A rule is a pure function from logits (n, K), of the classifier of the fold that the GAN was trained
+on, and labels (n,) int, the classes that the clips were generated for, to a mask (n,) bool; rules
 compose with `&`. A clip whose logits are not finite is never kept. NumPy arrays give NumPy
 arrays, with nothing to compile; JAX arrays give JAX arrays, inside `jit` too.
 """
@@ -20,13 +21,6 @@ Array: TypeAlias = np.ndarray | jax.Array
 def argmax(logits: Array, labels: Array) -> Array:
     """Whether the classifier takes each clip for what it was meant to be.
 
-    Args:
-      logits: (n, K) of the classifier of the fold that the GAN was trained on.
-      labels: (n,) int, the class that each clip was generated for.
-
-    Returns:
-      (n,) bool.
-
     Source: report §1 ("chosen as an augment data if it is correctly classified").
     """
     # The argmax of a row with NaN is the place of the NaN, which may be the label's.
@@ -35,32 +29,14 @@ def argmax(logits: Array, labels: Array) -> Array:
 
 
 def confidence(logits: Array, labels: Array, threshold: float) -> Array:
-    """Whether the softmax probability of each clip's label is at least `threshold`.
-
-    Args:
-      logits: (n, K).
-      labels: (n,) int.
-      threshold: 0 to 1.
-
-    Returns:
-      (n,) bool.
-    """
+    """Whether the softmax probability of each clip's label is at least `threshold`, 0 to 1."""
     return probability(logits, labels) >= threshold
 
 
 def margin_band(logits: Array, labels: Array, low: float, high: float) -> Array:
-    """Whether each clip's margin lies in a band.
+    """Whether each clip's margin, in logits, lies from `low` to `high`, both allowed.
 
-    Below it a clip is hardly its class; above it the classifier learns nothing from it.
-
-    Args:
-      logits: (n, K).
-      labels: (n,) int.
-      low: least margin, in logits, itself allowed.
-      high: largest margin, itself allowed; `math.inf` for none.
-
-    Returns:
-      (n,) bool.
+    Below the band a clip is hardly its class; above it the classifier learns nothing from it.
 
     Source: Mun et al., DCASE 2017, who keep samples by their distance from the hyperplane
     of an SVM; the margin of a network's logits is our counterpart.
@@ -149,16 +125,7 @@ class Screening:
 
 
 def passes(logits: Array, labels: Array, cfg: Screening) -> Array:
-    """Whether all of the rules hold, and the logits are finite.
-
-    Args:
-      logits: (n, K).
-      labels: (n,) int.
-      cfg: the rules and their bounds.
-
-    Returns:
-      (n,) bool.
-    """
+    """(n,) bool: whether all rules of `cfg` hold, and the logits are finite."""
     xp = logits.__array_namespace__()
     keep = xp.all(xp.isfinite(logits), axis=-1)
     for rule in cfg.rules:
@@ -184,10 +151,8 @@ def apportion(target: int, n_classes: int) -> tuple[int, ...]:
     Raises:
       InputError: a target below 0, or no class.
     """
-    if target < 0 or n_classes < 1:
-        raise InputError(
-            f"{target} clips for {n_classes} classes: the target must be at least 0, the "
-            "classes at least 1"
-        )
+    for field, number, least in (("target", target, 0), ("n_classes", n_classes, 1)):
+        if number < least:
+            raise InputError(f"must be at least {least}", field=field, value=number)
     least, more = divmod(target, n_classes)
     return (least + 1,) * more + (least,) * (n_classes - more)

@@ -23,11 +23,9 @@ def n_segments(n_samples: int, segment: int, min_overlap: int = 0) -> int:
     Raises:
       InputError: a length below 1, or an overlap that is negative or above half a segment.
     """
-    if n_samples < 1 or segment < 1:
-        raise InputError(
-            f"a clip of {n_samples} samples from segments of {segment}: both lengths must be at "
-            "least 1"
-        )
+    for field, length in (("n_samples", n_samples), ("segment", segment)):
+        if length < 1:
+            raise InputError("must be at least 1 sample", field=field, value=length)
     if not 0 <= min_overlap <= segment // 2:
         raise InputError(
             f"must be 0 to {segment // 2}, half of a segment",
@@ -89,13 +87,15 @@ def merge(segments: jax.Array, n_samples: int, how: str = "concatenate") -> jax.
         raise InputError(f"must be one of {', '.join(MERGES)}", field="merge", value=how)
     if segments.ndim != 2:
         raise InputError(
-            f"segments of shape {segments.shape}: must be (n_segments, samples); give one clip's"
+            f"of shape {segments.shape}: must be (n_segments, samples); give one clip's",
+            field="segments",
         )
     count, length = segments.shape
     if n_samples < 1 or count * length < n_samples:
         raise InputError(
-            f"{count} segments of {length} samples cannot fill a clip of {n_samples}; it must "
-            f"have 1 to {count * length} samples"
+            f"must be 1 to {count * length}, for {count} segments of {length} samples",
+            field="n_samples",
+            value=n_samples,
         )
     if how == "concatenate":
         return segments.reshape(-1)[:n_samples]

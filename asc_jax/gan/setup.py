@@ -1,7 +1,6 @@
 """What a GAN run consists of on its devices, for training it and for synthesis alike."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -14,7 +13,6 @@ from asc_jax.frontend import FrontendConfig
 from asc_jax.gan.corpora import Corpus, make_corpora
 from asc_jax.gan.embedder import Classifier, make_recogniser, open_classifier
 from asc_jax.gan.losses import LOSSES
-from asc_jax.gan.segments import n_segments
 from asc_jax.gan.source import Source, make_sources
 from asc_jax.gan.steps import (
     GanSteps,
@@ -51,10 +49,6 @@ class GanSetup:
       recognise: (fold of each GAN, waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K)
         and embeddings (G, n, D) of the classifier of these folds, as host arrays.
       classifier: that the clips are for.
-      n_segments: that make a clip.
-      clip_samples: length of a clip at the GAN's rate.
-      sr: the GAN's sampling rate, Hz.
-      clip_sr: the classifier's.
     """
 
     dataset: Dataset
@@ -69,10 +63,16 @@ class GanSetup:
     init: Callable[[], WaveGanState]
     recognise: Callable
     classifier: Classifier
-    n_segments: int
-    clip_samples: int
-    sr: int
-    clip_sr: int
+
+    @property
+    def sr(self) -> int:
+        """The GAN's sampling rate, Hz."""
+        return self.decoding.frontend.sr
+
+    @property
+    def clip_sr(self) -> int:
+        """The classifier's sampling rate, Hz."""
+        return self.classifier.config.frontend.sr
 
     @property
     def folds(self) -> list[int]:
@@ -109,18 +109,16 @@ def set_up_gan(
     )
     mesh = make_mesh(len(corpora), config.train.batch_size, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
-    sr = config.gan.sr
-    clip_samples = round(classifier.config.data.clip_seconds * sr)
-    if clip_samples < config.gan.n_samples:
+    decoding = dataclasses.replace(
+        decoding_of(classifier.config), kind="waveform", frontend=FrontendConfig(sr=config.gan.sr)
+    )
+    if decoding.n_samples < config.gan.n_samples:
         raise InputError(
-            f"longer than the clips, which have {clip_samples} samples at gan.sr={sr}; use a "
-            "smaller one",
+            f"longer than the clips, which have {decoding.n_samples} samples at "
+            f"gan.sr={config.gan.sr}; use a smaller one",
             field="gan.n_samples",
             value=config.gan.n_samples,
         )
-    decoding = dataclasses.replace(
-        decoding_of(classifier.config), kind="waveform", frontend=FrontendConfig(sr=sr)
-    )
     host_pool, _ = load_pool(
         classifier.dataset,
         classifier.dataset.scene_labels,
@@ -130,11 +128,12 @@ def set_up_gan(
     )
     connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
-    crossfade = config.synthesis.merge == "crossfade"
-    overlap = config.gan.n_samples // 64 if crossfade else 0  # samples; at least so many
-    segments = n_segments(clip_samples, config.gan.n_samples, overlap)
     source = make_sources(corpora, host_pool)
-    init = functools.partial(init_state, networks, len(corpora), seed=config.seed)
+
+    def init() -> WaveGanState:
+        state = init_state(networks, len(corpora), seed=config.seed)
+        return put(jax.tree.map(share, state), mesh, PER_FOLD)
+
     return GanSetup(
         dataset=classifier.dataset,
         decoding=decoding,
@@ -144,16 +143,12 @@ def set_up_gan(
         source=put(source, mesh, PER_FOLD),
         networks=networks,
         steps=compile_steps(
-            mesh, networks, n_segments=segments, n_samples=clip_samples, how=config.synthesis.merge
+            mesh, networks, n_samples=decoding.n_samples, how=config.synthesis.merge
         ),
         like=shapes_per_fold(state_shapes(networks), len(corpora), mesh),
-        init=lambda: put(jax.tree.map(share, init()), mesh, PER_FOLD),
-        recognise=make_recogniser(classifier, mesh, sr=sr),
+        init=init,
+        recognise=make_recogniser(classifier, mesh, sr=config.gan.sr),
         classifier=classifier,
-        n_segments=segments,
-        clip_samples=clip_samples,
-        sr=sr,
-        clip_sr=classifier.config.frontend.sr,
     )
 
 
@@ -218,8 +213,7 @@ def one_by_one(setup: GanSetup, config, screener: Classifier) -> GanSetup:
         steps=compile_steps(
             mesh,
             setup.networks,
-            n_segments=setup.n_segments,
-            n_samples=setup.clip_samples,
+            n_samples=setup.decoding.n_samples,
             how=config.synthesis.merge,
         ),
         recognise=make_recogniser(screener, mesh, sr=setup.clip_sr),

@@ -16,7 +16,7 @@ import optax
 
 from asc_jax.data.pool import Pool
 from asc_jax.gan.losses import GanLoss, gradient_penalty
-from asc_jax.gan.segments import merge
+from asc_jax.gan.segments import merge, n_segments
 from asc_jax.gan.source import TRAINING, Source, latent_vectors, real_windows
 from asc_jax.models.example_keys import places
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
@@ -276,7 +276,6 @@ def generate_clips(
     labels: jax.Array,
     *,
     generator: Generator,
-    n_segments: int,
     n_samples: int,
     how: str,
 ) -> jax.Array:
@@ -288,7 +287,6 @@ def generate_clips(
       key_data: (2,) uint32; every clip and segment draws a stream of its own from it.
       labels: (n,) int32 class indices; without effect on an unconditional generator.
       generator: the module.
-      n_segments: merged into a clip.
       n_samples: length of a clip at the GAN's rate.
       how: see `asc_jax.gan.segments.merge`.
 
@@ -296,10 +294,12 @@ def generate_clips(
       (n, n_samples) float32.
     """
     n_clips = labels.shape[0]
+    overlap = generator.n_samples // 64 if how == "crossfade" else 0  # samples; at least so many
+    n_parts = n_segments(n_samples, generator.n_samples, overlap)
     key = jax.random.wrap_key_data(key_data)
-    z = latent_vectors(key, jnp.arange(n_clips * n_segments), generator.n_latent)
-    segments = generator.apply({"params": params}, z, jnp.repeat(labels, n_segments))
-    segments = segments.reshape(n_clips, n_segments, generator.n_samples)
+    z = latent_vectors(key, jnp.arange(n_clips * n_parts), generator.n_latent)
+    segments = generator.apply({"params": params}, z, jnp.repeat(labels, n_parts))
+    segments = segments.reshape(n_clips, n_parts, generator.n_samples)
     clips = jax.vmap(functools.partial(merge, n_samples=n_samples, how=how))(segments)
     return clips / source.gain
 
@@ -325,9 +325,7 @@ class GanSteps:
     keep_best: Callable
 
 
-def compile_steps(
-    mesh, networks: Networks, *, n_segments: int, n_samples: int, how: str
-) -> GanSteps:
+def compile_steps(mesh, networks: Networks, *, n_samples: int, how: str) -> GanSteps:
     """Maps the steps of one GAN over GANs and devices; see `generate_clips`."""
     return GanSteps(
         train=map_folds(
@@ -341,7 +339,6 @@ def compile_steps(
             functools.partial(
                 generate_clips,
                 generator=networks.generator,
-                n_segments=n_segments,
                 n_samples=n_samples,
                 how=how,
             ),

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asc_jax.runtime.errors import InputError
@@ -109,6 +109,21 @@ def parse_json(text: str | bytes, **hooks) -> Any:
         return json.loads(text, parse_constant=_finite, parse_float=_finite, **hooks)
     except RecursionError as error:
         raise ValueError(str(error)) from None
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[None]:
+    """Reads a record: what the block finds wrong with the file or its content is said of it.
+
+    Raises:
+      InputError: it cannot be read, or is not what was once written there.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        raise InputError("cannot be read; restore it from a backup", path=path) from None
 
 
 def _finite(number: str) -> float:

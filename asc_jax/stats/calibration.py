@@ -4,8 +4,6 @@ import dataclasses
 
 import numpy as np
 
-BINNINGS = ("width", "mass")
-
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
@@ -33,30 +31,20 @@ class Reliability:
         return float(gaps @ self.counts / self.counts.sum())
 
 
-def reliability(
-    probabilities: np.ndarray, targets: np.ndarray, *, n_bins: int = 10, binning: str = "width"
-) -> Reliability:
+def reliability(probabilities: np.ndarray, targets: np.ndarray, *, n_bins: int = 10) -> Reliability:
     """Confidence against accuracy.
 
     Args:
       probabilities: (n, K).
       targets: (n,) class indices.
-      n_bins: number of bins.
-      binning: "width", bins of equal width from 0 to 1, or "mass", of as many clips each
-        (clips of equal confidence stay together).
+      n_bins: number of bins, of equal width from 0 to 1.
 
     Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using
     Bayesian binning", 2015; Guo et al., "On calibration of modern neural networks", 2017.
     """
     confidence = probabilities.max(axis=-1)
     right = probabilities.argmax(axis=-1) == targets
-    if binning == "width":
-        edges = np.linspace(0, 1, n_bins + 1)
-    elif binning == "mass":
-        inner = np.quantile(confidence, np.arange(1, n_bins) / n_bins, method="inverted_cdf")
-        edges = np.concatenate([[0.0], inner, [1.0]])
-    else:
-        raise ValueError(f"no binning {binning!r}: one of {', '.join(BINNINGS)}")
+    edges = np.linspace(0, 1, n_bins + 1)
     place = np.searchsorted(edges[1:-1], confidence)
     counts = np.bincount(place, minlength=n_bins)
 

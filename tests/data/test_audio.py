@@ -1,4 +1,4 @@
-"""Decoding: full resolution, one line per bad file, and never much in memory."""
+"""Decoding: full resolution, every bad file named, and never much in memory."""
 
 import functools
 import pathlib
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from refusals import refused
 
 from asc_jax.data import audio
 from asc_jax.runtime.errors import InputError
@@ -38,14 +39,6 @@ def read_waveform(path: pathlib.Path, **options) -> np.ndarray:
     """(T,) of a clip of half a second, or of what `options` say."""
     options = {"sr": SR, "channels": 0, "n_samples": SR // 2, **options}
     return audio.mono(audio.read_clip(path, **options))
-
-
-def refusal(read, *arguments, **options) -> str:
-    with pytest.raises(InputError) as refused:
-        read(*arguments, **options)
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
 
 
 def test_24_bits_are_not_truncated(tmp_path, stereo):
@@ -93,8 +86,8 @@ def test_ogg(tmp_path):
     assert np.corrcoef(waveform, tone)[0, 1] > 0.99
 
 
-@pytest.mark.parametrize(("orig_sr", "bound"), [(44_100, 1e-5), (16_000, 1e-5), (96_000, 1e-5)])
-def test_another_rate_is_resampled_to_the_exact_sine(tmp_path, orig_sr, bound):
+@pytest.mark.parametrize("orig_sr", [44_100, 16_000, 96_000])
+def test_another_rate_is_resampled_to_the_exact_sine(tmp_path, orig_sr):
     def sine(sr):
         return 0.5 * np.sin(2 * np.pi * 1000 * np.arange(sr) / sr)
 
@@ -103,7 +96,7 @@ def test_another_rate_is_resampled_to_the_exact_sine(tmp_path, orig_sr, bound):
     assert waveform.dtype == np.float32
     assert len(waveform) == SR
     middle = slice(SR // 10, -SR // 10)  # a filter sees beyond the ends
-    assert np.abs(waveform - sine(SR))[middle].max() < bound
+    assert np.abs(waveform - sine(SR))[middle].max() < 1e-5
 
 
 def test_real_clips_equal_soundfiles_mean(tut2018_sample):
@@ -114,45 +107,6 @@ def test_real_clips_equal_soundfiles_mean(tut2018_sample):
         waveform = read_waveform(path, channels=2, n_samples=10 * SR)
         assert (sr, len(waveform)) == (SR, 10 * SR)
         np.testing.assert_allclose(waveform, exact.mean(axis=1), atol=2**-23)
-
-
-def test_an_empty_file(tmp_path):
-    (tmp_path / "a.wav").touch()
-    message = refusal(audio.decode, tmp_path / "a.wav")
-    assert message == f"{tmp_path / 'a.wav'}: the file is empty; replace it"
-
-
-@pytest.mark.parametrize(
-    "name", ["a.wav", "a.ogg", "a.flac", "a.raw", "a.au", "a.snd", "a.vox", "a.gsm"]
-)
-@pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 40, b"x"])
-def test_bytes_that_are_no_audio(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    message = refusal(audio.decode, tmp_path / name)
-    assert message.startswith(f"{tmp_path / name}: not readable as audio (")
-    assert message.endswith("replace the file")
-
-
-def test_what_stands_behind_the_sound_of_a_wave64_file_is_no_sound(tmp_path, stereo):
-    path = write(tmp_path / "a.w64", stereo, subtype="PCM_16")
-    n_frames, content = len(audio.decode(path)[0]), path.read_bytes()
-    assert n_frames == len(stereo)
-    path.write_bytes(content + bytes(4000))
-    assert soundfile.info(path).frames == n_frames + 1000  # libsndfile takes it for sound
-    assert f"{path}: Wave64 with something behind its sound" in refusal(audio.decode, path)
-
-
-@pytest.mark.parametrize("fraction", [0.5, 0.999, 0.01])
-def test_a_wav_cut_short(tmp_path, stereo, fraction):
-    path = cut(write(tmp_path / "a.wav", stereo, subtype="PCM_24"), fraction)
-    assert soundfile.info(path).frames < len(stereo)  # libsndfile says nothing
-    assert f"{path}: truncated: its header declares" in refusal(audio.decode, path)
-
-
-def test_a_wav_cut_inside_its_header(tmp_path, stereo):
-    path = write(tmp_path / "a.wav", stereo)
-    path.write_bytes(path.read_bytes()[:20])
-    assert f"{path}: truncated" in refusal(audio.decode, path)
 
 
 def flac_of_unknown_length(path: pathlib.Path, stereo: np.ndarray) -> pathlib.Path:
@@ -170,28 +124,6 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path, stereo):
     np.testing.assert_array_equal(audio.decode(path)[0], exact.astype(np.float32))
 
 
-def test_a_flac_of_unknown_length_cut_short(tmp_path, stereo):
-    path = cut(flac_of_unknown_length(tmp_path / "a.flac", stereo))
-    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
-
-
-@pytest.mark.parametrize("error", [ValueError("too big"), MemoryError(), RuntimeError("x")])
-def test_whatever_the_decoder_raises_is_one_line(tmp_path, stereo, monkeypatch, error):
-    path = write(tmp_path / "a.flac", stereo)
-
-    def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
-    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
-
-
-def test_an_mp3_cut_short(tmp_path, stereo):
-    whole = write(tmp_path / "a.mp3", np.tile(stereo, (4, 1)))
-    assert len(audio.decode(whole)[0]) == 4 * len(stereo)
-    assert f"{whole}: truncated" in refusal(audio.decode, cut(whole))
-
-
 def rate(path: pathlib.Path, sr: int) -> pathlib.Path:
     """A WAV file with another rate in its header."""
     content = bytearray(path.read_bytes())
@@ -200,19 +132,92 @@ def rate(path: pathlib.Path, sr: int) -> pathlib.Path:
     return path
 
 
-@pytest.mark.parametrize("sr", [1, 99, 4_000_000_000])
-@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
-def test_a_rate_that_no_recording_has(tmp_path, stereo, sr, subtype):
-    path = rate(write(tmp_path / "a.wav", stereo, subtype=subtype), sr)
-    assert str(path) in refusal(audio.decode, path)
+def with_sample(path: pathlib.Path, stereo: np.ndarray, value: float) -> None:
+    stereo[123, 1] = value
+    write(path, stereo, subtype="FLOAT")
+
+
+# What makes a file of this name that cannot be used, of the path and half a second of stereo.
+BAD = {
+    "empty": ("a.wav", lambda path, stereo: path.touch()),
+    "gone": ("a.wav", lambda path, stereo: path.symlink_to(path.parent / "gone.wav")),
+    "a folder": ("a.wav", lambda path, stereo: path.mkdir()),
+    "a page": ("a.wav", lambda path, stereo: path.write_bytes(b"<html>404</html>" * 40)),
+    "a byte": ("a.wav", lambda path, stereo: path.write_bytes(b"x")),
+    # libsndfile takes anything of such a name for sound.
+    "a page named .vox": ("a.vox", lambda path, stereo: path.write_bytes(b"<html>" * 40)),
+    "a page named .au": ("a.au", lambda path, stereo: path.write_bytes(b"<html>" * 40)),
+    "no samples": ("a.wav", lambda path, stereo: write(path, stereo[:0])),
+    "cut in its header": ("a.wav", lambda path, stereo: path.write_bytes(
+        write(path, stereo).read_bytes()[:20])),
+    "24 bits, cut at the end": ("a.wav", lambda path, stereo: cut(
+        write(path, stereo, subtype="PCM_24"), 0.999)),
+    "a FLAC of unknown length, cut": ("a.flac", lambda path, stereo: cut(
+        flac_of_unknown_length(path, stereo))),
+    "1 Hz": ("a.wav", lambda path, stereo: rate(write(path, stereo), 1)),
+    "99 Hz, floats": ("a.wav", lambda path, stereo: rate(
+        write(path, stereo, subtype="FLOAT"), 99)),
+    "4 GHz": ("a.wav", lambda path, stereo: rate(write(path, stereo), 4_000_000_000)),
+    "NaN": ("a.wav", lambda path, stereo: with_sample(path, stereo, np.nan)),
+    "minus infinity": ("a.wav", lambda path, stereo: with_sample(path, stereo, -np.inf)),
+    "beyond 32 bits": ("a.wav", lambda path, stereo: with_sample(path, stereo, 2.2e9)),
+    "far below": ("a.wav", lambda path, stereo: with_sample(path, stereo, -1e29)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "make"), BAD.values(), ids=BAD)
+def test_a_bad_file_is_one_line_that_names_it(tmp_path, stereo, name, make):
+    make(tmp_path / name, stereo)
+    with refused(path=tmp_path / name):
+        audio.decode(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.ogg", "a.wav", "a.aiff", "a.au", "a.w64", "a.rf64", "a.flac", "a.mp3"]
+)
+def test_a_file_cut_short_is_refused_and_not_a_shorter_one(tmp_path, stereo, name):
+    """libsndfile reads most of them without a word."""
+    whole = write(tmp_path / name, np.tile(stereo, (4, 1)))
+    assert len(audio.decode(whole)[0]) == 4 * len(stereo)
+    with refused(path=name):
+        audio.decode(cut(whole))
+
+
+def test_what_stands_behind_the_sound_of_a_wave64_file_is_no_sound(tmp_path, stereo):
+    path = write(tmp_path / "a.w64", stereo, subtype="PCM_16")
+    n_frames, content = len(audio.decode(path)[0]), path.read_bytes()
+    assert n_frames == len(stereo)
+    path.write_bytes(content + bytes(4000))
+    assert soundfile.info(path).frames == n_frames + 1000  # libsndfile takes it for sound
+    with refused(path=path):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("error", [ValueError("too big"), MemoryError(), PermissionError(13, "no")])
+def test_whatever_the_decoder_raises_is_one_line(tmp_path, stereo, monkeypatch, error):
+    path = write(tmp_path / "a.flac", stereo)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    with refused(path=path):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("full_scale", [2**15, 2**31])
+def test_integers_stored_as_floats_are_samples(tmp_path, stereo, full_scale):
+    path = write(tmp_path / "a.wav", 2 * stereo * full_scale, subtype="FLOAT")
+    assert np.abs(audio.decode(path)[0]).max() > 0.9 * full_scale
 
 
 @pytest.mark.parametrize("sr", [100, 10_000_000])
 def test_the_length_is_judged_before_anything_is_resampled(tmp_path, stereo, sr, monkeypatch):
     path = rate(write(tmp_path / "a.wav", stereo), sr)
     monkeypatch.setattr(soxr, "resample", None)
-    message = refusal(read_waveform, path)
-    assert f"{path}: lasts {len(stereo) / sr:.2f} s, not data.clip_seconds=0.5" in message
+    with refused(path=path) as caught:
+        read_waveform(path)
+    assert f"{len(stereo) / sr:.2f} s" in caught.value.message
 
 
 @pytest.mark.parametrize("sr", [100, 16_000, 10_000_000])
@@ -234,94 +239,28 @@ def test_only_what_a_clip_needs_is_resampled(tmp_path, stereo, sr, monkeypatch):
     assert given[0] <= 0.15 * sr + 1000 * max(1, sr / SR) + 1
 
 
-def test_a_flac_cut_short(tmp_path, stereo):
-    path = cut(write(tmp_path / "a.flac", stereo))
-    assert f"{path}: not readable as audio (" in refusal(audio.decode, path)
+# What a data set asks for, the file's rate and channels, and what is told of it.
+OTHER_FORMS = {
+    "channels": ({"channels": 2}, SR, 1, ["data.channels=2"]),
+    "shorter": ({"n_samples": SR * 6 // 10}, SR, 2, ["0.50 s", "data.clip_seconds=0.6"]),
+    "longer": ({"n_samples": SR * 4 // 10}, SR, 2, ["0.50 s", "data.clip_seconds=0.4"]),
+    "at once": ({"channels": 2, "n_samples": SR}, SR, 1, ["data.channels", "data.clip_seconds"]),
+    "half the rate in the header": ({}, SR // 2, 2, ["1.00 s"]),
+}
 
 
-@pytest.mark.parametrize("name", ["a.ogg", "a.wav", "a.aiff", "a.au", "a.w64", "a.rf64"])
-def test_a_file_cut_short_is_truncated_and_not_a_shorter_one(tmp_path, stereo, name):
-    """libsndfile reads all of them without a word."""
-    whole = write(tmp_path / name, np.tile(stereo, (4, 1)))
-    assert len(audio.decode(whole)[0]) == 4 * len(stereo)
-    path = cut(whole)
-    assert f"{path}: truncated" in refusal(audio.decode, path)
+@pytest.mark.parametrize(("asked", "sr", "channels", "told"), OTHER_FORMS.values(), ids=OTHER_FORMS)
+def test_a_clip_of_another_form_is_refused_with_what_to_set(
+    tmp_path, stereo, asked, sr, channels, told
+):
+    path = write(tmp_path / "a.wav", stereo[:, :channels], sr)
+    with refused(path=path) as caught:
+        read_waveform(path, **asked)
+    assert all(what in caught.value.message for what in told)
+    assert len(read_waveform(path, **asked | {"channels": 0, "fit_length": True}))
 
 
-def test_a_wav_of_no_samples(tmp_path):
-    path = write(tmp_path / "a.wav", np.zeros((0, 2)))
-    assert f"{path}: holds no samples" in refusal(audio.decode, path)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers(tmp_path, stereo, value):
-    stereo[123, 1] = value
-    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
-    assert f"{path}: holds NaN or infinite samples" in refusal(audio.decode, path)
-
-
-@pytest.mark.parametrize("value", [1e20, -1e29, 2.2e9])
-def test_samples_that_no_recording_has(tmp_path, stereo, value):
-    stereo[123, 1] = value
-    path = write(tmp_path / "a.wav", stereo, subtype="FLOAT")
-    assert f"{path}: holds a sample of " in refusal(audio.decode, path)
-
-
-@pytest.mark.parametrize("full_scale", [2**15, 2**23, 2**31])
-def test_integers_stored_as_floats_are_samples(tmp_path, stereo, full_scale):
-    path = write(tmp_path / "a.wav", 2 * stereo * full_scale, subtype="FLOAT")
-    assert np.abs(audio.decode(path)[0]).max() > 0.9 * full_scale
-
-
-def test_what_is_no_file(tmp_path):
-    link = tmp_path / "link.wav"
-    link.symlink_to(tmp_path / "gone.wav")
-    assert f"{link}: no such file; restore it" in refusal(audio.decode, link)
-    assert f"{tmp_path}: is a folder" in refusal(audio.decode, tmp_path)
-
-
-def test_a_file_that_may_not_be_read(tmp_path, stereo, monkeypatch):
-    path = write(tmp_path / "a.wav", stereo)
-
-    def deny(*_, **__):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(pathlib.Path, "open", deny)
-    message = refusal(audio.decode, path)
-    assert message.startswith(f"{path}: not readable as audio (")
-    assert "Permission denied" in message
-
-
-def test_a_wrong_number_of_channels(tmp_path, stereo):
-    path = write(tmp_path / "a.wav", stereo[:, :1])
-    message = refusal(read_waveform, path, channels=2)
-    assert f"{path}: has 1 channels, not data.channels=2" in message
-    assert "data.channels=0" in message
-    assert len(read_waveform(path, channels=0)) == len(stereo)
-
-
-@pytest.mark.parametrize("seconds", [0.4, 0.6])
-def test_a_wrong_length(tmp_path, stereo, seconds):
-    path = write(tmp_path / "a.wav", stereo)
-    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=round(seconds * SR))
-    assert f"{path}: lasts 0.50 s, not data.clip_seconds={seconds}" in message
-    assert "data.fit_length=True" in message
-
-
-def test_channels_and_length_are_told_at_once(tmp_path, stereo):
-    path = write(tmp_path / "a.wav", stereo[:, :1])
-    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=SR)
-    assert "data.channels=0" in message and "data.fit_length=True" in message
-
-
-def test_a_wrongly_declared_rate_is_a_wrong_length(tmp_path, stereo):
-    """Half the rate in the header: the clip lasts twice as long."""
-    path = write(tmp_path / "a.wav", stereo, SR // 2)
-    message = refusal(audio.read_clip, path, sr=SR, channels=2, n_samples=SR // 2)
-    assert f"{path}: lasts 1.00 s" in message
-
-
-@pytest.mark.parametrize("surplus", [-2000, -1, 0, 1, 2000])
+@pytest.mark.parametrize("surplus", [-2000, 0, 1, 2000])
 def test_a_codecs_padding_is_cut_or_filled(tmp_path, stereo, surplus):
     path = write(tmp_path / "a.wav", stereo)
     n_samples = len(stereo) - surplus
@@ -340,13 +279,11 @@ def test_fit_length_cuts_and_zero_fills(tmp_path, stereo, subtype):
     assert not long[len(whole) :].any()
 
 
-def test_many_files_are_resampled_in_order(tmp_path, stereo):
-    paths = [write(tmp_path / f"{i}.wav", stereo * i / 4, subtype="FLOAT") for i in range(5)]
-    read = functools.partial(read_waveform, sr=16_000, n_samples=8000)
-    clips = list(audio.map_files(read, paths, workers=3))
-    expected = soxr.resample(stereo.mean(axis=1).astype(np.float32), SR, 16_000, quality="HQ")
-    for i, clip in enumerate(clips):
-        np.testing.assert_allclose(clip, expected * i / 4, atol=1e-6)
+def bad_files(read, paths) -> list[str]:
+    """What is said of some files, a line for each kind of fault."""
+    with pytest.raises(InputError) as caught:
+        list(audio.map_files(read, paths, workers=2))
+    return str(caught.value).splitlines()
 
 
 def test_all_bad_files_are_listed_at_once(tmp_path, stereo):
@@ -354,13 +291,12 @@ def test_all_bad_files_are_listed_at_once(tmp_path, stereo):
     paths[2].write_bytes(b"")
     cut(paths[7])
     paths[11].unlink()
-    taken = []
-    with pytest.raises(InputError) as refused:
-        taken.extend(audio.map_files(read_waveform, paths, workers=2))
-    lines = str(refused.value).splitlines()
-    assert len(taken) == 2
-    assert [line.split(":")[0] for line in lines] == [str(paths[i]) for i in (2, 7, 11)]
-    assert all(";" in line for line in lines)  # each with its mend
+    clips = audio.map_files(read_waveform, paths, workers=2)
+    assert next(clips).shape == next(clips).shape
+    with pytest.raises(InputError):
+        next(clips)  # the caller's work is lost anyway once a file is bad
+    named = [line.split(":")[0] for line in bad_files(read_waveform, paths)]
+    assert named == [str(paths[i]) for i in (2, 7, 11)]
 
 
 def test_order_is_kept_whichever_file_is_read_first():
@@ -372,35 +308,21 @@ def test_order_is_kept_whichever_file_is_read_first():
     assert list(audio.map_files(read, [], workers=4)) == []
 
 
-def test_what_is_wrong_with_all_files_alike_is_said_once(tmp_path):
-    paths = [tmp_path / f"{number}.wav" for number in range(3)]
-    for path in paths:
-        audio.write_wav(path, np.zeros(800, np.float32), 8_000)
-    read = functools.partial(audio.read_clip, sr=8_000, channels=0, n_samples=1_600)
-    with pytest.raises(InputError) as error:
-        list(audio.map_files(read, paths, workers=2))
-    assert str(error.value).startswith(f"{paths[0]}: lasts 0.10 s, not data.clip_seconds=0.2")
-    assert str(error.value).endswith("(all 3 files are alike in this)")
-    audio.write_wav(paths[0], np.zeros(1_600, np.float32), 8_000)
-    with pytest.raises(InputError) as error:
-        list(audio.map_files(read, paths, workers=2))
-    assert str(error.value).startswith(f"{paths[1]}: lasts 0.10 s")
-    assert str(error.value).endswith(f"(and 1 more of 3 files: {paths[2]})")
-
-
 def test_what_differs_in_numbers_alone_is_one_line():
     """Such as clips of many lengths where a few have the right one."""
     paths = [pathlib.Path(f"audio/{number}.wav") for number in range(400)]
 
-    def read(path):
-        if path != paths[7]:
-            raise InputError(f"{path}: lasts {1 + int(path.stem) / 8:g} s, not 10; replace it")
+    def read(path, right):
+        if path != right:
+            raise InputError(f"lasts {1 + int(path.stem) / 8:g} s, not 10; replace it", path=path)
 
-    with pytest.raises(InputError) as error:
-        list(audio.map_files(read, paths, workers=2))
-    (line,) = str(error.value).splitlines()
+    (line,) = bad_files(functools.partial(read, right=paths[7]), paths)
     assert line.startswith(f"{paths[0]}: lasts 1 s")
-    assert line.endswith(f"(and 398 more of 400 files: {paths[1]}, {paths[2]}, ...)")
+    assert "398" in line and "400" in line and f"{paths[1]}, {paths[2]}" in line
+    (line,) = bad_files(functools.partial(read, right=None), paths[:3])
+    assert line.startswith(f"{paths[0]}: ") and "3" in line and str(paths[1]) not in line
+    (line,) = bad_files(functools.partial(read, right=paths[0]), paths[:3])
+    assert line.startswith(f"{paths[1]}: ") and str(paths[2]) in line
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soxr
+from refusals import refused
 
 from asc_jax import frontend
 from asc_jax.data import audio, cache, pool, read_dataset
@@ -127,30 +128,36 @@ def test_another_file_of_the_same_size_and_time_makes_it_stale(tiny, folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "change"),
+    "change",
     [
-        ({}, {"kind": "log_mel"}),
-        ({}, {"channels": 0}),
-        ({}, {"fit_length": True}),
-        ({}, {"clip_seconds": 0.11}),
-        ({"kind": "log_mel"}, {"n_frames": 3}),
-        ({"kind": "log_mel"}, {"frontend": dataclasses.replace(FRONTEND, log_floor=1e-5)}),
+        {"kind": "waveform"},
+        {"channels": 0},
+        {"fit_length": True},
+        {"clip_seconds": 0.11},
+        {"n_frames": 3},
+        {"frontend": dataclasses.replace(FRONTEND, log_floor=1e-5)},
     ],
+    ids=list,
 )
-def test_other_settings_are_another_entry(tiny, folder, decoded, settings, change):
-    first = load(tiny, folder, **settings)
+def test_other_settings_are_another_key(change):
+    decoding = Decoding(**SETTINGS | {"kind": "log_mel"})
+    other = dataclasses.replace(decoding, **change)
+    assert json.dumps(other.key) != json.dumps(decoding.key)
+
+
+def test_another_key_is_another_entry(tiny, folder, decoded):
+    first = load(tiny, folder)
     decoded.clear()
-    load(tiny, folder, **{**settings, **change})
+    load(tiny, folder, channels=0)
     assert len(decoded) == len(tiny.clips)
     assert len(entries(folder)) == 2
     decoded.clear()
-    assert_equal(load(tiny, folder, **settings), first)
+    assert_equal(load(tiny, folder), first)
     assert decoded == []
 
 
-@pytest.mark.parametrize("kind", ["log_mel", "waveform"])
-def test_the_digests_of_the_files_are_kept(tiny, folder, decoded, kind):
-    decoding = Decoding(**{**SETTINGS, "kind": kind})
+def test_the_digests_of_the_files_are_kept(tiny, folder, decoded):
+    decoding = Decoding(**SETTINGS)
     paths = [tiny.audio_path(clip) for clip in tiny.clips]
     expected = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
     _, digests = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
@@ -168,10 +175,6 @@ def half_of(function):
     return lambda *arguments, **options: function(*arguments, **options) / 2
 
 
-def inverted(*arguments, **options):
-    return -READ_CLIP(*arguments, **options)
-
-
 def louder(function, factor):
     def decode(path):
         samples, sr = function(path)
@@ -180,33 +183,29 @@ def louder(function, factor):
     return decode
 
 
-READ_CLIP = audio.read_clip
-
-# Module, function, what takes its place, kinds of pools that it changes.
+# The kind of pool that it changes, module, function, what takes its place.
 REPLACED = {
-    "log_mel": (pool, "log_mel", power_law, ["log_mel"]),
-    "a function in log_mel": (frontend, "mel_to_hz", half_of(frontend.mel_to_hz), ["log_mel"]),
-    "mono": (audio, "mono", half_of(audio.mono), ["log_mel", "waveform"]),
-    "read_clip": (audio, "read_clip", inverted, ["log_mel", "waveform"]),
-    "a library's": (soxr, "resample", half_of(soxr.resample), ["log_mel", "waveform"]),
-    "a closure": (audio, "decode", louder(audio.decode, 2), ["log_mel", "waveform"]),
+    "log_mel": ("log_mel", pool, "log_mel", power_law),
+    "a function in log_mel": ("log_mel", frontend, "mel_to_hz", half_of(frontend.mel_to_hz)),
+    "mono": ("waveform", audio, "mono", half_of(audio.mono)),
+    "read_clip": ("waveform", audio, "read_clip", half_of(audio.read_clip)),
+    "a library's": ("waveform", soxr, "resample", half_of(soxr.resample)),
+    "a closure": ("waveform", audio, "decode", louder(audio.decode, 2)),
     "quantise": (
+        "waveform",
         cache,
         "quantise",
         lambda values: (values.astype(np.int16), np.array([1, 0])),
-        ["log_mel", "waveform"],
     ),
 }
 
 
-@pytest.mark.parametrize("replaced", REPLACED.values(), ids=REPLACED)
-@pytest.mark.parametrize("kind", ["log_mel", "waveform"])
-def test_another_function_is_another_entry(tiny, folder, monkeypatch, kind, replaced):
-    module, name, function, kinds = replaced
+@pytest.mark.parametrize(("kind", "module", "name", "function"), REPLACED.values(), ids=REPLACED)
+def test_another_function_is_another_entry(tiny, folder, monkeypatch, kind, module, name, function):
     first = load(tiny, folder, kind=kind)
     monkeypatch.setattr(module, name, function)
     with_cache = load(tiny, folder, kind=kind)
-    assert kind not in kinds or len(entries(folder)) == 2
+    assert len(entries(folder)) == 2
     assert_equal(with_cache, load(tiny, folder / "fresh", kind=kind))
     monkeypatch.undo()
     assert_equal(load(tiny, folder, kind=kind), first)
@@ -243,8 +242,12 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
     values = edit("frontend.py", "jnp.log(mel + cfg.log_floor)", "mel**0.1")
     assert len(entries(folder)) == 2
     assert (values != expected.values).any()
-    edit("data/wav.py", "import os\n", "import os\n\n_ADDED = 1\n")  # what decodes, as a file
-    assert len(entries(folder)) == 3
+
+
+def test_what_decodes_is_known_by_its_files_and_the_log_mel_by_its_program():
+    named = pool.written_in()
+    assert {"data/pool.py", "data/audio.py", "data/wav.py", "data/cache.py"} <= named.keys()
+    assert "frontend.py" not in named
 
 
 def test_the_number_of_workers_changes_nothing(tiny, folder, decoded):
@@ -254,12 +257,8 @@ def test_the_number_of_workers_changes_nothing(tiny, folder, decoded):
     assert decoded == []
 
 
-def truncate(name, n_bytes=100):
-    def damage(entry):
-        content = (entry / name).read_bytes()
-        (entry / name).write_bytes(content[:n_bytes])
-
-    return damage
+def truncate(name, n_bytes):
+    return lambda entry: os.truncate(entry / name, n_bytes)
 
 
 def flip(name):
@@ -286,20 +285,15 @@ def other_digest(entry):
 
 
 DAMAGE = {
-    "values cut": truncate("values.npy"),
-    "values empty": truncate("values.npy", 0),
+    "values cut": truncate("values.npy", 100),
     "values flipped": flip("values.npy"),
     "values gone": remove("values.npy"),
     "affine flipped": flip("affine.npy"),
-    "affine gone": remove("affine.npy"),
     "another digest": other_digest,
     "fingerprint gone": remove("fingerprint.json"),
     "fingerprint cut": truncate("fingerprint.json", 30),
-    "fingerprint empty": truncate("fingerprint.json", 0),
     "fingerprint garbage": replace("fingerprint.json", "\0\xff{"),
     "fingerprint a list": replace("fingerprint.json", "[]"),
-    "fingerprint null": replace("fingerprint.json", "null"),
-    "fingerprint a text": replace("fingerprint.json", '"made_of"'),
     "fingerprint another's": replace("fingerprint.json", '{"made_of": {}, "checksum": ""}'),
 }
 
@@ -318,14 +312,6 @@ def test_a_damaged_entry_is_made_again(tmp_path, damage):
     np.testing.assert_array_equal(again[1], affine)
     assert again.digests == first.digests
     assert entries(tmp_path / "cache") == [entry]
-
-
-def test_a_damaged_entry_is_decoded_again(tiny, folder, decoded):
-    first = jax.tree.map(np.array, load(tiny, folder))
-    flip("values.npy")(entries(folder)[0])
-    decoded.clear()
-    assert_equal(load(tiny, folder), first)
-    assert len(decoded) == len(tiny.clips)
 
 
 def plain_entry(tmp_path):
@@ -354,9 +340,9 @@ def test_a_stop_while_writing_leaves_nothing(tmp_path):
 def test_bad_files_leave_nothing(tiny, folder):
     tiny.audio_path(tiny.clips[4]).write_bytes(b"")
     tiny.audio_path(tiny.clips[9]).write_bytes(b"<html>" * 99)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as caught:
         load(tiny, folder)
-    assert len(str(refused.value).splitlines()) == 2
+    assert len(str(caught.value).splitlines()) == 2
     assert entries(folder) == []
 
 
@@ -411,7 +397,7 @@ def test_a_third_finds_the_lock_of_those_who_wait(tmp_path, monkeypatch):
     def failing():
         begun.set()
         assert goes_on.wait(timeout=60)
-        raise InputError("a bad file")
+        raise InputError("is bad", path="bad.wav")
         yield
 
     def slowly():
@@ -431,7 +417,7 @@ def test_a_third_finds_the_lock_of_those_who_wait(tmp_path, monkeypatch):
                 flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
         finally:
             ends.set()
-        with pytest.raises(InputError, match="a bad file"):
+        with refused(path="bad.wav"):
             first.result(timeout=60)
         assert len(second.result(timeout=60).values) == 4
     assert not lock.exists()
@@ -444,55 +430,31 @@ def say_full(_):
 @pytest.mark.parametrize("below", ["", "further"])
 def test_a_folder_that_cannot_be_written_is_a_warning(tiny, folder, tmp_path, capsys, below):
     expected = load(tiny, folder)
-    assert capsys.readouterr().err == ""
     (tmp_path / "taken").write_text("mine")
     place = tmp_path / "taken" / below
     assert_equal(load(tiny, place), expected)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{place}: ")
-    assert "data.cache_dir" in line
+    assert str(place) in line and "data.cache_dir" in line
     assert (tmp_path / "taken").read_text() == "mine"
-
-
-def test_without_a_home_the_clips_stay_in_memory(tiny, folder, capsys, monkeypatch):
-    expected = load(tiny, folder)
-
-    def fail():
-        raise OSError("no home")
-
-    monkeypatch.setattr(cache, "default_cache_dir", fail)
-    assert_equal(load(tiny, ""), expected)
-    assert "no home" in capsys.readouterr().err
 
 
 def test_a_disk_that_is_full_in_the_middle_is_a_warning(tiny, folder, capsys, monkeypatch):
     expected = load(tiny, folder)
     monkeypatch.setattr(os, "fsync", say_full)
     assert_equal(load(tiny, folder / "other"), expected)
-    assert "No space left" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(folder / "other") in line
     assert entries(folder / "other") == []
-
-
-def test_a_disk_that_reports_itself_full(tmp_path, monkeypatch):
-    made_of, clips = plain_entry(tmp_path)
-    monkeypatch.setattr(os, "fsync", say_full)
-    with pytest.raises(OSError, match="No space left"):
-        cache.store(tmp_path / "cache", made_of, iter(clips))
-    assert entries(tmp_path / "cache") == []
 
 
 def test_a_full_disk(tmp_path, mount_disk):
     disk, _ = mount_disk("64k")
     made_of, _ = plain_entry(tmp_path)
     clips = itertools.repeat((np.linspace(0, 1, 20_000, dtype=np.float32), "a"), 4)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError) as caught:
         cache.store(disk, made_of, clips)
+    assert caught.value.errno == errno.ENOSPC
     assert entries(disk) == []
-
-
-def test_the_fingerprint_is_plain_json(tmp_path):
-    made_of, _ = plain_entry(tmp_path)
-    assert json.loads(json.dumps(made_of)) == made_of
 
 
 def read(values, rows) -> np.ndarray:
@@ -519,9 +481,6 @@ def test_a_file_that_is_damaged_while_in_use_is_one_line(tiny, folder, damage):
         read(values, [0, 1])
     else:
         path.unlink()
-    with pytest.raises(InputError) as refused:
+    with refused(path=path):
         read(values, [2])
-    message = str(refused.value)
-    assert message.startswith(f"{path}: can no longer be read (") and "\n" not in message
-    assert "run the same command again" in message
     assert len(load(tiny, folder).values) == len(tiny.clips)  # so it does

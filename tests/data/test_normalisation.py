@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.data.normalisation import (
     KINDS,
@@ -14,7 +15,6 @@ from asc_jax.data.normalisation import (
     standardisation,
 )
 from asc_jax.data.pool import Pool, take
-from asc_jax.runtime.errors import InputError
 
 N_CLIPS, N_FRAMES, N_MELS = 40, 20, 12
 TRAIN = np.array([1, 5, 8, 30, 37])
@@ -115,6 +115,6 @@ def test_moments_that_are_not_finite_are_refused_with_the_clips_name():
     refuse_not_finite((mean, variance), ["a.wav", "b.wav", "c.wav"])
     for moment in (mean, variance):
         moment[1, 2] = np.inf
-        with pytest.raises(InputError, match=r"^b\.wav: .*1 of 3 clips"):
+        with refused(path="b.wav"):
             refuse_not_finite((mean, variance), ["a.wav", "b.wav", "c.wav"])
         moment[1, 2] = 1

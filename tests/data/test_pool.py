@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.data import read_dataset
 from asc_jax.data.audio import mono, read_clip
@@ -132,11 +133,9 @@ def test_clips_without_labels_have_no_target(dataset, tmp_path):
 
 def test_a_label_that_no_class_has_is_refused_before_decoding(dataset, tmp_path):
     clips = (dataclasses.replace(dataset.clips[0], scene_label="beach"), *dataset.clips[1:])
-    with pytest.raises(InputError) as refused:
+    with refused(path=dataset.root) as caught:
         load(dataclasses.replace(dataset, clips=clips), "waveform", tmp_path / "cache")
-    message = str(refused.value)
-    assert message.startswith(f"{dataset.root}: scene_label 'beach' is not one of the classes")
-    assert dataset.scene_labels[0] in message
+    assert "beach" in caught.value.message and dataset.scene_labels[0] in caught.value.message
     assert not (tmp_path / "cache").exists()
 
 
@@ -152,7 +151,8 @@ def test_clips_are_read_from_several_pools_as_from_one(pools, clips):
 
 def test_log_mels_that_are_not_finite_are_refused_with_the_files_name(dataset, tmp_path):
     loud = dataclasses.replace(FRONTEND, power=60.0)  # beyond float32, where it is not silent
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as caught:
         load(dataset, "log_mel", tmp_path / "cache", frontend=loud)
-    assert str(refused.value).startswith(f"{dataset.audio_path(dataset.clips[0])}: its log-mel")
+    (line,) = str(caught.value).splitlines()  # of all that are so
+    assert line.startswith(f"{dataset.audio_path(dataset.clips[0])}: ")
     assert not any((tmp_path / "cache").iterdir())

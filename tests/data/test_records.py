@@ -1,13 +1,14 @@
 """Files in which a run keeps what it was made of, damaged."""
 
+import json
+
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.data import Clip, Dataset, Split
 from asc_jax.data.manifest import Manifest
 from asc_jax.data.splits import refuse_other_splits, write_splits
-from asc_jax.gan.corpora import refuse_other_corpora
-from asc_jax.runtime.errors import InputError
 
 NONE = np.array([], np.int32)
 
@@ -24,17 +25,20 @@ def test_splits_that_are_none(tmp_path, dataset, content):
     write_splits(path, dataset, splits, NONE, ["a", "b"])
     refuse_other_splits(path, dataset, splits, NONE)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"splits\.json: cannot be read"):
+    with refused(path=path):
         refuse_other_splits(path, dataset, splits, NONE)
-
-
-def test_corpora_that_are_no_text(tmp_path, dataset):
-    (tmp_path / "corpora.json").write_bytes(b"\xff")
-    with pytest.raises(InputError, match=r"corpora\.json: cannot be read"):
-        refuse_other_corpora(tmp_path / "corpora.json", dataset, ())
 
 
 def test_a_folder_in_the_place_of_a_manifest(tmp_path):
     (tmp_path / "manifest.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"manifest\.jsonl: Is a directory"):
+    with refused(path="manifest.jsonl"):
         Manifest(tmp_path)
+
+
+def test_a_line_of_which_no_clip_can_be_made_again(tmp_path):
+    """It says all that training asks for, but not the generator's batch."""
+    line = {"path": "audio/0.wav", "scene_label": "bus", "fold": 1}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    with refused(path="manifest.jsonl: line 1") as caught:
+        Manifest(tmp_path)
+    assert "batch" in caught.value.message

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from asc_jax.data import audio, wav
-from asc_jax.runtime.errors import InputError
 
 SR = 48_000
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
@@ -64,12 +64,11 @@ def assert_equals_libsndfile(path: pathlib.Path) -> None:
         np.testing.assert_array_equal(compiled, expected)
 
 
-@pytest.mark.parametrize("extensible", [False, True])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("bits", [16, 24, 32])
-def test_mono_equals_libsndfiles(tmp_path, bits, channels, extensible):
+def test_mono_equals_libsndfiles(tmp_path, bits, channels):
     content = noise(999, channels, bits)  # odd sizes at 24 bits
-    path = write(tmp_path, form(channels, bits, extensible=extensible), chunk(b"data", content))
+    path = write(tmp_path, form(channels, bits, extensible=channels > 2), chunk(b"data", content))
     samples, sr = wav.read_pcm(path)
     assert (len(samples), samples.dtype, sr) == (999, DTYPES[bits], SR)
     assert_equals_libsndfile(path)
@@ -180,14 +179,14 @@ def test_a_size_of_0_alone_is_a_recorder_that_died(tmp_path):
     path = write(tmp_path, form(2, 16), chunk(b"data", b"") + content)
     assert audio.decode(path)[0].tobytes() == content
     path = write(tmp_path, form(2, 16), chunk(b"data", b""), chunk(b"LIST", bytes(50)))
-    with pytest.raises(InputError, match="holds no samples"):
+    with refused(path=path):
         audio.decode(path)
 
 
 @pytest.mark.parametrize("declared", [401, 0x7FFFF001, 0x7FFFFFFE, 0xFFFFFFFE])
 def test_any_other_size_beyond_the_file_is_truncated(tmp_path, declared):
     path = streamed(tmp_path, declared, noise(100, 2, 16), form(2, 16))
-    with pytest.raises(InputError, match=f"^{path}: truncated"):
+    with refused(path=path):
         audio.decode(path)
 
 
@@ -213,7 +212,7 @@ def test_an_rf64_file(tmp_path):
     path.write_bytes(rf64(400, content))
     assert_equals_libsndfile(path)
     path.write_bytes(rf64(404, content))
-    with pytest.raises(InputError, match="truncated"):
+    with refused(path=path):
         audio.decode(path)
 
 
@@ -225,7 +224,7 @@ def test_the_size_of_a_chunk_reserves_no_memory(tmp_path, name):
     path.write_bytes(b"RIFF" + struct.pack("<I", 36) + b"WAVE" + head)
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=f"^{path}: "):
+        with refused(path=path):
             audio.decode(path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 22
     finally:

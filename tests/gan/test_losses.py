@@ -77,23 +77,6 @@ def test_training_raises_real_scores_and_the_generators_own(name):
 # The settings.
 
 
-@pytest.mark.parametrize(
-    ("name", "learning_rate", "n_updates", "penalty_weight", "clip"),
-    [
-        ("wgan_gp", 1e-4, 5, 10, 0),
-        ("dcgan", 2e-4, 1, 0, 0),
-        ("lsgan", 1e-4, 1, 0, 0),
-        ("wgan", 5e-5, 5, 0, 0.01),
-    ],
-)
-def test_settings_are_wavegans(name, learning_rate, n_updates, penalty_weight, clip):
-    loss = LOSSES[name]
-    assert loss.learning_rate == learning_rate
-    assert loss.n_discriminator_updates == n_updates
-    assert loss.penalty_weight == penalty_weight
-    assert loss.clip == clip
-
-
 def second_update(name: str, gradients: list[float]) -> float:
     """Of one parameter that gets these two gradients, over minus the learning rate."""
     optimizer = LOSSES[name].optimizer(0.1)

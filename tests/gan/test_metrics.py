@@ -109,7 +109,6 @@ def test_levels():
     time = np.arange(SR) / SR
     clips = np.stack([np.sin(2 * np.pi * 440 * time), np.ones(SR), np.zeros(SR)])
     np.testing.assert_allclose(metrics.level_db(clips), [-3.0103, 0, -120], atol=1e-4)
-    assert metrics.level_db(clips[2:], floor_db=-90)[0] == pytest.approx(-90)
     assert metrics.level_db(clips[:1] / 10)[0] == pytest.approx(-23.0103)
     assert np.isnan(metrics.level_db(np.array([[np.nan, 0]]))[0])
 
@@ -140,22 +139,24 @@ def test_flatness_of_one_spectrum_equals_librosas():
 
 
 @pytest.mark.parametrize(
-    ("figures", "reason"),
+    ("figures", "named"),
     [
-        ({}, ""),
-        ({"level_db": -30.0, "spectral_flatness": 0.05, "diversity_ratio": 0.8}, ""),
-        ({"level_db": -95.2, "spectral_flatness": 0.0}, "silent: level -95 dB"),
-        ({"level_db": -20, "spectral_flatness": 2e-9}, "single tones: spectral flatness 2e-09"),
-        ({"diversity_ratio": 0.02}, "all alike: diversity 0.02 of the real clips'"),
-        (
-            {"finite": False, "level_db": -95.0},
-            "not finite: samples or losses hold NaN or infinity",
-        ),
-        ({"level_db": -50.0, "min_level_db": -40.0}, "silent: level -50 dB"),
+        ({"level_db": -95.2, "spectral_flatness": 0.0}, "-95"),
+        ({"level_db": -20, "spectral_flatness": 2e-9, "diversity_ratio": 0.03}, "2e-09"),
+        ({"diversity_ratio": 0.03}, "0.03"),
+        ({"finite": False, "level_db": -95.0}, "finite"),
     ],
 )
-def test_collapse_names_the_first_fault(figures, reason):
-    assert metrics.collapse(**figures) == reason
+def test_collapse_names_the_first_fault(figures, named):
+    said = metrics.collapse(**figures)
+    assert [name for name in ("finite", "-95", "2e-09", "0.03") if name in said] == [named]
+
+
+@pytest.mark.parametrize(
+    "figures", [{}, {"level_db": -30.0, "spectral_flatness": 0.05, "diversity_ratio": 0.8}]
+)
+def test_a_generator_without_fault_has_not_collapsed(figures):
+    assert not metrics.collapse(**figures)
 
 
 def test_high_band_of_known_mixtures():
@@ -163,13 +164,14 @@ def test_high_band_of_known_mixtures():
     time = np.arange(sr) / sr
     low, high = np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 12_000 * time)
     clips = np.stack([low + 0.1 * high, low + high, high, low, np.zeros(sr)])
-    share = bandwidth.high_band_share(clips, sr)
+    share = bandwidth.high_band_share(clips, sr, 8000)
     expected = [10 * np.log10(0.01 / 1.01), 10 * np.log10(0.5), 0, -120, -120]
     np.testing.assert_allclose(share, expected, atol=1e-3)
     noise = np.random.default_rng(7).standard_normal((1, sr)).astype(np.float32)
-    assert bandwidth.high_band_share(noise, sr)[0] == pytest.approx(10 * np.log10(2 / 3), abs=0.1)
-    assert bandwidth.high_band_share(noise, sr, split_hz=24_000)[0] == -120
-    assert bandwidth.high_band_share(noise[:, :1], sr).shape == (1,)
+    (share,) = bandwidth.high_band_share(noise, sr, 8000)
+    assert share == pytest.approx(10 * np.log10(2 / 3), abs=0.1)
+    assert bandwidth.high_band_share(noise, sr, 24_000)[0] == -120
+    assert bandwidth.high_band_share(noise[:, :1], sr, 8000).shape == (1,)
 
 
 def test_upsampled_clips_are_told_by_their_bandwidth():
@@ -177,7 +179,7 @@ def test_upsampled_clips_are_told_by_their_bandwidth():
 
     real = 0.1 * np.random.default_rng(8).standard_normal((4, 24_000)).astype(np.float32)
     generated = np.asarray(resample(real[:, :8000], 16_000, 48_000))
-    shares = [bandwidth.high_band_share(clips, 48_000) for clips in (real, generated)]
+    shares = [bandwidth.high_band_share(clips, 48_000, 8000) for clips in (real, generated)]
     assert shares[1].max() < -20 < shares[0].min()
     assert bandwidth.separability(*shares) == 1
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from refusals import refused
 
 from asc_jax.gan import screen
 from asc_jax.gan.screen import Screening
-from asc_jax.runtime.errors import InputError
 
 # (5, 3): sure, hardly sure, wrong, a tie that class 0 wins, broken.
 LOGITS = np.array(
@@ -112,21 +112,19 @@ def test_jax_arrays_compile_to_the_same_masks():
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    "fields",
     [
-        ({"rules": "argmax"}, "screen.rules='argmax': write ('argmax',)"),
-        ({"rules": ("argmax", "luck")}, "'luck' must be one of argmax, confidence, margin_band"),
-        ({"threshold": 1.1}, "screen.threshold=1.1: must be a number from 0 to 1"),
-        ({"threshold": math.nan}, "screen.threshold=nan"),
-        ({"margin_low": 3.0, "margin_high": 3.0}, "must satisfy margin_low < margin_high"),
-        ({"margin_low": math.nan}, "screen.margin_low=nan"),
+        {"rules": "argmax"},
+        {"rules": ("argmax", "luck")},
+        {"threshold": 1.1},
+        {"threshold": math.nan},
+        {"margin_low": 3.0, "margin_high": 3.0},
+        {"margin_low": math.nan},
     ],
 )
-def test_impossible_screenings_are_refused(fields, words):
-    with pytest.raises(InputError) as caught:
+def test_impossible_screenings_are_refused(fields):
+    with refused(field=f"screen.{next(iter(fields))}"):
         Screening(**fields)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @given(st.integers(0, 100_000), st.integers(1, 60))
@@ -139,6 +137,6 @@ def test_apportioned_shares_sum_and_differ_by_at_most_one(target, n_classes):
 
 def test_the_reports_1728_clips():
     assert screen.apportion(1728, 10) == (173,) * 8 + (172,) * 2
-    for target, n_classes in ((-1, 10), (5, 0)):
-        with pytest.raises(InputError, match="at least"):
+    for target, n_classes, field in ((-1, 10, "target"), (5, 0, "n_classes")):
+        with refused(field=field):
             screen.apportion(target, n_classes)

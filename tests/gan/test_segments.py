@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from asc_jax.gan import segments
-from asc_jax.runtime.errors import InputError
 
 
 def test_the_reports_ten_seconds():
@@ -104,19 +104,18 @@ def test_it_compiles_and_gradients_reach_each_segment():
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "field"),
     [
-        (lambda: segments.merge(np.ones((2, 4)), 8, "glue"), "merge='glue': must be one of"),
-        (lambda: segments.merge(np.ones((2, 4)), 9), "2 segments of 4 samples cannot fill"),
-        (lambda: segments.merge(np.ones((2, 4)), 0), "must have 1 to 8 samples"),
-        (lambda: segments.merge(np.ones(8), 8), "must be (n_segments, samples)"),
-        (lambda: segments.n_segments(0, 4), "both lengths must be at least 1"),
-        (lambda: segments.n_segments(9, 4, 3), "min_overlap=3: must be 0 to 2"),
-        (lambda: segments.n_segments(9, 4, -1), "min_overlap=-1"),
+        (lambda: segments.merge(np.ones((2, 4)), 8, "glue"), "merge"),
+        (lambda: segments.merge(np.ones((2, 4)), 9), "n_samples"),
+        (lambda: segments.merge(np.ones((2, 4)), 0), "n_samples"),
+        (lambda: segments.merge(np.ones(8), 8), "segments"),
+        (lambda: segments.n_segments(0, 4), "n_samples"),
+        (lambda: segments.n_segments(9, 0), "segment"),
+        (lambda: segments.n_segments(9, 4, 3), "min_overlap"),
+        (lambda: segments.n_segments(9, 4, -1), "min_overlap"),
     ],
 )
-def test_what_cannot_be_merged_is_refused(call, words):
-    with pytest.raises(InputError) as caught:
+def test_what_cannot_be_merged_is_refused(call, field):
+    with refused(field=field):
         call()
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)

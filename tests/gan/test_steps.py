@@ -63,10 +63,17 @@ def make_networks(n_samples=64, dim=2, batch_size=4, loss=LOSSES["wgan_gp"], lr=
     )
 
 
+@functools.cache
+def compiled(networks, n_gans, n_devices=1, n_samples=100):
+    """A mesh, and the steps on it: traced once for all tests."""
+    mesh = make_mesh(n_gans, networks.batch_size, jax.devices()[:n_devices])
+    how = {"n_samples": n_samples, "how": "concatenate"}
+    return mesh, gan_steps.compile_steps(mesh, networks, **how)
+
+
 def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambda source: source):
     """The state after some iterations, all metrics, the compiled steps and the sources."""
-    mesh = make_mesh(len(corpora), networks.batch_size, jax.devices()[:devices])
-    steps = gan_steps.compile_steps(mesh, networks, n_segments=2, n_samples=100, how="concatenate")
+    mesh, steps = compiled(networks, len(corpora), devices)
     source = change(make_sources(corpora, pool))
     source = put(source, mesh, PER_FOLD)
     state = gan_steps.init_state(networks, len(corpora), seed=3)
@@ -96,8 +103,7 @@ def share_near(clips: np.ndarray, cycles: tuple[int, ...]) -> float:
 
 def test_two_gans_learn_the_tones_of_their_own_scene(tones):
     networks = make_networks(256, dim=8, batch_size=16, lr=1e-3)
-    mesh = make_mesh(2, 16, jax.devices()[:1])
-    whole = gan_steps.compile_steps(mesh, networks, n_segments=1, n_samples=256, how="concatenate")
+    _, whole = compiled(networks, 2, n_samples=256)
     before, _, _, source = trained(tones, networks, n_steps=0)
     after, metrics, _, _ = trained(tones, networks, n_steps=60)
     untrained, learned = (generated(whole, state, source) for state in (before, after))
@@ -171,8 +177,9 @@ def test_a_gan_that_is_not_finite_stops_and_the_other_goes_on(tones):
     )
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_every_loss_trains(tones, loss):
+@pytest.mark.parametrize("loss", ["dcgan", "wgan"])
+def test_other_losses_train(tones, loss):
+    """All tests but this one take WGAN-GP; LSGAN is that of the commands'."""
     state, metrics, _, _ = trained(
         tones, make_networks(loss=LOSSES[loss]), n_steps=2, corpora=CORPORA[:1]
     )

@@ -1,5 +1,6 @@
 """From a classifier to GANs to screened clips, by the commands, and what they refuse."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -10,22 +11,32 @@ import numpy as np
 import pytest
 import soundfile
 from checkout import CONFIGS
+from refusals import refused
 
 from asc_jax import cli
+from asc_jax.config.load import check_gan_config, load_config, override
 from asc_jax.data import read_dataset
-from asc_jax.gan import metrics, screen
+from asc_jax.gan import collect, metrics, screen
 from asc_jax.gan import steps as wavegan_steps
-from asc_jax.gan.loop import restore
+from asc_jax.gan.bandwidth import told_by_bandwidth
+from asc_jax.gan.collect import SceneYield
+from asc_jax.gan.embedder import open_classifier, refuse_other_classifier
+from asc_jax.gan.loop import describe_start, restore, train
 from asc_jax.gan.segments import merge
+from asc_jax.gan.setup import one_by_one, open_screener, set_up_gan
+from asc_jax.gan.synthesize import synthesize as make_clips
+from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.folder import read_config
 from asc_jax.runs.metrics_log import read_metrics, untimed
+from asc_jax.runtime.errors import Diverged, Stopped
 
 CLASSIFIER = {
     "data.clip_seconds": 1.0,
     "data.n_frames": 50,
-    "frontend.n_mels": 16,
+    "frontend.n_mels": 8,
     "model.stage_sizes": (1,),
     "model.stage_strides": (1,),
-    "model.width": 4,
+    "model.width": 2,
     "folds.n_folds": 2,
     "folds.test_fold": 0,
     "train.batch_size": 8,
@@ -36,7 +47,7 @@ GAN = {
     "gan.fold": 0,
     "gan.unseen_fraction": 0.5,
     "gan.dim": 1,
-    "gan.n_samples": 4096,
+    "gan.n_samples": 1024,
     "gan.n_latent": 8,
     "gan.loss": "lsgan",
     "train.batch_size": 2,
@@ -50,34 +61,71 @@ SYNTHESIS = {"synthesis.n_clips": 5, "synthesis.rules": ()}
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
 
+def words(fields) -> list[str]:
+    return [f"--config.{field}={value}" for field, value in fields.items()]
+
+
 def asc_jax(command: str, *flags, **fields) -> int:
-    words = [f"--config.{field}={value}" for field, value in fields.items()]
-    return cli.main([command, *map(str, flags), *words])
+    return cli.main([command, *map(str, flags), *words(fields)])
 
 
 @pytest.fixture(scope="module")
 def runs(scenes, tmp_path_factory) -> pathlib.Path:
-    """A folder with the run folders of a classifier and of its GANs, and their clips."""
+    """A folder with the run folders of a classifier and of its GANs, their clips, and the run
+    folder of a classifier that was trained with these."""
     folder = tmp_path_factory.mktemp("runs")
+    recorded = {"data.root": scenes} | CLASSIFIER
+    augmented = recorded | {"synthetic.root": folder / "clips"}
+    config = f"--config={CONFIGS / 'demo.py'}"
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(cli, "_start_jax", lambda: None)
-        config = f"--config={CONFIGS / 'demo.py'}"
-        fields = {"data.root": scenes} | CLASSIFIER
-        assert asc_jax("train", config, f"--workdir={folder / 'classifier'}", **fields) == 0
-        assert train_gan(folder, folder / "gan") == 0
-        assert synthesize(folder, folder / "clips") == 0
+        assert asc_jax("train", config, f"--workdir={folder / 'classifier'}", **recorded) == 0
+        gan = f"--config={CONFIGS / 'wavegan.py'}", f"--workdir={folder / 'gan'}"
+        fields = GAN | {"gan.classifier": folder / "classifier"}
+        assert asc_jax("gan", *gan, **fields) == 0
+        out = f"--out={folder / 'clips'}"
+        assert asc_jax("synthesize", f"--workdir={folder / 'gan'}", out, **SYNTHESIS) == 0
+        assert asc_jax("train", config, f"--workdir={folder / 'augmented'}", **augmented) == 0
     return folder
 
 
-def train_gan(runs, workdir, **changed) -> int:
-    fields = {"gan.classifier": runs / "classifier"} | GAN | changed
-    return asc_jax("gan", f"--config={CONFIGS / 'wavegan.py'}", f"--workdir={workdir}", **fields)
+def train_gan(runs, workdir, **changed) -> None:
+    """What the command does before it draws figures."""
+    fields = GAN | {"gan.classifier": runs / "classifier"} | changed
+    train(load_config(CONFIGS / "wavegan.py", words(fields), check=check_gan_config), workdir)
 
 
-def synthesize(runs, out, *flags, **changed) -> int:
-    return asc_jax(
-        "synthesize", f"--workdir={runs / 'gan'}", f"--out={out}", *flags, **SYNTHESIS | changed
-    )
+def synthesize(runs, out, **changed) -> None:
+    make_clips(runs / "gan", out, words(SYNTHESIS | changed))
+
+
+@pytest.fixture(scope="module")
+def gans(runs):
+    """The trained GANs as `synthesize` opens them: their setup, and each one's best generator."""
+    config = read_config(runs / "gan", check=check_gan_config)
+    setup = set_up_gan(config)
+    with Checkpoints(runs / "gan" / "checkpoints", read_only=True) as checkpoints:
+        snapshot, _ = restore(setup, checkpoints)
+    return one_by_one(setup, config, setup.classifier), snapshot.best
+
+
+def stopped_at(runs, gans, folder, progress: Progress, change=lambda snapshot: snapshot):
+    """A copy of the GANs' run folder whose one checkpoint says this."""
+    shutil.copytree(runs / "gan", folder)
+    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+        snapshot, _ = restore(gans[0], checkpoints)
+    shutil.rmtree(folder / "checkpoints")
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(progress, change(snapshot))
+    return folder
+
+
+def fill(gans, out: pathlib.Path, **changed) -> list[SceneYield]:
+    """What `synthesize` does between its checks."""
+    setup, best = gans
+    config = read_config(setup.classifier.workdir.parent / "gan", check=check_gan_config)
+    config = override(config, words(SYNTHESIS | changed), "", check=check_gan_config)
+    return list(collect.fill(out, setup, setup.classifier, best, config))
 
 
 def manifest(folder: pathlib.Path) -> list[dict]:
@@ -91,8 +139,10 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
     }
 
 
-def copy(runs: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    return shutil.copytree(runs / "clips", tmp_path / "clips")
+@pytest.fixture
+def clips(runs, tmp_path) -> pathlib.Path:
+    """A copy of the clips' folder."""
+    return pathlib.Path(shutil.copytree(runs / "clips", tmp_path / "clips"))
 
 
 def test_a_gan_sees_training_clips_of_its_own_fold_and_scene_alone(runs, scenes):
@@ -143,140 +193,125 @@ def test_clips_have_the_classifiers_length_and_rate(runs):
     assert all(0 <= line["probability"] <= 1 for line in lines)
 
 
-def test_how_well_the_high_band_gives_generated_clips_away_is_said(runs, tmp_path, capsys):
-    assert synthesize(runs, tmp_path / "clips", **{"synthesis.n_clips": 8}) == 0
-    said = capsys.readouterr().out.partition("area under the ROC curve of ")[2]
-    assert 0.9 < float(said.split()[0]) <= 1
-
-
 @pytest.mark.parametrize("fold", [None, 9])
-def test_the_high_band_is_told_of_the_gans_own_clips(runs, scenes, tmp_path, capsys, fold):
+def test_the_high_band_is_told_of_the_gans_own_clips(gans, scenes, clips, fold):
     """Not of files that no line names, nor of another fold's clips: these here are recordings."""
-    folder = copy(runs, tmp_path)
-    clips = [clip for clip in read_dataset(scenes).clips if clip.scene_label in ("bus", "tram")]
-    others = [f"audio/a{i}.wav" for i in range(2 * len(clips))]
-    for path, clip in zip(others, clips * 2, strict=True):
-        shutil.copy(scenes / clip.path, folder / path)
-    line = manifest(folder)[0]
-    with (folder / "manifest.jsonl").open("a") as file:
+    own = [clip for clip in read_dataset(scenes).clips if clip.scene_label in ("bus", "tram")]
+    others = [f"audio/a{i}.wav" for i in range(2 * len(own))]
+    for path, clip in zip(others, own * 2, strict=True):
+        shutil.copy(scenes / clip.path, clips / path)
+    line = manifest(clips)[0]
+    with (clips / "manifest.jsonl").open("a") as file:
         for path in others if fold else ():
             file.write(json.dumps(line | {"path": path, "fold": fold}) + "\n")
-    assert synthesize(runs, folder) == 0
-    said = capsys.readouterr().out.partition("area under the ROC curve of ")[2]
-    assert 0.9 < float(said.split()[0]) <= 1
+    assert 0.9 < told_by_bandwidth(clips, gans[0]) <= 1
 
 
-def test_every_file_can_be_made_again(runs, tmp_path):
-    folder = copy(runs, tmp_path)
-    before = digests(folder)
-    shutil.rmtree(folder / "audio")
-    assert synthesize(runs, folder) == 0
-    assert digests(folder) == before
-    shutil.rmtree(folder)
-    assert synthesize(runs, folder) == 0  # from nothing
-    assert digests(folder) == before
-    assert manifest(folder) == manifest(runs / "clips")
-
-
-def test_an_interrupted_synthesis_goes_on_without_duplicates(runs, tmp_path):
-    folder = copy(runs, tmp_path)
-    before, lines = digests(folder), (folder / "manifest.jsonl").read_bytes()
+def tear_manifest(folder: pathlib.Path) -> None:
+    lines = (folder / "manifest.jsonl").read_bytes()
     (folder / "manifest.jsonl").write_bytes(lines[: len(lines) // 2])  # within a line
-    assert synthesize(runs, folder) == 0
-    assert digests(folder) == before
-    assert (folder / "manifest.jsonl").read_bytes() == lines
-
-
-def test_a_deleted_line_costs_no_other_clip(runs, tmp_path):
-    folder = copy(runs, tmp_path)
-    lines = (folder / "manifest.jsonl").read_text().splitlines(keepends=True)
-    (folder / "manifest.jsonl").write_text("".join(lines[:1] + lines[2:]))
-    before = digests(folder)
-    assert synthesize(runs, folder) == 0
-    assert len({line["path"] for line in manifest(folder)}) == len(lines)
-    assert before.items() <= digests(folder).items()
-
-
-@pytest.mark.parametrize("line", ['{"path": "a.wav"}', "5", "{"])
-def test_a_line_that_is_none_is_named(runs, tmp_path, capsys, line):
-    folder = copy(runs, tmp_path)
-    with (folder / "manifest.jsonl").open("a") as file:
-        file.write(line + "\n")
-    assert synthesize(runs, folder) == 2
-    assert_one_line(capsys, "manifest.jsonl: line 11: ")
-
-
-def test_clips_for_other_folds_are_not_mixed_in(runs, tmp_path, capsys):
-    """A folder serves one set of folds: training checks its clips against splits.json there."""
-    folder = copy(runs, tmp_path)
-    splits = json.loads((folder / "splits.json").read_text())
-    splits["folds"]["1"], splits["folds"]["2"] = splits["folds"]["2"], splits["folds"]["1"]
-    (folder / "splits.json").write_text(json.dumps(splits))
-    assert synthesize(runs, folder) == 2
-    assert_one_line(capsys, "is not what")
-
-
-def test_more_clips_are_added_to_those_that_are_there(runs, tmp_path):
-    folder = copy(runs, tmp_path)
-    assert synthesize(runs, folder, **{"synthesis.n_clips": 8}) == 0
-    assert len(manifest(folder)) == 16
-    assert digests(runs / "clips").items() <= digests(folder).items()
-
-
-def test_a_spliced_clip_has_a_high_band(runs, tmp_path):
-    fields = {"synthesis.n_clips": 2, "synthesis.high_band": "splice"}
-    assert synthesize(runs, tmp_path / "spliced", **fields) == 0
-
-    def high_band(folder, line):
-        waveform, sr = soundfile.read(folder / line["path"])
-        spectrum = np.square(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))))
-        return spectrum[int(9000 * len(waveform) / sr) :].sum()
-
-    plain, spliced = (
-        high_band(folder, manifest(folder)[0]) for folder in (runs / "clips", tmp_path / "spliced")
-    )
-    assert spliced > 100 * plain
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"gan.classifier": ""}, "gan.classifier: not set; add --config.gan.classifier=RUN"),
-        ({"gan.classifier": "/nowhere"}, "/nowhere/config.json: not found; gan.classifier must"),
-        ({"gan.fold": 3}, "gan.fold=3: the classifier has folds 1, 2"),
-        ({"gan.scenes": ("beach",)}, "gan.scenes: 'beach' is none of the classifier's scenes"),
-        ({"train.batch_size": 64}, "train.batch_size=64: the GAN bus-fold1 has only"),
-        ({"gan.n_samples": 32768}, "gan.n_samples=32768: longer than the clips, which have 16000"),
-        ({"gan.unseen_fraction": 0.01}, "gan.unseen_fraction=0.01: of scene_label"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    "damage", [lambda folder: shutil.rmtree(folder / "audio"), shutil.rmtree, tear_manifest]
 )
-def test_a_gan_without_what_it_needs_is_refused(runs, tmp_path, capsys, fields, said):
-    assert train_gan(runs, tmp_path / "gan", **fields) == 2
-    assert_one_line(capsys, said)
+def test_every_file_can_be_made_again(runs, gans, clips, damage):
+    """Where wav files are gone, where all of them are, and where a stop has torn a line."""
+    damage(clips)
+    fill(gans, clips)
+    assert digests(clips) == digests(runs / "clips")
+    expected = (runs / "clips" / "manifest.jsonl").read_bytes()
+    assert (clips / "manifest.jsonl").read_bytes() == expected
+
+
+def test_a_deleted_line_costs_no_other_clip(gans, clips):
+    lines = (clips / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (clips / "manifest.jsonl").write_text("".join(lines[:1] + lines[2:]))
+    before = digests(clips)
+    fill(gans, clips)
+    assert len({line["path"] for line in manifest(clips)}) == len(lines)
+    assert before.items() <= digests(clips).items()
+
+
+def test_more_clips_are_added_to_those_that_are_there(runs, gans, clips):
+    fill(gans, clips, **{"synthesis.n_clips": 8})
+    assert len(manifest(clips)) == 16
+    assert digests(runs / "clips").items() <= digests(clips).items()
+
+
+def test_a_spliced_clip_has_a_high_band(runs, gans, tmp_path):
+    fill(gans, tmp_path, **{"synthesis.n_clips": 2, "synthesis.high_band": "splice"})
+
+    def high_band(folder):
+        waveform, sr = soundfile.read(folder / manifest(folder)[0]["path"])
+        spectrum = np.square(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))))
+        return spectrum[int(9000 * len(waveform) / sr) :].sum()
+
+    assert high_band(tmp_path) > 100 * high_band(runs / "clips")
+
+
+@pytest.mark.parametrize(("field", "value"), [("checkpoint", "0123456789abcdef"), ("sr", 44_100)])
+def test_clips_of_another_maker_are_not_mixed(gans, clips, field, value):
+    lines = [line | {field: value} for line in manifest(clips)]
+    (clips / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with refused(path="manifest.jsonl") as caught:
+        fill(gans, clips)
+    assert field in str(caught.value) and str(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "fields"),
+    [("clips", {"synthesis.rules": ("argmax",)}), ("gan", {"gan.fold": 1})],
+)
+def test_what_a_folder_was_made_with_cannot_be_changed(runs, clips, folder, fields):
+    before = digests(clips)
+    with refused(path=folder) as caught:
+        synthesize(runs, clips, **fields)
+    assert next(iter(fields)) in str(caught.value)
+    assert digests(clips) == before
+
+
+def test_clips_for_other_folds_are_not_mixed_in(runs, scenes, clips):
+    """A folder serves one set of folds: training checks its clips against splits.json there."""
+    splits = json.loads((clips / "splits.json").read_text())
+    splits["folds"]["1"], splits["folds"]["2"] = splits["folds"]["2"], splits["folds"]["1"]
+    (clips / "splits.json").write_text(json.dumps(splits))
+    with refused(path=scenes) as caught:
+        synthesize(runs, clips)
+    assert str(clips / "splits.json") in str(caught.value)
+
+
+def test_a_run_that_is_no_gan_is_refused(runs, tmp_path):
+    with refused(path=runs / "classifier" / "config.json"):
+        make_clips(runs / "classifier", tmp_path / "clips")
+
+
+def test_clips_longer_than_those_of_the_data_leave_no_folder(runs, tmp_path):
+    with refused(field="gan.n_samples"):
+        train_gan(runs, tmp_path / "gan", **{"gan.n_samples": 32768})
     assert not (tmp_path / "gan").exists()
 
 
-def assert_one_line(capsys, said: str) -> None:
-    lines = [line for line in capsys.readouterr().err.splitlines() if "decoding" not in line]
-    lines = [line for line in lines if line.strip()]  # a progress bar clears its own
-    assert said in lines[-1]
-    assert len(lines) == 1
+@pytest.mark.parametrize("name", ["", "/nowhere"])
+def test_a_gan_without_a_classifier_is_refused(gans, name):
+    with refused(field="gan.classifier" if not name else "", path=name and f"{name}/config.json"):
+        open_classifier(name, gans[0].classifier.config.data)
 
 
-def test_a_target_that_screening_cannot_reach_is_said(runs, tmp_path, capsys):
+def test_a_target_that_screening_cannot_reach_is_said(runs, tmp_path):
     fields = {
         "synthesis.rules": ("confidence",),
         "synthesis.threshold": 1.0,
         "synthesis.most_tries": 2,
     }
-    assert synthesize(runs, tmp_path / "clips", **fields) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "passed" in line]
-    assert "too few clips passed the screening (bus-fold1 0 of 3 in 16 tries, " in line
-    assert line.count(" in 16 tries") == 4 and "--config.synthesis.most_tries=N" in line
+    with refused(path=tmp_path / "clips") as caught:
+        synthesize(runs, tmp_path / "clips", **fields)
+    said = str(caught.value)
+    assert all(f"{scene}-fold{fold} 0 of " in said for scene in ("bus", "tram") for fold in (1, 2))
+    assert "synthesis.most_tries" in said
 
 
-def test_a_gan_without_a_generator_to_keep_is_named(runs, tmp_path, capsys, monkeypatch):
+def test_a_gan_without_a_generator_to_keep_is_named(runs, tmp_path, monkeypatch):
     """More tries would make nothing of it."""
 
     def collapsed_from_the_first_look(*args):
@@ -286,143 +321,93 @@ def test_a_gan_without_a_generator_to_keep_is_named(runs, tmp_path, capsys, monk
         return snapshot.replace(best=snapshot.best.replace(epoch=epoch)), progress
 
     monkeypatch.setattr("asc_jax.gan.synthesize.restore", collapsed_from_the_first_look)
-    assert synthesize(runs, tmp_path / "clips") == 2
-    assert_one_line(capsys, f"{runs / 'gan'}: has no generator to keep of bus-fold1, tram-fold2, ")
+    with refused(path=runs / "gan") as caught:
+        synthesize(runs, tmp_path / "clips")
+    named = [name for name in ("bus-fold1", "tram-fold1", "bus-fold2", "tram-fold2")
+             if name in str(caught.value)]  # fmt: skip
+    assert named == ["bus-fold1", "tram-fold2"]
     counts = [(line["scene_label"], line["fold"]) for line in manifest(tmp_path / "clips")]
     assert set(counts) == {("tram", 1), ("bus", 2)}  # the others' clips are there
 
 
-def test_clips_of_another_checkpoint_are_not_mixed(runs, tmp_path, capsys):
-    folder = copy(runs, tmp_path)
-    text = (folder / "manifest.jsonl").read_text()
-    checkpoint = manifest(folder)[0]["checkpoint"]
-    (folder / "manifest.jsonl").write_text(text.replace(checkpoint, "0123456789abcdef"))
-    assert synthesize(runs, folder) == 2
-    said = capsys.readouterr().err
-    assert "was made with checkpoint 0123456789abcdef" in said
-    assert f"now have {checkpoint}" in said
-    (folder / "manifest.jsonl").write_text(text.replace('"sr": 48000', '"sr": 44100'))
-    assert synthesize(runs, folder) == 2
-    assert "was made with sr 44100" in capsys.readouterr().err
-
-
-def test_the_classifier_must_be_the_one_of_the_gan(runs, tmp_path, capsys):
-    """Another one's folds would hold out what these GANs have learnt from."""
-    other = shutil.copytree(runs / "gan", tmp_path / "gan")
-    corpora = json.loads((other / "corpora.json").read_text())
-    corpora[0]["train"].pop()
-    (other / "corpora.json").write_text(json.dumps(corpora))
-    words = [f"--workdir={other}", f"--out={tmp_path / 'clips'}"]
-    assert cli.main(["synthesize", *words, f"--classifier={runs / 'classifier'}"]) == 2
-    assert_one_line(capsys, "were trained on other clips or scenes")
-    assert not (tmp_path / "clips").exists()
-
-
-@pytest.fixture(scope="module")
-def other(runs, scenes, tmp_path_factory) -> pathlib.Path:
-    """Another classifier of the same folds."""
-    fields = CLASSIFIER | {"data.root": scenes, "data.normalisation": "clip", "model.se_ratio": 0}
-    folder = tmp_path_factory.mktemp("other") / "classifier"
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(cli, "_start_jax", lambda: None)
-        words = f"--config={CONFIGS / 'demo.py'}", f"--workdir={folder}"
-        assert asc_jax("train", *words, **fields) == 0
-    return folder
-
-
-def test_gans_are_looked_at_by_one_classifier_alone(runs, other, tmp_path, capsys):
+def test_gans_are_looked_at_by_one_classifier_alone(runs, gans, tmp_path):
     """Distances in two embeddings cannot be compared. Its folder may move."""
-    gan = shutil.copytree(runs / "gan", tmp_path / "gan")
+    gan = pathlib.Path(shutil.copytree(runs / "gan", tmp_path / "gan"))
     before = (gan / "metrics.jsonl").read_bytes()
-    more = {"train.epochs": 3}
-    assert train_gan(runs, gan, **more, **{"gan.classifier": other}) == 2
-    assert_one_line(capsys, f"{gan / 'classifier.json'}: ")
-    words = [f"--workdir={gan}", f"--out={tmp_path / 'clips'}"]
-    assert cli.main(["synthesize", *words, f"--classifier={other}"]) == 2
-    assert_one_line(capsys, f"{gan / 'classifier.json'}: ")
+    other = {"gan.classifier": runs / "augmented"}
+    with refused(path=gan / "classifier.json"):
+        train_gan(runs, gan, **other, **{"train.epochs": 3})
+    with refused(path=gan / "classifier.json"):
+        make_clips(gan, tmp_path / "clips", words(other))
     assert not (tmp_path / "clips").exists()
     assert (gan / "metrics.jsonl").read_bytes() == before
 
-    # The same settings, other parameters.
-    record = json.loads((gan / "classifier.json").read_text())
-    (gan / "classifier.json").write_text(json.dumps(record | {"parameters": "0123456789abcdef"}))
-    assert train_gan(runs, gan, **more) == 2
-    assert_one_line(capsys, "its parameters differ")
-
-    # A run of before has no record; it goes on, and has one then.
-    (gan / "classifier.json").unlink()
-    moved = shutil.copytree(runs / "classifier", tmp_path / "moved")
-    assert train_gan(runs, gan, **more, **{"gan.classifier": moved}) == 0
-    assert json.loads((gan / "classifier.json").read_text()) == record
-    assert len(read_metrics(gan / "metrics.jsonl")) == 4
+    moved = dataclasses.replace(gans[0].classifier, workdir=tmp_path / "moved")
+    refuse_other_classifier(gan / "classifier.json", moved)
+    wider = override(moved.config, ["--config.model.se_ratio=1"], "")
+    with refused(path="classifier.json") as caught:
+        refuse_other_classifier(gan / "classifier.json", dataclasses.replace(moved, config=wider))
+    assert "model.se_ratio" in str(caught.value)
+    (gan / "classifier.json").unlink()  # a run of before has no record
+    refuse_other_classifier(gan / "classifier.json", moved)
 
 
-def test_gans_of_which_none_is_left_have_failed(runs, tmp_path, capsys):
-    fields = {"gan.lr": 1e30, "gan.fold": 1}
-    for _ in range(2):  # the same command again
-        assert train_gan(runs, tmp_path / "gan", **fields) == 1
-        line = capsys.readouterr().err.splitlines()[-1]
-        assert "no GAN" not in line and str(tmp_path / "gan") in line and "gan.lr" in line
+def test_gans_of_which_none_is_left_have_failed(runs, gans, tmp_path):
+    def lost(snapshot):
+        nothing = np.zeros(4, np.int32)
+        state = snapshot.state.replace(running=nothing.astype(bool))
+        return snapshot.replace(state=state, best=snapshot.best.replace(epoch=nothing))
+
+    gan = stopped_at(runs, gans, tmp_path / "gan", Progress(step=3, epochs=1), lost)
+    before = (gan / "metrics.jsonl").read_bytes()
+    with pytest.raises(Diverged) as caught:
+        train_gan(runs, gan)
+    assert str(gan) in str(caught.value)
+    assert (gan / "metrics.jsonl").read_bytes() == before
 
 
-def test_another_classifier_of_the_same_folds_can_screen(runs, other, tmp_path, capsys):
-    screened = {"synthesis.classifier": other}
-    assert synthesize(runs, tmp_path / "clips", **screened) == 0
-    ours, theirs = (manifest(folder)[0] for folder in (tmp_path / "clips", runs / "clips"))
+def test_clips_are_made_of_a_finished_epoch(runs, gans, tmp_path):
+    gan = stopped_at(runs, gans, tmp_path / "gan", Progress(step=2))
+    with refused(path=gan):
+        make_clips(gan, tmp_path / "clips")
+
+
+def test_another_classifier_of_the_same_folds_can_screen(runs, tmp_path):
+    """And the one that was trained with the GANs' own clips is one."""
+    synthesize(runs, tmp_path, **{"synthesis.classifier": runs / "augmented"})
+    ours, theirs = (manifest(folder)[0] for folder in (tmp_path, runs / "clips"))
     assert {field for field in ours if ours[field] != theirs[field]} == {
         "classifier", "probability", "margin",
     }  # fmt: skip
-    capsys.readouterr()
-    assert synthesize(runs, copy(runs, tmp_path / "mixed"), **screened) == 2
-    assert "was made with classifier" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("group", "fields", "said"),
-    [
-        ("folds", {"seed": 5}, "its folds are not those of"),
-        ("data", {"clip_seconds": 0.5, "fit_length": True}, "takes clips of 0.5 s, and these have"),
-    ],
+    ("group", "fields"),
+    [("folds", {"seed": 5}), ("data", {"clip_seconds": 0.5, "fit_length": True})],
 )
-def test_a_classifier_that_cannot_screen_is_named(runs, tmp_path, capsys, group, fields, said):
+def test_a_classifier_that_cannot_screen_is_named(runs, gans, tmp_path, group, fields):
     """Of other folds it could know what a fold holds out."""
-    other = shutil.copytree(runs / "classifier", tmp_path / "other")
+    other = pathlib.Path(shutil.copytree(runs / "classifier", tmp_path / "other"))
     for name in ("splits.json", "starts.jsonl"):  # as if another classifier had been trained there
         (other / name).unlink()
     config = json.loads((other / "config.json").read_text())
     config[group] |= fields
     (other / "config.json").write_text(json.dumps(config))
-    assert synthesize(runs, tmp_path / "clips", **{"synthesis.classifier": other}) == 2
-    assert_one_line(capsys, f"synthesis.classifier={other}: {said}")
-    assert not (tmp_path / "clips").exists()
+    config = read_config(runs / "gan", check=check_gan_config)
+    screened = [f"--config.synthesis.classifier={other}"]
+    with refused(field="synthesis.classifier") as caught:
+        open_screener(gans[0], override(config, screened, "", check=check_gan_config))
+    assert caught.value.value == repr(str(other))
 
 
-def test_other_rules_need_another_folder(runs, tmp_path, capsys):
-    folder = copy(runs, tmp_path)
-    assert synthesize(runs, folder, **{"synthesis.rules": ("argmax",)}) == 2
-    said = capsys.readouterr().err
-    assert "belongs to another config (synthesis.rules=" in said and "another --out" in said
-
-
-def test_a_trained_gan_cannot_be_changed(runs, tmp_path, capsys):
-    assert synthesize(runs, tmp_path / "clips", **{"gan.fold": 1}) == 2
-    assert "belongs to another config (gan.fold=0 there, 1 now)" in capsys.readouterr().err
-    assert not (tmp_path / "clips").exists()
-
-
-def test_a_run_that_is_no_gan_is_refused(runs, tmp_path, capsys):
-    words = [f"--workdir={runs / 'classifier'}", f"--out={tmp_path / 'clips'}"]
-    assert cli.main(["synthesize", *words]) == 2
-    assert "is no config of a GAN" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("step", [2, 3, 5])
-def test_a_gan_run_that_was_stopped_goes_on_bit_for_bit(runs, tmp_path, stop_at_step, capsys, step):
+def test_a_gan_run_that_was_stopped_goes_on_bit_for_bit(runs, tmp_path, stop_at_step):
+    """Within its second epoch, when it has had a look and keeps a best generator."""
     workdir = tmp_path / "gan"
-    stop_at_step(step)
-    assert train_gan(runs, workdir) == 75
-    assert f"step {step} is saved" in capsys.readouterr().err
-    assert train_gan(runs, workdir) == 0
+    stop_at_step(5)
+    with pytest.raises(Stopped):
+        train_gan(runs, workdir)
+    assert max(int(path.name) for path in (workdir / "checkpoints").iterdir()) == 5
+    train_gan(runs, workdir)
     again, whole = (
         untimed(read_metrics(folder / "metrics.jsonl")) for folder in (workdir, runs / "gan")
     )
@@ -431,60 +416,42 @@ def test_a_gan_run_that_was_stopped_goes_on_bit_for_bit(runs, tmp_path, stop_at_
     assert (workdir / about).read_text() == (runs / "gan" / about).read_text()
 
 
-def test_clips_are_made_of_a_finished_epoch(runs, tmp_path, stop_at_step, capsys):
-    stop_at_step(2)
-    assert train_gan(runs, tmp_path / "gan") == 75
-    capsys.readouterr()
-    words = [f"--workdir={tmp_path / 'gan'}", f"--out={tmp_path / 'clips'}"]
-    assert cli.main(["synthesize", *words]) == 2
-    assert_one_line(capsys, "no epoch is finished")
-
-
-def test_the_clips_train_a_classifier(runs, scenes, tmp_path):
-    """The whole chain: the clips of these GANs are taken by the run they are for."""
-    config = f"--config={CONFIGS / 'demo.py'}"
-    fields = {"data.root": scenes, "synthetic.root": runs / "clips"} | CLASSIFIER
-    assert asc_jax("train", config, f"--workdir={tmp_path / 'augmented'}", **fields) == 0
-
-
 def test_another_generator_or_screening_makes_no_clip_among_others(
-    runs, tmp_path, monkeypatch, capsys
+    runs, clips, tmp_path, monkeypatch
 ):
-    folder = copy(runs, tmp_path)
-    more = {"synthesis.n_clips": 6}
     with monkeypatch.context() as patch:
-        jax.clear_caches()
-        patch.setattr(wavegan_steps, "merge", lambda segments, **how: 0.5 * merge(segments, **how))
-        assert synthesize(runs, folder, **more) == 2
-        assert_one_line(capsys, f"{runs / 'gan'}: was made by other functions (generate is not")
-        # Whoever asks for it may use those GANs so, but not among clips of before.
-        assert synthesize(runs, tmp_path / "others", "--other_functions", **more) == 0
+        patch.setattr(screen, "margin", lambda logits, labels: screen.probability(logits, labels))
+        with refused(path=clips) as caught:
+            synthesize(runs, clips)
+    assert "screening" in str(caught.value)
     jax.clear_caches()
-    with monkeypatch.context() as patch:
-        capsys.readouterr()
-        patch.setattr(
-            screen, "margin", lambda logits, labels: 2 * screen.probability(logits, labels)
-        )
-        assert synthesize(runs, folder, **more) == 2
-        assert_one_line(capsys, f"{folder}: was made by other functions (screening is not")
-    assert len(manifest(folder)) == len(manifest(runs / "clips"))
-    assert synthesize(runs, folder, **more) == 0
+    monkeypatch.setattr(
+        wavegan_steps, "merge", lambda segments, **how: 0.5 * merge(segments, **how)
+    )
+    with refused(path=runs / "gan") as caught:
+        synthesize(runs, clips)
+    assert "generate" in str(caught.value)
+    # Whoever asks for it may use those GANs so.
+    make_clips(runs / "gan", tmp_path / "others", words(SYNTHESIS), other_functions=True)
+    jax.clear_caches()
 
 
-def test_what_trained_a_gan_may_change_before_its_clips_are_made(runs, tmp_path, monkeypatch):
+def test_what_trained_a_gan_may_change_before_its_clips_are_made(runs, gans, monkeypatch):
     jax.clear_caches()
     monkeypatch.setattr(wavegan_steps, "discriminator_step", None)  # would fail if it were traced
-    assert synthesize(runs, tmp_path / "clips") == 0
+    describe_start(gans[0])
 
 
-def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch, capsys):
+def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch):
     """Or the best generator would be chosen between two measures."""
-    gan = shutil.copytree(runs / "gan", tmp_path / "gan")
+    gan = pathlib.Path(shutil.copytree(runs / "gan", tmp_path / "gan"))
     before = (gan / "metrics.jsonl").read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(metrics, "frechet_distance", lambda *_: 1e-3)
-        assert train_gan(runs, gan, **{"train.epochs": 3}) == 2
-        assert_one_line(capsys, f"{gan}: was made by other functions (looks is not")
-    assert train_gan(runs, gan, **{"train.epochs": 3, "synthesis.merge": "crossfade"}) == 2
-    assert "synthesis.merge" in capsys.readouterr().err
+    more = {"train.epochs": 3}
+    with refused(path=gan) as caught:
+        train_gan(runs, gan, **more, **{"synthesis.merge": "crossfade"})
+    assert "synthesis.merge" in str(caught.value)
+    monkeypatch.setattr(metrics, "frechet_distance", lambda *_: 1e-3)
+    with refused(path=gan) as caught:
+        train_gan(runs, gan, **more)
+    assert "looks" in str(caught.value)
     assert (gan / "metrics.jsonl").read_bytes() == before

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.models.phase_shuffle import phase_shuffle
-from asc_jax.runtime.errors import InputError
 
 RADIUS = 2
 MAP = np.random.default_rng(0).standard_normal((5, 12, 3)).astype(np.float32)
@@ -72,12 +72,11 @@ def test_gradient_is_the_transpose():
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"radius": 12}, "gan.phase_shuffle=12"),
-        ({"radius": -1}, "gan.phase_shuffle=-1"),
-        ({"radius": 2, "sharing": "per_layer"}, "gan.shuffle='per_layer'"),
+        ({"radius": 12}, "gan.phase_shuffle"),
+        ({"radius": -1}, "gan.phase_shuffle"),
+        ({"radius": 2, "sharing": "per_layer"}, "gan.shuffle"),
     ],
 )
 def test_bad_values_are_refused(options, field):
-    with pytest.raises(InputError, match=field) as refused:
+    with refused(field=field):
         phase_shuffle(MAP, jax.random.key(0), **options)
-    assert "\n" not in str(refused.value)

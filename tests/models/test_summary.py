@@ -83,18 +83,11 @@ def test_blocks_in_a_loop_are_traced_once_and_counted_each(monkeypatch):
 
 def test_render_has_a_row_per_layer_and_the_totals():
     summary = summarise(ResNet(n_classes=5, stage_sizes=(1,), stage_strides=(1,), width=4), 60, 24)
-    header, *rows, blank, totals = render(summary).splitlines()
-    assert header.split() == ["layer", "kind", "output", "parameters", "MACs"]
-    assert blank == ""
-    assert [row.split()[:2] for row in rows] == [
-        [layer.name, layer.kind] for layer in summary.layers
-    ]
+    header, *rows, _, totals = render(summary).splitlines()
     for row, layer in zip(rows, summary.layers, strict=True):
-        assert row.endswith(f"{layer.macs:,}")
-        assert f"{layer.parameters:,}" in row
-        assert "x".join(map(str, layer.output)) in row
+        named = layer.name, layer.kind, f"{layer.macs:,}", f"{layer.parameters:,}"
+        assert all(name in row for name in (*named, "x".join(map(str, layer.output))))
     assert len({len(row) for row in (header, *rows)}) == 1  # columns line up
     assert totals == render_totals(summary)
-    assert f"{summary.parameters:,} parameters" in totals
-    assert "24 x 60" in totals
-    assert f"receptive field {summary.receptive_field} frames" in totals
+    assert f"{summary.parameters:,}" in totals and "24 x 60" in totals
+    assert str(summary.receptive_field) in totals

@@ -7,16 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.models.wavegan import (
-    KERNEL_SIZE,
-    TRANSPOSED_PADDING,
     Discriminator,
     Generator,
     map_sizes,
 )
-from asc_jax.ops.conv import Conv
-from asc_jax.runtime.errors import InputError
 
 # Compiling is most of the time here.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -67,9 +64,10 @@ def test_published_numbers_of_parameters(network, parameters):
     assert n_params(network) == parameters
 
 
-@pytest.mark.parametrize("n_classes", [0, 10])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("n_samples", [64, 16384, 32768, 65536])
+@pytest.mark.parametrize(
+    ("n_samples", "dtype", "n_classes"),
+    [(64, jnp.bfloat16, 0), (16384, jnp.float32, 10), (65536, jnp.bfloat16, 10)],
+)
 def test_output_shapes(n_samples, dtype, n_classes):
     sizes = {"n_samples": n_samples, "n_classes": n_classes, "dtype": dtype}
     label = (jax.ShapeDtypeStruct((3,), jnp.int32),) if n_classes else ()
@@ -94,19 +92,18 @@ def test_map_sizes_follow_the_report():
 @pytest.mark.parametrize(
     ("network", "field"),
     [
-        (Generator(n_samples=20000), "gan.n_samples=20000"),
-        (Generator(n_samples=32), "gan.n_samples=32"),
-        (Discriminator(n_samples=0), "gan.n_samples=0"),
-        (Discriminator(dim=0), "gan.dim=0"),
-        (Generator(upsample="linear"), "gan.upsample='linear'"),
-        (Discriminator(shuffle="none"), "gan.shuffle='none'"),
-        (Discriminator(phase_shuffle=-2), "gan.phase_shuffle=-2"),
+        (Generator(n_samples=20000), "n_samples"),
+        (Generator(n_samples=32), "n_samples"),
+        (Discriminator(n_samples=0), "n_samples"),
+        (Discriminator(dim=0), "dim"),
+        (Generator(upsample="linear"), "upsample"),
+        (Discriminator(shuffle="none"), "shuffle"),
+        (Discriminator(phase_shuffle=-2), "phase_shuffle"),
     ],
 )
 def test_bad_values_are_refused(network, field):
-    with pytest.raises(InputError, match=field) as refused:
+    with refused(field=f"gan.{field}"):
         n_params(network)
-    assert "\n" not in str(refused.value)
 
 
 # PyTorch's values. A transposed convolution there has its kernel the other way round and
@@ -144,19 +141,6 @@ def torch_discriminator(torch, params, x):
         x = torch.nn.functional.leaky_relu(x, 0.2)
     features = x.transpose(1, 2).flatten(1)
     return features @ params["dense"]["kernel"] + params["dense"]["bias"]
-
-
-def test_transposed_convolution_equals_pytorch_and_lax():
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference here")
-    layer = Conv(5, (KERNEL_SIZE,), input_dilation=4, padding=TRANSPOSED_PADDING)
-    x, params = normal(0, 2, 9, 3), {"kernel": normal(1, 25, 3, 5), "bias": normal(2, 5)}
-    ours = apply(layer, params, x)
-    by_lax = jax.lax.conv_transpose(
-        x, params["kernel"], (4,), "SAME", dimension_numbers=("NTC", "TIO", "NTC")
-    )
-    np.testing.assert_allclose(ours, by_lax + params["bias"], atol=1e-4)
-    by_torch = torch_transposed(torch, torch.tensor(x).transpose(1, 2), params)
-    np.testing.assert_allclose(ours, by_torch.transpose(1, 2), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -247,27 +231,6 @@ def test_discriminator_projects_onto_the_class():
 
 
 # Several GANs, precision, initial values.
-
-
-def test_gans_inside_vmap_equal_each_alone():
-    discriminator = DISCRIMINATOR.clone(phase_shuffle=2, shuffle="per_example")
-    gans = [(params_of(GENERATOR, gan=i), params_of(discriminator, gan=i)) for i in range(2)]
-    z, keys = normal(0, 2, 3, N_LATENT), jax.random.split(jax.random.key(0))
-
-    def losses(params, z, key):
-        generator, critic = params
-        waveform = GENERATOR.apply({"params": generator}, z)
-        rngs = {"phase_shuffle": key}
-        return jnp.mean(discriminator.apply({"params": critic}, waveform, rngs=rngs))
-
-    step = jax.value_and_grad(losses)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *gans)
-    together = jit(jax.vmap(step))(stacked, z, keys)
-    alone = jit(step)
-    for i, params in enumerate(gans):
-        one = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
-        compare = functools.partial(np.testing.assert_allclose, atol=1e-5)
-        jax.tree.map(compare, one, alone(params, z[i], keys[i]))
 
 
 def test_bfloat16_stays_near_float32():

@@ -2,7 +2,6 @@
 
 import functools
 import re
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +110,7 @@ def convolutions(draw):
 
 
 @settings(
-    max_examples=6,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -125,8 +124,7 @@ def test_equals_lax_with_first_and_second_gradients(case):
     ("kernel", "options"),
     [
         ((25,), TRANSPOSED),
-        ((3,), {**TRANSPOSED, "padding": [(4, 1)]}),  # beyond the kernel: zeros at the edges
-        ((5,), {**TRANSPOSED, "padding": [(0, -1)], "lhs_dilation": (2,)}),
+        ((3,), {**TRANSPOSED, "padding": [(4, -1)]}),  # beyond the kernel: zeros at the edges
         (
             (3, 4),
             {
@@ -144,15 +142,15 @@ def test_transposed_convolution_equals_lax_with_first_and_second_gradients(kerne
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "taps", "stride", "padding"),
+    ("n_frames", "taps", "stride", "padding", "dtype"),
     [
-        (24, 25, 4, (10, 11)),  # a kernel longer than the map
-        (7, 5, 4, (0, 0)),  # frames at the end that no output sees
-        (9, 2, 3, (0, 0)),  # frames between that no output sees
-        (9, 3, 2, (-2, 4)),  # frames that the padding leaves out
+        (24, 25, 4, (10, 11), jnp.float32),  # a kernel longer than the map
+        (24, 25, 4, (10, 11), jnp.bfloat16),
+        (7, 5, 4, (0, 0), jnp.float32),  # frames at the end that no output sees
+        (9, 2, 3, (0, 0), jnp.float32),  # frames between that no output sees
+        (9, 3, 2, (-2, 4), jnp.float32),  # frames that the padding leaves out
     ],
 )
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_strided_convolution_in_time_equals_lax(n_frames, taps, stride, padding, dtype):
     options = {
         "window_strides": (stride,),
@@ -179,34 +177,24 @@ def test_gradients_of_awkward_convolutions_equal_lax(lhs_shape, rhs_shape, optio
     assert_equals_lax(lhs_shape, rhs_shape, jnp.float32, options)
 
 
-@st.composite
-def products(draw):
-    """Shapes, dtype and options of a convolution that matrix products do on a CPU."""
-    kernel = draw(st.sampled_from([3, 3, 3, 1]))
-    # Rows: few, the most that stay whole, and several blocks of them.
-    extent = draw(st.integers(1, 9)), draw(st.sampled_from([1, 2, 3, 5, 6, 7, 11]))
-    channels = draw(st.sampled_from([1, 3])), draw(st.sampled_from([1, 2]))
-    return (
-        (2, *extent, channels[0]),
-        (kernel, kernel, *channels),
-        draw(st.sampled_from([jnp.float32, jnp.bfloat16])),
-        {**PLAIN, "padding": [(kernel // 2,) * 2] * 2},
-    )
-
-
-@settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
+@pytest.mark.parametrize(
+    ("kernel", "extent", "channels", "dtype"),
+    [
+        (3, (9, 11), (3, 2), jnp.float32),  # several blocks of rows
+        (3, (5, 6), (1, 2), jnp.bfloat16),  # the most rows that stay whole
+        (3, (1, 1), (3, 1), jnp.float32),
+        (1, (4, 3), (3, 2), jnp.float32),
+    ],
 )
-@given(case=products())
-def test_matrix_products_equal_lax_with_first_and_second_gradients(case):
-    with mock.patch.object(conv, "FEW_CHANNELS", 0):
-        assert_equals_lax(*case)
+def test_matrix_products_equal_lax_with_first_and_second_gradients(
+    kernel, extent, channels, dtype, monkeypatch
+):
+    monkeypatch.setattr(conv, "FEW_CHANNELS", 0)
+    options = {**PLAIN, "padding": [(kernel // 2,) * 2] * 2}
+    assert_equals_lax((2, *extent, channels[0]), (kernel, kernel, *channels), dtype, options)
 
 
-@pytest.mark.parametrize("n_rows", [1, 3, 6, 7, 10])
+@pytest.mark.parametrize("n_rows", [1, 6, 10])
 def test_winograd_equals_lax_in_float64(n_rows):
     """Without rounding in the way: the method itself, and that it is transposed rightly."""
     with jax.enable_x64(True):
@@ -255,8 +243,7 @@ def test_precision_is_that_of_the_gradients_too():
 MAPS = {
     "input": ([(0, None)], (3, 2, 5, 6, 2), (3, 3, 2, 2)),
     "kernel": ([(None, 0)], (2, 5, 6, 2), (2, 3, 3, 2, 2)),
-    "both": ([(1, 4)], (2, 2, 5, 6, 2), (3, 3, 2, 2, 2)),
-    "both twice": ([(0, 0), (0, 0)], (2, 2, 2, 5, 6, 2), (2, 2, 3, 3, 2, 2)),
+    "both twice": ([(1, 4), (0, 0)], (2, 2, 2, 5, 6, 2), (2, 3, 3, 2, 2, 2)),
     "both, then the input": ([(0, 0), (0, None)], (2, 3, 2, 5, 6, 2), (2, 3, 3, 2, 2)),
     "the input, then both": ([(0, None), (0, 0)], (2, 3, 2, 5, 6, 2), (3, 3, 3, 2, 2)),
 }
@@ -270,9 +257,8 @@ def mapped(conv, options, in_axes):
     return conv
 
 
-def assert_vmap_equals_lax(where: str, options) -> None:
+def assert_vmap_equals_lax(in_axes, lhs_shape, rhs_shape, options) -> None:
     """Values, first and second gradients, mapped as `MAPS` says."""
-    in_axes, lhs_shape, rhs_shape = MAPS[where]
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
     @functools.partial(jit, static_argnums=0)
@@ -285,16 +271,29 @@ def assert_vmap_equals_lax(where: str, options) -> None:
 
 @pytest.mark.parametrize("where", MAPS)
 def test_vmap_equals_lax_with_gradients(where):
-    assert_vmap_equals_lax(where, AWKWARD)
+    assert_vmap_equals_lax(*MAPS[where], AWKWARD)
+
+
+STRIDED = {"window_strides": (4,), "padding": "SAME", "dimension_numbers": LAYOUTS[1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent"),
+    [(PLAIN, (3, 3), (6, 5)), (STRIDED, (25,), (64,)), (TRANSPOSED, (25,), (3,))],
+    ids=["plain", "strided", "transposed"],
+)
+def test_what_networks_have_equals_lax_with_second_gradients_per_fold(options, kernel, extent):
+    """Of the input and the kernel, as a gradient penalty takes them of each GAN's critic."""
+    assert_vmap_equals_lax([(0, 0)], (2, 2, *extent, 2), (2, *kernel, 2, 2), options)
 
 
 @pytest.mark.parametrize("options", [AWKWARD, PLAIN])
 def test_what_an_accelerator_runs_equals_lax_with_gradients(options, monkeypatch):
     monkeypatch.setattr(conv, "on_cpu", lambda: False)
-    assert_vmap_equals_lax("both, then the input", options)
+    assert_vmap_equals_lax(*MAPS["both, then the input"], options)
 
 
-@pytest.mark.parametrize("where", [where for where in MAPS if "both" in where])
+@pytest.mark.parametrize("where", ["both twice", "both, then the input"])
 @pytest.mark.parametrize(("options", "has_convolutions"), [(AWKWARD, True), (PLAIN, False)])
 def test_no_grouped_convolution_on_a_cpu(where, options, has_convolutions):
     in_axes, lhs_shape, rhs_shape = MAPS[where]
@@ -312,60 +311,14 @@ def test_no_grouped_convolution_on_a_cpu(where, options, has_convolutions):
     assert "batch_group_count = " not in text.replace("batch_group_count = 1 ", "")
 
 
-def gradient_penalty(conv, kernels, x):
-    """(|d critic / d x| - 1)^2 of a critic of two convolutions, as WGAN-GP has it."""
-
-    def critic(x):
-        first, second = kernels
-        return jnp.sum(conv(jnp.tanh(conv(x, first)), second))
-
-    slopes = jax.grad(critic)(x)
-    norms = jnp.sqrt(jnp.sum(jnp.square(slopes), axis=range(1, x.ndim)))
-    return jnp.mean(jnp.square(norms - 1))
-
-
-STRIDED = {"window_strides": (4,), "padding": "SAME", "dimension_numbers": LAYOUTS[1]}
-
-
 @pytest.mark.parametrize(
-    ("options", "kernel", "extent"),
-    [(PLAIN, (3, 3), (6, 5)), (STRIDED, (25,), (64,)), (TRANSPOSED, (25,), (3,))],
-    ids=["plain", "strided", "transposed"],
-)
-def test_gradient_penalty_by_the_kernels(options, kernel, extent):
-    kernels = normal(0, 2, *kernel, 2, 2), normal(1, 2, *kernel, 2, 1)
-    x = normal(2, 2, 3, *extent, 2)
-
-    def by_kernels(conv):
-        penalty = functools.partial(gradient_penalty, functools.partial(conv, **options))
-        return jit(jax.vmap(jax.value_and_grad(penalty)))(kernels, x)
-
-    assert_close(by_kernels(conv_general_dilated), by_kernels(reference))
-
-
-def test_gradient_descent_inside_scan():
-    kernel, x = normal(0, 2, 3, 3, 2, 2), normal(1, 4, 2, 3, 6, 5, 2)  # (F, ...), (S, F, ...)
-
-    def descend(conv):
-        conv = functools.partial(conv, **PLAIN)
-
-        def loss(kernel, x):
-            return jnp.mean(jnp.square(jnp.tanh(conv(conv(x, kernel), kernel)) - 1))
-
-        def step(kernel, x):
-            value, gradient = jax.value_and_grad(loss)(kernel, x)
-            return kernel - 0.1 * gradient, value
-
-        return jit(lambda kernel, x: jax.lax.scan(jax.vmap(step), kernel, x))(kernel, x)
-
-    assert_close(descend(conv_general_dilated), descend(reference))
-
-
-@pytest.mark.parametrize("marked", [True, False])
-@pytest.mark.parametrize(
-    ("options", "kernel", "extent"),
-    [(PLAIN, (3, 3), (6, 5)), (AWKWARD, (3, 2), (11, 9)), (TRANSPOSED, (25,), (3,))],
-    ids=["plain", "awkward", "transposed"],
+    ("options", "kernel", "extent", "marked"),
+    [
+        (PLAIN, (3, 3), (6, 5), True),
+        (PLAIN, (3, 3), (6, 5), False),
+        (AWKWARD, (3, 2), (11, 9), True),
+        (TRANSPOSED, (25,), (3,), True),
+    ],
 )
 def test_sharded_batch_equals_the_whole_batch(options, kernel, extent, marked):
     """Whether the kernel is marked as varying over the shards, or JAX has to find out."""
@@ -393,5 +346,5 @@ def test_sharded_batch_equals_the_whole_batch(options, kernel, extent, marked):
 
 def test_forward_mode_is_refused():
     lhs, rhs = normal(0, 1, 4, 4, 2), normal(1, 3, 3, 2, 2)
-    with pytest.raises(TypeError, match="forward-mode"):
+    with pytest.raises(TypeError):
         jax.jvp(lambda x: conv_general_dilated(x, rhs, **PLAIN), (lhs,), (lhs,))

@@ -13,7 +13,7 @@ def reference(x):
     return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
 
 
-@pytest.mark.parametrize("extent", [(8, 6), (7, 5), (1, 1), (2, 1), (5, 4)])
+@pytest.mark.parametrize("extent", [(8, 6), (7, 5), (2, 1)])
 def test_equals_flax_with_its_gradient(extent):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *extent, 3)).astype(np.float32)

@@ -14,7 +14,7 @@ PROBABILITIES = np.array([[0.55, 0.45], [0.6, 0.4], [0.4, 0.6], [0.1, 0.9], [1.0
 TARGETS = np.array([0, 1, 1, 1, 1])
 
 
-def test_equal_width_by_hand():
+def test_bins_by_hand():
     result = reliability(PROBABILITIES, TARGETS, n_bins=4)
     np.testing.assert_array_equal(result.edges, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_array_equal(result.counts, [0, 0, 3, 2])
@@ -24,31 +24,16 @@ def test_equal_width_by_hand():
     assert result.expected_calibration_error == pytest.approx(expected)
 
 
-def test_equal_mass_by_hand():
-    result = reliability(PROBABILITIES, TARGETS, n_bins=2, binning="mass")
-    np.testing.assert_array_equal(result.edges, [0, 0.6, 1])
-    np.testing.assert_array_equal(result.counts, [3, 2])
-    rng = np.random.default_rng(0)
-    many = softmax(rng.normal(size=(1000, 10)), axis=-1)
-    result = reliability(many, rng.integers(0, 10, 1000), n_bins=10, binning="mass")
-    np.testing.assert_array_equal(result.counts, np.full(10, 100))
-    assert (np.diff(result.confidence) > 0).all()
-
-
-@pytest.mark.parametrize(("binning", "strategy"), [("width", "uniform"), ("mass", "quantile")])
-def test_reliability_equals_scikit_learns(binning, strategy):
+def test_reliability_equals_scikit_learns():
     rng = np.random.default_rng(1)
     probabilities = softmax(rng.normal(0, 2, (999, 4)), axis=-1)
     targets = rng.integers(0, 4, 999)
-    ours = reliability(probabilities, targets, n_bins=9, binning=binning)
+    ours = reliability(probabilities, targets, n_bins=9)
     right = probabilities.argmax(axis=1) == targets
-    shares, confidences = calibration_curve(
-        right, probabilities.max(axis=1), n_bins=9, strategy=strategy
-    )
+    shares, confidences = calibration_curve(right, probabilities.max(axis=1), n_bins=9)
     full = ours.counts > 0
-    tolerance = 1e-12 if binning == "width" else 0.03  # quantiles are interpolated there
-    np.testing.assert_allclose(ours.accuracy[full], shares, atol=tolerance)
-    np.testing.assert_allclose(ours.confidence[full], confidences, atol=tolerance)
+    np.testing.assert_allclose(ours.accuracy[full], shares, atol=1e-12)
+    np.testing.assert_allclose(ours.confidence[full], confidences, atol=1e-12)
 
 
 def test_a_calibrated_model_is_found_calibrated_and_a_sure_one_is_not():
@@ -57,11 +42,8 @@ def test_a_calibrated_model_is_found_calibrated_and_a_sure_one_is_not():
     probabilities = softmax(logits, axis=-1)
     targets = (rng.random((20_000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
     sure = softmax(3 * logits, axis=-1)
-    for binning in ("width", "mass"):
-        assert (
-            reliability(probabilities, targets, binning=binning).expected_calibration_error < 0.015
-        )
-        assert reliability(sure, targets, binning=binning).expected_calibration_error > 0.15
+    assert reliability(probabilities, targets).expected_calibration_error < 0.015
+    assert reliability(sure, targets).expected_calibration_error > 0.15
     assert log_loss(3 * logits, targets) > log_loss(logits, targets)
     assert brier_score(sure, targets) > brier_score(probabilities, targets)
 
@@ -79,8 +61,3 @@ def test_losses():
     assert log_loss(logits, targets) == pytest.approx(expected)
     assert log_loss(logits + 100, targets) == pytest.approx(expected, rel=1e-5)
     assert log_loss(np.array([[0.0, 1e4]]), np.array([0])) == pytest.approx(1e4)
-
-
-def test_an_unknown_binning_lists_the_choices():
-    with pytest.raises(ValueError, match="no binning 'area': one of width, mass"):
-        reliability(PROBABILITIES, TARGETS, binning="area")

@@ -79,5 +79,5 @@ def test_a_scene_with_one_location_borrows_the_others_design_effect():
     np.testing.assert_allclose(left_out.weights("accuracy"), np.array([5, 4, 2, 0]) / 11)
     assert np.isnan(left_out.means[3])
     assert left_out.total(left_out.weights("accuracy")) == pytest.approx(6 / 11)
-    with pytest.raises(ValueError, match="no measure 'f1': accuracy or class_wise_accuracy"):
+    with pytest.raises(ValueError):
         left_out.weights("f1")

@@ -171,20 +171,6 @@ def test_intervals_are_wider_where_clips_of_a_location_agree():
     assert by_clip.high == pytest.approx(high, abs=0.015)
 
 
-def test_one_location_gives_a_wide_interval():
-    targets = np.repeat([0, 1], 10)
-    for predictions, value in (
-        (targets, 1.0),
-        (1 - targets, 0.0),
-        (np.tile([0, 1], 10), 0.5),
-    ):
-        overall, class_wise, per_class = scores_by_location(targets, predictions, targets, 2)
-        for score, n in ((overall, 2), (class_wise, 2), *((score, 1) for score in per_class)):
-            assert score.value == value
-            low, high = wilson_interval(value, n)
-            assert (score.low, score.high) == (pytest.approx(low), pytest.approx(high))
-
-
 def test_locations_that_all_agree_give_no_point():
     # Every location has one clip of two right.
     targets = np.zeros(12, int)
