@@ -281,8 +281,7 @@ def test_programs_find_their_runs_in_the_record(scenes, tmp_path):
         if args.command == "train":
             config = load_config(args.config, overrides)
             configs = load_runs(config, args.config, args.run)
-            program = tmp_path / "together" / "0"
-            with together._claim(config, args.config, configs, args.workdir, program):
+            with together._claim(together._Program(config, args.config, configs, args.workdir)):
                 pass
     assert (tmp_path / "sweep.json").read_text() == record
 
