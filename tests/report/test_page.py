@@ -7,12 +7,12 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
+from refusals import refused
 
 from asc_jax.report.curves import fold_lines, loss_top, mean_line
 from asc_jax.report.drawing import ticks
 from asc_jax.report.formatting import DASH, duration, percent, quantity
 from asc_jax.report.page import read_report, write_page
-from asc_jax.runtime.errors import InputError
 
 LABELS = ["airport", "street_pedestrian", "tram"]
 
@@ -117,12 +117,11 @@ def test_the_page_is_self_contained(run, parse):
 
 def test_scores_stand_with_their_intervals_and_the_test_list_first(run, parse):
     page = parse(run()[1])
-    words = page.words
-    assert f"75.3 % interval of at least 95 %: 71.2{DASH}78.5" in words
-    assert words.index("Test: class-wise accuracy") < words.index("Out-of-fold: class-wise")
+    headline = page.words.index("75.3 %")
+    assert headline < page.words.index(f"71.2{DASH}78.5") < page.words.index("82.2 %")
     values = [f"74.3 70.2{DASH}77.5", f"82.2 78.1{DASH}85.4", "75.0 ± 7.1", "14.59 M"]
     for value in (*values, "13 min 32 s", TRAINING["note"]):
-        assert value in words
+        assert value in page.words
     cells = [own for own in page.all("td") if "title" in own]
     assert len(cells) == 2 * len(LABELS) ** 2
     assert sum("hit" in own.get("class", "") for own in cells) == 2 * len(LABELS)
@@ -223,7 +222,7 @@ def test_charts_in_the_page_are_valid_xml(run):
 )
 def test_missing_sections_are_harmless(run, parse, report):
     workdir, html = run(report, metrics=None)
-    assert "Learning curves" not in parse(html).words
+    assert not parse(html).all("figure")
     assert not (workdir / "figures/learning_curves.svg").exists()
 
 
@@ -248,10 +247,10 @@ def test_epochs_without_validation_and_a_torn_line(run, parse):
     assert (workdir / "report.html").read_text(encoding="utf-8") == html
 
 
-def test_missing_report_names_the_mend(tmp_path):
-    mend = f"{tmp_path}/report.json does not exist; run asc-jax evaluate --workdir={tmp_path} first"
-    with pytest.raises(InputError, match=re.escape(mend)):
+def test_a_missing_report_is_named(tmp_path):
+    with refused(path=tmp_path / "report.json") as caught:
         write_page(tmp_path)
+    assert f"asc-jax evaluate --workdir={tmp_path}" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -261,15 +260,15 @@ def test_missing_report_names_the_mend(tmp_path):
         ("report.json", "[]"),
         ("report.json", '{"format": 2}'),
         ("report.json", '{"format": 1, "training": {"seconds": NaN}}'),
-        ("metrics.jsonl", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
-        ("metrics.jsonl", json.dumps(METRICS[0]) + "\nno\n"),
-        ("metrics.jsonl", '{"step": 1}\n'),
+        ("metrics.jsonl:1", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
+        ("metrics.jsonl:2", json.dumps(METRICS[0]) + "\nno\n"),
+        ("metrics.jsonl:1", '{"step": 1}\n'),
     ],
 )
 def test_broken_input_is_named(tmp_path, name, content):
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
-    (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
+    (tmp_path / name.partition(":")[0]).write_text(content)
+    with refused(path=name):
         write_page(tmp_path)
 
 
@@ -305,5 +304,5 @@ def test_lines_of_the_curves():
 )
 def test_a_report_whose_parts_are_of_another_kind_is_refused(tmp_path, changed):
     (tmp_path / "report.json").write_text(json.dumps(REPORT | changed))
-    with pytest.raises(InputError, match=r"report\.json is not a report of format 1"):
+    with refused(path="report.json"):
         read_report(tmp_path / "report.json")
