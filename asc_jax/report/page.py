@@ -33,7 +33,6 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     Raises:
       InputError: `report.json` is missing, or one of the two files is not JSON.
     """
-    workdir = pathlib.Path(workdir)
     report = read_report(workdir / "report.json")
     metrics = read_metrics(workdir / "metrics.jsonl")
     drawings = draw_figures(report, metrics)
