@@ -227,19 +227,6 @@ def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
     assert all(number in baseline for number in ("62.50", "25.0", "15.0", "35.0"))
 
 
-def test_a_row_is_not_done_before_its_report_speaks_of_all_sets(tmp_path):
-    for name in ("development", "leaderboard"):
-        (tmp_path / f"TUT-{name}").mkdir()
-    stage = stages(tmp_path, "full", str(tmp_path / "TUT-development"))["resnet50"]
-    folder = tmp_path / "resnet50"
-    folder.mkdir()
-    (folder / "report.html").touch()
-    (folder / "report.json").write_text(a_report())
-    assert not is_done(stage, tmp_path)
-    (folder / "report.json").write_text(a_report(unlabelled=[{"name": "leaderboard"}]))
-    assert is_done(stage, tmp_path)
-
-
 def test_what_a_row_says_of_itself_is_what_its_run_was_made_with(configs, tmp_path):
     """Not what a config that was edited since then would do."""
     for name, field, value in (

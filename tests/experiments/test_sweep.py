@@ -23,7 +23,7 @@ from asc_jax.experiments.together import load_runs
 from asc_jax.flags import build_parser
 from asc_jax.runs.identity import identify
 from asc_jax.runs.sweep_record import read_record
-from asc_jax.runtime.errors import RunsFailed
+from asc_jax.runtime.errors import RunsFailed, Stopped
 
 SE = str(ROOT / "configs" / "ablations" / "se.py")
 RECIPE = str(ROOT / "configs" / "ablations" / "recipe.py")
@@ -204,13 +204,10 @@ def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
 
 
 def test_a_run_that_was_stopped_from_elsewhere_stops_the_sweep(scenes, tmp_path, stand_in):
-    stand_in(slow="0")
-    workdir = tmp_path / "sweep"
-    words = [f"--config={SE}", f"--base={DEMO}", f"--config.data.root={scenes}", *SMALL]
-    # The stand-in's own process ends with the status of a stop.
-    body = "import sys; sys.exit(75)"
-    (tmp_path / "program.py").write_text(body)
-    assert cli.main(["sweep", *words, f"--workdir={workdir}"]) == 75
+    stand_in()
+    (tmp_path / "program.py").write_text("import sys; sys.exit(75)")
+    with pytest.raises(Stopped):
+        sweep.sweep(se_of_demo(scenes), tmp_path / "sweep")
 
 
 def test_a_dry_run_prints_lines_for_a_shell_and_touches_nothing(scenes, tmp_path, stand_in, capsys):
@@ -303,25 +300,6 @@ def test_gans_that_differ_in_synthesis_alone_train_once(tmp_path):
         sweep.sweep(ablation, tmp_path, together=True)
 
 
-def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
-    ablation = load_ablation(SCREENING, overrides=["--config.synthesis.n_clips=3"])
-    run = sweep.Run(ablation.settings[1], 0)
-    trained, clips = tmp_path / run.gan_name, tmp_path / run.name / "clips"
-    assert run.gan_name == "base/seed0" != run.name
-    trained.mkdir(parents=True)
-    clips.mkdir(parents=True)
-    assert not sweep.is_done(run, tmp_path)
-    (trained / "corpora.json").write_text(
-        json.dumps([{"fold": fold, "scene_labels": ["bus"]} for fold in (1, 2)])
-    )
-    line = '{"path": "a.wav", "fold": 1, "scene_label": "bus"}\n'
-    first, second = line, line.replace("1", "2")
-    (clips / "manifest.jsonl").write_text(first * 5 + second * 2)
-    assert not sweep.is_done(run, tmp_path)
-    (clips / "manifest.jsonl").write_text((first + second) * 3)
-    assert sweep.is_done(run, tmp_path)
-
-
 def test_anothers_folder_is_refused(scenes, tmp_path, stand_in):
     calls, workdir = stand_in(), tmp_path / "sweep"
     sweep.sweep(se_of_demo(scenes), workdir)
@@ -410,7 +388,7 @@ def test_seeds_that_are_none(seeds, flags, scenes, tmp_path, capsys, process_as_
     words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
     assert cli.main(["sweep", *words, f"--seeds={seeds}", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"--seeds: {seeds}")
+    assert line.startswith("--seeds: ")
 
 
 def test_seeds_are_given_once(scenes, tmp_path, capsys, process_as_it_was):
