@@ -100,7 +100,7 @@ def test_a_signal_ends_the_wait_for_an_earlier_call(tmp_path, monkeypatch, proce
         pass
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
 def test_signals_are_passed_on(tmp_path, monkeypatch, process_as_it_was, name):
     code = (
         "import signal, sys, time\n"
