@@ -28,11 +28,12 @@ from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 CONFIG = ROOT / "configs" / "demo.py"
 LAUNCHER = (sys.executable, str(ROOT / "launch" / "local.py"))
 TWO = (*LAUNCHER, "--processes=2", "--")
+N_EPOCHS = 8
 SMALL = (
     *small.WORDS,
     "--config.optimizer.name=sgd",
     "--config.optimizer.lr=0.01",
-    "--config.train.epochs=12",
+    f"--config.train.epochs={N_EPOCHS}",
     "--config.augment.mixup_alpha=0.0",
     "--config.model.se_ratio=0",
 )
@@ -107,7 +108,7 @@ def killed(environment, scenes, stopped):
 
 def test_a_signal_to_one_process_stops_all_with_the_step_saved(stopped):
     workdir, status, said = stopped
-    assert status == 75 and len(metrics(workdir)) < 12, said
+    assert status == 75 and len(metrics(workdir)) < N_EPOCHS, said
     newest = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert str(newest) in said.splitlines()[-1]
     assert "Traceback" not in said
@@ -116,7 +117,7 @@ def test_a_signal_to_one_process_stops_all_with_the_step_saved(stopped):
 def test_a_lost_process_ends_the_others_soon_with_a_line(stopped, killed):
     workdir, status, said = killed
     assert status == 75, said
-    assert len(metrics(stopped[0])) < len(metrics(workdir)) < 12
+    assert len(metrics(stopped[0])) < len(metrics(workdir)) < N_EPOCHS
     (line,) = [line for line in said.splitlines() if "SIGKILL" in line]
     assert "process 1 of 2" in line
 

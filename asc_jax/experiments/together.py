@@ -74,26 +74,21 @@ def load_runs(
       InputError: a config cannot be, a name is no folder's or not its own, or a field is one in
         which the models of a program cannot differ.
     """
-    configs = {}
+    configs, shared = {}, flatten(config)
+    own = (*PER_MODEL_FIELDS, "title")
+    rule = f"runs of one program can differ in {', '.join(PER_MODEL_FIELDS)} alone"
     for name, *fields in runs:
         _refuse_name(name, configs)
         run = f"--run {name}"
         for field in fields:
-            if field.partition("=")[0] not in (*PER_MODEL_FIELDS, "title"):
-                raise InputError(
-                    f"runs of one program can differ in {', '.join(PER_MODEL_FIELDS)} alone; use "
-                    f"--config.{field} for all of them",
-                    field=f"{run} {field}",
-                )
+            if field.partition("=")[0] not in own:
+                mend = f"use --config.{field} for all of them"
+                raise InputError(f"{rule}; {mend}", field=f"{run} {field}")
         one = override(config, [f"--config.{field}" for field in fields], path)
-        shared = flatten(config)
         for field, value in flatten(one).items():  # one that refers to another follows it
-            if field not in (*PER_MODEL_FIELDS, "title") and value != shared[field]:
-                raise InputError(
-                    f"{field} follows {' '.join(fields)} in {path}, and runs of one program can "
-                    f"differ in {', '.join(PER_MODEL_FIELDS)} alone; train it by itself",
-                    field=run,
-                )
+            if field not in own and value != shared[field]:
+                what = f"{field} follows {' '.join(fields)} in {path}"
+                raise InputError(f"{what}, and {rule}; train it by itself", field=run)
         for other, theirs in configs.items():
             if _own_values(one) == _own_values(theirs):
                 raise InputError(f"is the run {other} again; leave one of them out", field=run)
