@@ -90,15 +90,20 @@ def joined(stopped, scenes, tmp_path_factory):
     return folder
 
 
-def final_state(folder):
-    """The newest checkpoint, on the host."""
-    settled = read_config(folder)
-    setup = set_up(settled, *read_data(settled))
-    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        return jax.device_get(restore(setup, checkpoints)[0]["state"])
+@pytest.fixture(scope="module")
+def final_state(joined):
+    """A run's newest checkpoint, on the host: (its folder)."""
+    settled = read_config(joined / "seed7")
+    setup = set_up(settled, *read_data(settled))  # of the same shapes for all runs
+
+    def read(folder):
+        with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+            return jax.device_get(restore(setup, checkpoints)[0]["state"])
+
+    return read
 
 
-def test_a_run_is_what_it_would_have_been_alone(joined, scenes, tmp_path):
+def test_a_run_is_what_it_would_have_been_alone(joined, scenes, tmp_path, final_state):
     one, other = tmp_path / "alone", joined / "other"
     train(config(scenes, *RUNS["other"]), one)
     jax.tree.map(
@@ -171,7 +176,9 @@ def test_each_is_evaluated_and_goes_on_as_any_run(joined, scenes):
     assert log.read_text() == before
 
 
-def test_a_stop_between_two_runs_leaves_whole_ones(stopped, joined, scenes, tmp_path, monkeypatch):
+def test_a_stop_between_two_runs_leaves_whole_ones(
+    stopped, joined, scenes, tmp_path, monkeypatch, final_state
+):
     """The program's folder is still there then, and the rest is made of its last step alone."""
     assert (stopped / "b_lr").exists() and not (stopped / "seed7").exists()
     assert read_config(stopped / "b_lr").optimizer.lr == 0.05
