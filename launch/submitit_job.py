@@ -125,15 +125,14 @@ def main() -> int:
         args.folder, **({"cluster": "local"} if args.local else cluster)
     )
     executor.update_parameters(name="asc-jax", timeout_min=round(60 * args.hours))
-    if not args.local:
-        executor.update_parameters(
-            cpus_per_task=args.cpus,
-            gpus_per_node=args.gpus,
-            slurm_partition=args.partition,
-            slurm_array_parallelism=args.at_once,
-        )
     if args.local:
         return run_here(executor, jobs)
+    executor.update_parameters(
+        cpus_per_task=args.cpus,
+        gpus_per_node=args.gpus,
+        slurm_partition=args.partition,
+        slurm_array_parallelism=args.at_once,
+    )
     for submitted, job in zip(executor.submit_array(jobs), jobs, strict=True):
         print(submitted.job_id, job.line)
     return 0

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,18 +19,23 @@ import pytest
 import small
 from checkout import ROOT
 from jax.errors import JaxRuntimeError
+from refusals import refused
 
 from asc_jax import cli
 from asc_jax.parallel import hosts
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
-from asc_jax.runtime.errors import InputError
 
 CONFIG = ROOT / "configs" / "demo.py"
+LAUNCHER = (sys.executable, str(ROOT / "launch" / "local.py"))
+TWO = (*LAUNCHER, "--processes=2", "--")
+N_EPOCHS = 8
 SMALL = (
     *small.WORDS,
     "--config.optimizer.name=sgd",
     "--config.optimizer.lr=0.01",
-    "--config.train.epochs=12",
+    f"--config.train.epochs={N_EPOCHS}",
+    "--config.augment.mixup_alpha=0.0",
+    "--config.model.se_ratio=0",
 )
 
 
@@ -53,20 +60,13 @@ def words(scenes, workdir) -> list[str]:
 
 
 def launch(environment, scenes, workdir) -> subprocess.Popen:
-    launcher = [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--"]
     return subprocess.Popen(
-        [*launcher, sys.executable, "-m", "asc_jax", *words(scenes, workdir)],
+        [*TWO, sys.executable, "-m", "asc_jax", *words(scenes, workdir)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def finish(process: subprocess.Popen) -> str:
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return err
 
 
 def metrics(workdir) -> list[dict]:
@@ -87,72 +87,75 @@ def after_epochs(n_epochs: int, process: subprocess.Popen, workdir) -> int:
 
 
 @pytest.fixture(scope="module")
-def killed(environment, scenes, tmp_path_factory):
-    """A run on two processes: one is killed; started again, one is told to stop; then its end."""
+def stopped(environment, scenes, tmp_path_factory):
+    """A run on two processes, of which one is told to stop: its folder, status, standard error."""
     workdir = tmp_path_factory.mktemp("two") / "run"
-    first = launch(environment, scenes, workdir)
-    os.kill(after_epochs(1, first, workdir), signal.SIGKILL)
-    _, err = first.communicate(timeout=300)
-    n_epochs = len(metrics(workdir))
-    second = launch(environment, scenes, workdir)
-    os.kill(after_epochs(n_epochs + 1, second, workdir), signal.SIGTERM)
-    _, said = second.communicate(timeout=300)
-    stopped = second.returncode, len(metrics(workdir)), said
-    finish(launch(environment, scenes, workdir))
-    return workdir, first.returncode, n_epochs, err, stopped
+    process = launch(environment, scenes, workdir)
+    os.kill(after_epochs(1, process, workdir), signal.SIGTERM)
+    _, said = process.communicate(timeout=300)
+    return shutil.copytree(workdir, workdir.with_name("stopped")), process.returncode, said
 
 
-def test_a_lost_process_ends_the_others_soon_with_a_line(killed):
-    _, status, n_epochs, err, _ = killed
-    assert status == 75, err
-    assert n_epochs < 12
-    (line,) = [line for line in err.splitlines() if "process 1 of 2 is lost" in line]
-    assert "SIGKILL" in line and "run the same command to go on" in line
+@pytest.fixture(scope="module")
+def killed(environment, scenes, stopped):
+    """The same run, gone on with by two processes, of which one is killed."""
+    workdir = stopped[0].with_name("run")
+    process = launch(environment, scenes, workdir)
+    os.kill(after_epochs(len(metrics(workdir)) + 1, process, workdir), signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    return workdir, process.returncode, said
 
 
-def test_a_signal_to_one_process_stops_all_with_the_step_saved(killed):
-    status, n_epochs, said = killed[-1]
-    assert status == 75 and n_epochs < 12, said
-    assert "is saved; run the same command to go on" in said
-    assert "lost" not in said and "Traceback" not in said
+def test_a_signal_to_one_process_stops_all_with_the_step_saved(stopped):
+    workdir, status, said = stopped
+    assert status == 75 and len(metrics(workdir)) < N_EPOCHS, said
+    newest = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert str(newest) in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
-def test_two_processes_train_as_one_even_when_one_is_lost(
-    killed, scenes, tmp_path, process_as_it_was, capsys
+def test_a_lost_process_ends_the_others_soon_with_a_line(stopped, killed):
+    workdir, status, said = killed
+    assert status == 75, said
+    assert len(metrics(stopped[0])) < len(metrics(workdir)) < N_EPOCHS
+    (line,) = [line for line in said.splitlines() if "SIGKILL" in line]
+    assert "process 1 of 2" in line
+
+
+def test_two_processes_train_as_one_and_one_takes_up_what_they_have_saved(
+    killed, scenes, tmp_path, process_as_it_was
 ):
-    assert cli.main(words(scenes, tmp_path / "run")) == 0
+    for workdir in (killed[0], tmp_path / "run"):
+        assert cli.main([*words(scenes, workdir), "--config.train.mesh=(1, 1)"]) == 0
     for ours, theirs in zip(metrics(killed[0]), metrics(tmp_path / "run"), strict=True):
         for name in ("loss", "validation_loss"):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
-    # What several processes have saved, one takes up.
-    assert cli.main(words(scenes, killed[0])) == 0
-    assert "all 12 epochs are done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("variables", "named"),
+    ("values", "field"),  # of COORDINATOR, PROCESSES and PROCESS; the field that is refused
     [
-        ({"COORDINATOR": "127.0.0.1"}, "HOST:PORT"),
-        ({"COORDINATOR": "a:1"}, "ASC_JAX_PROCESSES="),
-        ({"COORDINATOR": "a:1", "PROCESSES": "two", "PROCESS": "0"}, "ASC_JAX_PROCESSES=two"),
-        ({"COORDINATOR": "a:1", "PROCESSES": "2"}, "ASC_JAX_PROCESS="),
-        ({"COORDINATOR": "a:1", "PROCESSES": "2", "PROCESS": "2"}, "must be below"),
-        ({"PROCESSES": "2"}, "needs ASC_JAX_COORDINATOR"),
-        ({"COORDINATOR": "a:0", "PROCESSES": "2", "PROCESS": "0"}, "from 1 to 65535"),
-        ({"COORDINATOR": "a:99999", "PROCESSES": "2", "PROCESS": "0"}, "from 1 to 65535"),
-        ({"COORDINATOR": ":4711", "PROCESSES": "2", "PROCESS": "0"}, "HOST:PORT"),
-        ({"COORDINATOR": "a:-1", "PROCESSES": "2", "PROCESS": "0"}, "HOST:PORT"),
-        ({"COORDINATOR": "http://a:80", "PROCESSES": "2", "PROCESS": "0"}, "HOST:PORT"),
-        ({"COORDINATOR": "::1:4711", "PROCESSES": "2", "PROCESS": "0"}, r"\[IPV6\]:PORT"),
-        ({"COORDINATOR": "a:1", "PROCESSES": "0", "PROCESS": "0"}, "ASC_JAX_PROCESSES=0"),
-        ({"COORDINATOR": "a:1", "PROCESSES": "99999", "PROCESS": "0"}, "ASC_JAX_PROCESSES=99999"),
-        ({"COORDINATOR": "a:1", "PROCESSES": "2", "PROCESS": "\u0660"}, "ASC_JAX_PROCESS="),
+        (("127.0.0.1", None, None), "COORDINATOR"),
+        (("a:1", None, None), "PROCESSES"),
+        (("a:1", "two", "0"), "PROCESSES"),
+        (("a:1", "2", None), "PROCESS"),
+        (("a:1", "2", "2"), "PROCESS"),
+        ((None, "2", None), "PROCESSES"),
+        (("a:0", "2", "0"), "COORDINATOR"),
+        (("a:99999", "2", "0"), "COORDINATOR"),
+        ((":4711", "2", "0"), "COORDINATOR"),
+        (("a:-1", "2", "0"), "COORDINATOR"),
+        (("http://a:80", "2", "0"), "COORDINATOR"),
+        (("::1:4711", "2", "0"), "COORDINATOR"),
+        (("a:1", "0", "0"), "PROCESSES"),
+        (("a:1", "99999", "0"), "PROCESSES"),
+        (("a:1", "2", "\u0660"), "PROCESS"),
     ],
 )
-def test_malformed_variables_are_one_line(variables, named):
-    with pytest.raises(InputError, match=named) as error:
-        hosts.read_place({f"ASC_JAX_{name}": value for name, value in variables.items()})
-    assert "\n" not in str(error.value)
+def test_malformed_variables_are_one_line(values, field):
+    given = zip(("COORDINATOR", "PROCESSES", "PROCESS"), values, strict=True)
+    with refused(field=f"ASC_JAX_{field}"):
+        hosts.read_place({f"ASC_JAX_{name}": value for name, value in given if value})
 
 
 @pytest.mark.parametrize(
@@ -180,6 +183,7 @@ def of_two(environment, number: int, port: int, *command) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *command],
         env=environment | {f"ASC_JAX_{name}": value for name, value in place.items()},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -206,6 +210,7 @@ everyones = jax.errors.JaxRuntimeError("INTERNAL: Connection closed by peer, tim
 print([hosts.lost_peer(everyones)], flush=True)
 if not hosts.is_first():
     os.kill(os.getpid(), signal.SIGKILL)
+hosts._ROLL_CALL = 0.5  # s; a roll at which one is missing takes so long
 try:
     any_process(False)
 except Exception as error:
@@ -221,7 +226,7 @@ def test_who_does_not_answer_is_lost_whatever_the_error_says(environment, port):
     said, err = first.communicate(timeout=300)
     assert first.returncode == 0, err
     both_there, lost = lines(said)
-    assert both_there == "['']" and lost.startswith("another process of this run is lost (UNKNOWN:")
+    assert both_there == "['']" and "UNKNOWN:" in lost
 
 
 def test_a_signal_ends_a_process_that_waits_for_others_to_start(
@@ -247,22 +252,29 @@ try:
     with Interruptible():
         hosts.join(hosts.read_place(os.environ))
         print("joined", flush=True)
-        if hosts.is_first():
-            hosts.wait_for_all()
-        sys.stdin.readline()
+        if not hosts.is_first():
+            sys.stdin.readline()
+        hosts.wait_for_all()
 except KeyboardInterrupt:
     hosts.leave(75)
 """
 
 
-def test_a_signal_ends_a_process_that_waits_for_slower_ones(environment, port):
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_process_waits_for_a_slower_one_until_a_signal_ends_it(environment, port, signalled):
     processes = [of_two(environment, number, port, "-c", BARRIER) for number in (0, 1)]
+    first, second = processes
     try:
         for process in processes:
             assert process.stdout.readline() == "joined\n", process.communicate()
-        time.sleep(1)  # it is in the barrier by then; before, a signal is heard anyway
-        processes[0].send_signal(signal.SIGTERM)
-        assert processes[0].wait(timeout=200) == 75  # s; it would wait for an hour
+        if signalled:
+            time.sleep(1)  # it is in the barrier by then; before, a signal is heard anyway
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(timeout=200) == 75  # s; it would wait for an hour
+        else:
+            second.stdin.write("\n")
+            second.stdin.flush()
+            assert [process.wait(timeout=200) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -282,7 +294,8 @@ def test_commands_for_one_process_are_refused_on_several(
     for name, value in (("COORDINATOR", "127.0.0.1:1"), ("PROCESSES", "2"), ("PROCESS", "0")):
         monkeypatch.setenv(f"ASC_JAX_{name}", value)
     assert cli.main(["evaluate", f"--workdir={tmp_path}"]) == 2
-    assert "only train and gan run on several processes" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ASC_JAX_COORDINATOR" in line
 
 
 def test_wrong_input_is_said_once_by_processes_of_one_machine(
@@ -294,7 +307,7 @@ def test_wrong_input_is_said_once_by_processes_of_one_machine(
         for name, value in (("COORDINATOR", f"{host}:1"), ("PROCESSES", 2), ("PROCESS", process)):
             monkeypatch.setenv(f"ASC_JAX_{name}", str(value))
         assert cli.main(train) == 2
-        said.append(capsys.readouterr().err.count("nowhere.py: no such config file"))
+        said.append(capsys.readouterr().err.count("nowhere.py"))
     assert said == [1, 0, 1]
 
 
@@ -302,15 +315,15 @@ def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):
     mesh = make_mesh(4, 8)
     refuse_idle_processes(mesh)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(InputError, match=r"launch 1, or choose a train\.batch_size"):
-        refuse_idle_processes(mesh)
-    with pytest.raises(InputError, match=r"launch 1, or choose a larger train\.mesh than \(4, 2\)"):
-        refuse_idle_processes(mesh, named=True)
+    for named, field in ((False, "train.batch_size"), (True, "train.mesh")):
+        with refused() as caught:
+            refuse_idle_processes(mesh, named=named)
+        assert field in str(caught.value)
 
 
 def launcher(environment, *flags, command) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, ROOT / "launch" / "local.py", *flags, "--", *command],
+        [*LAUNCHER, *flags, "--", *command],
         env=environment,
         capture_output=True,
         text=True,
@@ -358,11 +371,7 @@ time.sleep(1000)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_the_launcher_passes_on_that_it_is_to_stop(environment, tmp_path, name):
     ready = tmp_path / "ready"
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--",
-         sys.executable, "-c", WAITS, ready],
-        env=environment,
-    )  # fmt: skip
+    process = subprocess.Popen([*TWO, sys.executable, "-c", WAITS, ready], env=environment)
     while len(list(tmp_path.glob("ready*"))) < 2:
         assert process.poll() is None
         time.sleep(0.05)
@@ -375,18 +384,14 @@ def test_under_nohup_the_launcher_goes_on_when_the_terminal_is_closed(environmen
         "import os, signal; os.kill(os.getppid(), signal.SIGHUP);"
         "assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN"
     )
-    words = [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--"]
-    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words, sys.executable, "-c", code]
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *TWO, sys.executable, "-c", code]
     assert subprocess.run(ignoring, env=environment, timeout=300).returncode == 0
 
 
 def test_a_reader_that_has_gone_holds_no_process_up(environment):
     code = "import os; os.environ['ASC_JAX_PROCESS'] == '1' and print('a line\\n' * 20000)"
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "launch" / "local.py", "--processes=2", "--",
-         sys.executable, "-c", code],
-        env=environment, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    words = [*TWO, sys.executable, "-c", code]
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE)
     process.stdout.close()
     assert process.wait(timeout=300) == 0
 
@@ -468,13 +473,12 @@ def test_slurm_queues_again_what_was_stopped_or_lost_and_no_failure(sbatch, firs
     other = "exit 0" if first == "exit 0" else "sleep 1000"
     done = sbatch(f'if [ "$ASC_JAX_PROCESS" = 0 ]; then {first}; else {other}; fi')
     assert done[:2] == (status, again), done
-    assert ("not queued again" in done[2]) == (first in ("exit 1", "exit 2", "nosuchcommand"))
 
 
 def test_slurm_queues_no_job_for_ever(sbatch):
     assert sbatch("exit 75", restarts=99)[1]
     _, again, said = sbatch("exit 75", restarts=100)
-    assert not again and "after 100 restarts: not queued again" in said
+    assert not again and "100" in said
 
 
 def test_slurm_queues_a_job_without_progress_three_times_in_a_row_at_most(sbatch, tmp_path):
@@ -533,7 +537,7 @@ def test_a_job_is_queued_again_twice_without_a_new_checkpoint(submitit, tmp_path
         job = job.checkpoint()
         assert job.idle == (1, 2, 0, 1, 2)[turn]
     job()
-    with pytest.raises(RuntimeError, match="3 turns have added nothing"):
+    with pytest.raises(RuntimeError, match=re.escape(job.line)):
         job.checkpoint()
     other = Job("true", idle=2)  # of which nobody knows what it saves
     other()
@@ -556,6 +560,6 @@ def test_a_line_of_several_commands_ends_at_the_first_that_fails(tmp_path, submi
 
     Job(f"touch '{tmp_path / 'a b'}' && touch {tmp_path / 'c'}")()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c"]
-    with pytest.raises(RuntimeError, match=r"^false: status 1$"):
+    with pytest.raises(RuntimeError, match=r"^false\b.* 1"):
         Job(f"false && touch {tmp_path / 'd'}")()
     assert not (tmp_path / "d").exists()

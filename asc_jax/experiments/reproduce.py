@@ -204,14 +204,16 @@ def plan(
 
 def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
     """The fields that a call may set: those by which clips are screened."""
-    fields = {field_of(word): word.partition("=")[2] for word in overrides}
-    for word, field in zip(overrides, map(field_of, overrides), strict=True):
-        if not (field.startswith("synthesis.") and "=" in word):
+    fields = {}
+    for word in overrides:
+        field, (_, equals, value) = field_of(word), word.partition("=")
+        if not (field.startswith("synthesis.") and equals):
             raise InputError(
                 "reproduce takes --config.synthesis.FIELD=VALUE alone; change a file of configs/, "
                 "with another --workdir",
                 field=f"--config.{field}",
             )
+        fields[field] = value
     return fields
 
 
@@ -241,7 +243,7 @@ def _stage(name: str, config: str, fields: Mapping[str, object], needs: tuple[st
 def _sets_beside(data: str) -> dict[str, str]:
     """The leaderboard and the evaluation set, where they lie beside the development set."""
     root = pathlib.Path(data)
-    if not data or "development" not in root.name:
+    if "development" not in root.name:
         return {}
     places = {
         field: root.with_name(root.name.replace("development", name))

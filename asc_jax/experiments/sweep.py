@@ -93,11 +93,9 @@ def sweep(
         with only_caller(workdir) as lock:
             todo = [one for one in runs if not is_done(one, workdir)]
             print(_count(ablation, seeds, todo), file=sys.stderr)
-            done = [
-                one.gan_name if ablation.of_gan else one.name for one in runs if one not in todo
-            ]
-            done = [workdir / name for name in dict.fromkeys(done)]
-            provenance.say_other_files(done)
+            done = [one for one in runs if one not in todo]
+            names = [one.gan_name if ablation.of_gan else one.name for one in done]
+            provenance.say_other_files([workdir / name for name in dict.fromkeys(names)])
             jobs = plan(ablation, todo, workdir, together=together)
             failed = carry_out(jobs, workdir, lock, lacks=lambda job: _lacks(job, workdir))
     failures = _failures(jobs, failed, workdir)

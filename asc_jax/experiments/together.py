@@ -13,6 +13,7 @@ Below a `--workdir` there are then
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -73,26 +74,21 @@ def load_runs(
       InputError: a config cannot be, a name is no folder's or not its own, or a field is one in
         which the models of a program cannot differ.
     """
-    configs = {}
+    configs, shared = {}, flatten(config)
+    own = (*PER_MODEL_FIELDS, "title")
+    rule = f"runs of one program can differ in {', '.join(PER_MODEL_FIELDS)} alone"
     for name, *fields in runs:
         _refuse_name(name, configs)
         run = f"--run {name}"
         for field in fields:
-            if field.partition("=")[0] not in (*PER_MODEL_FIELDS, "title"):
-                raise InputError(
-                    f"runs of one program can differ in {', '.join(PER_MODEL_FIELDS)} alone; use "
-                    f"--config.{field} for all of them",
-                    field=f"{run} {field}",
-                )
+            if field.partition("=")[0] not in own:
+                mend = f"use --config.{field} for all of them"
+                raise InputError(f"{rule}; {mend}", field=f"{run} {field}")
         one = override(config, [f"--config.{field}" for field in fields], path)
-        shared = flatten(config)
         for field, value in flatten(one).items():  # one that refers to another follows it
-            if field not in (*PER_MODEL_FIELDS, "title") and value != shared[field]:
-                raise InputError(
-                    f"{field} follows {' '.join(fields)} in {path}, and runs of one program can "
-                    f"differ in {', '.join(PER_MODEL_FIELDS)} alone; train it by itself",
-                    field=run,
-                )
+            if field not in own and value != shared[field]:
+                what = f"{field} follows {' '.join(fields)} in {path}"
+                raise InputError(f"{what}, and {rule}; train it by itself", field=run)
         for other, theirs in configs.items():
             if _own_values(one) == _own_values(theirs):
                 raise InputError(f"is the run {other} again; leave one of them out", field=run)
@@ -114,6 +110,29 @@ def _refuse_name(name: str, others: Collection[str]) -> None:
                 "run another name",
                 field=run,
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """Runs that train as one.
+
+    Attributes:
+      config: what they share.
+      path: its file.
+      runs: folder below `workdir` -> config, sorted: the same program however they are listed.
+      workdir: the folder of them all.
+    """
+
+    config: ml_collections.FrozenConfigDict
+    path: str
+    runs: Mapping[str, ml_collections.FrozenConfigDict]
+    workdir: pathlib.Path
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where it trains: another folder for other runs, or for other values of theirs."""
+        own = {name: list(_own_values(one).values()) for name, one in self.runs.items()}
+        return self.workdir / _PROGRAMS / hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]
 
 
 def train_together(
@@ -143,25 +162,25 @@ def train_together(
       Diverged: as `train`, of some of the runs; the others are done.
     """
     if hosts.joined():
-        raise InputError("--seeds, --run: are for one process; launch each run, or one process")
-    configs = dict(sorted(configs.items()))  # the same program however they are listed
-    how = {"profile": profile, "other_functions": other_functions}
-    folders = {name: workdir / name for name in configs}
-    programs = workdir / _PROGRAMS
-    program = programs / _name(configs)
+        raise InputError(
+            "are for one process; launch each run, or one process", field="--seeds, --run"
+        )
+    program = _Program(config, path, dict(sorted(configs.items())), workdir)
     is_new = not workdir.exists()
     try:
-        with hold(programs), _claim(config, path, configs, workdir, program):
-            _remove_left(programs)
-            known = {n: said for n, said in read_lost(workdir).items() if n in configs}
-            there = [name for name in configs if name in known or folders[name].exists()]
-            if program.exists() or not there:
-                lost = _train_program(config, configs, folders, program, **how)
+        with hold(workdir / _PROGRAMS), _claim(program):
+            _remove_left(workdir)
+            lost = {n: said for n, said in read_lost(workdir).items() if n in configs}
+            there = lost or any((workdir / name).exists() for name in configs)
+            if program.folder.exists() or not there:
+                lost = _train_program(program, profile=profile, other_functions=other_functions)
             else:
-                lost = known | _train_alone(
-                    configs.keys() - known, configs, folders, other_functions=other_functions
-                )
-            _remove_left(programs)
+                for name in [name for name in program.runs if name not in lost]:
+                    try:
+                        train(program.runs[name], workdir / name, other_functions=other_functions)
+                    except Diverged as diverged:
+                        lost[name] = f"{name}: {diverged}"
+            _remove_left(workdir)
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty
@@ -170,97 +189,70 @@ def train_together(
         raise Diverged("\n".join(lost.values()))
 
 
-def _train_program(
-    config: ml_collections.FrozenConfigDict,
-    configs: Mapping[str, ml_collections.FrozenConfigDict],
-    folders: Mapping[str, pathlib.Path],
-    program: pathlib.Path,
-    **how: bool,
-) -> dict[str, str]:
+def _train_program(program: _Program, **how: bool) -> dict[str, str]:
     """Makes run folders of one program; returns what to say of each run that it has lost."""
-    for other in program.parent.glob("[!.]*/config.json"):
-        if other.parent != program:
+    for other in program.folder.parent.glob("[!.]*/config.json"):
+        if other.parent != program.folder:
             print(
                 f"{other.parent}: a program of other runs is not finished; the command that "
                 "began it goes on with it",
                 file=sys.stderr,
             )
-    setup, progress = train(config, program, runs=configs, **how)
+    setup, progress = train(program.config, program.folder, runs=program.runs, **how)
     left = "it has no run folder, and the others are done"
     lost = {name: say_lost({name: where}, left) for name, where in progress.lost.items()}
-    with hold(program):
-        _write_runs(setup, progress, program, configs, folders)
+    with hold(program.folder):
+        _write_runs(program, setup, progress)
         if lost:
-            write_lost(program.parents[1], lost)
-        if (program / "profile").exists():
-            traces = program.parents[1] / "profile"
+            write_lost(program.workdir, lost)
+        if (program.folder / "profile").exists():
+            traces = program.workdir / "profile"
             traces.mkdir(exist_ok=True)
-            (program / "profile").rename(traces / program.name)
+            (program.folder / "profile").rename(traces / program.folder.name)
         # By its name it is either there, and whole, or not.
-        program.rename(program.with_name(f".{program.name}{_LEFT}"))
-    return lost
-
-
-def _train_alone(
-    names: Collection[str],
-    configs: Mapping[str, ml_collections.FrozenConfigDict],
-    folders: Mapping[str, pathlib.Path],
-    *,
-    other_functions: bool,
-) -> dict[str, str]:
-    """Trains runs one after the other; returns what to say of each that is lost."""
-    lost = {}
-    for name in sorted(names):
-        try:
-            train(configs[name], folders[name], other_functions=other_functions)
-        except Diverged as diverged:
-            lost[name] = f"{name}: {diverged}"
+        program.folder.rename(program.folder.with_name(f".{program.folder.name}{_LEFT}"))
     return lost
 
 
 @contextlib.contextmanager
-def _claim(
-    config: ml_collections.FrozenConfigDict,
-    path: str,
-    configs: Mapping[str, ml_collections.FrozenConfigDict],
-    workdir: pathlib.Path,
-    program: pathlib.Path,
-) -> Iterator[None]:
+def _claim(program: _Program) -> Iterator[None]:
     """Writes the runs into the folder's record; a sweep's are there already.
 
     Where nothing comes of them, for wrong input say, the record is again what it was.
     """
+    workdir, runs = program.workdir, program.runs
     place = workdir / RECORD
     before = place.read_text(encoding="utf-8") if place.exists() else None
-    fields = {name: _fixed_fields(one) | {"seed": one.seed} for name, one in configs.items()}
+    fields = {name: _fixed_fields(one) | {"seed": one.seed} for name, one in runs.items()}
     known = () if before is None else refuse_other_runs(workdir, fields)
-    new = configs.keys() - known
+    new = runs.keys() - known
     for name in new:
         _refuse_name(name, known)
     if new:
-        record = _record(config, path, configs)
-        write_whole(place, joined_record(record, workdir, beside=(_PROGRAMS,)))
+        write_whole(place, joined_record(_record(program), workdir, beside=(_PROGRAMS,)))
     try:
         yield
     finally:
-        if new and not any(one.exists() for one in (program, *(workdir / name for name in new))):
+        made = (program.folder, *(workdir / name for name in new))
+        if new and not any(one.exists() for one in made):
             remove(place) if before is None else write_whole(place, before)
 
 
-def _record(
-    config: ml_collections.FrozenConfigDict,
-    path: str,
-    configs: Mapping[str, ml_collections.FrozenConfigDict],
-) -> dict:
+def _record(program: _Program) -> dict:
     """These runs, as `joined_record` takes them: those that differ in seeds are a setting."""
     settings = {}
-    base = _own_values(config)
-    for name, one in configs.items():
+    base = _own_values(program.config)
+    for name, one in program.runs.items():
         own = {f: v for f, v in _own_values(one).items() if f != "seed" and v != base[f]}
         setting = settings.setdefault(name_of(own), {"fields": own, "runs": {}})
         setting["runs"][str(one.seed)] = name
-    base, data = _fixed_fields(config), identify(config)
-    return {"command": "train", "config": path, "base": base, "data": data, "settings": settings}
+    return {
+        "command": "train",
+        "config": program.path,
+        "base": _fixed_fields(program.config),
+        "data": identify(program.config),
+        "settings": settings,
+    }
 
 
 def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
@@ -275,51 +267,40 @@ def _own_values(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
     return {field: fields[field] for field in PER_MODEL_FIELDS}
 
 
-def _remove_left(programs: pathlib.Path) -> None:
+def _remove_left(workdir: pathlib.Path) -> None:
     """Removes the folders of programs that have ended."""
-    for left in programs.glob(f".*{_LEFT}"):
+    for left in (workdir / _PROGRAMS).glob(f".*{_LEFT}"):
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _name(configs: Mapping[str, ml_collections.FrozenConfigDict]) -> str:
-    """Of a program's folder: another one for other runs, or for other values of theirs."""
-    own = {name: list(_own_values(one).values()) for name, one in configs.items()}
-    return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]
-
-
-def _write_runs(
-    setup: Setup,
-    progress: Progress,
-    program: pathlib.Path,
-    configs: Mapping[str, ml_collections.FrozenConfigDict],
-    folders: Mapping[str, pathlib.Path],
-) -> None:
+def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
     """Makes ordinary run folders of a program's, but for those that a stop has left whole.
 
     Raises:
       InputError: the program's last checkpoint cannot be read.
     """
-    config = next(iter(configs.values()))
-    dataset, splits, test = read_data(config)
-    synthetic = read_synthetic(config, dataset, splits)
-    with Checkpoints(program / "checkpoints", read_only=True) as checkpoints:
+    dataset, splits, test = read_data(program.config)
+    synthetic = read_synthetic(program.config, dataset, splits)
+    with Checkpoints(program.folder / "checkpoints", read_only=True) as checkpoints:
         tree, done = checkpoints.restore(like(setup, on_host=True)) or (None, None)
     if tree is None or done.step < progress.step:
         raise InputError(
             "its last checkpoint is damaged; run the same command to train from the one before",
-            path=program,
+            path=program.folder,
         )
-    lines = read_metrics(program / "metrics.jsonl")
-    for number, (name, folder) in enumerate(folders.items()):
+    lines = read_metrics(program.folder / "metrics.jsonl")
+    for number, (name, config) in enumerate(program.runs.items()):
+        folder = program.workdir / name
         if folder.exists() or name in progress.lost:
             continue
         own = slice(number * len(splits), (number + 1) * len(splits))
         partial = folder.with_name(f".{folder.name}.partial")  # a run folder is there whole or not
         shutil.rmtree(partial, ignore_errors=True)
-        write_run(partial, configs[name], dataset, splits, test, synthetic, setup.clips.digests)
-        log = [_own_part(line, own, len(folders)) for line in lines]
+        write_run(partial, config, dataset, splits, test, synthetic, setup.clips.digests)
+        log = [_own_part(line, own, len(program.runs)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
-        if (starts := program / provenance.NAME).exists():  # not in one of an earlier version
+        starts = program.folder / provenance.NAME
+        if starts.exists():  # not in one of an earlier version
             shutil.copy(starts, partial)
         with Checkpoints(partial / "checkpoints") as checkpoints:
             own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)

@@ -33,7 +33,6 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     Raises:
       InputError: `report.json` is missing, or one of the two files is not JSON.
     """
-    workdir = pathlib.Path(workdir)
     report = read_report(workdir / "report.json")
     metrics = read_metrics(workdir / "metrics.jsonl")
     drawings = draw_figures(report, metrics)
@@ -53,17 +52,16 @@ def read_report(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: it is missing, not JSON, or of another format.
     """
+    evaluate = f"run asc-jax evaluate --workdir={path.parent}"
     try:
         report = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        mend = f"run asc-jax evaluate --workdir={path.parent} first"
-        raise InputError(f"{path} does not exist; {mend}") from None
+        raise InputError(f"does not exist; {evaluate} first", path=path) from None
     except ValueError as error:
-        mend = f"run asc-jax evaluate --workdir={path.parent} again"
-        raise InputError(f"{path} is not JSON ({error}); {mend}") from None
+        raise InputError(f"is not JSON ({error}); {evaluate} again", path=path) from None
     if not isinstance(report, dict) or report.get("format", 1) != 1 or not _is_whole(report):
         raise InputError(
-            f"{path} is not a report of format 1; evaluate the run again with this version"
+            "is not a report of format 1; evaluate the run again with this version", path=path
         )
     return report
 

@@ -162,7 +162,7 @@ def render_markdown(table: Mapping) -> str:
     """Renders the table, and below it each row with what the report leaves open of it."""
     scores = [
         (
-            f"{row['row']}",
+            row["row"],
             f"{row['published']:.2f}%",
             _score(row),
             row["scored_on"] or "",

@@ -31,7 +31,7 @@ def describe_run(
     """Everything in `report.json` but the scores."""
     labels = setup.clips.dataset.scene_labels
     summary = summarise(make_network(config, len(labels)), *input_shape(config))
-    starts = provenance.read_starts(workdir)
+    starts, devices = provenance.read_starts(workdir), setup.mesh.devices
     return {
         "format": 1,
         "title": config.title,
@@ -39,7 +39,10 @@ def describe_run(
         # Of the training; of this process, which may run elsewhere and later, in "scored".
         "versions": starts[-1]["versions"] if starts else {},
         "device": provenance.trained_on(starts),
-        "scored": {"versions": provenance.versions(), "device": _device(setup)},
+        "scored": {
+            "versions": provenance.versions(),
+            "device": f"{devices.flat[0].device_kind} x {devices.size}",
+        },
         "network": {
             "name": config.model.name,
             "parameters": summary.parameters,
@@ -55,10 +58,6 @@ def describe_run(
         "data": _describe_data(config, setup),
         "scene_labels": list(labels),
     }
-
-
-def _device(setup: Setup) -> str:
-    return f"{setup.mesh.devices.flat[0].device_kind} x {setup.mesh.devices.size}"
 
 
 def _describe_training(

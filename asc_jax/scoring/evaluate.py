@@ -83,7 +83,7 @@ def evaluate(
     config, of_others = _configs(workdir, overrides)
     others = read_others(config, roots)
     if config != of_others and not others:
-        raise InputError("data.fit_length and data.channels are of sets of --data; add one")
+        raise InputError("are of sets of --data; add one", field=", ".join(_OF_OTHERS))
     refuse_untrained(workdir)
     if config.data.root and not pathlib.Path(config.data.root).is_dir():
         raise InputError(

@@ -14,6 +14,7 @@ import numpy as np
 from asc_jax.data.clips import Clip
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
+from asc_jax.stats.comparison import Comparison
 from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
 
 # The leaderboard's file, and DCASE's.
@@ -153,19 +154,22 @@ def _with_intervals(
     confusion = confusion_matrix(targets, answer, n_classes)
     counts = confusion.sum(axis=1).tolist()
     return {
-        "accuracy": _for_json(overall),
-        "class_wise_accuracy": _for_json(class_wise),
+        "accuracy": for_json(overall),
+        "class_wise_accuracy": for_json(class_wise),
         "per_class": [
-            {"scene_label": label, "n_clips": n, **_for_json(recall)}
+            {"scene_label": label, "n_clips": n, **for_json(recall)}
             for label, n, recall in zip(scene_labels, counts, recalls, strict=True)
         ],
         "confusion": confusion.tolist(),
     }
 
 
-def _for_json(one: Score) -> dict:
-    """A score without NaN, which JSON has not."""
-    return {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(one).items()}
+def for_json(one: Score | Comparison) -> dict:
+    """Takes a dataclass apart; None for NaN and infinity, which JSON has not."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in dataclasses.asdict(one).items()
+    }
 
 
 def write_logits(

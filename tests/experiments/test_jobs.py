@@ -46,7 +46,7 @@ def test_a_failure_ends_its_job_and_a_fatal_one_all(tmp_path, notes):
         failures = carry_out(todo, tmp_path, lock, fatal=(2,))
     assert notes.read_text() == "abbc"
     assert {name: failure.status for name, failure in failures.items()} == {"a": 1, "c": 2}
-    assert str(failures["a"]) == "failed with status 1: loading a"
+    assert failures["a"].said == "loading a"
 
 
 def test_a_job_that_lacks_something_is_not_tried(tmp_path, notes):
@@ -57,7 +57,8 @@ def test_a_job_that_lacks_something_is_not_tried(tmp_path, notes):
     with only_caller(tmp_path) as lock:
         failures = carry_out(todo, tmp_path, lock, lacks=lacks)
     assert notes.read_text() == "abc"
-    assert {name: str(failure) for name, failure in failures.items()} == {"d": "not tried: needs c"}
+    assert list(failures) == ["d"]
+    assert failures["d"].status is None and "c" in failures["d"].said.split()
 
 
 CALLER = """
@@ -88,7 +89,7 @@ def test_a_command_whose_caller_was_killed_is_waited_for(tmp_path, notes, monkey
     monkeypatch.setattr(jobs, "print", say, raising=False)
     with only_caller(tmp_path):
         assert notes.read_text() == "slow"
-    assert len(said) == 1 and "an earlier call's command is at work" in said[0]
+    assert len(said) == 1 and said[0].startswith(str(tmp_path))
 
 
 def test_a_signal_ends_the_wait_for_an_earlier_call(tmp_path, monkeypatch, process_as_it_was):
@@ -99,7 +100,7 @@ def test_a_signal_ends_the_wait_for_an_earlier_call(tmp_path, monkeypatch, proce
         pass
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
 def test_signals_are_passed_on(tmp_path, monkeypatch, process_as_it_was, name):
     code = (
         "import signal, sys, time\n"

@@ -2,6 +2,7 @@
 
 import html
 import json
+import pathlib
 import re
 import shlex
 import types
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 from checkout import ROOT
+from refusals import refused
 
 from asc_jax.cli import data_synth
 from asc_jax.config.load import check_gan_config, flatten, load_config, override, to_json
@@ -18,7 +20,6 @@ from asc_jax.flags import build_parser
 from asc_jax.report.comparison.page import title as comparison_title
 from asc_jax.report.table4 import render_markdown, render_page, render_questions, write_table
 from asc_jax.runs import table4
-from asc_jax.runtime.errors import InputError
 
 DOCS = (ROOT / "docs" / "reproduction.md").read_text()
 BUDGETS = ("smoke", "short", "full")
@@ -26,6 +27,12 @@ BUDGETS = ("smoke", "short", "full")
 
 def stages(workdir, budget="smoke", data="") -> dict:
     return {stage.name: stage for stage in plan(workdir, data, budget)}
+
+
+@pytest.fixture(scope="module")
+def configs() -> dict:
+    """Of the stages of the smallest reproduction."""
+    return {name: stage.config for name, stage in stages(pathlib.Path("all")).items()}
 
 
 def a_report(value=0.5, epochs=1000, unlabelled=()) -> str:
@@ -112,25 +119,15 @@ def test_the_configs_of_a_full_run_are_the_files(tmp_path):
             assert changed <= {"data.root", "synthetic.root"}
 
 
-def test_no_page_of_the_smallest_runs_passes_for_a_row(tmp_path):
-    smoke = stages(tmp_path)
-    titles = {name: stage.config.title for name, stage in smoke.items()}
-    assert all(title.startswith("Table 4 in miniature, ") for title in titles.values())
+def test_no_page_of_the_smallest_runs_passes_for_a_row(configs, tmp_path):
+    titles = {name: config.title for name, config in configs.items()}
+    full = {stage.config.title for stage in stages(tmp_path, "full", "ROOT").values()}
+    assert full.isdisjoint(titles.values())
     space = types.SimpleNamespace
     runs = {row.config: space(report={"title": titles[row.config]}) for row in table4.ROWS[1:]}
     rows = [space(name=name, row=space(runs=[run])) for name, run in runs.items()]
-    assert comparison_title(space(rows=rows)) == "Table 4 in miniature"
-
-
-def test_the_page_leads_to_the_listening_pages_that_are_there(tmp_path):
-    found = stages(tmp_path, "full", "ROOT")
-    configs = {name: stage.config for name, stage in found.items()}
-    page = render_page(write_table(tmp_path, "full", configs), comparison=False)
-    assert "listen.html" not in page
-    (tmp_path / "gan/fold2").mkdir(parents=True)
-    (tmp_path / "gan/fold2/listen.html").touch()
-    page = render_page(write_table(tmp_path, "full", configs), comparison=False)
-    assert re.findall('href="(.*listen.html)"', page) == ["gan/fold2/listen.html"]
+    shared = comparison_title(space(rows=rows))
+    assert all(title.startswith(f"{shared}, ") for title in titles.values())
 
 
 def test_gans_learn_beside_the_classifier_whose_folds_the_last_row_trains_on(tmp_path):
@@ -155,16 +152,17 @@ def test_sets_beside_the_development_set_get_submissions(tmp_path):
 
 def test_a_row_is_done_when_all_its_epochs_are_scored(tmp_path):
     stage = stages(tmp_path)["resnet50"]
-    folder = tmp_path / "resnet50"
+    epochs, folder = stage.config.train.epochs, tmp_path / "resnet50"
     folder.mkdir()
-    assert not is_done(stage, tmp_path)
-    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs - 1))
-    assert not is_done(stage, tmp_path)
-    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs)[:-1])
-    assert not is_done(stage, tmp_path)
-    (folder / "report.json").write_text(a_report(epochs=stage.config.train.epochs))
     (folder / "report.html").touch()
+    assert not is_done(stage, tmp_path)
+    for report in (a_report(epochs=epochs - 1), a_report(epochs=epochs)[:-1]):
+        (folder / "report.json").write_text(report)
+        assert not is_done(stage, tmp_path)
+    (folder / "report.json").write_text(a_report(epochs=epochs))
     assert is_done(stage, tmp_path)
+    (folder / "report.html").unlink()
+    assert not is_done(stage, tmp_path)
 
 
 def test_gans_are_done_when_each_of_their_folds_has_its_clips(tmp_path):
@@ -209,135 +207,107 @@ def test_the_documentation_lists_what_the_report_leaves_open():
     assert render_questions(table4.questions()) in DOCS
 
 
-def test_the_table_has_each_row_with_its_choices(tmp_path):
-    found = stages(tmp_path)
-    files = {"name": "leaderboard", "files": ["submission/leaderboard_leaderboard.csv"]}
+def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
     for name, value in (("baseline", 0.25), ("se_resnet152_aug", 0.75)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "report.json").write_text(a_report(value, unlabelled=[files]))
-    table = write_table(tmp_path, "smoke", {n: stage.config for n, stage in found.items()})
+        (tmp_path / name / "report.json").write_text(a_report(value))
+    table = write_table(tmp_path, "smoke", configs)
     rows = {row["config"]: row for row in table["rows"]}
     assert list(rows) == [row.config for row in table4.ROWS]
     assert rows["baseline"]["score"]["value"] == 0.25 and rows["resnet50"]["score"] is None
-    assert rows["baseline"]["scored_on"] == (
-        "Test: 30 clips, 10 locations; ensemble, mean of logits"
-    )
     here = {one["point"]: one["here"] for one in rows["se_resnet152_aug"]["open"]}
     assert here["GANs"]["gan.loss"] == "lsgan" and here["squeeze ratio"] == {"model.se_ratio": 4}
     assert here["nothing above 8 kHz in a generated clip"]["synthetic.mask_above"] == 0
     assert json.loads((tmp_path / "table.json").read_text()) == json.loads(json.dumps(table))
-    text = (tmp_path / "table.md").read_text()
-    assert "| ResNet(50)-rev | 69.83% | not yet run |" in text
-    assert "| Baseline | 62.50% | 25.0% [15.0%, 35.0%] |" in text
-    assert "says nothing about the rows" in text
-    assert "- [baseline/submission/leaderboard_leaderboard.csv]" in text
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    scores = {line.split(" | ")[0]: line for line in lines if "/report.html)" in line}
+    assert list(scores) == [f"| {row.title}" for row in table4.ROWS]
+    assert "69.83" in scores["| ResNet(50)-rev"]
+    baseline = scores["| Baseline"]
+    assert all(number in baseline for number in ("62.50", "25.0", "15.0", "35.0"))
 
 
-def test_a_row_is_not_done_before_its_report_speaks_of_all_sets(tmp_path):
-    for name in ("development", "leaderboard"):
-        (tmp_path / f"TUT-{name}").mkdir()
-    stage = stages(tmp_path, "full", str(tmp_path / "TUT-development"))["resnet50"]
-    folder = tmp_path / "resnet50"
-    folder.mkdir()
-    (folder / "report.html").touch()
-    (folder / "report.json").write_text(a_report())
-    assert not is_done(stage, tmp_path)
-    (folder / "report.json").write_text(a_report(unlabelled=[{"name": "leaderboard"}]))
-    assert is_done(stage, tmp_path)
-
-
-def test_what_a_row_says_of_itself_is_what_its_run_was_made_with(tmp_path):
+def test_what_a_row_says_of_itself_is_what_its_run_was_made_with(configs, tmp_path):
     """Not what a config that was edited since then would do."""
-    found = stages(tmp_path)
     for name, field, value in (
         ("se_resnet152_aug", "ensemble.rule", "mean_probabilities"),
         ("gan/all", "synthesis.n_clips", 7),
     ):
         check = {"check": check_gan_config} if name == "gan/all" else {}
-        config = override(found[name].config, [f"--config.{field}={value}"], name, **check)
+        config = override(configs[name], [f"--config.{field}={value}"], name, **check)
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text(to_json(config))
-    table = write_table(tmp_path, "smoke", {n: stage.config for n, stage in found.items()})
+    table = write_table(tmp_path, "smoke", configs)
     here = {row["config"]: {o["point"]: o["here"] for o in row["open"]} for row in table["rows"]}
     assert here["se_resnet152_aug"]["ensemble"] == {"ensemble.rule": "mean_probabilities"}
     assert here["se_resnet152_aug"]["1,728 waves"] == {"synthesis.n_clips": 7}
     assert here["resnet50"]["ensemble"] == {"ensemble.rule": "mean_logits"}
 
 
-@pytest.mark.parametrize(
-    ("name", "system", "n_folds", "answered", "noted"),
-    [
-        ("out_of_fold", "held-out fold", 4, "each fold's own model", "of single models"),
-        ("out_of_fold", "held-out fold", 1, "one model", "of single models"),
-        ("test", "fold 1", 0, "one model", "of other clips than the published ones."),
-        ("test", "mean of logits", 0, "ensemble, mean of logits", "of other clips than"),
-        ("leaderboard", "mean of logits", 0, "ensemble, mean of logits", "of half of them"),
-    ],
-)
-def test_a_score_says_what_answered_and_how_far_it_is_what_was_published(
-    tmp_path, name, system, n_folds, answered, noted
-):
-    report = json.loads(a_report())
-    (one,) = report["lists"][1:]
-    one |= {"name": name, "title": name, "per_fold": [{}] * n_folds}
-    one["systems"][0]["name"] = system
+def test_a_score_says_what_answered_and_how_far_it_is_what_was_published(configs, tmp_path):
+    said, noted = set(), set()
     (tmp_path / "resnet50").mkdir()
-    (tmp_path / "resnet50" / "report.json").write_text(json.dumps(report | {"lists": [one]}))
-    table = write_table(tmp_path, "full", {n: s.config for n, s in stages(tmp_path).items()})
-    (scored,) = (row["scored_on"] for row in table["rows"] if row["score"])
-    assert scored == f"{name}: 30 clips, 10 locations; {answered}"
-    assert noted in table["notes"][-1] and len(table["notes"]) == 3
+    for name, system, n_folds in (
+        ("out_of_fold", "held-out fold", 4),
+        ("out_of_fold", "held-out fold", 1),
+        ("test", "fold 1", 0),
+        ("test", "mean of logits", 0),
+        ("leaderboard", "mean of logits", 0),
+    ):
+        report = json.loads(a_report())
+        (one,) = report["lists"][1:]
+        one |= {"name": name, "title": name, "per_fold": [{}] * n_folds}
+        one["systems"][0]["name"] = system
+        (tmp_path / "resnet50" / "report.json").write_text(json.dumps(report | {"lists": [one]}))
+        table = write_table(tmp_path, "full", configs)
+        (scored,) = (row["scored_on"] for row in table["rows"] if row["score"])
+        assert all(part in scored for part in (name, "30 clips", "10 locations"))
+        assert (system in scored) == (system == "mean of logits")  # models have no such name
+        said.add(scored)
+        noted.add(table["notes"][-1])
+    assert len(said) == 5 and len(noted) == 3
 
 
-def test_links_to_submissions_lead_to_them(tmp_path):
-    folder = tmp_path / "se_resnet152_mel80" / "submission"
-    folder.mkdir(parents=True)
+def test_the_page_links_what_is_there_and_asks_nothing_of_a_network(configs, tmp_path):
     names = ["leader_board_leaderboard.csv", "50 % & more'_dcase.txt"]
+    folder = tmp_path / "baseline" / "submission"
+    folder.mkdir(parents=True)
     for name in names:
         (folder / name).touch()
     files = {"name": "leaderboard", "files": [f"submission/{name}" for name in names]}
-    (folder.parent / "report.json").write_text(a_report(unlabelled=[files]))
-    configs = {name: stage.config for name, stage in stages(tmp_path).items()}
-    page = render_page(write_table(tmp_path, "smoke", configs), comparison=False)
-    found = re.findall(r'href="([^"]*submission[^"]*)"', page)
-    assert len(found) == 2 and "<" not in "".join(found)
-    links = re.findall(r"\]\((.*submission.*)\)", (tmp_path / "table.md").read_text())
-    for link in [*found, *links]:
-        assert (tmp_path / unquote(html.unescape(link))).exists()
-    assert len(links) == 2
-
-
-def test_the_page_shows_the_table_and_asks_nothing_of_a_network(tmp_path):
-    (tmp_path / "baseline").mkdir()
-    (tmp_path / "baseline" / "report.json").write_text(a_report(0.25))
-    configs = {name: stage.config for name, stage in stages(tmp_path).items()}
+    for name in ("report.html", "report.json"):
+        (tmp_path / "baseline" / name).write_text(a_report(0.25, unlabelled=[files]))
+    (tmp_path / "gan" / "all").mkdir(parents=True)
     table = write_table(tmp_path, "smoke", configs)
-    page = render_page(table, comparison=True)
-    assert '<a href="baseline/report.html">Baseline</a></th><td>62.50</td><td>25.0 ' in page
-    assert "resnet50/report.html" not in page and page.count("not yet run") == 5
-    assert 'href="comparison.html"' in page
-    assert "comparison.html" not in render_page(table, comparison=False)
+    assert "listen.html" not in render_page(table, comparison=False)
+    (tmp_path / "gan" / "all" / "listen.html").touch()
+    table = write_table(tmp_path, "smoke", configs)
+    page = render_page(table, comparison=False)
+    links = [unquote(html.unescape(link)) for link in re.findall(r'href="([^"#]*)"', page)]
+    submissions = [f"./baseline/submission/{name}" for name in names]
+    found = ["baseline/report.html", "gan/all/listen.html", *submissions]
+    assert links == ["data:,", *found]
+    assert all((tmp_path / link).exists() for link in found)
+    assert 'href="comparison.html"' in render_page(table, comparison=True)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page
     for row in table["rows"]:
         for one in row["open"]:
             assert html.escape(one["point"]) in page
-
-
-def refused(*args, **kwargs) -> str:
-    with pytest.raises(InputError) as error:
-        reproduce(*args, **kwargs)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    in_text = re.findall(r"\]\((.*submission.*)\)", (tmp_path / "table.md").read_text())
+    assert [f"./{unquote(link)}" for link in in_text] == submissions
 
 
 def test_what_cannot_be_reproduced_is_one_line_and_no_folder(scenes, tmp_path):
     workdir = tmp_path / "new"
-    assert "must be one of smoke, short, full" in refused(workdir, budget="shrt")
-    assert "needs --data=ROOT" in refused(workdir, budget="short")
-    assert "nowhere" in refused(workdir, str(tmp_path / "nowhere"))
-    said = refused(workdir, str(scenes))  # too few locations
-    assert said.startswith("--data: ") and "folds.inner_fraction=0.3" in said
-    assert said.endswith("; use a larger set, or another --budget")  # not the field
+    for budget in ("shrt", "short"):  # unknown; without data
+        with refused(field="--budget"):
+            reproduce(workdir, budget=budget)
+    with refused(field="--data") as caught:
+        reproduce(workdir, str(tmp_path / "nowhere"))
+    assert "nowhere" in str(caught.value)
+    with refused(field="--data") as caught:  # too few locations
+        reproduce(workdir, str(scenes))
+    assert "folds.inner_fraction=0.3" in str(caught.value)
     assert not workdir.exists()
 
 
@@ -345,24 +315,27 @@ def test_anothers_folder_is_refused(tmp_path):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.tex").touch()
-    assert "is not empty and no reproduction's folder" in refused(foreign)
+    with refused(path=foreign):
+        reproduce(foreign)
     workdir = tmp_path / "all"
     workdir.mkdir()
-    (workdir / "reproduce.json").write_text('{"budget": "short"}')
-    assert "budget='short' there, 'smoke' now" in refused(workdir)
-    (workdir / "reproduce.json").write_text("{")
-    assert "reproduce.json: cannot be read" in refused(workdir)
+    for record, path in (('{"budget": "short"}', workdir), ("{", workdir / "reproduce.json")):
+        (workdir / "reproduce.json").write_text(record)
+        with refused(path=path):
+            reproduce(workdir)
+        assert (workdir / "reproduce.json").read_text() == record
 
 
 def test_a_broken_clip_ends_it_with_the_commands_own_line(tmp_path):
     """The one test with real commands: the first stage finds what no table says."""
     data = write_synthetic_dataset(
-        tmp_path / "data", locations_per_scene=6, clips_per_location=1, clip_seconds=0.2
+        tmp_path / "data", locations_per_scene=8, clips_per_location=1, clip_seconds=0.1
     )
     clip = next((data / "audio").iterdir())
     clip.write_bytes(clip.read_bytes()[:1000])
-    message = refused(tmp_path / "all", str(data), "smoke")
-    assert clip.name in message
+    with refused() as caught:
+        reproduce(tmp_path / "all", str(data), "smoke")
+    assert clip.name in str(caught.value)
     assert not (tmp_path / "all" / "resnet50.log").exists()
 
 

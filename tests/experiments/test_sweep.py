@@ -1,17 +1,15 @@
 """Sweeps: what they run, in which order, and what becomes of it. The runs are stand-ins."""
 
+import dataclasses
 import json
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 from checkout import ROOT
+from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.ablation import load_ablation
@@ -21,16 +19,17 @@ from asc_jax.experiments.together import load_runs
 from asc_jax.flags import build_parser
 from asc_jax.runs.identity import identify
 from asc_jax.runs.sweep_record import read_record
-from asc_jax.runtime.errors import InputError, RunsFailed
+from asc_jax.runtime.errors import RunsFailed, Stopped
 
 SE = str(ROOT / "configs" / "ablations" / "se.py")
+RECIPE = str(ROOT / "configs" / "ablations" / "recipe.py")
 SCREENING = str(ROOT / "configs" / "ablations" / "screening.py")
 DEMO = str(ROOT / "configs" / "demo.py")
 SMALL = ("--config.folds.n_folds=2", "--config.train.batch_size=8")  # for the test's data set
 
 # Keeps a list of its calls, and does to a run folder what train and evaluate would do.
 STAND_IN = """
-import json, pathlib, signal, sys, time
+import json, pathlib, sys
 command, *words = sys.argv[1:]
 with open({calls!r}, "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -53,17 +52,7 @@ if lost:
 if command == "train" and ratio == {failing!r}:
     print("loading ...\\rsomething is wrong with it", file=sys.stderr)
     sys.exit(3)
-if command == "train" and ratio == {slow!r}:
-    def leave(number, _):
-        (folder / "stopped").write_text(str(number))
-        sys.exit(75)
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
-    (folder / "waiting").touch()
-    time.sleep(1000)
 if command == "evaluate":
-    if {failing!r} == folder.name:
-        sys.exit(3)
     one = {{"title": "Out-of-fold", "systems": [{{"class_wise_accuracy": {{"value": 0.625}}}}]}}
     one["name"] = "out_of_fold"
     report = {{"training": {{"epochs": {epochs}}}, "lists": [one], "unlabelled": []}}
@@ -77,8 +66,8 @@ def stand_in(tmp_path, monkeypatch):
     """Puts a small program in the place of the commands; gives a function that lists its calls."""
     calls = tmp_path / "calls"
 
-    def put(*, failing="", slow="", epochs=30):
-        body = STAND_IN.format(calls=str(calls), failing=failing, slow=slow, epochs=epochs)
+    def put(*, failing="", epochs=30):
+        body = STAND_IN.format(calls=str(calls), failing=failing, epochs=epochs)
         (tmp_path / "program.py").write_text(body)
         monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, "-SE", str(tmp_path / "program.py")))
         calls.write_text("")
@@ -87,10 +76,16 @@ def stand_in(tmp_path, monkeypatch):
     return put
 
 
-def se_of_demo(scenes, *more):
-    """Four ratios on the demo's network."""
+def ablation_of_demo(path, scenes, *more, names=("model.se_ratio=0", "model.se_ratio=4")):
+    """Some settings of an ablation, of the demo's network."""
     overrides = [f"--config.data.root={scenes}", *SMALL, *more]
-    return load_ablation(SE, base=DEMO, overrides=overrides)
+    every = load_ablation(path, base=DEMO, overrides=overrides)
+    settings = tuple(setting for setting in every.settings if setting.name in names)
+    return dataclasses.replace(every, settings=settings)
+
+
+def se_of_demo(scenes, *more):
+    return ablation_of_demo(SE, scenes, *more)
 
 
 def places(calls) -> list[tuple[str, str]]:
@@ -102,16 +97,15 @@ def places(calls) -> list[tuple[str, str]]:
 def test_every_run_is_trained_and_then_evaluated(scenes, tmp_path, stand_in, capsys):
     calls, workdir = stand_in(), tmp_path / "sweep"
     sweep.sweep(se_of_demo(scenes), workdir, (0, 3))
-    names = [f"model.se_ratio={ratio}/seed{seed}" for ratio in (0, 4, 8, 16) for seed in (0, 3)]
+    names = [f"model.se_ratio={ratio}/seed{seed}" for ratio in (0, 4) for seed in (0, 3)]
     assert places(calls()) == [(step, name) for name in names for step in ("train", "evaluate")]
     train = calls()[2]
     assert train[1] == f"--config={DEMO}"
     assert f"--config.data.root={scenes}" in train and "--config.model.se_ratio=0" in train
     assert train[-1] == "--config.seed=3"
     assert any(word.startswith("--config.title=") and word.endswith("se_ratio=0") for word in train)
-    out, err = capsys.readouterr()
-    assert out.splitlines() == [f"{name}: Out-of-fold 62.5%" for name in names]
-    assert "4 settings x 2 seeds: 8 runs, 0 done before" in err and "[8/8]" in err
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == names and all("62.5" in line for line in lines.values())
     record = read_record(workdir)
     assert record["config"] == DEMO and record["base"]["train.epochs"] == 30
     assert record["settings"]["model.se_ratio=4"] == {
@@ -123,104 +117,57 @@ def test_every_run_is_trained_and_then_evaluated(scenes, tmp_path, stand_in, cap
 def test_a_failed_run_is_named_and_tried_again_while_finished_ones_are_not(
     scenes, tmp_path, stand_in, capsys
 ):
-    calls, workdir = stand_in(failing="4"), tmp_path / "sweep"
-    with pytest.raises(RunsFailed, match="1 of 4 runs have failed; the same command"):
+    calls, workdir = stand_in(failing="0"), tmp_path / "sweep"
+    with pytest.raises(RunsFailed, match=r"\b1 of 2\b"):
         sweep.sweep(se_of_demo(scenes), workdir)
-    assert ("evaluate", "model.se_ratio=4/seed0") not in places(calls())
-    out, err = capsys.readouterr()
-    failure = "model.se_ratio=4/seed0: failed with status 3: something is wrong with it"
-    assert failure in out.splitlines() and f"[2/4] {failure}" in err
-    assert "model.se_ratio=16/seed0: Out-of-fold 62.5%" in out
+    assert ("evaluate", "model.se_ratio=0/seed0") not in places(calls())
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    failure = lines["model.se_ratio=0/seed0"]
+    assert "3" in failure and failure.endswith(": something is wrong with it")
+    assert "62.5" in lines["model.se_ratio=4/seed0"]
     calls = stand_in()
     sweep.sweep(se_of_demo(scenes), workdir)
     assert places(calls()) == [
-        ("train", "model.se_ratio=4/seed0"),
-        ("evaluate", "model.se_ratio=4/seed0"),
+        ("train", "model.se_ratio=0/seed0"),
+        ("evaluate", "model.se_ratio=0/seed0"),
     ]
     calls = stand_in()
     sweep.sweep(se_of_demo(scenes), workdir, (0, 1))  # more seeds join the old ones
     assert {place for _, place in places(calls())} == {
-        f"model.se_ratio={ratio}/seed1" for ratio in (0, 4, 8, 16)
+        f"model.se_ratio={ratio}/seed1" for ratio in (0, 4)
     }
-    runs = read_record(workdir)["settings"]["model.se_ratio=8"]["runs"]
-    assert runs == {"0": "model.se_ratio=8/seed0", "1": "model.se_ratio=8/seed1"}
-
-
-def test_runs_that_a_failed_program_has_finished_have_not_failed(
-    scenes, tmp_path, stand_in, capsys
-):
-    stand_in(failing="seed1")
-    workdir = tmp_path / "sweep"
-    with pytest.raises(RunsFailed, match="4 of 12 runs have failed"):
-        sweep.sweep(se_of_demo(scenes), workdir, (0, 1, 2), together=True)
-    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    for ratio in (0, 4, 8, 16):
-        first, failed, last = (lines[f"model.se_ratio={ratio}/seed{seed}"] for seed in (0, 1, 2))
-        assert first == last == "Out-of-fold 62.5%"
-        assert failed.startswith("failed with status 3")
+    runs = read_record(workdir)["settings"]["model.se_ratio=4"]["runs"]
+    assert runs == {"0": "model.se_ratio=4/seed0", "1": "model.se_ratio=4/seed1"}
 
 
 def test_a_run_that_a_program_has_lost_has_failed_and_the_others_are_scored(
     scenes, tmp_path, stand_in, capsys
 ):
-    recipe = str(ROOT / "configs" / "ablations" / "recipe.py")
-    calls, workdir = stand_in(failing="optimizer.lr=0.003"), tmp_path / "sweep"
-    ablation = load_ablation(recipe, base=DEMO, overrides=[f"--config.data.root={scenes}", *SMALL])
-    n_runs = 2 * len(ablation.settings)
-    with pytest.raises(RunsFailed, match=f"2 of {n_runs} runs have failed"):
+    lost = "optimizer.lr=0.003"
+    calls, workdir = stand_in(failing=lost), tmp_path / "sweep"
+    ablation = ablation_of_demo(RECIPE, scenes, names=("base", lost))
+    with pytest.raises(RunsFailed, match=r"\b2 of 4\b"):
         sweep.sweep(ablation, workdir, (0, 1), together=True)
     lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     for seed in (0, 1):
-        assert lines.pop(f"optimizer.lr=0.003/seed{seed}") == "failed with status 1: it is lost"
-    assert set(lines.values()) == {"Out-of-fold 62.5%"} and len(lines) == n_runs - 2
-    assert ("evaluate", "optimizer.lr=0.003/seed0") not in places(calls())
+        assert lines[f"{lost}/seed{seed}"].endswith(": it is lost")
+        assert "62.5" in lines[f"base/seed{seed}"]
+    assert ("evaluate", f"{lost}/seed0") not in places(calls())
 
 
 def test_a_run_that_was_evaluated_before_its_last_epoch_goes_on(scenes, tmp_path, stand_in):
     calls, workdir = stand_in(epochs=29), tmp_path / "sweep"
     sweep.sweep(se_of_demo(scenes), workdir)
-    assert len(calls()) == 8
+    assert len(calls()) == 4
     sweep.sweep(se_of_demo(scenes), workdir)
-    assert len(calls()) == 16
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_goes_to_the_run_and_the_same_command_goes_on(
-    scenes, tmp_path, stand_in, capsys, process_as_it_was, number
-):
-    calls, workdir = stand_in(slow="4"), tmp_path / "sweep"
-    words = ["sweep", f"--config={SE}", f"--base={DEMO}", f"--config.data.root={scenes}", *SMALL]
-    waiting = workdir / "model.se_ratio=4" / "seed0" / "waiting"
-
-    def stop():
-        deadline = time.monotonic() + 300
-        while not waiting.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    status = cli.main([*words, f"--workdir={workdir}"])
-    thread.join()
-    assert status == 75
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped; run the same command to go on"
-    assert waiting.with_name("stopped").read_text() == str(int(number))
-    assert len(calls()) == 3
-    calls = stand_in()
-    assert cli.main([*words, f"--workdir={workdir}"]) == 0
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"{workdir}: all runs are done; next: asc-jax report {workdir}"
-    assert len(calls()) == 6
+    assert len(calls()) == 8
 
 
 def test_a_run_that_was_stopped_from_elsewhere_stops_the_sweep(scenes, tmp_path, stand_in):
-    stand_in(slow="0")
-    workdir = tmp_path / "sweep"
-    words = [f"--config={SE}", f"--base={DEMO}", f"--config.data.root={scenes}", *SMALL]
-    # The stand-in's own process ends with the status of a stop.
-    body = "import sys; sys.exit(75)"
-    (tmp_path / "program.py").write_text(body)
-    assert cli.main(["sweep", *words, f"--workdir={workdir}"]) == 75
+    stand_in()
+    (tmp_path / "program.py").write_text("import sys; sys.exit(75)")
+    with pytest.raises(Stopped):
+        sweep.sweep(se_of_demo(scenes), tmp_path / "sweep")
 
 
 def test_a_dry_run_prints_lines_for_a_shell_and_touches_nothing(scenes, tmp_path, stand_in, capsys):
@@ -268,11 +215,8 @@ def test_together_is_a_job_for_what_is_left_of_a_program(scenes, tmp_path):
 
 
 def test_programs_find_their_runs_in_the_record(scenes, tmp_path):
-    recipe = str(ROOT / "configs" / "ablations" / "recipe.py")
-    fields = ["--config.data.fit_length=True", "--config.title=Ours"]
-    ablation = load_ablation(
-        recipe, base=DEMO, overrides=[f"--config.data.root={scenes}", *fields, *SMALL]
-    )
+    fields = [f"--config.data.root={scenes}", "--config.data.fit_length=True", *SMALL]
+    ablation = load_ablation(RECIPE, base=DEMO, overrides=[*fields, "--config.title=Ours"])
     runs = [sweep.Run(setting, seed) for setting in ablation.settings for seed in (0, 1)]
     record = json.dumps(sweep._record(ablation, runs, identify(ablation.base)))
     (tmp_path / "sweep.json").write_text(record)
@@ -281,16 +225,14 @@ def test_programs_find_their_runs_in_the_record(scenes, tmp_path):
         if args.command == "train":
             config = load_config(args.config, overrides)
             configs = load_runs(config, args.config, args.run)
-            program = tmp_path / "together" / "0"
-            with together._claim(config, args.config, configs, args.workdir, program):
+            with together._claim(together._Program(config, args.config, configs, args.workdir)):
                 pass
     assert (tmp_path / "sweep.json").read_text() == record
 
 
 def test_settings_that_differ_in_numbers_of_the_recipe_are_one_program(scenes, tmp_path):
-    recipe = str(ROOT / "configs" / "ablations" / "recipe.py")
-    fields = [f"--config.{field}" for field in (f"data.root={scenes}", "data.fit_length=True")]
-    ablation = load_ablation(recipe, base=str(DEMO), overrides=fields)
+    fields = [f"--config.data.root={scenes}", "--config.data.fit_length=True"]
+    ablation = load_ablation(RECIPE, base=DEMO, overrides=fields)
     runs = [sweep.Run(setting, seed) for setting in ablation.settings for seed in (0, 1)]
     jobs = sweep.plan(ablation, runs, tmp_path, together=True)
     assert jobs[0].name == "together/base"
@@ -314,66 +256,39 @@ def test_gans_that_differ_in_synthesis_alone_train_once(tmp_path):
     clips = [word for job in jobs for word in job.commands[1] if word.startswith("--out=")]
     assert len(set(clips)) == len(jobs)
     assert "--config.synthesis.merge=crossfade" in jobs[4].commands[1]
-    with pytest.raises(InputError, match="--together: is for classifiers"):
+    with refused(field="--together"):
         sweep.sweep(ablation, tmp_path, together=True)
-
-
-def test_a_gans_run_is_done_when_all_its_clips_are_there(tmp_path):
-    ablation = load_ablation(SCREENING, overrides=["--config.synthesis.n_clips=3"])
-    run = sweep.Run(ablation.settings[1], 0)
-    trained, clips = tmp_path / run.gan_name, tmp_path / run.name / "clips"
-    assert run.gan_name == "base/seed0" != run.name
-    trained.mkdir(parents=True)
-    clips.mkdir(parents=True)
-    assert not sweep.is_done(run, tmp_path)
-    (trained / "corpora.json").write_text(
-        json.dumps([{"fold": fold, "scene_labels": ["bus"]} for fold in (1, 2)])
-    )
-    line = '{"path": "a.wav", "fold": 1, "scene_label": "bus"}\n'
-    first, second = line, line.replace("1", "2")
-    (clips / "manifest.jsonl").write_text(first * 5 + second * 2)
-    assert not sweep.is_done(run, tmp_path)
-    (clips / "manifest.jsonl").write_text((first + second) * 3)
-    assert sweep.is_done(run, tmp_path)
-
-
-def refused(scenes, workdir, *more) -> str:
-    with pytest.raises(InputError) as error:
-        sweep.sweep(se_of_demo(scenes, *more), workdir)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_anothers_folder_is_refused(scenes, tmp_path, stand_in):
     calls, workdir = stand_in(), tmp_path / "sweep"
     sweep.sweep(se_of_demo(scenes), workdir)
     n_calls, before = len(calls()), (workdir / "sweep.json").read_text()
-    message = refused(scenes, workdir, "--config.train.epochs=7")
-    assert f"{workdir}: belongs to another sweep (train.epochs=30 there, 7 now)" in message
-    assert "use another --workdir" in message
-    message = refused(scenes, workdir, "--config.ensemble.decision=threshold")
-    assert "ensemble.decision='argmax' there" in message
+    for field, value in (("train.epochs", 7), ("ensemble.decision", "threshold")):
+        with refused(path=workdir) as caught:
+            sweep.sweep(se_of_demo(scenes, f"--config.{field}={value}"), workdir)
+        assert field in str(caught.value)
     assert (workdir / "sweep.json").read_text() == before and len(calls()) == n_calls
     run = workdir / "model.se_ratio=0" / "seed0"
-    assert "is not empty and no sweep's folder" in refused(scenes, run)
+    with refused(path=run):
+        sweep.sweep(se_of_demo(scenes), run)
     (workdir / "sweep.json").write_text("{")
-    assert f"{workdir / 'sweep.json'}: cannot be read" in refused(scenes, workdir)
+    with refused(path=workdir / "sweep.json"):
+        sweep.sweep(se_of_demo(scenes), workdir)
 
 
-def test_data_may_move_but_not_change(scenes, tmp_path, stand_in):
+def test_data_may_move_but_not_change(scenes, tmp_path, stand_in, take_away_a_clip):
     calls, workdir = stand_in(), tmp_path / "sweep"
     sweep.sweep(se_of_demo(scenes), workdir)
     stand_in()
     moved = shutil.copytree(scenes, tmp_path / "moved")
     sweep.sweep(se_of_demo(moved), workdir)
     assert not calls()
-    gone = (moved / "meta.csv").read_text().splitlines()[-1].split("\t")[0]
-    for table in (moved / "meta.csv", *(moved / "evaluation_setup").iterdir()):
-        lines = table.read_text().splitlines(keepends=True)
-        table.write_text("".join(line for line in lines if gone not in line))
-    message = refused(moved, workdir)
-    assert "belongs to another sweep (data.root='80 clips, " in message
-    assert "there, '79 clips, " in message and not calls()
+    take_away_a_clip(moved)
+    with refused(path=workdir) as caught:
+        sweep.sweep(se_of_demo(moved), workdir)
+    assert all(part in str(caught.value) for part in ("data.root='80 ", "'79 "))
+    assert not calls()
 
 
 def test_synthetic_clips_may_move_but_not_change(scenes, tmp_path, stand_in):
@@ -387,9 +302,10 @@ def test_synthetic_clips_may_move_but_not_change(scenes, tmp_path, stand_in):
     moved = clips.rename(tmp_path / "moved")
     sweep.sweep(se_of_demo(scenes, root(moved)), tmp_path / "sweep")
     (moved / "manifest.jsonl").write_text(line % "b")
-    message = refused(scenes, tmp_path / "sweep", root(moved))
-    assert "belongs to another sweep (synthetic.root=" in message
-    assert "(synthetic.root=" in refused(scenes, tmp_path / "sweep")
+    for more in ([root(moved)], []):
+        with refused(path=tmp_path / "sweep") as caught:
+            sweep.sweep(se_of_demo(scenes, *more), tmp_path / "sweep")
+        assert "synthetic.root=" in str(caught.value)
 
 
 def test_gans_go_on_with_the_classifier_that_they_began_with(tmp_path, stand_in):
@@ -399,20 +315,25 @@ def test_gans_go_on_with_the_classifier_that_they_began_with(tmp_path, stand_in)
         (tmp_path / name).mkdir()
         config = load_config(DEMO, [f"--config.seed={seed}", f"--config.data.root=at/{name}"])
         (tmp_path / name / "config.json").write_text(to_json(config))
-    of = lambda name: load_ablation(SCREENING, overrides=[f"--config.gan.classifier={name}"])
+
+    def of(classifier):
+        ablation = load_ablation(SCREENING, overrides=[f"--config.gan.classifier={classifier}"])
+        return dataclasses.replace(ablation, settings=ablation.settings[:2])
+
     workdir = tmp_path / "sweep"
     sweep.sweep(of(tmp_path / "a"), workdir)
     sweep.sweep(of(tmp_path / "b"), workdir)  # the same run at another place
-    with pytest.raises(InputError, match=r"another sweep \(gan\.classifier="):
-        sweep.sweep(of(tmp_path / "c"), workdir)
     (tmp_path / "b" / "splits.json").write_text('{"clips": {}}')
-    with pytest.raises(InputError, match=r"another sweep \(gan\.classifier="):
-        sweep.sweep(of(tmp_path / "b"), workdir)
+    for name in "cb":
+        with refused(path=workdir) as caught:
+            sweep.sweep(of(tmp_path / name), workdir)
+        assert "gan.classifier=" in str(caught.value)
 
 
 def test_a_data_set_that_is_not_there_is_one_line_and_no_folder(tmp_path, stand_in):
     calls, workdir = stand_in(), tmp_path / "sweep"
-    assert "nowhere" in refused(tmp_path / "nowhere", workdir)
+    with refused(path="nowhere"):
+        sweep.sweep(se_of_demo(tmp_path / "nowhere"), workdir)
     assert not workdir.exists() and not calls()
 
 
@@ -424,7 +345,7 @@ def test_seeds_that_are_none(seeds, flags, scenes, tmp_path, capsys, process_as_
     words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
     assert cli.main(["sweep", *words, f"--seeds={seeds}", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"--seeds: {seeds}")
+    assert line.startswith("--seeds: ")
 
 
 def test_seeds_are_given_once(scenes, tmp_path, capsys, process_as_it_was):

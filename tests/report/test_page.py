@@ -3,101 +3,57 @@
 import copy
 import json
 import re
+from statistics import fmean, stdev
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
+from refusals import refused
 
 from asc_jax.report.curves import fold_lines, loss_top, mean_line
 from asc_jax.report.drawing import ticks
-from asc_jax.report.formatting import DASH, duration, percent, quantity
+from asc_jax.report.formatting import DASH, duration, interval, percent, quantity
 from asc_jax.report.page import read_report, write_page
-from asc_jax.runtime.errors import InputError
+from asc_jax.runs.metrics_log import read_metrics
 
-LABELS = ["airport", "street_pedestrian", "tram"]
-
-
-def score(value):
-    return {"value": value, "low": value - 0.041, "high": value + 0.032}
-
-
-def system(name, value):
-    per_class = [{"scene_label": s, "n_clips": 10, **score(value)} for s in LABELS]
-    scores = {"accuracy": score(value), "class_wise_accuracy": score(value + 0.01)}
-    confusion = [[7, 2, 1], [0, 10, 0], [3, 3, 4]]
-    return {"name": name, **scores, "per_class": per_class, "confusion": confusion}
-
-
-def scored_list(name, *systems):
-    title, size = name.replace("_", "-").capitalize(), {"n_clips": 2518, "n_locations": 83}
-    scored = {"name": name, "title": title, "description": f"what {name} is", **size}
-    class_wise = {"value": 0.5, "low": 0.4, "high": 0.6}
-    folds = [
-        {
-            "fold": f,
-            "n_clips": 10,
-            "accuracy": score(0.6 + 0.1 * f),
-            "class_wise_accuracy": class_wise,
-        }
-        for f in (1, 2)
-    ]
-    return scored | {"systems": list(systems), "per_fold": folds}
-
-
-def split(fold):
-    clips = {"train_clips": 320, "inner_clips": 0, "held_out_clips": 80}
-    return {"fold": fold, **clips, "train_locations": 240, "held_out_locations": 60}
-
-
-NETWORK = {"parameters": 14590000, "macs": 1370000000, "convolutions": 101}
-NETWORK |= {"receptive_field": 2945, "input": [40, 500]}
-TRAINING = {"n_folds": 2, "epochs": 3, "steps": 60, "batch_size": 32, "seconds": 812.5}
-TRAINING |= {"clips_per_second": 55.2, "selection": "last", "selected_epochs": [3, 3]}
-TRAINING |= {"note": "Scores come from the last epoch; no clip that is scored chose a checkpoint."}
-DATA = {"root": "esc10", "n_clips": 400, "n_locations": 300, "sr": 44100, "clip_seconds": 5.0}
-FILES = ["submission/leaderboard_kaggle.csv"]
-REPORT = {
-    "format": 1,
-    "title": "SE-ResNet(152)-rev",
-    "config": "se_resnet152",
+SPLIT = {"train_clips": 320, "inner_clips": 0, "held_out_clips": 80, "train_locations": 240}
+MORE = {
     "created": "2026-11-22T16:30:00Z",
-    "versions": {"asc_jax": "0.1.0", "jax": "0.10.2"},
-    "device": "cpu x 1",
-    "network": NETWORK,
-    "training": TRAINING,
-    "data": DATA | {"splits": [split(1), split(2)]},
-    "scene_labels": LABELS,
-    "lists": [
-        scored_list("out_of_fold", system("held-out fold", 0.812)),
-        scored_list("test", system("mean of logits", 0.743), system("mean of softmax", 0.7)),
-    ],
-    "unlabelled": [{"name": "leaderboard", "n_clips": 1200, "files": FILES}],
+    "data": {"root": "esc10", "n_clips": 400, "sr": 44100, "splits": [SPLIT | {"fold": 1}]},
+    "unlabelled": [{"name": "leaderboard", "n_clips": 1200, "files": ["submission/a_dcase.txt"]}],
 }
-TIMES = {"seconds": 2.5, "clips_per_second": 50.0}
-METRICS = [
-    {
-        "epoch": epoch,
-        **TIMES,
-        "loss": [2.0 / epoch, 2.2 / epoch],
-        "validation_loss": [2.1 / epoch, 2.4 / epoch],
-        "validation_accuracy": [0.2 * epoch, 0.21 * epoch],
-        "validation_list": "held_out",
-    }
-    for epoch in (1, 2, 3)
-]
+TRAINING = {"n_folds": 2, "seconds": 812.5, "selected_epochs": [2, 2], "note": "What was chosen."}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, write_run):
+    """A run's report, with all that an evaluation says of it, and its log."""
+    folder = write_run(tmp_path_factory.mktemp("written") / "run")
+    report = json.loads((folder / "report.json").read_text()) | MORE
+    report["training"] |= TRAINING
+    return report, read_metrics(folder / "metrics.jsonl")
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Write a run folder and its page; gives the folder and the page's HTML."""
+def report(written):
+    return copy.deepcopy(written[0])
 
-    def write(report=REPORT, metrics=METRICS, name="run"):
+
+@pytest.fixture
+def metrics(written):
+    return copy.deepcopy(written[1])
+
+
+@pytest.fixture
+def run(tmp_path, report, metrics):
+    """Writes a run folder and its page; gives the folder and the page's HTML."""
+
+    def write(report=report, metrics=metrics, name="run"):
         workdir = tmp_path / name
         workdir.mkdir()
         (workdir / "report.json").write_text(json.dumps(report))
-        if metrics is not None:
-            lines = "".join(json.dumps(record) + "\n" for record in metrics)
-            (workdir / "metrics.jsonl").write_text(lines)
+        lines = "".join(json.dumps(record) + "\n" for record in metrics)
+        (workdir / "metrics.jsonl").write_text(lines)
         assert write_page(workdir) == workdir / "report.html"
         return workdir, (workdir / "report.html").read_text(encoding="utf-8")
 
@@ -111,27 +67,32 @@ def test_the_page_is_self_contained(run, parse):
     files = [link for link in page.links if link.startswith("./")]
     figures = {link[2:] for link in files if link.startswith("./figures/")}
     assert figures == {f"figures/{path.name}" for path in (workdir / "figures").iterdir()}
-    assert "./submission/leaderboard_kaggle.csv" in files
+    assert "./submission/a_dcase.txt" in files
     assert {link[1:] for link in page.links if link[0] == "#"} == set(page.values("id"))
 
 
-def test_scores_stand_with_their_intervals_and_the_test_list_first(run, parse):
+def test_scores_stand_with_their_intervals_and_the_test_list_first(run, report, parse):
     page = parse(run()[1])
-    words = page.words
-    assert f"75.3 % interval of at least 95 %: 71.2{DASH}78.5" in words
-    assert words.index("Test: class-wise accuracy") < words.index("Out-of-fold: class-wise")
-    values = [f"74.3 70.2{DASH}77.5", f"82.2 78.1{DASH}85.4", "75.0 ± 7.1", "14.59 M"]
-    for value in (*values, "13 min 32 s", TRAINING["note"]):
-        assert value in words
+    scores = {one["name"]: one["systems"][0] for one in report["lists"]}
+    class_wise = [scores[name]["class_wise_accuracy"] for name in ("test", "out_of_fold")]
+    first, second = (page.words.index(interval(one)) for one in class_wise)
+    assert page.words.index(f"{percent(class_wise[0]['value'])} %") < first < second
+    for one in scores.values():
+        assert f"{percent(one['accuracy']['value'])} {interval(one['accuracy'])}" in page.words
+    of_folds = [fold["accuracy"]["value"] for fold in report["lists"][0]["per_fold"]]
+    spread = f"{percent(fmean(of_folds))} ± {percent(stdev(of_folds))}"
+    assert all(words in page.words for words in (spread, "13 min 32 s", TRAINING["note"]))
     cells = [own for own in page.all("td") if "title" in own]
-    assert len(cells) == 2 * len(LABELS) ** 2
-    assert sum("hit" in own.get("class", "") for own in cells) == 2 * len(LABELS)
-    assert ("tram → airport: 3 of 10", "--s:0.300") in [(c["title"], c["style"]) for c in cells]
+    assert len(cells) == 2 * 3**2
+    assert sum("hit" in own.get("class", "") for own in cells) == 2 * 3
+    counts = scores["test"]["confusion"][2]
+    share = f"--s:{counts[0] / sum(counts):.3f}"
+    found = [(cell["title"], cell["style"]) for cell in cells]
+    assert (f"tram → park: {counts[0]} of {sum(counts)}", share) in found
 
 
-def test_hostile_input_stays_text(run, parse):
+def test_hostile_input_stays_text(run, report, parse):
     hostile = "<script>alert(1)</script>\"'&$x_{$"
-    report = copy.deepcopy(REPORT)
     report |= {"title": hostile, "config": hostile, "scene_labels": [hostile, "a", "b"]}
     for scored in report["lists"]:
         scored["title"] = scored["description"] = hostile
@@ -183,20 +144,20 @@ def test_one_class_one_clip_and_no_loss_are_drawn_without_a_warning(run, parse, 
     scored = {"name": "out_of_fold", "n_clips": 1, "n_locations": 1, "systems": [system]}
     folds = [{"fold": fold, "n_clips": 1, **scores} for fold in (1, 2)]
     report = {"scene_labels": ["tram"], "lists": [scored | {"per_fold": folds}]}
-    metrics = [{"epoch": 1, **TIMES, "loss": [0.0], "validation_accuracy": [value]}]
+    epoch = {"epoch": 1, "seconds": 2.5, "clips_per_second": 50.0}
+    metrics = [epoch | {"loss": [0.0], "validation_accuracy": [value]}]
     workdir, html = run(report=report, metrics=metrics)
     assert ("100.0" in parse(html).words) == (value == 1)
     assert len(list((workdir / "figures").iterdir())) == 3
 
 
-def test_two_lists_have_two_figures_and_an_earlier_one_has_none(run):
-    lists = [REPORT["lists"][0] | {"name": name} for name in ("a b", "a_b", "../x")]
-    workdir, html = run(report=REPORT | {"lists": lists})
+def test_two_lists_have_two_figures_and_an_earlier_one_has_none(run, report):
+    lists = [report["lists"][0] | {"name": name} for name in ("a b", "a_b", "../x")]
+    workdir, html = run(report=report | {"lists": lists})
     figures = {path.name for path in (workdir / "figures").iterdir()}
     assert len([name for name in figures if name.startswith("confusion")]) == 3
     assert all(f'"./figures/{quote(name)}"' in html for name in figures)
-    report = REPORT | {"lists": lists[:1]}
-    (workdir / "report.json").write_text(json.dumps(report))
+    (workdir / "report.json").write_text(json.dumps(report | {"lists": lists[:1]}))
     write_page(workdir)
     left = {path.name for path in (workdir / "figures").iterdir()}
     assert left < figures and len([name for name in left if "confusion" in name]) == 1
@@ -212,35 +173,32 @@ def test_charts_in_the_page_are_valid_xml(run):
 
 
 @pytest.mark.parametrize(
-    "report",
+    "reduce",
     [
-        {"format": 1},
-        REPORT | {"lists": []},
-        REPORT | {"lists": [scored_list("test")], "unlabelled": []},
-        {key: REPORT[key] for key in ("format", "title", "lists")},
+        lambda report: {"format": 1},
+        lambda report: report | {"lists": []},
+        lambda report: report | {"lists": [report["lists"][1] | {"systems": []}], "unlabelled": []},
+        lambda report: {key: report[key] for key in ("format", "title", "lists")},
     ],
     ids=["bare", "unlabelled only", "no systems", "scores only"],
 )
-def test_missing_sections_are_harmless(run, parse, report):
-    workdir, html = run(report, metrics=None)
-    assert "Learning curves" not in parse(html).words
+def test_missing_sections_are_harmless(run, report, parse, reduce):
+    workdir, html = run(reduce(report), metrics=[])
+    assert not parse(html).all("figure")
     assert not (workdir / "figures/learning_curves.svg").exists()
 
 
-def test_scores_without_interval_or_value_are_shown_as_such(run, parse):
-    report = copy.deepcopy(REPORT)
+def test_scores_without_interval_or_value_are_shown_as_such(run, report, parse):
     part = report["lists"][0]["systems"][0]
     part["class_wise_accuracy"] = {"value": 0.5}
     part["per_class"][0] |= {"value": None, "low": None, "high": None, "n_clips": 0}
     part["confusion"][0] = [0, 0, 0]
-    assert f"airport 0 {DASH}" in parse(run(report)[1]).words
+    assert f"park 0 {DASH}" in parse(run()[1]).words
 
 
-def test_epochs_without_validation_and_a_torn_line(run, parse):
-    metrics = copy.deepcopy(METRICS)
-    metrics[1] |= {"validation_loss": None, "validation_accuracy": None}
-    metrics[2]["loss"] = [None, 1.0]
-    workdir, html = run(metrics=metrics)
+def test_epochs_without_validation_and_a_torn_line(run, metrics, parse):
+    metrics[1] |= {"validation_loss": None, "validation_accuracy": None, "loss": [None, 1.0]}
+    workdir, html = run()
     assert "nan" not in "".join(parse(html).values("d"))
     with (workdir / "metrics.jsonl").open("a") as log:
         log.write('{"epoch": 4, "lo')
@@ -248,10 +206,10 @@ def test_epochs_without_validation_and_a_torn_line(run, parse):
     assert (workdir / "report.html").read_text(encoding="utf-8") == html
 
 
-def test_missing_report_names_the_mend(tmp_path):
-    mend = f"{tmp_path}/report.json does not exist; run asc-jax evaluate --workdir={tmp_path} first"
-    with pytest.raises(InputError, match=re.escape(mend)):
+def test_a_missing_report_is_named(tmp_path):
+    with refused(path=tmp_path / "report.json") as caught:
         write_page(tmp_path)
+    assert f"asc-jax evaluate --workdir={tmp_path}" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -261,15 +219,15 @@ def test_missing_report_names_the_mend(tmp_path):
         ("report.json", "[]"),
         ("report.json", '{"format": 2}'),
         ("report.json", '{"format": 1, "training": {"seconds": NaN}}'),
-        ("metrics.jsonl", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
-        ("metrics.jsonl", json.dumps(METRICS[0]) + "\nno\n"),
-        ("metrics.jsonl", '{"step": 1}\n'),
+        ("metrics.jsonl:1", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
+        ("metrics.jsonl:2", '{"epoch": 1, "seconds": 1, "clips_per_second": 1}\nno\n'),
+        ("metrics.jsonl:1", '{"step": 1}\n'),
     ],
 )
-def test_broken_input_is_named(tmp_path, name, content):
-    (tmp_path / "report.json").write_text(json.dumps(REPORT))
-    (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
+def test_broken_input_is_named(tmp_path, report, name, content):
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    (tmp_path / name.partition(":")[0]).write_text(content)
+    with refused(path=name):
         write_page(tmp_path)
 
 
@@ -294,7 +252,7 @@ def test_lines_of_the_curves():
     [
         {"lists": {"test": 1}},
         {"lists": [{"name": 3}]},
-        {"lists": [scored_list("test") | {"systems": ["a"]}]},
+        {"lists": [{"name": "test", "systems": ["a"]}]},
         {"unlabelled": [{"name": "test"}]},
         {"training": {"epochs": "4"}},
         {"training": {"epochs": None}},
@@ -303,7 +261,7 @@ def test_lines_of_the_curves():
         {"title": 5},
     ],
 )
-def test_a_report_whose_parts_are_of_another_kind_is_refused(tmp_path, changed):
-    (tmp_path / "report.json").write_text(json.dumps(REPORT | changed))
-    with pytest.raises(InputError, match=r"report\.json is not a report of format 1"):
+def test_a_report_whose_parts_are_of_another_kind_is_refused(tmp_path, report, changed):
+    (tmp_path / "report.json").write_text(json.dumps(report | changed))
+    with refused(path="report.json"):
         read_report(tmp_path / "report.json")

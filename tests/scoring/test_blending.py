@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from refusals import refused
 from scipy.special import log_softmax, softmax
 
 from asc_jax.config.choices import ENSEMBLES
-from asc_jax.runtime.errors import InputError
 from asc_jax.scoring import ensemble
 from asc_jax.scoring.blending import FITS, blend, cross_fit, fit_weights, select_greedily
 from asc_jax.stats.calibration import log_loss
@@ -38,7 +38,7 @@ def test_weighted_means_by_hand():
     np.testing.assert_allclose(
         np.exp(blend(LOGITS, [0.2, 0.3, 0.5], "mean_probabilities")), mixed, 1e-5
     )
-    with pytest.raises(ValueError, match="no rule 'vote': one of mean_logits, mean_probabilities"):
+    with pytest.raises(ValueError, match="'vote'"):
         blend(LOGITS, rule="vote")
 
 
@@ -124,7 +124,7 @@ def test_equal_weights_need_no_fitting():
 
 
 def test_one_location_cannot_be_fitted_and_scored():
-    with pytest.raises(InputError, match="clips of one location; use equal weights"):
+    with refused():
         cross_fit(LOGITS, TARGETS, np.zeros(40), fit_weights)
 
 
@@ -150,5 +150,5 @@ def test_logits_that_are_not_finite_are_not_combined(rule, spoiled):
         lambda: select_greedily(logits, targets, rule),
         lambda: cross_fit(logits, targets, locations, FITS["equal"], rule),
     ):
-        with pytest.raises(InputError, match="NaN"):
+        with refused():
             combine()

@@ -15,6 +15,7 @@ import pytest
 import small
 import soundfile
 from checkout import ROOT
+from refusals import refused
 
 import asc_jax
 from asc_jax import cli
@@ -91,11 +92,9 @@ def test_logits_that_are_not_finite_leave_an_earlier_evaluation_alone(tmp_path):
         logits = lists[k].logits.copy()
         logits[1, 4:, 0] = np.nan
         spoiled = [*lists[:k], dataclasses.replace(lists[k], logits=logits), *lists[k + 1 :]]
-        with pytest.raises(InputError) as refused:
+        with refused(path=tmp_path) as caught:
             write_evaluation(tmp_path, {"training": {"epochs": 4}}, spoiled, SCENES, **HOW)
-        line = str(refused.value)
-        assert str(tmp_path) in line and lists[k].name in line
-        assert "4 of 8 clips" in line and "4.wav, 5.wav, 6.wav, ...; fold 2" in line
+        assert all(part in str(caught.value) for part in (lists[k].name, "4.wav", "fold 2"))
         assert contents(tmp_path) == before
 
 
@@ -104,7 +103,12 @@ def trained(scenes, tmp_path_factory):
     """A run of two epochs, with a checkpoint of each."""
     config = load_config(
         str(ROOT / small.CONFIG),
-        [f"--config.data.root={scenes}", *small.WORDS, "--config.train.epochs=2"],
+        [
+            f"--config.data.root={scenes}",
+            *small.WORDS,
+            "--config.train.epochs=2",
+            "--config.train.mesh=(1, 1)",  # eight devices on a few cores are slow
+        ],
     )
     workdir = tmp_path_factory.mktemp("trained") / "run"
     train(config, workdir)
@@ -135,7 +139,8 @@ def make_set(root, scenes, names, labels=None):
 def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
     run_folder, scenes, tmp_path, process_as_it_was, capsys
 ):
-    hidden = make_set(tmp_path / "hidden", scenes, [f"audio/{n}.wav" for n in range(3)])
+    names = ["audio/a,b.wav", 'audio/say "x".wav', "audio/x/1.wav"]  # that a file must quote
+    hidden = make_set(tmp_path / "hidden", scenes, names)
     labels = read_dataset(scenes).scene_labels
     more = make_set(tmp_path / "more", scenes, ["audio/a.wav", "audio/b.wav"], labels[:2])
     flags = ["evaluate", f"--workdir={run_folder}"]
@@ -145,6 +150,12 @@ def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
     assert [one["name"] for one in report["lists"]] == ["out_of_fold", "more"]
     assert [one["name"] for one in report["unlabelled"]] == ["hidden"]
     assert "figures/confusion_more.svg" in first
+    submissions = ("submission/hidden_leaderboard.csv", "submission/hidden_dcase.txt")
+    leaderboard, dcase = (first[file].decode().splitlines() for file in submissions)
+    rows = list(csv.reader(leaderboard))
+    assert [row[0] for row in rows] == ["Id", "a,b", 'say "x"', "1"]
+    assert {len(row) for row in rows} == {2}
+    assert [row[0] for row in csv.reader(dcase, delimiter="\t")] == names
 
     shutil.rmtree(hidden)
     assert cli.main(flags) == 0  # neither set is named, and one is gone
@@ -152,8 +163,7 @@ def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
     again = contents(run_folder)
     assert again.keys() == first.keys()
     assert json.loads(again["report.json"]) | {"created": ""} == report | {"created": ""}
-    for file in ("submission/hidden_leaderboard.csv", "submission/hidden_dcase.txt"):
-        assert again[file] == first[file]
+    assert all(again[file] == first[file] for file in submissions)
     kept, before = (read_logits_of(one["logits.npz"], tmp_path) for one in (again, first))
     for name in before:
         np.testing.assert_array_equal(kept[name].logits, before[name].logits)
@@ -164,9 +174,8 @@ def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
     shutil.rmtree(newest)
     assert cli.main(flags) == 0
     said = capsys.readouterr().err
-    assert "hidden" in said and "more" in said and f"step {newest.name}" in said
-    names = set(contents(run_folder))
-    assert not [name for name in names if "hidden" in name or "more" in name]
+    assert all(part in said for part in ("hidden", "more", newest.name))
+    assert not [name for name in contents(run_folder) if "hidden" in name or "more" in name]
     assert list(read_logits(run_folder / "logits.npz")[0]) == ["out_of_fold"]
 
 
@@ -175,57 +184,44 @@ def read_logits_of(content: bytes, folder) -> dict:
     return read_logits(folder / "read.npz")[0]
 
 
-def test_a_data_set_that_has_moved(run_folder, scenes, tmp_path):
-    moved = pathlib.Path(shutil.copytree(scenes, tmp_path / "moved"))
-    config = json.loads((run_folder / "config.json").read_text())
-    config["data"]["root"] = str(tmp_path / "gone")
-    config["data"]["leaderboard_root"] = str(tmp_path / "gone too")
-    (run_folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"gone too: no such.*--config.data.leaderboard_root"):
-        evaluate.evaluate(run_folder)
-    none = "--config.data.leaderboard_root="
-    with pytest.raises(InputError, match=r"gone: no such.*--config.data.root=FOLDER"):
-        evaluate.evaluate(run_folder, overrides=[none])
-    there = f"--config.data.root={moved}"
-    report = evaluate.evaluate(run_folder, overrides=[none, there, "--config.data.workers=1"])
-    assert report["data"]["root"] == "moved"
-    assert json.loads((run_folder / "config.json").read_text()) == config
-
-
 def test_only_what_changes_no_score_of_the_run_is_taken(run_folder, scenes, tmp_path):
+    """Places may change, where the clips have moved; and how those of other sets are taken."""
     for field in ("model.width", "folds.seed", "data.clip_seconds", "ensemble.rule"):
-        with pytest.raises(InputError, match=rf"--config.{field}: .*data.root"):
+        with refused(field=f"--config.{field}"):
             evaluate.evaluate(run_folder, overrides=[f"--config.{field}=3"])
-    with pytest.raises(InputError, match=r"--config.data.rot: no such field"):
+    with refused() as caught:
         evaluate.evaluate(run_folder, overrides=["--config.data.rot=x"])
+    assert "data.rot" in caught.value.field
     other_form = ["--config.data.fit_length=True", "--config.data.channels=0"]
-    with pytest.raises(InputError, match=r"data.fit_length .* --data"):
+    with refused(field="data.fit_length, data.channels"):
         evaluate.evaluate(run_folder, overrides=other_form)
     # Clips of another length and of one channel.
     short = make_set(tmp_path / "short", scenes, ["audio/a.wav"])
     soundfile.write(short / "audio" / "a.wav", np.full(24_000, 0.1), 48_000)
     before = contents(run_folder)
     for overrides in ([], other_form[:1]):
-        with pytest.raises(InputError, match=r"a.wav") as refused:
+        with refused() as caught:
             evaluate.evaluate(run_folder, [str(short)], overrides)
-        advised = re.findall(r"set (data\.\w+)", str(refused.value))
-        assert advised and set(advised) <= {"data.fit_length", "data.channels"}
-        assert "if all" not in str(refused.value)  # no clip length but the run's can be scored
+        assert str(short / "audio" / "a.wav") in str(caught.value)
+        # What is advised can be done: no clip length but the run's can be scored.
+        advised = set(re.findall(r"data\.\w+", caught.value.hint))
+        assert advised and advised <= {"data.fit_length", "data.channels"}
     assert contents(run_folder) == before
-    report = evaluate.evaluate(run_folder, [str(short)], other_form)
+
+    moved = pathlib.Path(shutil.copytree(scenes, tmp_path / "moved"))
+    config = json.loads((run_folder / "config.json").read_text())
+    config["data"]["root"] = str(tmp_path / "gone")
+    config["data"]["leaderboard_root"] = str(tmp_path / "gone too")
+    (run_folder / "config.json").write_text(json.dumps(config))
+    none = "--config.data.leaderboard_root="
+    for overrides, path in (([], "gone too"), ([none], "gone")):
+        with refused(path=path):
+            evaluate.evaluate(run_folder, overrides=overrides)
+    places = [none, f"--config.data.root={moved}", "--config.data.workers=1"]
+    report = evaluate.evaluate(run_folder, [str(short)], [*places, *other_form])
+    assert report["data"]["root"] == "moved"
     assert [one["n_clips"] for one in report["unlabelled"]] == [1]
-
-
-def test_names_that_a_submission_must_quote(run_folder, scenes, tmp_path):
-    names = ["audio/a,b.wav", 'audio/say "x".wav', "audio/x/1.wav"]
-    hidden = make_set(tmp_path / "hidden", scenes, names)
-    evaluate.evaluate(run_folder, [str(hidden)])
-    with (run_folder / "submission" / "hidden_leaderboard.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert [row[0] for row in rows] == ["Id", "a,b", 'say "x"', "1"]
-    assert {len(row) for row in rows} == {2}
-    with (run_folder / "submission" / "hidden_dcase.txt").open(newline="") as file:
-        assert [row[0] for row in csv.reader(file, delimiter="\t")] == names
+    assert json.loads((run_folder / "config.json").read_text()) == config
 
 
 def test_two_files_of_one_id_are_refused_before_anything_is_scored(
@@ -233,9 +229,9 @@ def test_two_files_of_one_id_are_refused_before_anything_is_scored(
 ):
     double = make_set(tmp_path / "double", scenes, ["audio/x/1.wav", "audio/y/1.wav"])
     monkeypatch.setattr(evaluate, "predict", None)
-    with pytest.raises(InputError, match=r"audio/x/1.wav and audio/y/1.wav") as refused:
+    with refused(path=double) as caught:
         evaluate.evaluate(run_folder, [str(double)])
-    assert str(double) in str(refused.value)
+    assert all(name in str(caught.value) for name in ("audio/x/1.wav", "audio/y/1.wav"))
     assert not (run_folder / "submission").exists()
 
 
@@ -244,8 +240,9 @@ def test_a_set_whose_name_cannot_name_its_files_is_refused(run_folder, scenes, t
     root = "/"
     if name != root:
         root = make_set(tmp_path / "made", scenes, ["audio/a.wav"]).rename(tmp_path / name)
-    with pytest.raises(InputError, match="rename the folder"):
+    with pytest.raises(InputError) as caught:
         evaluate.evaluate(run_folder, [str(root)])
+    assert caught.value.path == str(root)
 
 
 def test_the_report_says_how_many_steps_were_skipped(tmp_path):
@@ -261,9 +258,9 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
         tmp_path, config, state, Progress(10, 2), [2, 2], {}
     )["note"]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "skipped, 3 of all folds" in describe()
+    assert " 3 " in describe()
     (tmp_path / "metrics.jsonl").write_text(json.dumps(lines[0] | {"skipped_steps": [0, 0]}) + "\n")
-    assert "skipped" not in describe()
+    assert len(re.findall(r"[0-9]+", describe())) == 1  # the epoch
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from refusals import refused
 
 from asc_jax.data.clips import Clip
-from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.predictions import Predictions, read_logits, refuse_non_finite, write_logits
 
 CLIPS = (
@@ -46,31 +46,31 @@ def test_logits_that_are_not_finite_are_never_read(written, spoiled):
         logits = LOGITS.copy()
         logits[place] = spoiled
         write_logits(path, [out_of_fold, dataclasses.replace(other, logits=logits)], LABELS)
-        with pytest.raises(InputError) as refused:
+        with refused(path=path) as caught:
             read_logits(path)
-        line = str(refused.value)
-        assert str(path) in line and "'my/set'" in line and "\n" not in line
-        assert f"({clip.path}; fold {fold})" in line
+        named = ("'my/set'", clip.path, f"fold {fold}")
+        assert all(part in str(caught.value) for part in named)
     logits = LOGITS[0].copy()
     logits[1] = spoiled
-    with pytest.raises(InputError, match=r"1 of 2 clips .*\(audio/x.wav; fold 2\)"):
+    with refused(path=path) as caught:
         refuse_non_finite(dataclasses.replace(out_of_fold, logits=logits), path)
+    assert all(part in str(caught.value) for part in ("audio/x.wav", "fold 2"))
 
 
 def test_unreadable_logits_are_refused(written):
     path, _ = written
-    with pytest.raises(InputError, match=r"other.npz: not found; run asc-jax evaluate"):
+    with refused(path="other.npz"):
         read_logits(path.with_name("other.npz"))
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"no archive"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
-            read_logits(path)
-    with np.load(_rewritten(path, whole)) as stored:
+    with np.load(path) as stored:
         less = {key: stored[key] for key in stored if key != "out_of_fold/city"}
-    np.savez(path, **less)
-    with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
-        read_logits(path)
+    np.savez(path.with_name("less.npz"), **less)
+    whole = path.read_bytes()
+    for content in (
+        path.with_name("less.npz").read_bytes(), whole[: len(whole) // 2], b"", b"no archive",
+    ):  # fmt: skip
+        path.write_bytes(content)
+        with refused(path=path):
+            read_logits(path)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,5 @@ def test_arrays_that_do_not_belong_together_are_refused(written, name, other):
     with np.load(path) as stored:
         arrays = dict(stored) | {name: other}
     np.savez(path, **arrays)
-    with pytest.raises(InputError, match=r"logits.npz: cannot be read; run asc-jax evaluate"):
+    with refused(path=path):
         read_logits(path)
-
-
-def _rewritten(path, content):
-    path.write_bytes(content)
-    return path

@@ -1,13 +1,12 @@
 """The table of rows for other programs: Markdown, CSV, JSON."""
 
 import csv
-import dataclasses
 import io
 import json
-import math
 
 from asc_jax.report.comparison.results import ALPHA, MEASURES, Difference, Result, Results
 from asc_jax.report.formatting import count, p_value, points, spread
+from asc_jax.scoring.predictions import for_json
 from asc_jax.stats.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
@@ -102,15 +101,12 @@ def _row(one: Result, labels: tuple[str, ...]) -> dict:
         "name": one.name,
         "runs": [str(run.path) for run in runs],
         "seeds": [run.config.get("seed") for run in runs],
-        **{measure: _finite(dataclasses.asdict(one.scores[measure])) for measure in MEASURES},
+        **{measure: for_json(one.scores[measure]) for measure in MEASURES},
         "by_seed": {measure: list(one.by_seed[measure]) for measure in MEASURES},
         "differences": {k: _difference(one) for k, one in one.differences.items()},
-        "per_class": {
-            label: _finite(dataclasses.asdict(score))
-            for label, score in zip(labels, one.per_class, strict=True)
-        },
+        "per_class": dict(zip(labels, map(for_json, one.per_class), strict=True)),
         "groups": {
-            field: {name: _finite(dataclasses.asdict(score)) for name, score in groups.items()}
+            field: {name: for_json(score) for name, score in groups.items()}
             for field, groups in one.groups.items()
         },
         "confusion": one.confusion.tolist(),
@@ -123,16 +119,8 @@ def _row(one: Result, labels: tuple[str, ...]) -> dict:
 
 
 def _difference(one: Difference) -> dict:
-    found = _finite(dataclasses.asdict(one.comparison))
+    found = for_json(one.comparison)
     return found | {"p_corrected": one.p, "verdict": one.verdict, "detectable": one.detectable}
-
-
-def _finite(values: dict) -> dict:
-    """Without NaN, which JSON has not."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in values.items()
-    }
 
 
 def as_json(results: Results) -> str:
@@ -142,10 +130,8 @@ def as_json(results: Results) -> str:
 
 def as_csv(results: Results) -> str:
     """A line per row; fractions, not percent."""
-    ends = ("value", "low", "high")
     columns = ["name", "seeds"]
-    for measure in MEASURES:
-        columns += [measure, f"{measure}_low", f"{measure}_high"]
+    columns += [f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")]
     columns += ["difference", "difference_low", "difference_high"]
     columns += ["p", "p_corrected", "detectable", "verdict"]
     content = io.StringIO()
@@ -155,7 +141,8 @@ def as_csv(results: Results) -> str:
         seeds = " ".join(str(run.config.get("seed")) for run in one.row.runs) if one.row else ""
         cells = [one.name, seeds]
         for measure in MEASURES:
-            cells += [getattr(one.scores[measure], end) for end in ends]
+            score = one.scores[measure]
+            cells += [score.value, score.low, score.high]
         if difference := one.differences.get("class_wise_accuracy"):
             found = difference.comparison
             cells += [found.difference, found.low, found.high, found.p, difference.p]

@@ -34,7 +34,7 @@ class Run:
     metrics: Sequence[Mapping]
     scene_labels: tuple[str, ...]
     lists: Mapping[str, Predictions]
-    start: Mapping = dataclasses.field(default_factory=dict)
+    start: Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,21 +142,16 @@ def read_run(path: pathlib.Path, *, mend: str = "") -> Run:
     metrics = read_metrics(path / "metrics.jsonl")
     done = metrics[-1]["epoch"] if metrics else 0
     wanted = config.get("train.epochs", done)
+    evaluate = mend or f"asc-jax evaluate --workdir={path}"
+    train = mend or f"its asc-jax train command again, then {evaluate}"
     scored = read_report(path / "report.json") if (path / "report.json").exists() else None
     if scored is None and done < wanted:
-        train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
-        raise InputError(
-            f"is not finished (epoch {done} of {wanted}); run {mend or train}", path=path
-        )
-    evaluate = mend or f"asc-jax evaluate --workdir={path}"
+        raise InputError(f"is not finished (epoch {done} of {wanted}); run {train}", path=path)
     if scored is None or not (path / "logits.npz").exists():
         raise InputError(f"is not evaluated; run {evaluate}", path=path)
     epochs = (scored.get("training") or {}).get("epochs", wanted)
     if epochs < wanted:
-        train = f"its asc-jax train command again, then asc-jax evaluate --workdir={path}"
-        raise InputError(
-            f"was evaluated at epoch {epochs} of {wanted}; run {mend or train}", path=path
-        )
+        raise InputError(f"was evaluated at epoch {epochs} of {wanted}; run {train}", path=path)
     lists, labels = read_logits(path / "logits.npz")
     if list(labels) != scored.get("scene_labels", list(labels)):
         raise InputError(

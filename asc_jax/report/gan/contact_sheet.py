@@ -60,7 +60,7 @@ def contact_sheet(
         for kind in ("fill", "stroke")
     )
     style = f"@media (prefers-color-scheme: dark){{{dark}}}</style>"
-    write_whole(pathlib.Path(path), svg.replace("</style>", style, 1))
+    write_whole(path, svg.replace("</style>", style, 1))
 
 
 def _frontend(sr: int) -> FrontendConfig:

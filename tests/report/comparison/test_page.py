@@ -47,7 +47,7 @@ def test_the_page_holds_the_table_and_links_the_runs(runs, capsys, parse):
     for line in said.out.splitlines()[2:4]:
         score = line.split("|")[2].split()[0]
         assert score in words
-    assert "b is better than a" in words
+    assert [own.get("class") for own in page.all("li")].count("better") == 1
     assert "model.se_ratio 16 → 4" in words
     assert "seed 1 → 2" in words
     assert "workers" not in words
@@ -80,16 +80,17 @@ def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep
     assert main(command) == 0
     assert (sweep / "report.html").read_bytes() == first
     words = parse(first.decode()).words
-    for part in ("A network", "2 settings, 4 runs", "greedy selection of 4 runs", "base, seed 1"):
-        assert part in words
+    built = KINDS["greedy"][0]
+    assert all(part in words for part in ("A network", built, "base, seed 1"))
     assert "./base/seed1" in first.decode()
-    assert "greedy selection" in capsys.readouterr().out
+    assert built in capsys.readouterr().out
 
 
 def test_the_page_of_one_run_is_its_own(runs, capsys):
     assert main(["report", "a"]) == 0
     assert capsys.readouterr().err == "a/report.html\n"
-    assert "report of a run" in (runs / "a/report.html").read_text()
+    assert "<h1>A network</h1>" in (runs / "a/report.html").read_text()
+    assert not (runs / "report.html").exists()
 
 
 def test_the_page_of_a_reproduction_is_its_own(runs, capsys):
@@ -97,7 +98,8 @@ def test_the_page_of_a_reproduction_is_its_own(runs, capsys):
     (runs / "report.html").write_text("Table 4")
     for out in ([], ["--out=report.html"], [f"--out={runs / 'report.html'}"]):
         assert main(["report", "a", "b", *out]) == 2
-        assert "is a reproduction's own page; use another --out" in capsys.readouterr().err
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "report.html: " in line and "--out" in line
     assert (runs / "report.html").read_text() == "Table 4"
     assert main(["report", "a", "b", "--out=comparison.html"]) == 0
 
@@ -111,7 +113,7 @@ def test_a_page_that_cannot_be_written_costs_no_table(runs, capsys, words, named
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
     assert named in line
-    assert printed.out.startswith("| ") and "Test: 36 clips" in printed.out
+    assert printed.out.startswith("| ") and "36 clips" in printed.out
 
 
 def test_tables_for_programs(runs, capsys):
@@ -203,78 +205,72 @@ def test_nothing_of_it_loads_jax(runs):
 
 
 GAN_SWEEP = {"config": "x.py", "base": {"gan.loss": "wgan_gp"}, "settings": {}}
-REFUSED = {  # what c is made of: (its folder, `write_run`, `make_clips`); what is said of it
+# What c is made of, by its folder, `write_run` and `make_clips`; what the line begins with, and
+# what else it names.
+REFUSED = {
     "unfinished": (
         lambda c, run, clips: (run(c, epochs=1) / "report.json").unlink(),
-        r"c: is not finished \(epoch 1 of 2\); run its asc-jax train command again",
+        "c: ", "asc-jax train",
     ),
-    "scored too early": (
-        lambda c, run, clips: run(c, epochs=1),
-        "c: was evaluated at epoch 1 of 2; run its asc-jax train command",
-    ),
+    "scored too early": (lambda c, run, clips: run(c, epochs=1), "c: ", "asc-jax train"),
     "not scored": (
         lambda c, run, clips: (run(c) / "logits.npz").unlink(),
-        "c: is not evaluated; run asc-jax evaluate --workdir=c",
+        "c: ", "asc-jax evaluate --workdir=c",
     ),
     "other clips": (
         lambda c, run, clips: run(c, lists={"out_of_fold": clips(0), "test": clips(51)}),
-        r"audio/park-paris-50-0-a.wav: is among the clips of a, not of c; compare runs",
+        "audio/park-paris-50-0-a.wav: ", "of c",
     ),
-    "other labels": (
-        lambda c, run, clips: run(c, scenes=(*SCENES, "zoo")),
-        "c: has other scene labels than a .'zoo' is in one only.",
-    ),
+    "other labels": (lambda c, run, clips: run(c, scenes=(*SCENES, "zoo")), "c: ", "'zoo'"),
     "other lists": (
         lambda c, run, clips: run(c, lists={"out_of_fold": clips(0)}),
-        r"c: has no list 'test' with labels \(it has: out_of_fold\)",
+        "c: ", "'test'",
     ),
-    "GANs": (
-        lambda c, run, clips: run(c, fields={"gan.loss": "wgan_gp"}),
-        "c: is a run of GANs; name the runs that trained on its clips",
-    ),
+    "GANs": (lambda c, run, clips: run(c, fields={"gan.loss": "wgan_gp"}), "c: ", "GAN"),
     "sweep of GANs": (
         lambda c, *_: (c.mkdir(), (c / "sweep.json").write_text(json.dumps(GAN_SWEEP))),
-        "c: is a sweep of GANs; name the runs that trained on its clips",
+        "c: ", "GAN",
     ),
-    "no run": (lambda c, *_: c.mkdir(), "c: is no run folder and no sweep's"),
+    "no run": (lambda c, *_: c.mkdir(), "c: ", ""),
     "torn config": (
         lambda c, run, clips: (run(c) / "config.json").write_text("["),
-        "c/config.json: not a config in JSON",
+        "c/config.json: ", "",
     ),
-    "nothing": (lambda *_: None, "c: is no run folder"),
-}
+    "nothing": (lambda *_: None, "c: ", ""),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("make", "start", "named"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_compared_is_refused_in_a_line(
-    runs, write_run, make_clips, capsys, make, message
+    runs, write_run, make_clips, capsys, make, start, named
 ):
     make(runs / "c", write_run, make_clips)
     assert main(["report", "a", "b", "c", "--list=test"]) == 2
     said = capsys.readouterr()
-    assert re.match(message, said.err), said.err
-    assert (said.err.count("\n"), said.out) == (1, "")
+    (line,) = said.err.splitlines()
+    assert line.startswith(start) and named in line and not said.out
     assert not (runs / "report.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "start"),
     [
-        (["a", "b", "--reference=c"], "--reference=c: is not among the runs; one of a, b"),
-        (["a", "b", "./a"], "a: is named twice"),
-        (["a", "b", "--out=a/report.html"], "a/report.html: is a run's own page"),
-        (["a", "b", "--out="], "--out: is empty"),
-        (["a", "b", "--csv", "--out=x.csv"], "--out: x.csv: "),
-        (["a", "b", "--out=a/logits.npz"], "--out: a/logits.npz: "),
-        (["a", "b", "--out=a/config.html"], "a/config.html: is there already"),
-        (["a", "--ensemble=greedy"], "--ensemble: takes two runs at least"),
+        (["a", "b", "--reference=c"], "--reference='c': "),
+        (["a", "b", "./a"], "a: "),
+        (["a", "b", "--out=a/report.html"], "a/report.html: "),
+        (["a", "b", "--out="], "--out: "),
+        (["a", "b", "--csv", "--out=x.csv"], "--out: "),
+        (["a", "b", "--out=a/logits.npz"], "--out: "),
+        (["a", "b", "--out=a/config.html"], "a/config.html: "),
+        (["a", "--ensemble=greedy"], "--ensemble: "),
     ],
 )
-def test_wrong_commands_are_refused_in_a_line(runs, capsys, words, message):
+def test_wrong_commands_are_refused_in_a_line(runs, capsys, words, start):
     (runs / "a" / "config.html").write_text("<!doctype html>my own")
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     assert main(["report", *words]) == 2
-    assert capsys.readouterr().err.startswith(message)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(start)
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 

@@ -4,14 +4,15 @@ import json
 import math
 import pathlib
 import re
+import shutil
 from urllib.parse import unquote
 
 import numpy as np
-import pytest
 from checkout import CONFIGS
 
 from asc_jax.config.load import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
+from asc_jax.gan.metrics import collapse
 from asc_jax.report.formatting import DASH, MINUS
 from asc_jax.report.gan.page import number, write_gan_page
 
@@ -45,10 +46,9 @@ def make_run(workdir: pathlib.Path, *, conditional: bool, scenes=SCENES, **chang
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@pytest.mark.parametrize("relative", [True, False])
-def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, parse, relative):
+def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, parse):
     monkeypatch.chdir(tmp_path)
-    workdir = pathlib.Path("runs", "gan") if relative else tmp_path / "runs" / "gan"
+    workdir = pathlib.Path("runs", "gan")
     make_run(workdir, conditional=False)
     page = parse(write_gan_page(workdir))
     players = page.all("audio")
@@ -59,10 +59,18 @@ def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, p
     assert [player["aria-label"] for player in players] == labels
     sources = [element["src"] for element in (*players, *page.all("img"))]
     assert len(sources) == 2 * (4 + 1)
-    assert all((tmp_path / "runs" / "gan" / unquote(source)).is_file() for source in sources)
+    assert all((workdir / unquote(source)).is_file() for source in sources)
     assert "media-src 'self'" in page.all("meta")[1]["content"]
+    # A distance of fewer clips is larger: without their numbers it cannot be compared.
+    assert " 64 " in page.words and f" {DASH} 2 " in page.words
     html = (workdir / "listen.html").read_bytes()
-    assert write_gan_page(workdir).read_bytes() == html
+    for path in (workdir / "samples").glob("*-real-*"):
+        path.unlink()
+    page = parse(write_gan_page(workdir.resolve()))
+    assert len(page.all("audio")) == 4 == len(page.all("h3")) * 2 and not page.all("img")
+    shutil.rmtree(workdir)
+    make_run(workdir, conditional=False)
+    assert write_gan_page(workdir.resolve()).read_bytes() == html
 
 
 def test_hostile_names_stay_text(tmp_path, parse):
@@ -85,20 +93,8 @@ def test_the_collapsed_are_named_in_the_overview(tmp_path, parse):
     assert [a["href"][1:] for a in page.all("a") if a["href"][0] == "#"] == ids
     assert len([own for own in page.all("p") if own.get("class") == "verdict"]) == len(ids) == 2
     # The overview says what it is, the section why.
-    assert page.words.count("silent") == 4 and page.words.count(f"{MINUS}95.0") == 4
-
-
-def test_distances_stand_with_the_numbers_of_clips_that_they_are_of(tmp_path, parse):
-    """A distance of fewer clips is larger: without their number it cannot be compared."""
-    make_run(tmp_path / "gan", conditional=False)
-    words = parse(write_gan_page(tmp_path / "gan")).words
-    assert "clips generated at a look 64" in words
-    assert f"unseen clips compared with {DASH} 2" in words
-    assert "compare equal numbers" in words
-    for path in (tmp_path / "gan" / "samples").glob("*-real-*"):
-        path.unlink()
-    page = parse(write_gan_page(tmp_path / "gan"))
-    assert len(page.all("audio")) == 4 and not page.all("img") and "Real" not in page.words[200:]
+    fault = collapse(level_db=-95.0, diversity_ratio=1.0).split(":")[0]
+    assert page.words.count(fault) == 4 and page.words.count(f"{MINUS}95.0") == 4
 
 
 def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path, parse):
@@ -116,16 +112,6 @@ def test_a_gan_of_several_scenes_has_a_contact_sheet_of_each(tmp_path, parse):
     every, bus, park = (section.split("</section>")[0] for section in text.split("<section")[1:])
     assert "Fréchet" in every and "Fréchet" not in bus + park
     assert [part.count("<audio") for part in (every, bus, park)] == [0, 4, 2]
-
-
-@pytest.mark.parametrize(
-    ("conditional", "says"), [(False, "one per scene"), (True, "one for all scenes")]
-)
-def test_the_page_says_whether_scenes_share_a_gan(tmp_path, parse, conditional, says):
-    make_run(tmp_path / "gan", conditional=conditional)
-    words = parse(write_gan_page(tmp_path / "gan")).words
-    phrases = ("one per scene", "one for all scenes")
-    assert [phrase for phrase in phrases if phrase in words] == [says]
 
 
 def test_numbers_of_metrics():
