@@ -11,7 +11,7 @@ demo: .venv/.installed
 
 # A file of tests at a time on each core: nearly all of their time is compilation, on one core.
 test: .venv/.installed-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
