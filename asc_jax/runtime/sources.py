@@ -45,15 +45,19 @@ def written_in(
         file, names = _file_of(todo.pop())
         path = pathlib.Path(file or "")
         own = path.is_relative_to(_PACKAGE)
-        library = path.is_relative_to(_PYTHON) or _INSTALLED.intersection(path.parts)
         if file in seen or not path.is_file():
             continue
         seen.add(file)
-        if own or not library:
+        if own or not is_installed(path):
             name = path.relative_to(_PACKAGE).as_posix() if own else path.name
             found[name] = digest(path.read_bytes())
             todo += [value for value in names.values() if _file_of(value)[0]]
     return found
+
+
+def is_installed(path: pathlib.Path) -> bool:
+    """Whether a file belongs to Python or to an installed library."""
+    return path.is_relative_to(_PYTHON) or bool(_INSTALLED.intersection(path.parts))
 
 
 def _file_of(value) -> tuple[str | None, Mapping]:
