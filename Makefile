@@ -39,7 +39,8 @@ format: .venv/.installed-test
 # New pins, names and versions only. CUDA packages are left to the extras that ask for them.
 constraints: .venv/.installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --universal --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --extra tensorboard --extra wandb \
+	    --universal --upgrade \
 	    --python-version 3.11 --no-header --no-annotate --quiet \
 	    | grep -vE '^(nvidia|cuda|triton|--)' > constraints.txt
 

@@ -6,9 +6,14 @@ example's key alone and not on the batch or the device it is in; the training st
 """
 
 import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+
+from asc_jax.runtime import functions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,37 @@ def augment(
     if cfg.mel_masks and cfg.mel_mask_bands:
         log_mel = mask_axis(mel_key, log_mel, 1, cfg.mel_masks, cfg.mel_mask_bands)
     return log_mel, target
+
+
+def make_augment(group: Mapping) -> Callable:
+    """The augmentation that a config's `augment` group says.
+
+    Args:
+      group: `name`, "standard" or a reference to a function of the user's own, and its fields: of
+        `Augmentation`, or the function's keywords. Such a function takes (key, log_mel, target),
+        and by name `partner` and `partner_target` if it has both.
+
+    Returns:
+      A function like `augment`, of its first five arguments.
+    """
+    fields = dict(group)
+    name = fields.pop("name")
+    if not functions.is_own(name):
+        return functools.partial(augment, cfg=Augmentation(**fields))
+    own = functools.partial(functions.load(name, field="augment.name"), **fields)
+    if not takes_partners(group):
+        return lambda key, log_mel, target, *_: own(key, log_mel, target)
+    return lambda key, log_mel, target, partner, partner_target: own(
+        key, log_mel, target, partner=partner, partner_target=partner_target
+    )
+
+
+def takes_partners(group: Mapping) -> bool:
+    """Whether the augmentation of a config's `augment` group combines two examples."""
+    if not functions.is_own(group["name"]):
+        return group["mixup_alpha"] > 0
+    own = inspect.signature(functions.load(group["name"], field="augment.name"))
+    return {"partner", "partner_target"} <= own.parameters.keys()
 
 
 def time_roll(key: jax.Array, log_mel: jax.Array, fraction: float) -> jax.Array:

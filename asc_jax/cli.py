@@ -198,9 +198,27 @@ def summary_command(args) -> None:
     from asc_jax.config.load import load_config
     from asc_jax.models.summary import render, summarise
     from asc_jax.runs.inputs import input_shape, make_network
+    from asc_jax.runtime.functions import mistake
 
     config = load_config(args.config, args.overrides)
-    print(render(summarise(make_network(config, 10), *input_shape(config))))
+    network, place = make_network(config, 10), config.model.name.rpartition(":")[0]
+    try:
+        summary = summarise(network, *input_shape(config))
+    except Exception as error:
+        if not place:
+            raise
+        raise mistake(error, place, field="model.name") from error
+    print(render(summary))
+
+
+def config_command(args) -> None:
+    environment.import_jax()
+    from asc_jax.config.listing import render
+    from asc_jax.config.load import load_config
+    from asc_jax.config.overrides import field_of
+
+    config = load_config(args.config, args.overrides, check=lambda *_: None)
+    print(render(config, args.config, list(map(field_of, args.overrides))), end="")
 
 
 def sweep_command(args) -> None:
@@ -257,14 +275,22 @@ def evaluate_command(args) -> None:
     environment.start_devices()
     from asc_jax.report.page import write_page
     from asc_jax.report.terminal import render
+    from asc_jax.runs.own_functions import trust
+    from asc_jax.runs.sweep_record import run_folders
     from asc_jax.scoring.evaluate import evaluate
 
-    report = evaluate(args.workdir, args.data, args.overrides, other_functions=args.other_functions)
-    try:
-        page = write_page(args.workdir)
-    finally:  # a page that cannot be written costs no scores
-        print(render(report))
-    print(page, file=sys.stderr)
+    folders = run_folders(args.workdir)
+    for workdir in folders:
+        if args.trust:
+            trust(workdir)
+        report = evaluate(workdir, args.data, args.overrides, other_functions=args.other_functions)
+        try:
+            page = write_page(workdir)
+        finally:  # a page that cannot be written costs no scores
+            if len(folders) > 1:
+                print(f"{workdir}:\n")
+            print(render(report))
+        print(page, file=sys.stderr)
 
 
 COMMANDS = {
@@ -274,6 +300,7 @@ COMMANDS = {
     "gan": gan_command,
     "synthesize": synthesize_command,
     "summary": summary_command,
+    "config": config_command,
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "reproduce": reproduce_command,

@@ -67,6 +67,17 @@ def build_parser() -> argparse.ArgumentParser:
     _training(commands, "gan", "train WaveGANs on a classifier's training clips")
     _synthesize(commands)
     _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+    config = _command(
+        commands, "config", "print a config with all its fields", takes_overrides=True
+    )
+    config.add_argument(
+        "config",
+        nargs="?",
+        default="default",
+        type=_expanded,
+        metavar="FILE",
+        help="its file, or the name of one of ours (default); the output is a file to begin with",
+    )
     for add in (_evaluate, _sweep, _reproduce, _report):
         add(commands)
     return parser
@@ -145,6 +156,11 @@ def _evaluate(commands) -> None:
     )
     _workdir(evaluate)
     _other_functions(evaluate)
+    evaluate.add_argument(
+        "--trust",
+        action="store_true",
+        help="from now on, run the functions in FOLDER/functions, which came from elsewhere",
+    )
     evaluate.add_argument(
         "--data",
         action="append",

@@ -1,16 +1,20 @@
-"""From a waveform to a log-mel spectrogram, as pure functions that jit, vmap and grad pass through.
+"""From a waveform to features, as pure functions that jit, vmap and grad pass through.
 
 Names and meanings are librosa's; every function equals its librosa namesake to float32
 rounding. `T` samples, `N` frames, `M` mel bands; leading axes (...) are kept.
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asc_jax.ops.pcen import pcen, smoothing_of
+from asc_jax.runtime import functions
 from asc_jax.runtime.backend import on_cpu
 from asc_jax.runtime.errors import InputError
 
@@ -34,7 +38,7 @@ _RESAMPLE_BLOCK = 128  # outputs that share a window, where there are more phase
 
 @dataclasses.dataclass(frozen=True)
 class FrontendConfig:
-    """How a waveform becomes a log-mel spectrogram. Hashable: a static argument of `jit`.
+    """How a waveform becomes a mel spectrogram. Hashable: a static argument of `jit`.
 
     Attributes:
       sr: sampling rate, Hz.
@@ -51,6 +55,11 @@ class FrontendConfig:
       center: frame t is centred on sample `t * hop_length`.
       pad_mode: what stands beyond both ends if `center`: "constant" (zeros) or "reflect".
       log_floor: added to the mel spectrum before the logarithm.
+      name: what is done to the mel spectrum, a key of `FRONTENDS`.
+      pcen_seconds: that `pcen` smooths over; see `asc_jax.ops.pcen` for this and what follows.
+      pcen_gain: exponent of the smoothed energy.
+      pcen_bias: added before the compression.
+      pcen_power: exponent of the compression.
 
     Raises:
       InputError: a value that no frontend can have.
@@ -70,6 +79,11 @@ class FrontendConfig:
     center: bool = True
     pad_mode: str = "constant"
     log_floor: float = 2.2e-16
+    name: str = "log_mel"
+    pcen_seconds: float = 0.4
+    pcen_gain: float = 0.98
+    pcen_bias: float = 2.0
+    pcen_power: float = 0.5
 
     def __post_init__(self):
         for field in ("sr", "n_fft", "win_length", "hop_length", "n_mels"):
@@ -94,10 +108,11 @@ class FrontendConfig:
                 field="frontend.fmin",
                 value=self.fmin,
             )
-        for field in ("power", "log_floor"):
+        for field in ("power", "log_floor", "pcen_seconds", "pcen_bias", "pcen_power"):
             if not 0 < (value := getattr(self, field)) < math.inf:
                 raise InputError("must be above 0", field=f"frontend.{field}", value=value)
-        for field, choices in (("window", WINDOWS), ("pad_mode", PAD_MODES), ("norm", NORMS)):
+        named = {"window": WINDOWS, "pad_mode": PAD_MODES, "norm": NORMS, "name": FRONTENDS}
+        for field, choices in named.items():
             if getattr(self, field) not in choices:
                 raise InputError(
                     f"must be one of {', '.join(choices)}",
@@ -246,6 +261,38 @@ def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
 
     Source: report §2.1; the DCASE 2018 baseline for what the report leaves open.
     """
+    return jnp.log(mel_spectrogram(waveform, cfg) + cfg.log_floor)
+
+
+def log10_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
+    """Mel spectrogram in decibels of its power (`cfg.power` 1: of its square); as `log_mel`."""
+    return 20 / cfg.power * jnp.log10(mel_spectrogram(waveform, cfg) + cfg.log_floor)
+
+
+def pcen_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
+    """Mel spectrogram with per-channel energy normalisation; as `log_mel`."""
+    return pcen(
+        mel_spectrogram(waveform, cfg),
+        smoothing=smoothing_of(cfg.pcen_seconds, cfg.sr, cfg.hop_length),
+        gain=cfg.pcen_gain,
+        bias=cfg.pcen_bias,
+        power=cfg.pcen_power,
+    )
+
+
+def mel_spectrogram(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
+    """Mel spectrogram, not compressed.
+
+    Args:
+      waveform: (..., T) float32.
+      cfg: the frontend's parameters.
+
+    Returns:
+      (..., N, M) float32; N = 1 + T // hop_length if `cfg.center`.
+
+    Raises:
+      InputError: the waveform is too short for one frame.
+    """
     spectrum = stft(waveform, cfg)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     if cfg.power != 2:
@@ -256,8 +303,59 @@ def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
         power = jnp.sqrt(power) if cfg.power == 1 else power ** (cfg.power / 2)
         power = jnp.where(silent, 0, power)
     # float32 products may otherwise run as TF32 on a GPU, as bfloat16 on a TPU.
-    mel = jnp.matmul(power, mel_filterbank(cfg), precision="highest")
-    return jnp.log(mel + cfg.log_floor)
+    return jnp.matmul(power, mel_filterbank(cfg), precision="highest")
+
+
+# By the name in a config.
+FRONTENDS = {
+    "log_mel": log_mel,
+    "log10_mel": log10_mel,
+    "pcen": pcen_mel,
+    "mel": mel_spectrogram,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnFrontend:
+    """A frontend of the user's own.
+
+    Attributes:
+      name: a reference to a function (waveform (T,), fields) -> (N, M); see
+        `asc_jax.runtime.functions`.
+      sr: sampling rate, Hz.
+      fields: of the config's `frontend` group, `sr` too.
+    """
+
+    name: str
+    sr: int
+    fields: tuple[tuple[str, object], ...]
+
+
+Frontend = FrontendConfig | OwnFrontend
+
+
+def make_frontend(group: Mapping) -> Frontend:
+    """The frontend that a config's `frontend` group says."""
+    if not functions.is_own(group["name"]):
+        return FrontendConfig(**group)
+    fields = {name: value for name, value in group.items() if name != "name"}
+    return OwnFrontend(group["name"], group["sr"], tuple(sorted(fields.items())))
+
+
+def frontend_function(frontend: Frontend) -> Callable[[jax.Array], jax.Array]:
+    """The function of a frontend: (..., T) float32 -> (..., N, M) float32."""
+    if isinstance(frontend, FrontendConfig):
+        return functools.partial(FRONTENDS[frontend.name], cfg=frontend)
+    own, fields = functions.load(frontend.name, field="frontend.name"), dict(frontend.fields)
+    return jnp.vectorize(lambda waveform: own(waveform, fields), signature="(t)->(n,m)")
+
+
+def feature_shape(frontend: Frontend, n_samples: int) -> tuple[int, int]:
+    """(N, M), of a clip of so many samples."""
+    if isinstance(frontend, FrontendConfig):
+        return frontend.n_frames(n_samples), frontend.n_mels
+    clip = jax.ShapeDtypeStruct((n_samples,), jnp.float32)
+    return jax.eval_shape(frontend_function(frontend), clip).shape
 
 
 def resample(waveform: jax.Array, orig_sr: int, target_sr: int) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax import models
-from asc_jax.augment import Augmentation
+from asc_jax.augment import Augmentation, augment
 from asc_jax.data import batches
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import band_moments
@@ -23,6 +23,7 @@ from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer
 
 N_CLASSES = 10
@@ -136,8 +137,11 @@ def make_model(network, size: Size) -> classifier.Model:
         network,
         functools.partial(make_optimizer, **adam),
         features=functools.partial(log_mels, frontend=frontend, n_frames=0),
-        augmentation=Augmentation(),
+        loss=cross_entropy,
+        augment=functools.partial(augment, cfg=Augmentation()),
+        partners=False,
         input_shape=(size.n_frames, size.n_mels),
+        n_classes=N_CLASSES,
     )
 
 

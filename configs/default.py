@@ -31,6 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     data.workers = 0  # decoding threads; 0 for one per core
 
     config.frontend = frontend = ml_collections.ConfigDict()
+    # "log_mel", "log10_mel" (decibels), "pcen", "mel" (needs data.pool="waveform"), or your own.
+    frontend.name = "log_mel"  # report §2.1
     frontend.sr = 48_000  # Hz; report §2.1
     frontend.n_fft = 2048  # samples; report §2.1
     frontend.win_length = 1920  # samples, 40 ms; report §2.1
@@ -44,7 +46,11 @@ def get_config() -> ml_collections.ConfigDict:
     frontend.norm = "slaney"
     frontend.center = True
     frontend.pad_mode = "constant"  # librosa 0.9 and later; "reflect" before it
-    frontend.log_floor = 2.2e-16  # added before the natural logarithm
+    frontend.log_floor = 2.2e-16  # added before the logarithm
+    frontend.pcen_seconds = 0.4  # of "pcen": smoothed over; librosa's, as the next three
+    frontend.pcen_gain = 0.98
+    frontend.pcen_bias = 2.0
+    frontend.pcen_power = 0.5
 
     config.folds = folds = ml_collections.ConfigDict()
     # "location": report silent; no location is on both sides of a fold. "published": the data
@@ -65,15 +71,22 @@ def get_config() -> ml_collections.ConfigDict:
     config.model = ml_collections.ConfigDict()  # each row's own
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
+    # "adam" or "adamw" (one and the same: weight decay is always decoupled), "nadam", "radam",
+    # "lamb", "lion", "rmsprop", "sgd" (Nesterov's momentum, 0.9), or one of your own.
     optimizer.name = "adam"  # report §4.2
     optimizer.lr = 1e-3  # peak; report silent; Adam's customary value
     optimizer.schedule = "cosine"  # report silent; decays to 0, so that the last epoch is it
+    optimizer.warmup = (
+        0.0  # share of the run in which the learning rate rises from 0; report silent
+    )
     optimizer.weight_decay = 0.0  # per step and unit of lr, kernels only; report silent
     optimizer.clip_norm = 0.0  # largest global gradient norm; report silent; 0 for no clipping
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 60  # report silent
     train.batch_size = 32  # clips per step and fold; report silent
+    # Parts of a batch, one after the other: less memory; each is normalised by its own clips.
+    train.accumulate = 1
     # "bfloat16" computes maps in it; parameters, statistics, sums and loss stay float32. Faster
     # on GPU and TPU; not the default there before its accuracy has been compared.
     train.precision = "float32"
@@ -86,14 +99,17 @@ def get_config() -> ml_collections.ConfigDict:
     # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
     # "skip" leaves out that fold's update, counts it, and goes on while a fold is left.
     train.non_finite = "stop"
+    train.loss = "cross_entropy"  # report §4.2; or one of your own
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
     train.steps_per_call = 1  # steps per dispatch, a lax.scan; no effect on results
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk
+    train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
+    augment.name = "standard"  # or one of your own
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)
     augment.time_roll = 0.0  # largest circular shift, fraction of the clip
     augment.time_masks = 0  # number

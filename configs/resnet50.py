@@ -25,4 +25,6 @@ def get_config() -> ml_collections.ConfigDict:
     model.max_receptive_field = 0  # frames; 0 for no limit (897 frames with these strides)
     model.head = "average"  # report Table 1
     model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
+    model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"
+    model.remat = False  # compute maps again for the gradient: less memory, a third more work
     return config

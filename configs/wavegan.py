@@ -46,6 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.watch_clips = 64  # generated per GAN at each look
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk
+    train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"
 
     config.synthesis = synthesis = ml_collections.ConfigDict()
     synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds

@@ -4,13 +4,14 @@ import functools
 from collections.abc import Mapping
 
 from asc_jax import models
-from asc_jax.augment import Augmentation
+from asc_jax.augment import Augmentation, augment
 from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
@@ -29,7 +30,18 @@ def make_model(
         how = {"name": optimizer, "schedule": schedule, "n_steps": 100, "clip_norm": 1.0}
         optimizer = functools.partial(make_optimizer, **how)
     features = functools.partial(log_mels, frontend=frontend, n_frames=n_frames)
-    return classifier.Model(network, optimizer, features, augmentation, shape, normalisation)
+    augmented = functools.partial(augment, cfg=augmentation)
+    return classifier.Model(
+        network,
+        optimizer,
+        features,
+        cross_entropy,
+        augmented,
+        augmentation.mixup_alpha > 0,
+        shape,
+        3,
+        normalisation,
+    )
 
 
 def init_state(model, splits, pool, *, seed=7, recipe=RECIPE, **how) -> classifier.ClassifierState:

@@ -11,16 +11,16 @@ from checkout import ROOT
 IMPORT_ALL = """
 import pathlib, pkgutil, importlib, asc_jax
 for module in pkgutil.walk_packages(asc_jax.__path__, "asc_jax."):
-    if module.name != "asc_jax.__main__":
+    if not module.name.startswith(("asc_jax.__main__", "asc_jax.configs")):
         importlib.import_module(module.name)
 print(pathlib.Path(asc_jax.__file__).parent)
 """
 
 
-def run(*command, **env) -> str:
+def run(*command, cwd=None, **env) -> str:
     """What a command prints that sees no checkout; it must end well."""
     env = os.environ | {"PYTHONSAFEPATH": "1"} | env
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -30,9 +30,8 @@ def test_a_wheel_has_every_file(tmp_path):
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(
-        ROOT / "asc_jax", source / "asc_jax", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for name in ("asc_jax", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = (sys.executable, "-m", "pip")
     run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source))
     (wheel,) = tmp_path.glob("*.whl")
@@ -42,8 +41,14 @@ def test_a_wheel_has_every_file(tmp_path):
         for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert files(installed / "asc_jax") == files(source / "asc_jax")
+    configs = {pathlib.Path("configs") / path for path in files(source / "configs")}
+    assert files(installed / "asc_jax") == files(source / "asc_jax") | configs
     (found,) = run(sys.executable, "-c", IMPORT_ALL, PYTHONPATH=str(installed)).splitlines()
     assert pathlib.Path(found) == installed / "asc_jax"
     command = installed / "bin" / "asc-jax"
-    assert "train" in run(sys.executable, str(command), "--help", PYTHONPATH=str(installed))
+    asc_jax = lambda *words: run(
+        sys.executable, str(command), *words, cwd=tmp_path, PYTHONPATH=str(installed)
+    )
+    assert "train" in asc_jax("--help")
+    (tmp_path / "mine.py").write_text("from configs.demo import get_config\n")
+    assert asc_jax("summary", "--config=mine.py") == asc_jax("summary", "--config=demo")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import ml_collections
 
+from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.files import call
 from asc_jax.config.load import check_config, check_gan_config, flatten, load_config, override
 from asc_jax.config.overrides import as_overrides
@@ -30,6 +31,12 @@ class Setting:
     name: str
     fields: Mapping[str, object]
     config: ml_collections.FrozenConfigDict
+
+    @property
+    def resolved(self) -> dict[str, object]:
+        """The fields, with the files of the user's own functions as they were found."""
+        values = flatten(self.config)
+        return {field: values[field] for field in self.fields}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +85,10 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
             raise InputError("is no field of a setting; use --seeds=0,1,2", path=path, field="seed")
         with_fields = override(config, as_overrides(fields), path, check=check_any_config)
         values = flatten(with_fields)
-        typed = {field: values[field] for field in fields}  # 1 and 1.0 are one setting
+        # 1 and 1.0 are one setting; a function is called what the file calls it.
+        typed = {
+            field: fields[field] if field in FUNCTION_FIELDS else values[field] for field in fields
+        }
         settings.append(Setting(name_of(typed), typed, with_fields))
     _refuse_like_names(path, settings)
     return Ablation(base or path, tuple(overrides), config, tuple(settings))

@@ -4,8 +4,22 @@ So reading a config imports no training. The functions are in a table of the fol
 each line, and a test compares the two.
 """
 
-OPTIMIZERS = ("adam", "sgd")  # train.optimizer
-SCHEDULES = ("constant", "cosine", "one_cycle")
+# Fields that may name a function of the user's own.
+FUNCTION_FIELDS = (
+    "frontend.name",
+    "model.name",
+    "augment.name",
+    "train.loss",
+    "optimizer.schedule",
+    "optimizer.name",
+)
+
+# train.optimizer
+OPTIMIZERS = ("adam", "adamw", "nadam", "radam", "lamb", "lion", "rmsprop", "sgd")
+SCHEDULES = ("constant", "cosine", "linear", "one_cycle")
+LOSSES = ("cross_entropy",)  # train.losses
+AUGMENTATIONS = ("standard",)  # augment.make_augment
+WRITERS = ("tensorboard", "wandb")  # runs.curves
 PRECISIONS = ("float32", "bfloat16")  # of the computation, by numpy's names
 PLACEMENTS = ("auto", "device", "sharded", "host")  # train.feed
 SELECTIONS = ("last", "inner")

@@ -10,53 +10,61 @@ import traceback
 from collections.abc import Iterator
 
 from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.functions import importing_from, mistake
 
-# The checkout's configs, which those of others may build upon.
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+# The project's configs, which those of others may build upon: within an installed package, beside
+# that of a checkout.
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_INSTALLED = _PACKAGE / "configs"
+CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "configs"
 
 
 def call(path: str | pathlib.Path, function: str) -> object:
     """Calls a function of a config file.
 
     Args:
-      path: the file, or FILE.py:ARGUMENT for a `get_config` that takes one.
+      path: the file, FILE.py:ARGUMENT for a `get_config` that takes one, or the name of one of
+        ours, as "se_resnet152" or "ablations/se".
       function: its name.
 
     Raises:
       InputError: there is no such file, it does not run, or it has no such function.
     """
-    stem, colon, argument = str(path).partition(".py:")
-    file = pathlib.Path(f"{stem}.py" if colon else path)
+    _, colon, argument = str(path).partition(".py:")
     arguments = [argument] if colon and function == "get_config" else []
+    file = file_of(path)
     if not file.is_file() or file.suffix != ".py":
         raise InputError(_no_config(file), path=path)
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
-        with _as_it_was():
+        with _as_it_was(), importing_from(file.parent):
             _make_importable(file)
             spec.loader.exec_module(module)
             if hasattr(module, function):
                 return getattr(module, function)(*arguments)
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
-        raise _mistake(error, file, spec.origin) from error
+        hint = _hint(error, spec.origin)
+        raise mistake(error, file, origin=spec.origin, hint=hint) from error
     raise InputError(f"has no {function}(); compare configs/ablations/se.py, which has", path=file)
+
+
+def file_of(path: str | pathlib.Path) -> pathlib.Path:
+    """The file that the path of a config names; see `call`."""
+    stem, colon, _ = str(path).partition(".py:")
+    file = pathlib.Path(f"{stem}.py" if colon else path)
+    ours = CONFIGS / f"{file}.py"
+    return ours if not file.suffix and not file.exists() and ours.is_file() else file
 
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Keeps what a config file does to the process from the command: all but its modules' path.
+    """Keeps what a config file does to the process from the command.
 
-    What it prints is not the command's answer. No bytecode is kept: Python takes a file that was
-    edited within a second, to the same length, for the one before.
+    What it prints is not the command's answer.
     """
-    kept = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir("."):
-            yield
-    finally:
-        sys.dont_write_bytecode = kept
+    with contextlib.redirect_stdout(sys.stderr), contextlib.chdir("."):
+        yield
 
 
 def _no_config(file: pathlib.Path) -> str:
@@ -92,17 +100,11 @@ def _make_importable(file: pathlib.Path) -> None:
         importlib.import_module("configs").__path__ = [str(folder) for folder in folders]
 
 
-def _mistake(error: BaseException, file: pathlib.Path, origin: str) -> InputError:
-    """What went wrong, at the line that ran last of the file, whose code is of `origin`."""
-    reason = " ".join(str(error).split())
-    ran = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in ran if frame.filename == origin]
-    if isinstance(error, SyntaxError) and error.filename == origin:
-        lines, reason = [error.lineno], error.msg
-    mend = ""
+def _hint(error: BaseException, origin: str) -> str:
+    """What to do about an error of a config file that is at `origin`."""
     if isinstance(error, ModuleNotFoundError) and error.name == "configs":
-        mend = "; configs are in the project's checkout: set PYTHONPATH to it"
-    elif isinstance(error, TypeError) and not lines:  # the call itself
-        mend = "; only FILE.py:ARGUMENT gives get_config() an argument"
-    place = f"{file}:{lines[-1]}" if lines else file
-    return InputError(f"does not run ({type(error).__name__}: {reason}){mend}", path=place)
+        return "configs are in the project's checkout: set PYTHONPATH to it"
+    ran = any(frame.filename == origin for frame in traceback.extract_tb(error.__traceback__))
+    if isinstance(error, TypeError) and not ran:  # the call itself
+        return "only FILE.py:ARGUMENT gives get_config() an argument"
+    return ""

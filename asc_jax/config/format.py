@@ -9,14 +9,28 @@ from collections.abc import Mapping
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 
-FORMAT = 1  # of what is written now; files of format 1 may lack the number
+FORMAT = 2  # of what is written now; files of format 1 may lack the number
 
 # Fields that have come since format 1, by the kind of config that has them: field -> (the format
 # that it came with, the value that means "as before").
 LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
-    "gan": {},
-    "classifier": {},
-    "resnet": {},  # of classifiers with this network, as the next
+    "gan": {"train.writers": (2, ())},
+    "classifier": {
+        "train.accumulate": (2, 1),
+        "train.writers": (2, ()),
+        "frontend.name": (2, "log_mel"),
+        "frontend.pcen_seconds": (2, 0.4),
+        "frontend.pcen_gain": (2, 0.98),
+        "frontend.pcen_bias": (2, 2.0),
+        "frontend.pcen_power": (2, 0.5),
+        "train.loss": (2, "cross_entropy"),
+        "augment.name": (2, "standard"),
+        "optimizer.warmup": (2, 0.0),
+    },
+    "resnet": {
+        "model.pcen": (2, False),
+        "model.remat": (2, False),
+    },  # of classifiers with this network, as the next
     "baseline": {},
 }
 

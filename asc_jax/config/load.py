@@ -12,18 +12,32 @@ from ml_collections import config_dict, config_flags
 from ml_collections.config_flags.config_path import get_type
 
 from asc_jax.config import format as config_format
+from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.files import call
 from asc_jax.config.format import flatten
 from asc_jax.config.overrides import field_of
-from asc_jax.config.rules import GAN_RULES, MANY, MODEL_RULES, PATH_FIELDS, RULES, Rule
-from asc_jax.frontend import FrontendConfig, mel_edges, n_empty_bands
+from asc_jax.config.rules import (
+    AUGMENT_RULES,
+    FRONTEND_RULES,
+    GAN_RULES,
+    MANY,
+    MODEL_RULES,
+    PATH_FIELDS,
+    RULES,
+    Rule,
+)
+from asc_jax.frontend import Frontend, FrontendConfig, make_frontend, mel_edges, n_empty_bands
 from asc_jax.models.wavegan import map_sizes
 from asc_jax.runtime.errors import InputError, shown
+from asc_jax.runtime.functions import find, is_own
 from asc_jax.runtime.paths import expand
 
 # What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
 # GAN's `check_gan_config`.
 Check = Callable[[Mapping, str], None]
+
+# A group for fields of a config's author, which mean nothing here.
+_OF_USER = "user."
 
 # In what the models of one program may differ: a step reads these from its model's state.
 PER_MODEL_FIELDS = ("seed", "optimizer.lr", "optimizer.weight_decay", "train.label_smoothing")
@@ -42,9 +56,21 @@ def check_config(config: Mapping, source: str = "config") -> None:
     flat = flatten(config)
     if "gan.loss" in flat:
         raise InputError("is the config of a GAN; use it with asc-jax gan", path=source)
-    name = flat.get("model.name")
-    of_model = MODEL_RULES[name] if RULES["model.name"].fits(name) else {}
-    check_fields(flat, RULES | of_model, source)
+    rules, free = dict(RULES), []
+    groups = {
+        "model": MODEL_RULES,
+        "frontend": FRONTEND_RULES,
+        "augment": AUGMENT_RULES,
+        "optimizer": {},
+    }
+    for group, known in groups.items():
+        name = flat.get(f"{group}.name")
+        if is_own(name):  # the function says which fields there are
+            free.append(f"{group}.")
+        else:
+            rules |= known.get(name, {})
+    theirs = {f: v for f, v in flat.items() if f in rules or not f.startswith(tuple(free))}
+    check_fields(theirs, rules, source)
     if conflicts := [*_conflicts(flat), *_frontend_conflicts(config)]:
         raise conflicts[0].at(path=source)
 
@@ -79,7 +105,7 @@ def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
                 f"must be {rule.expected}", path=source, field=field, value=flat[field]
             )
     for field in flat:
-        if field not in rules:
+        if field not in rules and not field.startswith(_OF_USER):
             raise InputError(f"no such field{_near(field, rules)}", path=source, field=field)
 
 
@@ -106,6 +132,12 @@ def _conflicts(flat: Mapping) -> Iterator[InputError]:
             field="train.selection",
             value="inner",
         )
+    if flat["train.batch_size"] % flat["train.accumulate"]:
+        yield InputError(
+            f"must divide train.batch_size={flat['train.batch_size']}",
+            field="train.accumulate",
+            value=flat["train.accumulate"],
+        )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
         yield InputError(
@@ -117,6 +149,30 @@ def _frontend_conflicts(config: Mapping) -> Iterator[InputError]:
     """Why a frontend would give nothing: no frame, or bands without a frequency."""
     frontend = frontend_config(config)
     seconds, mask_above = config["data"]["clip_seconds"], config["synthetic"]["mask_above"]
+    if not isinstance(frontend, FrontendConfig):
+        if mask_above > 0:
+            yield InputError(
+                "masks mel bands, and the frontend is one of your own; set it to 0",
+                field="synthetic.mask_above",
+                value=mask_above,
+            )
+        return
+    if config["model"].get("pcen") and (frontend.name, config["data"]["normalisation"]) != (
+        "mel",
+        "none",
+    ):
+        yield InputError(
+            "takes mel spectrograms as they are; set frontend.name='mel' and "
+            "data.normalisation='none'",
+            field="model.pcen",
+            value=True,
+        )
+    if frontend.name == "mel" and config["data"]["pool"] != "waveform":
+        yield InputError(
+            "holds too wide a range for a pool of 16 bits; set data.pool='waveform'",
+            field="frontend.name",
+            value="mel",
+        )
     if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
         yield InputError("is shorter than one frame", field="data.clip_seconds", value=seconds)
     if empty := n_empty_bands(frontend):
@@ -251,15 +307,22 @@ def checked(
 ) -> ml_collections.FrozenConfigDict:
     """Expands a config's paths, in place, checks it by its kind's `check`, and freezes it.
 
+    A function of the user's own is looked for beside `source`, then in the current folder.
+
     Raises:
       InputError: naming the field and its value.
     """
+    beside = pathlib.Path(source)
+    # A run's functions are its copies, and no others.
+    folders = [beside.parent] if beside.name == "config.json" else [beside.parent, pathlib.Path()]
     for field, value in flatten(config).items():
         if field in PATH_FIELDS and value and isinstance(value, str):
             try:
                 config.update_from_flattened_dict({field: expand(value)})
             except InputError as error:
                 raise error.at(path=source, field=field, value=shown(value)) from None
+        if field in FUNCTION_FIELDS and is_own(value):
+            config.update_from_flattened_dict({field: find(value, folders, field=field)})
     check(config, source)
     return ml_collections.FrozenConfigDict(config)
 
@@ -284,9 +347,9 @@ def _near(field: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(dict.fromkeys(other.partition('.')[0] for other in known))}"
 
 
-def frontend_config(config: Mapping) -> FrontendConfig:
+def frontend_config(config: Mapping) -> Frontend:
     """Returns the config's `frontend` group as the frontend takes it."""
-    return FrontendConfig(**config["frontend"])
+    return make_frontend(config["frontend"])
 
 
 def to_json(config: ml_collections.FrozenConfigDict) -> str:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from asc_jax import models
 from asc_jax.config import choices as known
 from asc_jax.data import folds, normalisation, pool
-from asc_jax.frontend import NORMS, PAD_MODES, WINDOWS, FrontendConfig
+from asc_jax.frontend import FRONTENDS, NORMS, PAD_MODES, WINDOWS, FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
+from asc_jax.runtime.functions import is_own
 
 # Whole numbers without a limit of their own: devices count with 32 bits.
 MANY = 2**31 - 1
@@ -59,6 +60,12 @@ def choice(names: Sequence[str]) -> Rule:
     return Rule("one of " + ", ".join(names), fits)
 
 
+def function(names: Sequence[str]) -> Rule:
+    """Takes the name of one of ours, or a reference to one of the user's own."""
+    fits = lambda value: choice(names).fits(value) or is_own(value)
+    return Rule(f"{choice(names).expected}, or one of your own, as my_file.py:my_function", fits)
+
+
 text = Rule("text", lambda value: isinstance(value, str))
 # Whoever forgets the quotes of ('one', 'two') gives a single text with a comma.
 label = Rule("a class's name", lambda value: isinstance(value, str) and value and "," not in value)
@@ -83,8 +90,42 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
         "model.max_receptive_field": integer(0),
         "model.head": choice(resnet.HEADS),
         "model.dropout_rate": number(0, 0.99),
+        "model.pcen": flag,
+        "model.remat": flag,
     },
     "baseline": {"model.dropout_rate": number(0, 0.99)},
+}
+
+_MEL: Mapping[str, Rule] = {
+    # Ranges and choices of these are FrontendConfig's own.
+    **{
+        f"frontend.{field.name}": _BY_TYPE[field.type]
+        for field in dataclasses.fields(FrontendConfig)
+        if field.name not in ("name", "sr")
+    },
+    "frontend.n_fft": integer(0, 2**18),  # with n_mels: the matrix of the filters
+    "frontend.hop_length": integer(0, 2**18),
+    "frontend.n_mels": integer(0, 1024),
+    "frontend.window": choice(tuple(WINDOWS)),
+    "frontend.pad_mode": choice(PAD_MODES),
+    "frontend.norm": choice(NORMS),
+    "frontend.power": number(0, 16),  # of samples up to 1, in float32
+    "frontend.log_floor": positive(),
+    "frontend.pcen_gain": number(0, 1),
+}
+
+# All of these take the fields of the mel spectrogram, and of PCEN, whether they use them or not.
+FRONTEND_RULES: Mapping[str, Mapping[str, Rule]] = dict.fromkeys(FRONTENDS, _MEL)
+
+AUGMENT_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "standard": {
+        "augment.mixup_alpha": number(0, 1000),
+        "augment.time_roll": number(0, 1),
+        "augment.time_masks": integer(0, 1000),
+        "augment.time_mask_frames": integer(0, 1_000_000),
+        "augment.mel_masks": integer(0, 1000),
+        "augment.mel_mask_bands": integer(0, 1_000_000),
+    }
 }
 
 _OF_ALL: Mapping[str, Rule] = {
@@ -99,6 +140,7 @@ _OF_ALL: Mapping[str, Rule] = {
     "train.mesh": mesh,
     "train.save_every": integer(0),
     "train.keep_checkpoints": integer(1),
+    "train.writers": tuple_of(choice(known.WRITERS)),
 }
 
 RULES: Mapping[str, Rule] = {
@@ -112,20 +154,8 @@ RULES: Mapping[str, Rule] = {
     "data.normalisation": choice(normalisation.KINDS),
     "data.pool": choice(pool.KINDS),
     "data.placement": choice(known.PLACEMENTS),
-    # Ranges and choices of these are FrontendConfig's own.
-    **{
-        f"frontend.{field.name}": _BY_TYPE[field.type]
-        for field in dataclasses.fields(FrontendConfig)
-    },
+    "frontend.name": function(tuple(FRONTENDS)),
     "frontend.sr": integer(1000, 768_000),
-    "frontend.n_fft": integer(0, 2**18),  # with n_mels: the matrix of the filters
-    "frontend.hop_length": integer(0, 2**18),
-    "frontend.n_mels": integer(0, 1024),
-    "frontend.window": choice(tuple(WINDOWS)),
-    "frontend.pad_mode": choice(PAD_MODES),
-    "frontend.norm": choice(NORMS),
-    "frontend.power": number(0, 16),  # of samples up to 1, in float32
-    "frontend.log_floor": positive(),
     "synthetic.root": folder,
     "synthetic.share": number(0, 0.99),
     "synthetic.per_class": integer(0),
@@ -135,24 +165,22 @@ RULES: Mapping[str, Rule] = {
     "folds.seed": integer(0, 2**32 - 1),  # numpy's
     "folds.test_fold": integer(0),
     "folds.inner_fraction": number(0, 0.5),
-    "model.name": choice(models.NETWORKS),
-    "optimizer.name": choice(known.OPTIMIZERS),
+    "model.name": function(models.NETWORKS),
+    "optimizer.name": function(known.OPTIMIZERS),
     "optimizer.lr": positive(),
-    "optimizer.schedule": choice(known.SCHEDULES),
+    "optimizer.schedule": function(known.SCHEDULES),
+    "optimizer.warmup": number(0, 1),
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
+    "train.loss": function(known.LOSSES),
     "train.sync_batch_norm": flag,
+    "train.accumulate": integer(1, 1_000_000),
     "train.non_finite": choice(known.NON_FINITE),
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(known.SELECTIONS),
     "train.select_after": integer(0),
     "train.steps_per_call": integer(1, 1_000_000),
-    "augment.mixup_alpha": number(0, 1000),
-    "augment.time_roll": number(0, 1),
-    "augment.time_masks": integer(0, 1000),
-    "augment.time_mask_frames": integer(0, 1_000_000),
-    "augment.mel_masks": integer(0, 1000),
-    "augment.mel_mask_bands": integer(0, 1_000_000),
+    "augment.name": function(known.AUGMENTATIONS),
     "ensemble.rule": choice(known.ENSEMBLES),
     "ensemble.decision": choice(known.DECISIONS),
 }

@@ -1,7 +1,6 @@
 """The pool: clips as arrays that all folds share, the whole data set or what a few steps need."""
 
 import dataclasses
-import functools
 import pathlib
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import numpy as np
 from asc_jax import frontend as frontend_module
 from asc_jax.data import audio, cache
 from asc_jax.data.clips import Dataset
-from asc_jax.frontend import FrontendConfig, log_mel
+from asc_jax.frontend import Frontend, FrontendConfig, frontend_function
 from asc_jax.parallel import programs
 from asc_jax.runtime import sources
 from asc_jax.runtime.errors import InputError
@@ -82,9 +81,7 @@ def take(pool: Pool, indices: jax.Array) -> jax.Array:
     return pool.values[indices].astype(jnp.float32) * scale + offset
 
 
-def log_mels(
-    pool: Pool, indices: jax.Array, *, frontend: FrontendConfig, n_frames: int
-) -> jax.Array:
+def log_mels(pool: Pool, indices: jax.Array, *, frontend: Frontend, n_frames: int) -> jax.Array:
     """(B,) indices -> (B, N, M) log-mels, computed here if the pool holds waveforms.
 
     Args:
@@ -95,7 +92,7 @@ def log_mels(
     """
     values = take(pool, indices)
     if values.ndim == 2:
-        values = log_mel(values, frontend)[:, : n_frames or None]
+        values = frontend_function(frontend)(values)[:, : n_frames or None]
     return values
 
 
@@ -113,7 +110,7 @@ class Decoding:
     """
 
     kind: str
-    frontend: FrontendConfig
+    frontend: Frontend
     clip_seconds: float
     n_frames: int = 0
     channels: int = 0
@@ -130,6 +127,9 @@ class Decoding:
         fields = dataclasses.asdict(self)
         if self.kind == "waveform":
             fields |= {"frontend": {"sr": self.frontend.sr}, "n_frames": 0}
+        elif self.frontend.name != "pcen":  # the function is known by its program
+            kept = fields["frontend"].items()
+            fields["frontend"] = {f: v for f, v in kept if f != "name" and not f.startswith("pcen")}
         return fields
 
 
@@ -198,9 +198,11 @@ def computed_by(decoding: Decoding) -> dict[str, str | None]:
     """Names the program that turns waveforms into a pool's values; see `programs.name_program`."""
     if decoding.kind == "waveform":
         return {}
-    step = jax.jit(functools.partial(log_mel, cfg=decoding.frontend))
-    second = jax.ShapeDtypeStruct((decoding.frontend.sr,), jnp.float32)
-    return {"log_mel": programs.name_program(step, second)}
+    step = jax.jit(frontend_function(decoding.frontend))
+    own = not isinstance(decoding.frontend, FrontendConfig)  # which may need a whole clip
+    n_samples = decoding.n_samples if own else decoding.frontend.sr
+    clip = jax.ShapeDtypeStruct((n_samples,), jnp.float32)
+    return {"log_mel": programs.name_program(step, clip)}
 
 
 def answer(decoding: Decoding) -> np.ndarray:
@@ -221,7 +223,9 @@ def answer(decoding: Decoding) -> np.ndarray:
     frontend = decoding.frontend
     rates = frontend.sr, frontend.sr + 1000
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (max(rates) // 10, 2))
-    n_samples = max(frontend.sr // 10, 2 * frontend.n_fft)
+    n_samples = decoding.n_samples
+    if isinstance(frontend, FrontendConfig):
+        n_samples = max(frontend.sr // 10, 2 * frontend.n_fft)
     seconds = n_samples / frontend.sr
     read = clip_reader(Decoding(decoding.kind, frontend, seconds, channels=2, fit_length=True))
     clips = []
@@ -262,7 +266,7 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
     """
     # Two programs: in one, XLA would decode a sample again for every frame that it is in.
     to_mono = jax.jit(audio.mono)
-    to_log_mel = jax.jit(functools.partial(log_mel, cfg=decoding.frontend))
+    to_log_mel = jax.jit(frontend_function(decoding.frontend))
 
     def read(path):
         samples = audio.read_clip(

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from asc_jax.config.ablation import Ablation, Setting, is_gan_config, name_of
-from asc_jax.config.load import PER_MODEL_FIELDS, flatten
+from asc_jax.config.load import PER_MODEL_FIELDS
 from asc_jax.config.overrides import as_overrides
 from asc_jax.experiments.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
 from asc_jax.runs import provenance
@@ -23,6 +23,7 @@ from asc_jax.runs.folder import FREE_OF_SEVERAL, hold
 from asc_jax.runs.identity import identify
 from asc_jax.runs.inputs import read_data, sets_beside
 from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runs.own_functions import described
 from asc_jax.runs.sweep_record import RECORD, joined_record
 from asc_jax.runtime.errors import InputError, RunsFailed
 from asc_jax.runtime.files import parse_json, write_whole
@@ -125,7 +126,13 @@ def is_done(one: Run, workdir: pathlib.Path) -> bool:
 
 
 def _lacks(job: Job, workdir: pathlib.Path) -> list[str]:
-    """What a job needs and is not done: that scores a run which a program was to train."""
+    """What a job needs and is not done: that scores a run which a program was to train.
+
+    Raises:
+      InputError: a function of the user's own is not what it was when the sweep began.
+    """
+    for one in job.runs:
+        described(one.setting.config)
     if len(job.commands) > 1 or job.commands[0][0] != "evaluate":
         return []
     (one,) = job.runs
@@ -193,7 +200,7 @@ def plan(
 
 
 def _classifier_job(ablation: Ablation, one: Run, workdir: pathlib.Path) -> Job:
-    fields = as_overrides(one.setting.fields | _own_fields(ablation, one))
+    fields = as_overrides(one.setting.resolved | _own_fields(ablation, one))
     place = f"--workdir={workdir / one.name}"
     train = ("train", f"--config={ablation.path}", place, *ablation.overrides, *fields)
     return Job(one.name, (one,), (train, _evaluate(one, workdir)))
@@ -202,7 +209,9 @@ def _classifier_job(ablation: Ablation, one: Run, workdir: pathlib.Path) -> Job:
 def _program_job(ablation: Ablation, runs: tuple[Run, ...], workdir: pathlib.Path) -> Job:
     shared = _shared_fields(runs[0].setting)
     train = ("train", f"--config={ablation.path}", f"--workdir={workdir}")
-    train += (*ablation.overrides, *as_overrides(shared))
+    resolved = runs[0].setting.resolved
+    shared_now = {field: resolved[field] for field in shared}
+    train += (*ablation.overrides, *as_overrides(shared_now))
     for one in runs:
         own = {f: v for f, v in one.setting.fields.items() if f not in shared}
         own |= _own_fields(ablation, one)
@@ -262,10 +271,14 @@ def _record(ablation: Ablation, runs: Iterable[Run], data: Mapping[str, str]) ->
     record = {
         "command": "sweep",
         "config": ablation.path,
-        "base": {f: v for f, v in flatten(ablation.base).items() if f not in _FREE_FIELDS},
+        "base": {f: v for f, v in described(ablation.base).items() if f not in _FREE_FIELDS},
         "data": data,
         "settings": {
-            setting.name: {"fields": setting.fields, "runs": {}} for setting in ablation.settings
+            setting.name: {
+                "fields": {field: described(setting.config)[field] for field in setting.fields},
+                "runs": {},
+            }
+            for setting in ablation.settings
         },
     }
     for one in runs:

@@ -33,6 +33,7 @@ from asc_jax.runs.folder import FREE_OF_SEVERAL, hold, write_run
 from asc_jax.runs.identity import identify
 from asc_jax.runs.inputs import read_data, read_synthetic
 from asc_jax.runs.metrics_log import SECONDS, as_text, read_metrics
+from asc_jax.runs.own_functions import described
 from asc_jax.runs.sweep_record import (
     RECORD,
     joined_record,
@@ -258,7 +259,7 @@ def _record(program: _Program) -> dict:
 def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
     """What a record keeps of a config."""
     free = FREE_OF_SEVERAL | {"seed"}
-    return {field: value for field, value in flatten(config).items() if field not in free}
+    return {field: value for field, value in described(config).items() if field not in free}
 
 
 def _own_values(config: ml_collections.FrozenConfigDict) -> dict[str, object]:

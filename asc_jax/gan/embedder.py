@@ -13,14 +13,14 @@ from asc_jax.config.load import from_json, frontend_config, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.frontend import FrontendConfig, log_mel, resample
+from asc_jax.frontend import Frontend, frontend_function, resample
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import share_text
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import digest_arrays
-from asc_jax.runs.folder import fixed_fields, read_config, refuse_other_sound, refuse_untrained
+from asc_jax.runs.folder import fixed_by_content, read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
@@ -62,10 +62,10 @@ class Classifier:
     def describe(self) -> dict:
         """What its opinion of a clip follows from, as JSON has it; wherever its folder lies."""
         state = self.state
-        variables = (state.params, state.batch_stats, state.band_mean, state.band_std)
+        variables = state.params, state.untrained, state.band_mean, state.band_std
         fields = {
             field: value
-            for field, value in fixed_fields(self.config).items()
+            for field, value in fixed_by_content(self.config).items()
             if field.partition(".")[0] in ("frontend", "data", "model")
         }
         described = {"parameters": digest_arrays(variables), "fields": fields}
@@ -219,7 +219,7 @@ def recognise_step(
     waveforms: jax.Array,
     *,
     network,
-    frontend: FrontendConfig,
+    frontend: Frontend,
     sr: int,
     n_frames: int,
 ) -> tuple[jax.Array, jax.Array]:
@@ -236,11 +236,19 @@ def recognise_step(
     Returns:
       (n, K) float32 logits and (n, D) float32 embeddings, the input of the last layer.
     """
-    log_mels = log_mel(resample(waveforms, sr, frontend.sr), frontend)[:, : n_frames or None]
+    waveforms = resample(waveforms, sr, frontend.sr)
+    log_mels = frontend_function(frontend)(waveforms)[:, : n_frames or None]
     logits, kept = network.apply(
-        {"params": state.params, "batch_stats": state.batch_stats},
+        state.variables,
         state.standardise(log_mels),
         train=False,
         mutable=["intermediates"],
     )
-    return logits, kept["intermediates"]["embedding"][0]
+    embedding = kept.get("intermediates", {}).get("embedding")
+    if embedding is None:
+        raise InputError(
+            "the network of that run gives no embedding to measure GANs by; let it "
+            "sow('intermediates', 'embedding', x) what its last layer takes",
+            field="gan.classifier",
+        )
+    return logits, embedding[0]

@@ -28,6 +28,7 @@ from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.curves import Curves, refuse_missing
 from asc_jax.runs.folder import FREE_FIELDS, hold, refuse_foreign_folder
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
@@ -66,6 +67,7 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
       Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
+    refuse_missing(config.train.writers)
     with hold(workdir):
         # The looks, by which the best generator is chosen, are at merged clips.
         free = free_fields(config) - {"synthesis.merge"}
@@ -95,7 +97,8 @@ class Training:
     def __init__(self, setup: GanSetup, config, workdir: pathlib.Path):
         self.n_epochs, self.steps_per_epoch = config.train.epochs, config.train.steps_per_epoch
         self.mesh = setup.mesh
-        self._setup, self._workdir, self._save_every = setup, workdir, config.train.save_every
+        self._setup, self._workdir, self._config = setup, workdir, config
+        self._save_every = config.train.save_every
         self._seed, self._n_clips = config.seed, config.train.watch_clips
         self._real = []
 
@@ -104,6 +107,10 @@ class Training:
 
     def describe_start(self, step: int) -> dict:
         return describe_start(self._setup, step=step, training=True)
+
+    def curves(self) -> Curves:
+        names = [corpus.name for corpus in self._setup.corpora]
+        return Curves(names, self._config.train.writers, flatten(self._config))
 
     def prepare(self, snapshot: Snapshot, progress: Progress, log: MetricsLog) -> None:
         setup, seed = self._setup, self._seed

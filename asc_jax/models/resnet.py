@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from asc_jax.models.depth import Run, repeat
 from asc_jax.models.dropout import Dropout
+from asc_jax.models.pcen import Pcen
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
 from asc_jax.ops.batch_norm import BatchNorm
@@ -43,6 +44,9 @@ class ResNet(nn.Module):
       dropout_rate: after that pooling, before the last layer; 0 for none.
       scan: compile equal neighbouring blocks once, as a loop over their stacked variables
         (see `asc_jax.models.depth`), instead of each for itself.
+      pcen: begin with per-channel energy normalisation, trained; for `frontend.name="mel"`.
+      remat: keep only the blocks' inputs for the gradient and compute the rest again: less
+        memory, a third more work.
       dtype: of the computation; parameters and statistics are float32.
       axis_name: mesh axis that the batch is sharded over, or None.
       sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
@@ -63,6 +67,8 @@ class ResNet(nn.Module):
     head: str = "average"
     dropout_rate: float = 0.0
     scan: bool = True
+    pcen: bool = False
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     sync_batch_norm: bool = True
@@ -86,6 +92,8 @@ class ResNet(nn.Module):
             axis_name=self.axis_name if train and self.sync_batch_norm else None,
         )
         conv = functools.partial(same_conv, self.conv, dtype=self.dtype)
+        if self.pcen:
+            log_mel = Pcen(name="pcen")(log_mel)
         x = log_mel[..., None].astype(self.dtype)  # (B, W=N, H=M, 1)
         x = conv(self.width, *STEM, name="stem")(x)
         if self.order == "post_activation":
@@ -93,7 +101,11 @@ class ResNet(nn.Module):
         x = max_pool(x)
         for run in self.runs():
             block = functools.partial(
-                ResidualBlock, **run.attributes, conv=conv, norm=norm, dtype=self.dtype
+                nn.remat(ResidualBlock) if self.remat else ResidualBlock,
+                **run.attributes,
+                conv=conv,
+                norm=norm,
+                dtype=self.dtype,
             )
             if run in self.loops:
                 x = repeat(block(name=run.name), x, len(run.names))

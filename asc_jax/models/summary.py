@@ -12,14 +12,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution, dense or normalisation layer, as one clip passes it.
+    """A layer with parameters of its own, as one clip passes it.
 
     Attributes:
       name: its path in the network.
       kind: its class.
       output: shape of its output, without the batch.
       parameters: trained parameters of its own.
-      macs: multiply-accumulates for one clip.
+      macs: multiply-accumulates for one clip, of convolutions and dense layers.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Summary:
       statistics: moving statistics of the normalisations.
       macs: multiply-accumulates for one clip.
       convolutions: as the report counts them, without those of shortcuts.
-      receptive_field: frames.
+      receptive_field: frames; None where the network does not say.
     """
 
     layers: tuple[Layer, ...]
@@ -49,7 +49,7 @@ class Summary:
     statistics: int
     macs: int
     convolutions: int
-    receptive_field: int
+    receptive_field: int | None
 
 
 def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
@@ -64,7 +64,7 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
       The summary.
     """
     layers = []
-    loops = {run.name: run.names for run in network.loops}
+    loops = {run.name: run.names for run in getattr(network, "loops", ())}
 
     def record(call, args, kwargs, context):
         module = context.module
@@ -74,8 +74,8 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
             # A loop's block is traced more than once: the last time counts.
             layers[:] = [layer for layer in layers if _module(layer) != module.name]
         result = call(*args, **kwargs)
-        if isinstance(module, (nn.Conv, nn.Dense, nn.BatchNorm)):
-            layers.append(_layer(module, args[0].shape, result.shape))
+        if own := _own_parameters(module):
+            layers.append(_layer(module, own, jax.tree.leaves(result)[0].shape))
         return result
 
     with nn.intercept_methods(record):
@@ -93,7 +93,7 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
         statistics=_count(variables.get("batch_stats", {})),
         macs=sum(layer.macs for layer in layers),
         convolutions=sum("projection" not in layer.name for layer in convolutions),
-        receptive_field=network.receptive_field,
+        receptive_field=getattr(network, "receptive_field", None),
     )
 
 
@@ -115,15 +115,18 @@ def _count(tree) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def _layer(module: nn.Module, taken: tuple[int, ...], given: tuple[int, ...]) -> Layer:
-    parameters = _count(module.variables.get("params", {}))
+def _own_parameters(module: nn.Module) -> dict[str, jax.Array]:
+    """A module's parameters, without those of modules within it."""
+    parameters = module.variables.get("params", {})
+    return {name: leaf for name, leaf in parameters.items() if not isinstance(leaf, Mapping)}
+
+
+def _layer(module: nn.Module, own: Mapping[str, jax.Array], output: tuple[int, ...]) -> Layer:
     macs = 0
-    if isinstance(module, nn.Conv):
-        inputs = math.prod(module.kernel_size) * taken[-1] // module.feature_group_count
-        macs = math.prod(given[1:]) * inputs
-    elif isinstance(module, nn.Dense):
-        macs = given[-1] * taken[-1]
-    return Layer("/".join(module.path), type(module).__name__, given[1:], parameters, macs)
+    if isinstance(module, (nn.Conv, nn.Dense, nn.DenseGeneral)):  # each output, from one kernel
+        features = int(np.prod(module.features))
+        macs = math.prod(output[1:]) // features * own["kernel"].size
+    return Layer("/".join(module.path), type(module).__name__, output[1:], _count(own), macs)
 
 
 def render(summary: Summary) -> str:
@@ -151,5 +154,6 @@ def render_totals(summary: Summary) -> str:
     return (
         f"{summary.convolutions} convolutions, {summary.parameters:,} parameters "
         f"(+ {summary.statistics:,} moving statistics), {summary.macs / 1e9:.2f} GMACs a clip of "
-        f"{bands} x {frames}, receptive field {summary.receptive_field} frames"
+        f"{bands} x {frames}"
+        + (f", receptive field {summary.receptive_field} frames" if summary.receptive_field else "")
     )

@@ -109,7 +109,8 @@ class Checkpoints:
         if self._manager is None:
             return
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(_describe(tree, progress))
+            state=ocp.args.StandardSave(_as_saved(tree)),
+            about=ocp.args.JsonSave(_describe(tree, progress)),
         )
         with self._writing():
             self._manager.save(progress.step, args=arguments)
@@ -188,10 +189,11 @@ class Checkpoints:
                     path=place,
                 )
         try:
-            tree = load(state=ocp.args.StandardRestore(like)).state
+            tree = load(state=ocp.args.StandardRestore(_as_saved(like))).state
         except Exception as error:
             _refuse_unreadable(error, place)
             raise _Damaged(_reason(error)) from None
+        tree = _as_was(tree, like)
         for leaf, checksum in _checksums(tree).items():
             if leaves[leaf][1] != checksum:
                 raise _Damaged(f"{leaf} differs from what was saved")
@@ -257,6 +259,35 @@ def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
             "same command to go on",
             path=path or place,
         ) from None
+
+
+def _as_saved(tree):
+    """A tree as it is saved: without fields that are empty unless a network needs them.
+
+    States of before such a field came have the same structure then.
+    """
+    if isinstance(tree, dict):
+        return {name: _as_saved(node) for name, node in tree.items()}
+    return {name: getattr(tree, name) for name in _saved(tree)} if _saved(tree) else tree
+
+
+def _as_was(saved, like):
+    """The inverse of `_as_saved`, for a tree like another."""
+    if isinstance(like, dict):
+        return {name: _as_was(saved[name], node) for name, node in like.items()}
+    return dataclasses.replace(like, **saved) if _saved(like) else saved
+
+
+def _saved(node) -> list[str]:
+    """The names of a state's fields that are saved."""
+    if not dataclasses.is_dataclass(node):
+        return []
+    return [
+        one.name
+        for one in dataclasses.fields(node)
+        if one.metadata.get("pytree_node", True)
+        and (one.default_factory is not dict or getattr(node, one.name))
+    ]
 
 
 def _describe(tree, progress: Progress) -> dict:

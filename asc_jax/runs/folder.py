@@ -10,12 +10,20 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.load import Check, check_config, flatten, from_json, to_json
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic, write_record
 from asc_jax.data.splits import refuse_other_audio, write_splits
 from asc_jax.parallel import hosts
+from asc_jax.runs.own_functions import (
+    copy_functions,
+    described,
+    own_functions,
+    refuse_changed,
+    refuse_untrusted,
+)
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.runtime.folders import refuse_another, refuse_files
@@ -37,6 +45,7 @@ FREE_FIELDS = {
     "train.keep_checkpoints",
     "train.mesh",
     "train.non_finite",
+    "train.writers",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
@@ -105,6 +114,7 @@ def refuse_foreign_folder(
     check: Check = check_config,
     free: Collection[str] = FREE_FIELDS,
     mend: str = "use another --workdir",
+    other_functions: bool = False,
 ) -> None:
     """Checks that a run folder is free, or belongs to the config.
 
@@ -114,6 +124,7 @@ def refuse_foreign_folder(
       check: of configs of its kind.
       free: fields that may differ.
       mend: what to do where they differ.
+      other_functions: files with functions of the user's own may have changed since.
 
     Raises:
       InputError: the folder holds something else, or belongs to another config.
@@ -121,8 +132,11 @@ def refuse_foreign_folder(
     if not hosts.is_first():
         return
     if (workdir / "config.json").exists():
-        theirs = fixed_fields(read_config(workdir, check=check), free)
-        refuse_another(workdir, "config", theirs, fixed_fields(config, free), mend=mend)
+        theirs = read_config(workdir, check=check)
+        if not other_functions:
+            refuse_changed(theirs, config, workdir)
+        fixed = (fixed_fields(one, free) for one in (theirs, config))
+        refuse_another(workdir, "config", *fixed, mend=mend)
     else:
         refuse_files(workdir, "run folder")
 
@@ -131,9 +145,16 @@ def fixed_fields(config, free: Collection[str] = FREE_FIELDS) -> dict[str, objec
     """What a run may not change on the way."""
     fields = flatten(config)
     fixed = {name: value for name, value in fields.items() if name not in free}
+    fixed |= {field: reference for field, _, reference in own_functions(config)}
     if "synthetic.root" in fields:  # its clips may move, but neither come nor go
         fixed["synthetic.root"] = "a folder" if fields["synthetic.root"] else ""
     return fixed
+
+
+def fixed_by_content(config) -> dict[str, object]:
+    """What a run may not change on the way, with the user's own functions by their content."""
+    fields = described(config)
+    return {f: fields[f] if f in FUNCTION_FIELDS else v for f, v in fixed_fields(config).items()}
 
 
 def write_run(
@@ -161,7 +182,7 @@ def write_run(
     """
     if not hosts.is_first():
         return
-    write_whole(workdir / "config.json", to_json(config))
+    write_whole(workdir / "config.json", to_json(copy_functions(workdir, config)))
     n_clips = len(dataset.clips)
     write_splits(workdir / "splits.json", dataset, splits, test, digests[:n_clips])
     if synthetic is not None:
@@ -206,6 +227,7 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error}); restore it", path=path) from None
+    refuse_untrusted(workdir)
     return from_json(text, str(path), check=check)
 
 

@@ -8,7 +8,7 @@ from asc_jax.config.ablation import is_gan_config
 from asc_jax.config.format import as_before
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import manifest_digest
-from asc_jax.runs.folder import SYNTHETIC, fixed_fields, read_config
+from asc_jax.runs.folder import SYNTHETIC, fixed_by_content, read_config
 
 
 def identify(config) -> dict[str, str]:
@@ -48,7 +48,7 @@ def of_dataset(dataset: Dataset) -> str:
 def _of_run(workdir: str) -> str:
     """A classifier's run: a function of its config, which has the seed, and of its data."""
     folder = pathlib.Path(workdir)
-    fields = as_before(fixed_fields(read_config(folder)))
+    fields = as_before(fixed_by_content(read_config(folder)))
     records = [folder / name for name in ("splits.json", SYNTHETIC)]
     return _digest([fields, [path.read_text() for path in records if path.exists()]])
 

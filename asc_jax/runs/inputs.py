@@ -14,6 +14,7 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
 from asc_jax.data.pool import Decoding, Pool, load_pool
+from asc_jax.frontend import feature_shape
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime.errors import InputError
 
@@ -173,5 +174,5 @@ def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.
 def input_shape(config) -> tuple[int, int]:
     """Frames and mel bands of a clip as the network sees it."""
     frontend = frontend_config(config)
-    n_frames = frontend.n_frames(round(config.data.clip_seconds * frontend.sr))
-    return min(n_frames, config.data.n_frames or n_frames), frontend.n_mels
+    n_frames, n_mels = feature_shape(frontend, round(config.data.clip_seconds * frontend.sr))
+    return min(n_frames, config.data.n_frames or n_frames), n_mels

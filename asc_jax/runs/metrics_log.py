@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.parallel import hosts
+from asc_jax.runs.curves import Curves
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import append_line, parse_json, write_whole
 
@@ -14,23 +15,34 @@ TIMED = (*SECONDS, "clips_per_second")
 
 
 class MetricsLog:
-    """Appends to a run's `metrics.jsonl`; of several processes the first one does."""
+    """Appends to a run's `metrics.jsonl`; of several processes the first one does.
 
-    def __init__(self, path: pathlib.Path, *, n_epochs_done: int):
+    Use as a context: leaving it closes the curves.
+    """
+
+    def __init__(self, path: pathlib.Path, *, n_epochs_done: int, curves: Curves | None = None):
         """Opens the log, and drops what was logged after the epoch that training goes on from.
 
         Args:
           path: the file; made if it is not there.
           n_epochs_done: epochs whose lines are kept.
+          curves: that are made of the lines.
 
         Raises:
           InputError: the file cannot be written.
         """
-        self._path = path
+        self._path, self._curves = path, curves or Curves(())
         if not hosts.is_first():
             return
         kept = [line for line in read_metrics(path) if line["epoch"] <= n_epochs_done]
         write_whole(path, as_text(kept))
+        self._curves.begin(path.parent, kept)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._curves.close()
 
     def write(self, line: dict) -> None:
         """Appends a line.
@@ -40,6 +52,7 @@ class MetricsLog:
         """
         if hosts.is_first():
             append_line(self._path, line)
+            self._curves.write(line)
 
 
 def as_text(lines: Sequence[Mapping]) -> str:

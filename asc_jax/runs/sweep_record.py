@@ -101,6 +101,15 @@ def write_lost(workdir: pathlib.Path, lost: Mapping[str, str]) -> None:
     write_whole(workdir / RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
+def run_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The runs of a folder that has a record, or the folder itself, which is a run."""
+    if (workdir / "config.json").exists() or not (workdir / RECORD).exists():
+        return [workdir]
+    record = read_record(workdir)
+    runs = [run for setting in record["settings"].values() for run in setting["runs"].values()]
+    return [workdir / run for run in runs if run not in record["lost"]]
+
+
 def read_record(workdir: pathlib.Path) -> dict:
     """A sweep's record, as `joined_record` takes it.
 

@@ -44,7 +44,7 @@ def describe_run(
             "device": f"{devices.flat[0].device_kind} x {devices.size}",
         },
         "network": {
-            "name": config.model.name,
+            "name": config.model.name.rpartition(":")[2],
             "parameters": summary.parameters,
             "macs": summary.macs,
             "convolutions": summary.convolutions,
@@ -92,7 +92,7 @@ def _describe_training(
     others = provenance.other_functions(starts[-1], start) if starts else []
     if others:
         note += f" Scored by other functions than it was trained by: {', '.join(others)}."
-    trained = (state.params, state.batch_stats, state.band_mean, state.band_std)
+    trained = state.params, state.untrained, state.band_mean, state.band_std
     return {
         "n_folds": len(state.step),
         "epochs": done,

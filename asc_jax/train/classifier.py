@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asc_jax.augment import Augmentation, augment
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import by_own_moments, standardisation
 from asc_jax.data.pool import Pool
@@ -27,12 +26,12 @@ from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_o
 from asc_jax.parallel.mesh import DATA, FOLD, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import Optimizer
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
+_OTHER_STREAMS = _DROPOUT - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +42,27 @@ class Model:
       network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
       optimizer: of a model's hyperparameters; applied to its gradients.
       features: (pool, indices) -> (B, N, M) log-mels.
-      augmentation: what to do to the examples.
+      loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
+      augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
+        example.
+      partners: whether `augment` uses the partners.
       input_shape: (N, M) of a clip.
+      n_classes: of the data set, K.
       normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
+      accumulate: parts of a batch whose gradients are taken one after the other, each normalised
+        by its own clips.
     """
 
     network: nn.Module
     optimizer: Optimizer
     features: Callable[[Pool, jax.Array], jax.Array]
-    augmentation: Augmentation
+    loss: Callable[..., jax.Array]
+    augment: Callable[..., tuple[jax.Array, jax.Array]]
+    partners: bool
     input_shape: tuple[int, int]
+    n_classes: int
     normalisation: str = "band"
+    accumulate: int = 1
 
 
 @flax.struct.dataclass
@@ -64,6 +73,7 @@ class ClassifierState:
       step: () int32, steps done.
       params: the network's parameters.
       batch_stats: its moving statistics.
+      collections: its other variables that no gradient trains, by collection.
       opt_state: the optimizer's.
       hyperparameters: that it trains with.
       key_data: (2,) uint32, the fold's random key.
@@ -82,6 +92,18 @@ class ClassifierState:
     band_mean: jax.Array
     band_std: jax.Array
     per_clip: bool = flax.struct.field(pytree_node=False, default=False)
+    collections: dict = flax.struct.field(default_factory=dict)
+
+    @property
+    def untrained(self) -> dict:
+        """The variables that no gradient trains, by collection."""
+        statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return statistics | self.collections
+
+    @property
+    def variables(self) -> dict:
+        """What the network is applied with."""
+        return {"params": self.params} | self.untrained
 
     def standardise(self, log_mel: jax.Array) -> jax.Array:
         """(..., N, M) log-mels as the network takes them."""
@@ -98,6 +120,7 @@ class BestEpoch:
     batch_stats: dict
     score: jax.Array  # () float32, class-wise accuracy; -1 before the first
     epoch: jax.Array  # () int32, from 1
+    collections: dict = flax.struct.field(default_factory=dict)
 
 
 def init_fold(
@@ -122,16 +145,19 @@ def init_fold(
     """
     clip = jnp.zeros((1, *model.input_shape))
     variables = model.network.init(jax.random.fold_in(key, _INITIAL), clip, train=False)
+    variables = dict(variables)
+    params = variables.pop("params")
     return ClassifierState(
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=model.optimizer(hyperparameters).init(variables["params"]),
+        params=params,
+        batch_stats=variables.pop("batch_stats", {}),
+        opt_state=model.optimizer(hyperparameters).init(params),
         hyperparameters=jax.tree.map(jnp.float32, hyperparameters),
         key_data=jax.random.key_data(key),
         band_mean=band_mean,
         band_std=band_std,
         per_clip=model.normalisation == "clip",
+        collections=variables,
     )
 
 
@@ -211,30 +237,29 @@ def train_step(
         state.standardise(model.features(pool, clips[:, i])) for i in (0, -1)
     )
     target, partner_target = (
-        jax.nn.one_hot(pool.targets[clips[:, i]], model.network.n_classes) for i in (0, -1)
+        jax.nn.one_hot(pool.targets[clips[:, i]], model.n_classes) for i in (0, -1)
     )
-    inputs, targets = jax.vmap(functools.partial(augment, cfg=model.augmentation))(
+    inputs, targets = jax.vmap(model.augment)(
         example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
     )
 
-    def mean_loss(params):
-        # Marked as varying over the shards, so that their gradients are summed exactly once.
-        params = jax.lax.pcast(params, DATA, to="varying")
-        logits, updated = model.network.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            inputs,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={DROPOUT_STREAM: jax.random.fold_in(key, _DROPOUT)},
+    if model.accumulate == 1:
+        updated, (loss, logits, grads) = _gradient(
+            state, state.untrained, inputs, targets, key, model=model
         )
-        losses = cross_entropy(
-            logits, targets, label_smoothing=state.hyperparameters.label_smoothing
+    else:
+        parts = jax.tree.map(
+            lambda leaf: leaf.reshape(model.accumulate, -1, *leaf.shape[1:]), (inputs, targets)
         )
-        return jax.lax.pmean(jnp.mean(losses), DATA), (logits, updated.get("batch_stats", {}))
-
-    (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    if not model.network.sync_batch_norm:  # the shards' own statistics; the state has one of them
-        batch_stats = jax.lax.pmean(batch_stats, DATA)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(model.accumulate))
+        updated, of_parts = jax.lax.scan(
+            lambda untrained, part: _gradient(state, untrained, *part, model=model),
+            state.untrained,
+            (*parts, keys),
+        )
+        losses, logits, grads = of_parts
+        logits = logits.reshape(-1, *logits.shape[2:])
+        loss, grads = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), (losses, grads))
     updates, opt_state = model.optimizer(state.hyperparameters).update(
         grads, state.opt_state, state.params
     )
@@ -243,14 +268,69 @@ def train_step(
     accuracy = jax.lax.pmean(jnp.mean(right), DATA)
     after = state.replace(
         params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        batch_stats=updated.pop("batch_stats", {}),
         opt_state=opt_state,
+        collections=updated,
     )
     if skip_non_finite:
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
     metrics = {"loss": loss, "accuracy": accuracy, "gradient_norm": norm}
     return after.replace(step=state.step + 1), metrics
+
+
+def _gradient(
+    state: ClassifierState,
+    untrained: dict,
+    inputs: jax.Array,
+    targets: jax.Array,
+    key: jax.Array,
+    *,
+    model: Model,
+) -> tuple[dict, tuple[jax.Array, jax.Array, dict]]:
+    """The variables that change as the network is applied; loss, logits and gradient."""
+
+    def mean_loss(params):
+        # Marked as varying over the shards, so that their gradients are summed exactly once.
+        params = jax.lax.pcast(params, DATA, to="varying")
+        logits, updated = model.network.apply(
+            {"params": params} | untrained,
+            inputs,
+            train=True,
+            mutable=list(untrained),
+            rngs=_streams(key, model.network),
+        )
+        smoothing = state.hyperparameters.label_smoothing
+        losses = model.loss(logits, targets, label_smoothing=smoothing)
+        return jax.lax.pmean(jnp.mean(losses), DATA), (logits, dict(updated))
+
+    (loss, (logits, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    return _of_all_shards(updated), (loss, logits, grads)
+
+
+def _streams(key: jax.Array, network: nn.Module) -> dict[str, jax.Array]:
+    """The keys of a network's random streams in a step, by name; "params" is of all others.
+
+    A network that knows of the axis of the shards draws by an example's place in the batch, from
+    one key on all shards. Any other draws other numbers on each.
+    """
+    if getattr(network, "axis_name", None) != DATA:
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
+    other = {"params": jax.random.fold_in(key, _OTHER_STREAMS)}
+    return {DROPOUT_STREAM: jax.random.fold_in(key, _DROPOUT)} | other
+
+
+def _of_all_shards(variables: dict) -> dict:
+    """The means of those variables that each shard has updated by its own examples."""
+    leaves, tree = jax.tree.flatten(variables)
+    varies = [DATA in jax.typeof(leaf).manual_axis_type.varying for leaf in leaves]
+    means = iter(jax.lax.pmean([leaf for leaf, v in zip(leaves, varies, strict=True) if v], DATA))
+    return tree.unflatten(
+        [
+            next(means).astype(leaf.dtype) if v else leaf
+            for leaf, v in zip(leaves, varies, strict=True)
+        ]
+    )
 
 
 def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState, dict]:
@@ -271,13 +351,12 @@ def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Mo
       (B, K) float32 logits.
     """
     inputs = state.standardise(model.features(pool, jnp.maximum(clips, 0)))
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return model.network.apply(variables, inputs, train=False)
+    return model.network.apply(state.variables, inputs, train=False)
 
 
 def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:
     """`best`, or this epoch's variables if its score is higher (the earlier one wins a tie)."""
-    now = BestEpoch(state.params, state.batch_stats, score, epoch)
+    now = BestEpoch(state.params, state.batch_stats, score, epoch, state.collections)
     return jax.tree.map(lambda new, old: jnp.where(score > best.score, new, old), now, best)
 
 
@@ -338,7 +417,11 @@ def shapes_of_one(
     batch = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
     chosen = jax.ShapeDtypeStruct((1,), jnp.float32), batch((1,))
     return {
-        "keep_best": (BestEpoch(like.params, like.batch_stats, *chosen), like, *chosen),
+        "keep_best": (
+            BestEpoch(like.params, like.batch_stats, *chosen, like.collections),
+            like,
+            *chosen,
+        ),
         "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
         "evaluate": (like, one_clip, batch((1, batch_size))),
     }

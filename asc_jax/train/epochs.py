@@ -14,6 +14,7 @@ from asc_jax.parallel import hosts
 from asc_jax.parallel.mesh import describe_mesh
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.curves import Curves
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.stop import StopSignal
@@ -55,6 +56,9 @@ class Task(Protocol):
 
     def describe_start(self, step: int) -> dict:
         """What this process trains the run by; see `provenance.describe`."""
+
+    def curves(self) -> Curves:
+        """Where the log's lines go besides."""
 
     def prepare(self, snapshot: Any, progress: Progress, log: MetricsLog) -> None:
         """Does what comes before the steps of this process."""
@@ -110,11 +114,12 @@ def run_epochs(
             print(describe_mesh(task.mesh), file=sys.stderr)
         provenance.add_start(workdir, start)
         # What comes before the first step is written anew where none was saved.
-        log = MetricsLog(
-            workdir / "metrics.jsonl", n_epochs_done=progress.epochs if progress.step else -1
-        )
-        task.prepare(snapshot, progress, log)
-        with StepBar(task.n_epochs * task.steps_per_epoch, progress.step) as bar:
+        done = progress.epochs if progress.step else -1
+        with (
+            MetricsLog(workdir / "metrics.jsonl", n_epochs_done=done, curves=task.curves()) as log,
+            StepBar(task.n_epochs * task.steps_per_epoch, progress.step) as bar,
+        ):
+            task.prepare(snapshot, progress, log)
             steps = task.begin(progress)
             while progress.epochs < task.n_epochs:
                 bar.describe(f"epoch {progress.epochs + 1}/{task.n_epochs}")

@@ -7,10 +7,12 @@ from collections.abc import Generator, Mapping
 import ml_collections
 import numpy as np
 
+from asc_jax.config.load import flatten
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
 from asc_jax.runs.checkpoint import Checkpoints, Progress
+from asc_jax.runs.curves import Curves, refuse_missing
 from asc_jax.runs.folder import (
     SYNTHETIC,
     hold,
@@ -56,8 +58,9 @@ def train(
       Diverged: a loss or a gradient is not finite, of each run if there are several; the
         checkpoints are those of the steps before.
     """
+    refuse_missing(config.train.writers)
     with hold(workdir):
-        refuse_foreign_folder(workdir, config)
+        refuse_foreign_folder(workdir, config, other_functions=other_functions)
         dataset, splits, test = read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         synthetic = read_synthetic(config, dataset, splits)
@@ -91,6 +94,14 @@ class Training:
 
     def describe_start(self, step: int) -> dict:
         return describe_start(self._setup, step=step, training=True)
+
+    def curves(self) -> Curves:
+        setup = self._setup
+        names = [
+            f"{run}/fold{split.fold}" if run else f"fold{split.fold}"
+            for run, split in zip(setup.runs, setup.splits, strict=True)
+        ]
+        return Curves(names, setup.config.train.writers, flatten(setup.config))
 
     def prepare(self, snapshot: dict, progress: Progress, log: MetricsLog) -> None:
         if self._profile:

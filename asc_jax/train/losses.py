@@ -1,8 +1,12 @@
 """Losses of the classifier."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
+
+from asc_jax.runtime import functions
 
 
 def cross_entropy(
@@ -22,3 +26,24 @@ def cross_entropy(
     """
     smoothed = optax.smooth_labels(targets, label_smoothing)
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), smoothed)
+
+
+LOSSES = {"cross_entropy": cross_entropy}
+
+
+def make_loss(name: str) -> Callable:
+    """The loss that a config names.
+
+    Args:
+      name: a key of `LOSSES`, or a reference to a function of the user's own
+        (logits (B, K), targets (B, K)) -> (B,); the targets that it is given are smoothed.
+
+    Returns:
+      A function like `cross_entropy`.
+    """
+    if not functions.is_own(name):
+        return LOSSES[name]
+    own = functions.load(name, field="train.loss")
+    return lambda logits, targets, *, label_smoothing: own(
+        logits.astype(jnp.float32), optax.smooth_labels(targets, label_smoothing)
+    )

@@ -1,6 +1,8 @@
 """The optimizer of the classifier, out of optax's parts."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -12,42 +14,82 @@ from asc_jax.train.hyperparameters import Hyperparameters
 # What a step's optimizer is before it knows its model's hyperparameters.
 Optimizer = Callable[[Hyperparameters], optax.GradientTransformation]
 
+# A step of an optimizer but for its length. Weight decay is decoupled from it: with one, Adam is
+# AdamW.
 OPTIMIZERS = {
     "adam": optax.scale_by_adam,
+    "adamw": optax.scale_by_adam,
+    "nadam": functools.partial(optax.scale_by_adam, nesterov=True),
+    "radam": optax.scale_by_radam,
+    "lamb": optax.scale_by_adam,
+    "lion": optax.scale_by_lion,
+    "rmsprop": optax.scale_by_rms,
     "sgd": lambda: optax.trace(decay=0.9, nesterov=True),
 }
 
-# Learning rate over a run of `steps`, as a share of its peak.
+# What comes after weight decay.
+_AFTER_DECAY = {"lamb": optax.scale_by_trust_ratio}
+
+# Learning rate over `steps`, as a share of its peak.
 SCHEDULES = {
     "constant": lambda steps: optax.constant_schedule(1.0),
     "cosine": lambda steps: optax.cosine_decay_schedule(1.0, steps),
+    "linear": lambda steps: optax.linear_schedule(1.0, 0.0, steps),
     "one_cycle": lambda steps: optax.cosine_onecycle_schedule(steps, 1.0, pct_start=0.3),
 }
 
 
 def make_optimizer(
-    hyperparameters: Hyperparameters, *, name: str, schedule: str, n_steps: int, clip_norm: float
+    hyperparameters: Hyperparameters,
+    *,
+    name: str | Callable,
+    schedule: str | Callable,
+    n_steps: int,
+    clip_norm: float,
+    warmup: float = 0.0,
+    fields: Mapping[str, object] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
     """Clipping, the optimizer proper, decoupled weight decay, and the learning rate.
 
     Args:
       hyperparameters: the model's; they may be traced.
-      name: a key of `OPTIMIZERS`.
-      schedule: a key of `SCHEDULES`.
+      name: a key of `OPTIMIZERS`, or a function (learning rate of a step, the config's
+        `optimizer` group) -> transformation, which has its own way with weight decay.
+      schedule: a key of `SCHEDULES`, or a function (step, n_steps) -> share of the peak.
       n_steps: steps of the whole run.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
+      warmup: share of the run in which the learning rate rises evenly from 0 to its peak.
+      fields: the config's `optimizer` group, for a function.
 
     Returns:
       An optax transformation.
     """
+    share = _share_of_peak(schedule, n_steps, round(warmup * n_steps))
     parts = [_clip_by_global_norm(clip_norm)] if clip_norm else []
+    if callable(name):
+        own = fields | {"lr": hyperparameters.lr, "weight_decay": hyperparameters.weight_decay}
+        return optax.chain(*parts, name(lambda step: share(step) * hyperparameters.lr, own))
+    after = [_AFTER_DECAY[name]()] if name in _AFTER_DECAY else []
     return optax.chain(
         *parts,
         OPTIMIZERS[name](),
         optax.add_decayed_weights(hyperparameters.weight_decay, mask=_kernels),
-        optax.scale_by_schedule(SCHEDULES[schedule](n_steps)),
+        *after,
+        optax.scale_by_schedule(share),
         optax.scale_by_learning_rate(hyperparameters.lr),
     )
+
+
+def _share_of_peak(schedule: str | Callable, n_steps: int, n_warmup: int) -> optax.Schedule:
+    """The learning rate by step, as a share of its peak."""
+    left = max(1, n_steps - n_warmup)
+    if callable(schedule):
+        share = functools.partial(schedule, n_steps=left)
+    else:
+        share = SCHEDULES[schedule](left)
+    if not n_warmup:
+        return share
+    return optax.join_schedules([optax.linear_schedule(0.0, 1.0, n_warmup), share], [n_warmup])
 
 
 def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:

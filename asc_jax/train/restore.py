@@ -28,8 +28,10 @@ def restore(setup: Setup, checkpoints: Checkpoints) -> tuple[dict, Progress]:
     state, best = setup.init(), None
     if setup.choosing:
         score, epoch = (np.full(len(setup.splits), value) for value in _BEFORE_THE_FIRST)
-        copies = jax.tree.map(lambda leaf: leaf.copy(), (state.params, state.batch_stats))
-        best = BestEpoch(*copies, *put((score, epoch), setup.mesh, PER_FOLD))
+        params, statistics, others = jax.tree.map(
+            lambda leaf: leaf.copy(), (state.params, state.batch_stats, state.collections)
+        )
+        best = BestEpoch(params, statistics, *put((score, epoch), setup.mesh, PER_FOLD), others)
     return {"state": state, "best": best}, Progress()
 
 
@@ -41,6 +43,7 @@ def like(setup: Setup, *, on_host: bool = False) -> dict:
             setup.like.params,
             setup.like.batch_stats,
             *shapes_per_fold(_BEFORE_THE_FIRST, len(setup.splits), setup.mesh),
+            setup.like.collections,
         )
     tree = {"state": setup.like, "best": best}
     if on_host:
@@ -84,4 +87,5 @@ def restore_chosen(
             f"epoch {done} is not beyond train.select_after={after}; train on before evaluating",
             path=workdir,
         )
-    return state.replace(params=best.params, batch_stats=best.batch_stats), progress, epochs
+    chosen = {name: getattr(best, name) for name in ("params", "batch_stats", "collections")}
+    return state.replace(**chosen), progress, epochs

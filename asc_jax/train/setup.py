@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import ml_collections
 import numpy as np
 
-from asc_jax.augment import Augmentation
+from asc_jax.augment import make_augment, takes_partners
 from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
 from asc_jax.data import batches, pool
 from asc_jax.data.folds import Split
@@ -20,11 +20,14 @@ from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode, input_shape, make_network
+from asc_jax.runtime import functions
 from asc_jax.train import classifier
 from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.losses import make_loss
 from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.trial import try_functions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,13 +129,16 @@ def set_up(
         a mesh that cannot be.
     """
     train, runs = config.train, runs or {"": config}
-    mesh = make_mesh(len(splits) * len(runs), train.batch_size, shape=mesh_shape)
+    n_clips = train.batch_size // train.accumulate
+    mesh = make_mesh(len(splits) * len(runs), n_clips, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
+    n_classes = len(dataset.scene_labels)
+    try_functions(config, lambda: make_model(config, n_classes, n_steps=100))
     clips = decode(config, dataset, splits, test, synthetic)
     agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)
     n_steps = batches.steps_per_epoch(clips.splits, train.batch_size, config.synthetic.share)
-    model = make_model(config, len(dataset.scene_labels), train.epochs * n_steps)
+    model = make_model(config, n_classes, train.epochs * n_steps)
     return Setup(
         config=config,
         clips=clips,
@@ -154,24 +160,38 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
       config: checked.
       n_classes: of the data set.
       n_steps: of the whole run, for the schedule of the learning rate.
+
+    Raises:
+      InputError: a file with a function of the user's own does not run, or lacks it.
     """
     group = config.optimizer
     return Model(
         network=make_network(config, n_classes),
         optimizer=functools.partial(
             make_optimizer,
-            name=group.name,
-            schedule=group.schedule,
+            name=_own_or_name(group.name, "optimizer.name"),
+            schedule=_own_or_name(group.schedule, "optimizer.schedule"),
             n_steps=n_steps,
             clip_norm=group.clip_norm,
+            warmup=group.warmup,
+            fields=group.to_dict(),
         ),
         features=functools.partial(
             pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
         ),
-        augmentation=Augmentation(**config.augment),
+        loss=make_loss(config.train.loss),
+        augment=make_augment(config.augment),
+        partners=takes_partners(config.augment),
         input_shape=input_shape(config),
+        n_classes=n_classes,
         normalisation=config.data.normalisation,
+        accumulate=config.train.accumulate,
     )
+
+
+def _own_or_name(name: str, field: str) -> str | Callable:
+    """The function that a field names, if it is the user's own."""
+    return functions.load(name, field=field) if functions.is_own(name) else name
 
 
 def hyperparameters(config) -> Hyperparameters:
@@ -190,5 +210,5 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
         n_steps=setup.steps_per_epoch,
         batch_size=setup.config.train.batch_size,
         share=setup.config.synthetic.share,
-        partners=setup.config.augment.mixup_alpha > 0,
+        partners=setup.model.partners,
     )

@@ -31,7 +31,7 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
         classifier.state_shapes(model),
         setup.clips.one,
         batch_size=config.train.batch_size,
-        partners=config.augment.mixup_alpha > 0,
+        partners=model.partners,
     )
     programs = pool.computed_by(decoding)
     answers = {"decoding": pool.answer(decoding)}

@@ -11,7 +11,7 @@ from refusals import refused
 from asc_jax import cli
 from asc_jax.config import format as config_format
 from asc_jax.config.load import check_gan_config, flatten, from_json, to_json
-from asc_jax.config.rules import GAN_RULES, MODEL_RULES, RULES, Rule
+from asc_jax.config.rules import AUGMENT_RULES, FRONTEND_RULES, GAN_RULES, MODEL_RULES, RULES, Rule
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.report.comparison.folders import read_run
 from asc_jax.runs import identity
@@ -63,6 +63,7 @@ def later(monkeypatch):
         monkeypatch.setitem(rules, "train.gain", takes)
     monkeypatch.setitem(RULES, "augment.gain", takes)
     monkeypatch.setitem(MODEL_RULES["baseline"], "model.gain", takes)
+    return known
 
 
 def test_a_field_that_came_later_means_as_before(later):
@@ -102,7 +103,7 @@ def test_a_report_knows_the_field_as_well(later, kept):
 def test_what_a_run_is_stays_what_it_was(kept, later, monkeypatch):
     """A sweep of GANs tells their classifier by a digest of its fields."""
     now = identity._of_run("run")
-    monkeypatch.setattr(config_format, "LATER_FIELDS", {})
+    monkeypatch.setattr(config_format, "LATER_FIELDS", later)
     for name in ("train.gain", "augment.gain"):
         monkeypatch.delitem(RULES, name)
     assert identity._of_run("run") == now
@@ -144,7 +145,8 @@ def test_every_field_is_of_format_1_or_came_later():
     }
     later = config_format.LATER_FIELDS
     resnet, baseline = MODEL_RULES["resnet"], MODEL_RULES["baseline"]
-    assert {*RULES, *resnet} == {*first["classifier"], *later["classifier"], *later["resnet"]}
+    ours = {*RULES, *AUGMENT_RULES["standard"], *FRONTEND_RULES["log_mel"], *resnet}
+    assert ours == {*first["classifier"], *later["classifier"], *later["resnet"]}
     assert {*baseline, "model.name"} == {*OF_BASELINE, *later["baseline"]}
     assert set(GAN_RULES) == {*first["gan"], *later["gan"]}
     came = [came for fields in later.values() for came, _ in fields.values()]

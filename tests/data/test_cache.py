@@ -185,7 +185,7 @@ def louder(function, factor):
 
 # The kind of pool that it changes, module, function, what takes its place.
 REPLACED = {
-    "log_mel": ("log_mel", pool, "log_mel", power_law),
+    "mel_spectrogram": ("log_mel", frontend, "mel_spectrogram", power_law),
     "a function in log_mel": ("log_mel", frontend, "mel_to_hz", half_of(frontend.mel_to_hz)),
     "mono": ("waveform", audio, "mono", half_of(audio.mono)),
     "read_clip": ("waveform", audio, "read_clip", half_of(audio.read_clip)),
@@ -239,7 +239,7 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
     values = edit("frontend.py", "import math\n", "# A comment.\nimport math\n")
     np.testing.assert_array_equal(values, expected.values)
     assert len(entries(folder)) == 1
-    values = edit("frontend.py", "jnp.log(mel + cfg.log_floor)", "mel**0.1")
+    values = edit("frontend.py", "jnp.log(mel_spectrogram", "-(mel_spectrogram")
     assert len(entries(folder)) == 2
     assert (values != expected.values).any()
 

@@ -19,6 +19,7 @@ from asc_jax.experiments.together import load_runs
 from asc_jax.flags import build_parser
 from asc_jax.runs.identity import identify
 from asc_jax.runs.sweep_record import read_record
+from asc_jax.runtime import functions
 from asc_jax.runtime.errors import RunsFailed, Stopped
 
 SE = str(ROOT / "configs" / "ablations" / "se.py")
@@ -352,3 +353,39 @@ def test_seeds_are_given_once(scenes, tmp_path, capsys, process_as_it_was):
     words = [f"--config={SE}", f"--base={DEMO}", f"--workdir={tmp_path / 'sweep'}"]
     assert cli.main(["sweep", *words, "--seeds=1,2", "--config.seed=5"]) == 2
     assert capsys.readouterr().err.startswith("--seeds, --config.seed: ")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """An ablation of two losses of a file, whose base lies beside another file of that name."""
+    loss = "def f(logits, targets):\n    return {} * (logits * targets).sum(-1)\n"
+    for name, factor in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "parts.py").write_text(loss.format(factor))
+    base = "from configs.demo import get_config\n"
+    (tmp_path / "b" / "base.py").write_text(base)
+    settings = "[{'train.loss': 'parts.py:f'}, {'train.loss': 'cross_entropy'}]"
+    text = f"{base}\n\ndef get_settings():\n    return {settings}\n"
+    (tmp_path / "a" / "ablation.py").write_text(text)
+    path, base = (str(tmp_path / name) for name in ("a/ablation.py", "b/base.py"))
+    return load_ablation(path, base=base)
+
+
+def test_the_jobs_of_a_sweep_train_the_function_that_it_has_checked(own, tmp_path):
+    assert own.settings[0].name == "train.loss=parts.py_f"
+    todo = [sweep.Run(setting, 0) for setting in own.settings]
+    first, _ = sweep.plan(own, todo, tmp_path / "runs", together=False)
+    assert f"--config.train.loss={tmp_path / 'a' / 'parts.py'}:f" in first.commands[0]
+
+
+def test_a_function_that_changes_during_a_sweep_ends_it(own, tmp_path, monkeypatch):
+    todo = [sweep.Run(setting, 0) for setting in own.settings]
+    jobs_left = sweep.plan(own, todo, tmp_path / "runs", together=False)
+    kept = sweep._record(own, todo, {})["settings"]["train.loss=parts.py_f"]["fields"]
+    parts = tmp_path / "a" / "parts.py"
+    parts.write_text(parts.read_text().replace("1 *", "3 *"))
+    with refused(path=parts):
+        sweep._lacks(jobs_left[0], tmp_path / "runs")
+    monkeypatch.setattr(functions, "_IMPORTED", {})  # the same command again
+    now = sweep._record(own, todo, {})["settings"]["train.loss=parts.py_f"]["fields"]
+    assert now != kept and kept["train.loss"].startswith("parts.py:f (")

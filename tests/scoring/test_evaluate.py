@@ -252,7 +252,7 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     ]
     train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8)
     config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
-    nothing = dict.fromkeys(("params", "batch_stats", "band_mean", "band_std"), ())
+    nothing = dict.fromkeys(("params", "untrained", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
     describe = lambda: description._describe_training(
         tmp_path, config, state, Progress(10, 2), [2, 2], {}

@@ -69,8 +69,57 @@ def test_steps_equal_pytorchs(name, weight_decay):
         np.testing.assert_allclose(params["kernel"], kernel.detach().numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs", "weight_decay"),
+    [
+        ("adamw", optax.adamw, 0.1),
+        ("nadam", optax.nadamw, 0.1),
+        ("lamb", optax.lamb, 0.1),
+        ("lion", optax.lion, 0.1),
+        ("radam", optax.radam, 0.0),
+        ("rmsprop", optax.rmsprop, 0.0),
+    ],
+)
+def test_steps_equal_optax(name, theirs, weight_decay):
+    """Gradients and kernels at random; where optax has no weight decay, without."""
+    rng = np.random.default_rng(0)
+    params, *gradients = ({"kernel": one} for one in rng.standard_normal((6, 3, 2), np.float32))
+    expected = theirs(0.01, **({"weight_decay": weight_decay} if weight_decay else {}))
+    state = expected.init(params)
+    ours = updates_of(gradients, params, name=name, weight_decay=weight_decay)
+    for gradient, update in zip(gradients, ours, strict=True):
+        wanted, state = expected.update(gradient, state, params)
+        np.testing.assert_allclose(update["kernel"], wanted["kernel"], rtol=1e-4, atol=1e-8)
+
+
+def test_a_warm_up_rises_evenly_to_the_schedules_beginning():
+    updates = updates_of(
+        [filled(1.0)] * 21, schedule="linear", n_steps=20, warmup=0.25, name="lion"
+    )
+    sizes = [abs(float(update["norm"]["bias"][0])) / 0.01 for update in updates]
+    expected = [*np.linspace(0, 1, 6)[:5], *np.linspace(1, 0, 16)]
+    np.testing.assert_allclose(sizes, expected, atol=1e-6)
+
+
+def test_a_function_is_given_the_rate_of_the_step_and_the_models_own_decay():
+    def own(learning_rate, group):
+        assert group["name"] == "mine.py:own"
+        return optax.adamw(learning_rate, weight_decay=group["weight_decay"])
+
+    share = lambda step, n_steps: 1 - step / n_steps
+    ours = updates_of(
+        [filled(1.0)] * 3, name=own, schedule=share, weight_decay=0.5, n_steps=4,
+        fields={"name": "mine.py:own", "weight_decay": 9.0},
+    )  # fmt: skip
+    expected = optax.adamw(lambda step: 0.01 * (1 - step / 4), weight_decay=0.5)
+    state = expected.init(PARAMS)
+    for update in ours:
+        wanted, state = expected.update(filled(1.0), state, PARAMS)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), update, wanted)
+
+
 def test_weight_decay_hits_kernels_only():
-    for name in OPTIMIZERS:
+    for name in OPTIMIZERS.keys() - {"lamb"}:  # whose step is as long as the kernel
         (update,) = updates_of([filled(0.0)], name=name, weight_decay=0.5)
         np.testing.assert_allclose(update["conv"]["kernel"], -0.01 * 0.5 * 2.0, rtol=1e-6)
         for layer, leaf in (("conv", "bias"), ("norm", "scale"), ("norm", "bias")):

@@ -54,6 +54,10 @@ class FakeSetup:
     names: tuple = ("",)
 
     @property
+    def model(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(partners=self.config.augment.mixup_alpha > 0)
+
+    @property
     def runs(self) -> tuple:
         return tuple(name for name in self.names for _ in range(4 // len(self.names)))
 

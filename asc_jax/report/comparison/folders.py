@@ -5,11 +5,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asc_jax.config import format as config_format
+from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.report.page import read_report
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runs.provenance import read_starts
 from asc_jax.runs.sweep_record import RECORD, read_record
 from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import digest
 from asc_jax.scoring.alignment import refuse_other_labels
 from asc_jax.scoring.predictions import Predictions, read_logits
 
@@ -173,4 +175,14 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({error}); restore it", path=file) from None
-    return config_format.flatten(config_format.parse(text, str(file)))
+    fields = config_format.flatten(config_format.parse(text, str(file)))
+    own = {f: fields[f] for f in FUNCTION_FIELDS if str(fields.get(f)).startswith("functions/")}
+    return fields | {field: _by_content(path, reference) for field, reference in own.items()}
+
+
+def _by_content(path: pathlib.Path, reference: str) -> str:
+    """Names a function of the user's own, "functions/1/parts.py:focal", by its files' content."""
+    _, number, name = reference.split("/", 2)
+    folder = path / "functions" / number
+    files = {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*.py"))}
+    return f"{name} ({digest(repr(files))[:8]})"

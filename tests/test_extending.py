@@ -1,0 +1,27 @@
+"""What docs/extending.md shows runs as it stands there."""
+
+import collections
+import re
+
+from checkout import ROOT
+from small import WORDS
+
+from asc_jax import cli
+
+
+def test_the_pages_functions_are_swept(scenes, tmp_path, monkeypatch, process_as_it_was, capsys):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    files = collections.defaultdict(str)
+    for code in re.findall(r"```python\n(.*?)```", page, re.S):
+        first, rest = code.split("\n", 1)
+        files[first.removeprefix("# ")] += rest + "\n\n"
+    assert set(files) == {"my_parts.py", "my_config.py", "my_ablation.py"}
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    words = [word for word in WORDS if ".model." not in word and ".frontend." not in word]
+    words += ["--config.train.epochs=1", f"--config.data.root={scenes}"]
+    command = ["sweep", "--config=my_ablation.py", "--workdir=runs", *words]
+    assert cli.main(command) == 0, capsys.readouterr().err
+    assert cli.main(["report", "runs"]) == 0
+    assert "focal" in capsys.readouterr().out
