@@ -1,12 +1,14 @@
 """What docs/extending.md shows runs as it stands there."""
 
 import collections
+import pathlib
 import re
 
 from checkout import ROOT
 from small import WORDS
 
 from asc_jax import cli
+from asc_jax.runs.metrics_log import read_metrics
 
 
 def test_the_pages_functions_are_swept(scenes, tmp_path, monkeypatch, process_as_it_was, capsys):
@@ -25,3 +27,11 @@ def test_the_pages_functions_are_swept(scenes, tmp_path, monkeypatch, process_as
     assert cli.main(command) == 0, capsys.readouterr().err
     assert cli.main(["report", "runs"]) == 0
     assert "focal" in capsys.readouterr().out
+    logs = {
+        run.parts[-3]: read_metrics(run) for run in pathlib.Path().glob("runs/*/*/metrics.jsonl")
+    }
+    # (1 - p) ** 2 below 1 makes each example's focal loss less than its cross-entropy.
+    own, plain = (
+        logs[f"train.loss={name}"][0]["loss"] for name in ("my_parts.py_focal", "cross_entropy")
+    )
+    assert all(a < 0.95 * b for a, b in zip(own, plain, strict=True))

@@ -15,6 +15,7 @@ from refusals import refused
 from asc_jax import frontend
 from asc_jax.data.audio import decode, mono
 from asc_jax.frontend import (
+    FRONTENDS,
     FrontendConfig,
     hz_to_mel,
     log_mel,
@@ -290,3 +291,14 @@ def test_a_config_is_a_static_argument():
     compiled(np.ones(500, np.float32), SMALL)
     compiled(np.ones(500, np.float32), dataclasses.replace(SMALL))
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize(("power", "name"), [(1.0, "amplitude_to_db"), (2.0, "power_to_db")])
+def test_decibels_and_pcen_equal_librosas_of_the_same_mel_spectrogram(power, name):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)
+    cfg = FrontendConfig(sr=8000, n_fft=512, win_length=512, hop_length=160, n_mels=12, power=power)
+    mel = np.asarray(FRONTENDS["mel"](wave, cfg))
+    decibels = getattr(librosa, name)(mel, ref=1, amin=1e-12, top_db=None)
+    np.testing.assert_allclose(FRONTENDS["log10_mel"](wave, cfg), decibels, rtol=1e-4, atol=1e-4)
+    theirs = librosa.pcen(mel, sr=8000, hop_length=160, axis=-2)
+    np.testing.assert_allclose(FRONTENDS["pcen"](wave, cfg), theirs, rtol=1e-3, atol=1e-5)
