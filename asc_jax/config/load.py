@@ -293,8 +293,13 @@ def _fill_placeholders(config: ml_collections.ConfigDict) -> None:
 
 
 def _set_field(config: ml_collections.ConfigDict, override: str) -> None:
-    """Sets a field as `config_flags` does; alone, so that a later tuple replaces an earlier one."""
+    """Sets a field as `config_flags` does; alone, so that a later tuple replaces an earlier one.
+
+    The flag holds the field's group: `config_flags` writes out all that it holds, twice.
+    """
     own = flags.FlagValues()
+    if group := field_of(override).rpartition(".")[0]:
+        config, override = config[group], override.replace(f"config.{group}.", "config.", 1)
     argv = ["", override]
     config_flags.DEFINE_config_dict(
         "config", config, flag_values=own, lock_config=False, sys_argv=argv
