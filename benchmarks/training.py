@@ -24,7 +24,7 @@ from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 N_CLASSES = 10
 LEARNING_RATE = 1e-3
@@ -131,11 +131,13 @@ def prepare(
 
 def make_model(network, size: Size) -> classifier.Model:
     """What training makes of a network."""
-    adam = {"name": "adam", "schedule": "constant", "n_steps": 1, "clip_norm": 0}
+    schedule = make_schedule("constant", n_steps=1)
+    adam = {"name": "adam", "share": schedule, "clip_norm": 0}
     frontend = FrontendConfig(n_mels=size.n_mels)
     return classifier.Model(
         network,
         functools.partial(make_optimizer, **adam),
+        schedule,
         features=functools.partial(log_mels, frontend=frontend, n_frames=0),
         loss=cross_entropy,
         augment=functools.partial(augment, cfg=Augmentation()),

@@ -12,7 +12,7 @@ from asc_jax.parallel.mesh import DATA
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
 FRONTEND = FrontendConfig(n_mels=16)  # of `small_pool`
@@ -26,14 +26,16 @@ def make_model(
     """The functions of a network, or of a config's `model` group, for the clips of `small_pool`."""
     if isinstance(network, Mapping):
         network = models.build(network, 3, axis_name=DATA)
+    share = make_schedule(schedule, n_steps=100)
     if isinstance(optimizer, str):
-        how = {"name": optimizer, "schedule": schedule, "n_steps": 100, "clip_norm": 1.0}
+        how = {"name": optimizer, "share": share, "clip_norm": 1.0}
         optimizer = functools.partial(make_optimizer, **how)
     features = functools.partial(log_mels, frontend=frontend, n_frames=n_frames)
     augmented = functools.partial(augment, cfg=augmentation)
     return classifier.Model(
         network,
         optimizer,
+        share,
         features,
         cross_entropy,
         augmented,

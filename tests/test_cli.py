@@ -102,6 +102,11 @@ def test_training_logs_every_epoch_and_fold(trained):
     assert all(line["skipped_steps"] == [0, 0] for line in lines)
     assert all(0 < line["seconds_per_step"] <= line["seconds_of_worst_step"] for line in lines)
     assert all("peak_memory_bytes" in line for line in lines)  # null where no device says
+    assert lines[0]["learning_rate"][0] > lines[1]["learning_rate"][0]  # of a cosine
+    counts = np.array(lines[-1]["confusion"])
+    assert counts.shape == (2, 10, 10) and "confusion" not in lines[0]
+    score = np.mean(np.diagonal(counts, axis1=1, axis2=2) / counts.sum(-1), axis=1)
+    np.testing.assert_allclose(score, lines[-1]["validation_accuracy"], rtol=1e-6)
     config = json.loads((trained / "config.json").read_text())
     assert config["train"]["epochs"] == 4
     assert not (trained / "synthetic.json").exists()

@@ -43,7 +43,7 @@ from asc_jax.runs.sweep_record import (
 )
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.runtime.files import remove, write_whole
-from asc_jax.train.loop import train
+from asc_jax.train.loop import make_curves, train
 from asc_jax.train.restore import like
 from asc_jax.train.setup import Setup
 from asc_jax.train.watch import say_lost
@@ -308,6 +308,9 @@ def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
             checkpoints.save(Progress(done.step, done.epochs), own_tree)
             checkpoints.wait()
         partial.rename(folder)
+        curves = make_curves(config, splits, [""] * len(splits), dataset.scene_labels)
+        curves.begin(folder, log)
+        curves.close()
 
 
 def _own_part(line: dict, own: slice, n_runs: int) -> dict:

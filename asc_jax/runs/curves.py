@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+import numpy as np
+
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -29,6 +31,9 @@ class Writer(Protocol):
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         """Adds the values at a step."""
+
+    def draw(self, name: str, figure, step: int) -> None:
+        """Adds a figure of matplotlib's, where there is a place for one."""
 
     def close(self) -> None:
         """Brings what was written to where it is seen."""
@@ -58,6 +63,7 @@ class Curves:
         models: Sequence[str],
         writers: Sequence[str] = (),
         config: Mapping = MappingProxyType({}),
+        labels: Sequence[str] = (),
     ):
         """Says what is to be written; nothing is, yet.
 
@@ -65,8 +71,10 @@ class Curves:
           models: a name each, of the folds or GANs.
           writers: keys of `LIBRARIES`.
           config: fields that they show beside the curves.
+          labels: of the classes.
         """
         self._models, self._names, self._config = models, writers, config
+        self._labels = labels
         self._writers: list[Writer] = []
 
     def begin(self, folder: pathlib.Path, lines: Sequence[Mapping]) -> None:
@@ -82,13 +90,14 @@ class Curves:
 
     def write(self, line: Mapping) -> None:
         """Adds a line of the log."""
-        values, step = (
-            scalars(line, self._models),
-            line.get("step", 0),
-        )  # 0 where nothing is trained
+        step = line.get("step", 0)  # 0 where nothing is trained
+        values = scalars(line, self._models)
+        counts = [one for one in line.get("confusion", ()) if one]
         for writer in list(self._writers):
             with self._or_without(writer):
                 writer.write(values, step)
+                if counts:
+                    writer.draw("confusion", draw_confusion(np.sum(counts, 0), self._labels), step)
 
     def close(self) -> None:
         """Brings what was written to where it is seen."""
@@ -135,6 +144,23 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def draw_confusion(counts: np.ndarray, labels: Sequence[str]):
+    """Draws a confusion matrix: (K, K) clips, rows true, columns predicted, shaded by the row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 + 0.4 * len(labels), 2 + 0.4 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), "Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    for (row, column), n in np.ndenumerate(counts):
+        if n:
+            dark = n > counts[row].sum() / 2
+            axes.text(column, row, n, ha="center", va="center", color="w" if dark else "k")
+    return figure
+
+
 class Table:
     """`metrics.csv`: a row per epoch."""
 
@@ -149,6 +175,9 @@ class Table:
         table.writeheader()
         table.writerows(self._rows)
         write_whole(self._path, text.getvalue())
+
+    def draw(self, name: str, figure, step: int) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -170,6 +199,9 @@ class TensorBoard:
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
+
+    def draw(self, name: str, figure, step: int) -> None:
+        self._writer.add_figure(name, figure, step, close=False)
 
     def close(self) -> None:
         self._writer.close()
@@ -196,6 +228,12 @@ class Wandb:
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         if step >= self._done:
             self._run.log(dict(scalars), step=step)
+
+    def draw(self, name: str, figure, step: int) -> None:
+        import wandb
+
+        if step >= self._done:
+            self._run.log({name: wandb.Image(figure)}, step=step)
 
     def close(self) -> None:
         self._run.finish()

@@ -232,7 +232,7 @@ def importing_from(*folders: pathlib.Path) -> Iterator[Callable[[], list[pathlib
     finally:
         for name, file in files().items():
             _rename(sys.modules.pop(name), f"{name}@{hashlib.sha256(bytes(file)).hexdigest()[:8]}")
-        for name in [name for name in sys.modules if _top(name) in names]:
+        for name in [name for name in list(sys.modules) if _top(name) in names]:
             del sys.modules[name]
         sys.modules.update(hidden)
         sys.path[:], sys.dont_write_bytecode = path, bytecode

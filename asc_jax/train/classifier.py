@@ -41,6 +41,7 @@ class Model:
     Attributes:
       network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
       optimizer: of a model's hyperparameters; applied to its gradients.
+      schedule: step -> the learning rate as a share of its peak, as the optimizer has it.
       features: (pool, indices) -> (B, N, M) log-mels.
       loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
       augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
@@ -55,6 +56,7 @@ class Model:
 
     network: nn.Module
     optimizer: Optimizer
+    schedule: optax.Schedule
     features: Callable[[Pool, jax.Array], jax.Array]
     loss: Callable[..., jax.Array]
     augment: Callable[..., tuple[jax.Array, jax.Array]]

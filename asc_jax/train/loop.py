@@ -2,12 +2,13 @@
 
 import pathlib
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 import ml_collections
 import numpy as np
 
 from asc_jax.config.load import flatten
+from asc_jax.data.folds import Split
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
@@ -23,6 +24,7 @@ from asc_jax.runs.folder import (
 from asc_jax.runs.inputs import read_data, read_synthetic
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.files import remove
+from asc_jax.stats.scores import confusion_matrix
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.epochs import Conclusion, run_epochs
 from asc_jax.train.predict import predict, score_fold
@@ -97,11 +99,7 @@ class Training:
 
     def curves(self) -> Curves:
         setup = self._setup
-        names = [
-            f"{run}/fold{split.fold}" if run else f"fold{split.fold}"
-            for run, split in zip(setup.runs, setup.splits, strict=True)
-        ]
-        return Curves(names, setup.config.train.writers, flatten(setup.config))
+        return make_curves(setup.config, setup.splits, setup.runs, setup.clips.dataset.scene_labels)
 
     def prepare(self, snapshot: dict, progress: Progress, log: MetricsLog) -> None:
         if self._profile:
@@ -137,7 +135,8 @@ class Training:
             another then.
         """
         setup, state = self._setup, snapshot["state"]
-        line = log_line(setup, progress, steps) | validate(setup, state)
+        last = progress.epochs + 1 == self.n_epochs
+        line = log_line(setup, progress, steps) | validate(setup, state, confusion=last)
         messages = steps.report(line["validation_loss"])
         if setup.choosing and line["epoch"] > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)
@@ -148,6 +147,24 @@ class Training:
 
     def is_over(self, snapshot: dict, progress: Progress) -> str:
         return ""
+
+
+def make_curves(
+    config, splits: Sequence[Split], runs: Sequence[str], labels: Sequence[str]
+) -> Curves:
+    """The curves of models of one or several runs.
+
+    Args:
+      config: what the runs share.
+      splits: of each model.
+      runs: the name of each model's run; "" of one that is alone.
+      labels: of the classes.
+    """
+    models = [
+        f"{run}/fold{split.fold}" if run else f"fold{split.fold}"
+        for run, split in zip(runs, splits, strict=True)
+    ]
+    return Curves(models, config.train.writers, flatten(config), labels)
 
 
 def in_short(line: dict) -> str:
@@ -166,13 +183,19 @@ def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
         "loss": watch.mean("loss"),
         "train_accuracy": watch.mean("accuracy"),
         "gradient_norm": watch.mean("gradient_norm"),
+        "learning_rate": setup.learning_rates(progress.step - 1),
         "skipped_steps": watch.skipped.sum(axis=1).tolist(),
         "non_finite": setup.config.train.non_finite,
     }
 
 
-def validate(setup: Setup, state: ClassifierState) -> dict:
+def validate(setup: Setup, state: ClassifierState, *, confusion: bool = False) -> dict:
     """Scores every fold on its inner clips, or on its held-out clips where it has none.
+
+    Args:
+      setup: of the run.
+      state: of all folds.
+      confusion: add each fold's confusion matrix, rows true, columns predicted.
 
     Returns:
       The part of a log line that speaks of validation; a fold whose loss is not finite has no
@@ -181,15 +204,18 @@ def validate(setup: Setup, state: ClassifierState) -> dict:
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
     logits = predict(setup, state, lists)
-    each = [
-        score_fold(fold_logits, setup.feed.targets[clips])
-        for clips, fold_logits in zip(lists, logits, strict=True)
-    ]
-    losses, scores = zip(*each, strict=True)
+    targets = [setup.feed.targets[clips] for clips in lists]
+    losses, scores = zip(*map(score_fold, logits, targets), strict=True)
     finite = np.isfinite(losses)
     or_none = lambda values: [one if ok else None for one, ok in zip(values, finite, strict=True)]
-    return {
+    line = {
         "validation_list": "inner" if inner else "held_out",
         "validation_loss": or_none(losses),
         "validation_accuracy": or_none(scores),
     }
+    if confusion:
+        n_classes = setup.model.n_classes
+        pairs = zip(targets, logits, strict=True)
+        counts = [confusion_matrix(true, own.argmax(-1), n_classes).tolist() for true, own in pairs]
+        line["confusion"] = or_none(counts)
+    return line

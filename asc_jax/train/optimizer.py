@@ -43,10 +43,8 @@ def make_optimizer(
     hyperparameters: Hyperparameters,
     *,
     name: str | Callable,
-    schedule: str | Callable,
-    n_steps: int,
+    share: optax.Schedule,
     clip_norm: float,
-    warmup: float = 0.0,
     fields: Mapping[str, object] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
     """Clipping, the optimizer proper, decoupled weight decay, and the learning rate.
@@ -55,16 +53,13 @@ def make_optimizer(
       hyperparameters: the model's; they may be traced.
       name: a key of `OPTIMIZERS`, or a function (learning rate of a step, the config's
         `optimizer` group) -> transformation, which has its own way with weight decay.
-      schedule: a key of `SCHEDULES`, or a function (step, n_steps) -> share of the peak.
-      n_steps: steps of the whole run.
+      share: step -> learning rate as a share of its peak; see `make_schedule`.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
-      warmup: share of the run in which the learning rate rises evenly from 0 to its peak.
       fields: the config's `optimizer` group, for a function.
 
     Returns:
       An optax transformation.
     """
-    share = _share_of_peak(schedule, n_steps, round(warmup * n_steps))
     parts = [_clip_by_global_norm(clip_norm)] if clip_norm else []
     if callable(name):
         own = fields | {"lr": hyperparameters.lr, "weight_decay": hyperparameters.weight_decay}
@@ -80,8 +75,15 @@ def make_optimizer(
     )
 
 
-def _share_of_peak(schedule: str | Callable, n_steps: int, n_warmup: int) -> optax.Schedule:
-    """The learning rate by step, as a share of its peak."""
+def make_schedule(schedule: str | Callable, n_steps: int, warmup: float = 0.0) -> optax.Schedule:
+    """Makes the learning rate by step, as a share of its peak.
+
+    Args:
+      schedule: a key of `SCHEDULES`, or a function (step, n_steps) -> share of the peak.
+      n_steps: of the whole run.
+      warmup: share of the run in which the rate first rises evenly from 0 to its peak.
+    """
+    n_warmup = round(warmup * n_steps)
     left = max(1, n_steps - n_warmup)
     if callable(schedule):
         share = functools.partial(schedule, n_steps=left)

@@ -26,7 +26,7 @@ from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import make_loss
-from asc_jax.train.optimizer import make_optimizer
+from asc_jax.train.optimizer import make_optimizer, make_schedule
 from asc_jax.train.trial import try_functions
 
 
@@ -73,6 +73,11 @@ class Setup:
         """The compiled steps of all folds."""
         skip = self.config.train.non_finite == "skip"
         return classifier.compile_steps(self.mesh, self.model, skip_non_finite=skip)
+
+    def learning_rates(self, step: int) -> list[float]:
+        """What each model's update of a step is scaled by."""
+        share = float(self.model.schedule(step))
+        return [share * float(one.lr) for one in self.hyperparameters]
 
     @functools.cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -165,17 +170,19 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
       InputError: a file with a function of the user's own does not run, or lacks it.
     """
     group = config.optimizer
+    schedule = make_schedule(
+        _own_or_name(group.schedule, "optimizer.schedule"), n_steps, group.warmup
+    )
     return Model(
         network=make_network(config, n_classes),
         optimizer=functools.partial(
             make_optimizer,
             name=_own_or_name(group.name, "optimizer.name"),
-            schedule=_own_or_name(group.schedule, "optimizer.schedule"),
-            n_steps=n_steps,
+            share=schedule,
             clip_norm=group.clip_norm,
-            warmup=group.warmup,
             fields=group.to_dict(),
         ),
+        schedule=schedule,
         features=functools.partial(
             pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
         ),

@@ -117,6 +117,8 @@ def test_a_run_is_what_it_would_have_been_alone(joined, scenes, tmp_path, final_
         np.testing.assert_allclose(mine["loss"], theirs["loss"], rtol=1e-4)
     for name in ("config.json", "splits.json"):
         assert (one / name).read_text() == (other / name).read_text()
+    mine, theirs = ((folder / "metrics.csv").read_text().splitlines()[0] for folder in (one, other))
+    assert mine == theirs and "loss/fold2" in mine
 
 
 def test_the_runs_differ_by_their_seeds_and_hyperparameters(joined):

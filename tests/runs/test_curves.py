@@ -4,10 +4,11 @@ import csv
 import struct
 import sys
 
+import numpy as np
 import pytest
 from refusals import refused
 
-from asc_jax.runs.curves import Curves, refuse_missing, scalars
+from asc_jax.runs.curves import Curves, draw_confusion, refuse_missing, scalars
 
 LINE = {
     "epoch": 1, "step": 5, "seconds": 2.0, "peak_memory_bytes": None, "loss": [2.0, None],
@@ -23,9 +24,9 @@ EXPECTED = {
 
 
 def write(folder, *names) -> None:
-    curves = Curves(MODELS, names, {"train.epochs": 2, "train.mesh": ()})
+    curves = Curves(MODELS, names, {"train.epochs": 2, "train.mesh": ()}, ("bus", "tram"))
     curves.begin(folder, [LINE])
-    curves.write(LINE | {"epoch": 2, "step": 10})
+    curves.write(LINE | {"epoch": 2, "step": 10, "confusion": [[[3, 1], [0, 5]], None]})
     curves.close()
 
 
@@ -60,6 +61,15 @@ def test_tensorboard_reads_what_was_written_last(tmp_path):
     }
     assert {tag: seen[tag, 5] for tag in EXPECTED} == pytest.approx(EXPECTED)
     assert seen["epoch", 10] == 2
+    (drawn,) = (v for event in events for v in event.summary.value if v.HasField("image"))
+    assert drawn.tag == "confusion" and drawn.image.width > 100
+
+
+def test_the_confusions_of_the_models_are_added_and_shaded_by_the_row():
+    figure = draw_confusion(np.array([[3, 1], [0, 6]]), ("bus", "tram"))
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "6"]
 
 
 def test_wandb_keeps_a_run_without_a_network(tmp_path, monkeypatch):

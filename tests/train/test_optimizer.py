@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer
+from asc_jax.train.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 
 PARAMS = {
     "conv": {"kernel": np.full((2, 2), 2.0, np.float32), "bias": np.full(2, 2.0, np.float32)},
@@ -23,8 +23,11 @@ DEFAULTS = {
 }
 
 
-def optimizer_of(*, lr: float, weight_decay: float, **options) -> optax.GradientTransformation:
-    return make_optimizer(Hyperparameters(lr=lr, weight_decay=weight_decay), **options)
+def optimizer_of(
+    *, lr, weight_decay, schedule, n_steps, warmup=0.0, **options
+) -> optax.GradientTransformation:
+    own = Hyperparameters(lr=lr, weight_decay=weight_decay)
+    return make_optimizer(own, share=make_schedule(schedule, n_steps, warmup), **options)
 
 
 def updates_of(gradients: list, params=PARAMS, **options) -> list:

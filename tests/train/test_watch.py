@@ -68,6 +68,9 @@ class FakeSetup:
         words = [f"--config.train.{name}={value}" for name, value in fields.items()]
         return load_config(CONFIGS / "demo.py", words)
 
+    def learning_rates(self, step: int) -> list[float]:
+        return [0.1 * step] * 4
+
     @property
     def feed(self) -> Feed:
         return Feed(
@@ -214,6 +217,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["skipped_steps"] == [0, 2, 0, 0] and line["non_finite"] == "skip"
     assert line["loss"] == line["gradient_norm"] == [6.5] * 4
+    assert line["learning_rate"] == [0.1 * (3 * N_STEPS - 1)] * 4  # of the last step
     assert line["clips_per_second"] == 4 * N_STEPS * 8 / 2.0
     assert 0 <= line["seconds_per_step"] <= line["seconds_of_worst_step"] < 10
 
