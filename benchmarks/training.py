@@ -24,6 +24,7 @@ from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
+from asc_jax.train.model import Model
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 N_CLASSES = 10
@@ -129,12 +130,12 @@ def prepare(
     return Prepared(train, state, pool, clips, seconds)
 
 
-def make_model(network, size: Size) -> classifier.Model:
+def make_model(network, size: Size) -> Model:
     """What training makes of a network."""
     schedule = make_schedule("constant", n_steps=1)
     adam = {"name": "adam", "share": schedule, "clip_norm": 0}
     frontend = FrontendConfig(n_mels=size.n_mels)
-    return classifier.Model(
+    return Model(
         network,
         functools.partial(make_optimizer, **adam),
         schedule,
@@ -147,7 +148,7 @@ def make_model(network, size: Size) -> classifier.Model:
     )
 
 
-def initial(model: classifier.Model, splits: Sequence[Split], pool: Pool):
+def initial(model: Model, splits: Sequence[Split], pool: Pool):
     """The state of a fold per split before training, on the host."""
     members = [(split, 0, Hyperparameters(lr=LEARNING_RATE)) for split in splits]
     return classifier.init_state(model, members, band_moments(pool, model.features))

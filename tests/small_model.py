@@ -12,6 +12,7 @@ from asc_jax.parallel.mesh import DATA
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
+from asc_jax.train.model import Model
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
@@ -22,7 +23,7 @@ PLAIN = Augmentation()
 def make_model(
     network, *, optimizer="adam", schedule="cosine", frontend=FRONTEND, n_frames=0,
     shape=(24, 16), augmentation=PLAIN, normalisation="band",
-) -> classifier.Model:  # fmt: skip
+) -> Model:  # fmt: skip
     """The functions of a network, or of a config's `model` group, for the clips of `small_pool`."""
     if isinstance(network, Mapping):
         network = models.build(network, 3, axis_name=DATA)
@@ -32,7 +33,7 @@ def make_model(
         optimizer = functools.partial(make_optimizer, **how)
     features = functools.partial(log_mels, frontend=frontend, n_frames=n_frames)
     augmented = functools.partial(augment, cfg=augmentation)
-    return classifier.Model(
+    return Model(
         network,
         optimizer,
         share,

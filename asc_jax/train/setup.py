@@ -2,15 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import ml_collections
 import numpy as np
 
-from asc_jax.augment import make_augment, takes_partners
-from asc_jax.config.load import PER_MODEL_FIELDS, flatten, frontend_config
-from asc_jax.data import batches, pool
+from asc_jax.config.load import PER_MODEL_FIELDS, flatten
+from asc_jax.data import batches
 from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
@@ -19,14 +18,12 @@ from asc_jax.parallel import agreement
 from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
-from asc_jax.runs.inputs import Clips, decode, input_shape, make_network
-from asc_jax.runtime import functions
+from asc_jax.runs.inputs import Clips, decode
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Model, Steps
+from asc_jax.train.classifier import ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.losses import make_loss
-from asc_jax.train.optimizer import make_optimizer, make_schedule
+from asc_jax.train.model import Model, make_model
 from asc_jax.train.trial import try_functions
 
 
@@ -156,49 +153,6 @@ def set_up(
         mesh=mesh,
         like=shapes_per_fold(classifier.state_shapes(model), len(names), mesh),
     )
-
-
-def make_model(config, n_classes: int, n_steps: int) -> Model:
-    """The functions that a config names.
-
-    Args:
-      config: checked.
-      n_classes: of the data set.
-      n_steps: of the whole run, for the schedule of the learning rate.
-
-    Raises:
-      InputError: a file with a function of the user's own does not run, or lacks it.
-    """
-    group = config.optimizer
-    schedule = make_schedule(
-        _own_or_name(group.schedule, "optimizer.schedule"), n_steps, group.warmup
-    )
-    return Model(
-        network=make_network(config, n_classes),
-        optimizer=functools.partial(
-            make_optimizer,
-            name=_own_or_name(group.name, "optimizer.name"),
-            share=schedule,
-            clip_norm=group.clip_norm,
-            fields=group.to_dict(),
-        ),
-        schedule=schedule,
-        features=functools.partial(
-            pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
-        ),
-        loss=make_loss(config.train.loss),
-        augment=make_augment(config.augment),
-        partners=takes_partners(config.augment),
-        input_shape=input_shape(config),
-        n_classes=n_classes,
-        normalisation=config.data.normalisation,
-        accumulate=config.train.accumulate,
-    )
-
-
-def _own_or_name(name: str, field: str) -> str | Callable:
-    """The function that a field names, if it is the user's own."""
-    return functions.load(name, field=field) if functions.is_own(name) else name
 
 
 def hyperparameters(config) -> Hyperparameters:
