@@ -22,9 +22,9 @@ from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
+from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.model import Model
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 N_CLASSES = 10

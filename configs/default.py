@@ -84,6 +84,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 60  # report silent
+    # A trained run whose weights of equal shape are begun with: each fold's of a model that has
+    # heard nothing of what the fold is scored on. "" for initial values.
+    train.init_from = ""
     train.batch_size = 32  # clips per step and fold; report silent
     # Parts of a batch, one after the other: less memory; each is normalised by its own clips.
     train.accumulate = 1

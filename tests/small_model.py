@@ -10,9 +10,9 @@ from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA
 from asc_jax.train import classifier
+from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
-from asc_jax.train.model import Model
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)

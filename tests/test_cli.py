@@ -183,7 +183,7 @@ def test_choosing_the_epoch_on_inner_clips(scenes, tmp_path):
     assert chosen == (2 + scores.argmax(axis=0)).tolist() and min(chosen) < len(log)
     config = read_config(workdir)
     setup = set_up(config, *read_data(config))
-    state, _, _ = restore_chosen(workdir, setup)
+    state, _, _ = restore_chosen(workdir, config, setup.like)
     then = [log[epoch - 1]["validation_loss"][fold] for fold, epoch in enumerate(chosen)]
     assert validate(setup, state)["validation_loss"] == pytest.approx(then, rel=1e-6)
 

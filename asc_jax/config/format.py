@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 
-FORMAT = 2  # of what is written now; files of format 1 may lack the number
+FORMAT = 3  # of what is written now; files of format 1 may lack the number
 
 # Fields that have come since format 1, by the kind of config that has them: field -> (the format
 # that it came with, the value that means "as before").
@@ -17,6 +17,7 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
     "gan": {"train.writers": (2, ())},
     "classifier": {
         "train.accumulate": (2, 1),
+        "train.init_from": (3, ""),
         "train.writers": (2, ()),
         "frontend.name": (2, "log_mel"),
         "frontend.pcen_seconds": (2, 0.4),

@@ -172,6 +172,7 @@ RULES: Mapping[str, Rule] = {
     "optimizer.warmup": number(0, 1),
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
+    "train.init_from": folder,
     "train.loss": function(known.LOSSES),
     "train.sync_batch_norm": flag,
     "train.accumulate": integer(1, 1_000_000),

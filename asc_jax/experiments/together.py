@@ -43,8 +43,9 @@ from asc_jax.runs.sweep_record import (
 )
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.runtime.files import remove, write_whole
+from asc_jax.train import warm_start
 from asc_jax.train.loop import make_curves, train
-from asc_jax.train.restore import like
+from asc_jax.train.restore import on_host, snapshot_like
 from asc_jax.train.setup import Setup
 from asc_jax.train.watch import say_lost
 
@@ -282,8 +283,9 @@ def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
     """
     dataset, splits, test = read_data(program.config)
     synthetic = read_synthetic(program.config, dataset, splits)
+    like = snapshot_like(setup.like, choosing=setup.choosing)
     with Checkpoints(program.folder / "checkpoints", read_only=True) as checkpoints:
-        tree, done = checkpoints.restore(like(setup, on_host=True)) or (None, None)
+        tree, done = checkpoints.restore(on_host(like)) or (None, None)
     if tree is None or done.step < progress.step:
         raise InputError(
             "its last checkpoint is damaged; run the same command to train from the one before",
@@ -300,9 +302,9 @@ def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
         write_run(partial, config, dataset, splits, test, synthetic, setup.clips.digests)
         log = [_own_part(line, own, len(program.runs)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
-        starts = program.folder / provenance.NAME
-        if starts.exists():  # not in one of an earlier version
-            shutil.copy(starts, partial)
+        for record in (provenance.NAME, warm_start.NAME):
+            if (program.folder / record).exists():
+                shutil.copy(program.folder / record, partial)
         with Checkpoints(partial / "checkpoints") as checkpoints:
             own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)
             checkpoints.save(Progress(done.step, done.epochs), own_tree)

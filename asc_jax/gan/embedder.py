@@ -9,23 +9,22 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from asc_jax.config.load import from_json, frontend_config, to_json
+from asc_jax.config.load import frontend_config
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.frontend import Frontend, frontend_function, resample
 from asc_jax.parallel import hosts
-from asc_jax.parallel.agreement import share_text
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import digest_arrays
-from asc_jax.runs.folder import fixed_by_content, read_config, refuse_other_sound, refuse_untrained
+from asc_jax.runs.folder import fixed_by_content, read_trained_config, refuse_other_sound
 from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
 from asc_jax.train.classifier import ClassifierState
-from asc_jax.train.restore import restore_chosen
+from asc_jax.train.restore import on_host, restore_chosen
 from asc_jax.train.setup import set_up
 from asc_jax.train.start import describe_start
 
@@ -97,13 +96,13 @@ def open_classifier(
             field=field,
         )
     workdir = pathlib.Path(workdir)
-    config = with_data(_read_config(workdir, field), data)
+    config = with_data(read_trained_config(workdir, field), data)
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     digests = setup.clips.digests
     refuse_other_sound(workdir, dataset, None, digests)
-    state, progress, _ = restore_chosen(workdir, setup, on_host=True)
+    state, progress, _ = restore_chosen(workdir, config, on_host(setup.like))
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
     # Without the optimizer's state, which nobody needs who does not train.
@@ -149,26 +148,6 @@ def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
             "that they began with, as it was",
             path=path,
         )
-
-
-def _read_config(workdir: pathlib.Path, field: str):
-    """The config of a run with a checkpoint, as the first process finds it.
-
-    Raises:
-      InputError: on all processes, whatever the first one finds wrong.
-    """
-    text, refusal = "", {}
-    if hosts.is_first():
-        try:
-            text = to_json(read_config(workdir, field=field))
-            refuse_untrained(workdir)
-        except InputError as error:
-            refusal = error.__dict__
-    hosts.wait_for_all()  # one may have started long before the others
-    text, refusal = json.loads(share_text(json.dumps([text, refusal])))
-    if refusal:
-        raise InputError(refusal.pop("message")).at(**refusal)
-    return from_json(text, str(workdir / "config.json"))
 
 
 def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:

@@ -1,6 +1,9 @@
 """Several processes that must decide alike: what one of them knows, on all."""
 
 import functools
+import json
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,6 +35,28 @@ def share_text(text: str) -> str:
     if not size:
         return ""
     return share(octets if octets.size == size else np.zeros(size, np.uint8)).tobytes().decode()
+
+
+def read_by_first(read: Callable[[], Any]) -> Any:
+    """What the first process reads, on every process; files of a run may be its alone.
+
+    Args:
+      read: returns what JSON can say.
+
+    Raises:
+      InputError: on all processes, whatever the first one finds wrong.
+    """
+    text = ""
+    if hosts.is_first():
+        try:
+            text = json.dumps({"read": read()})
+        except InputError as error:
+            text = json.dumps({"refusal": error.__dict__})
+    hosts.wait_for_all()  # one may have started long before the others
+    said = json.loads(share_text(text))
+    if refusal := said.get("refusal"):
+        raise InputError(refusal.pop("message")).at(**refusal)
+    return said["read"]
 
 
 def refuse_unlike(text: str) -> None:

@@ -17,6 +17,7 @@ from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic, write_record
 from asc_jax.data.splits import refuse_other_audio, write_splits
 from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import read_by_first
 from asc_jax.runs.own_functions import (
     copy_functions,
     described,
@@ -229,6 +230,25 @@ def read_config(workdir: pathlib.Path, *, check: Check = check_config, field: st
         raise InputError(f"cannot be read ({error}); restore it", path=path) from None
     refuse_untrusted(workdir)
     return from_json(text, str(path), check=check)
+
+
+def read_trained_config(workdir: pathlib.Path, field: str):
+    """The config of a run with a checkpoint, as the first of all processes finds it.
+
+    Args:
+      workdir: the run folder.
+      field: that names it.
+
+    Raises:
+      InputError: the folder is no run, or none that has been trained.
+    """
+
+    def read() -> str:
+        config = read_config(workdir, field=field)
+        refuse_untrained(workdir)
+        return to_json(config)
+
+    return from_json(read_by_first(read), str(workdir / "config.json"))
 
 
 def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:

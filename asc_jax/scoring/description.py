@@ -87,6 +87,9 @@ def _describe_training(
         _, counts = read_record(workdir / SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
         note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
+    if config.train.init_from:
+        source = pathlib.Path(config.train.init_from).name
+        note += f" Each model began with one of {source} that had heard nothing it is scored on."
     if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):
         note += " Other functions have gone on with what some had begun: see starts.jsonl."
     others = provenance.other_functions(starts[-1], start) if starts else []

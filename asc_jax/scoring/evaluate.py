@@ -41,6 +41,7 @@ from asc_jax.train.predict import predict
 from asc_jax.train.restore import restore_chosen
 from asc_jax.train.setup import Setup, set_up
 from asc_jax.train.start import describe_start
+from asc_jax.train.warm_start import heard_before
 
 # The fields that scoring may change: where things are, and how the work is done.
 PLACES = (
@@ -95,14 +96,14 @@ def evaluate(
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     refuse_other_sound(workdir, dataset, None, setup.clips.digests)
-    pools = {}
+    pools, before = {}, heard_before(workdir)
     for name, other in others.items():
-        refuse_seen_locations(other, setup)
+        refuse_seen_locations(other, setup, before)
         if not other.labelled:
             refuse_double_ids(other.clips, other.root)
         pools[name], digests = read_pool(of_others, other, dataset.scene_labels)
-        refuse_seen_audio(other, digests, setup)
-    state, progress, epochs = restore_chosen(workdir, setup)
+        refuse_seen_audio(other, digests, setup, before)
+    state, progress, epochs = restore_chosen(workdir, config, setup.like)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
 

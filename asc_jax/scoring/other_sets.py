@@ -7,6 +7,7 @@ from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.runs.inputs import sets_beside
 from asc_jax.runtime.errors import InputError
 from asc_jax.train.setup import Setup
+from asc_jax.train.warm_start import Heard
 
 _LONGEST_NAME = 100  # bytes of a set's name, which names files
 
@@ -42,13 +43,13 @@ def read_others(config, roots: Sequence[str]) -> dict[str, Dataset]:
     }
 
 
-def refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
+def refuse_seen_locations(dataset: Dataset, setup: Setup, before: Heard) -> None:
     """A labelled set that shares a location with training clips has no honest score."""
     if not dataset.labelled:
         return
-    seen = {
-        setup.clips.dataset.clips[i].location for s in setup.splits for i in (*s.train, *s.inner)
-    }
+    clips = setup.clips.dataset.clips
+    seen = {clips[i].location for s in setup.splits for i in (*s.train, *s.inner)}
+    seen |= before.locations
     for clip in dataset.clips:
         if clip.location in seen:
             raise InputError(
@@ -59,16 +60,20 @@ def refuse_seen_locations(dataset: Dataset, setup: Setup) -> None:
             )
 
 
-def refuse_seen_audio(dataset: Dataset, digests: Sequence[str], setup: Setup) -> None:
+def refuse_seen_audio(
+    dataset: Dataset, digests: Sequence[str], setup: Setup, before: Heard
+) -> None:
     """A labelled set that holds training clips has no honest score, whatever their names are."""
     if not dataset.labelled:
         return
     seen = {setup.clips.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
     for clip, digest in zip(dataset.clips, digests, strict=True):
-        if digest in seen:
-            trained = setup.clips.dataset.audio_path(setup.clips.dataset.clips[seen[digest]])
+        if digest in seen or digest in before.audio:
+            again = "a clip that its models had heard before"
+            if digest in seen:
+                again = setup.clips.dataset.audio_path(setup.clips.dataset.clips[seen[digest]])
+                again = f"the training clip {again}"
             raise InputError(
-                f"is the training clip {trained} again; leave such clips out of the set to be "
-                "scored",
+                f"is {again}, again; leave such clips out of the set to be scored",
                 path=dataset.audio_path(clip),
             )

@@ -26,12 +26,45 @@ from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_o
 from asc_jax.parallel.mesh import DATA, FOLD, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.model import Model
+from asc_jax.train.optimizer import Optimizer
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
 _OTHER_STREAMS = _DROPOUT - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What the folds of a run have in common: the functions that their steps are made of.
+
+    Attributes:
+      network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
+      optimizer: of a model's hyperparameters; applied to its gradients.
+      schedule: step -> the learning rate as a share of its peak, as the optimizer has it.
+      features: (pool, indices) -> (B, N, M) log-mels.
+      loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
+      augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
+        example.
+      partners: whether `augment` uses the partners.
+      input_shape: (N, M) of a clip.
+      n_classes: of the data set, K.
+      normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
+      accumulate: parts of a batch whose gradients are taken one after the other, each normalised
+        by its own clips.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    schedule: optax.Schedule
+    features: Callable[[Pool, jax.Array], jax.Array]
+    loss: Callable[..., jax.Array]
+    augment: Callable[..., tuple[jax.Array, jax.Array]]
+    partners: bool
+    input_shape: tuple[int, int]
+    n_classes: int
+    normalisation: str = "band"
+    accumulate: int = 1
 
 
 @flax.struct.dataclass

@@ -4,6 +4,7 @@ import pathlib
 import sys
 from collections.abc import Generator, Mapping, Sequence
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -12,23 +13,30 @@ from asc_jax.data.folds import Split
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.curves import Curves, refuse_missing
 from asc_jax.runs.folder import (
+    FREE_FIELDS,
     SYNTHETIC,
     hold,
+    read_config,
+    read_trained_config,
     refuse_foreign_folder,
     refuse_other_sound,
     write_run,
 )
 from asc_jax.runs.inputs import read_data, read_synthetic
-from asc_jax.runs.metrics_log import MetricsLog
+from asc_jax.runs.metrics_log import MetricsLog, read_metrics
+from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
-from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.classifier import BestEpoch, ClassifierState
 from asc_jax.train.epochs import Conclusion, run_epochs
+from asc_jax.train.model import make_model
 from asc_jax.train.predict import predict, score_fold
-from asc_jax.train.restore import restore
+from asc_jax.train.restore import snapshot_like
 from asc_jax.train.setup import Setup, epoch_indices, set_up
 from asc_jax.train.start import describe_start
 from asc_jax.train.trace import trace_steps
@@ -62,7 +70,11 @@ def train(
     """
     refuse_missing(config.train.writers)
     with hold(workdir):
-        refuse_foreign_folder(workdir, config, other_functions=other_functions)
+        free = FREE_FIELDS | {"train.epochs"}  # by `refuse_other_rates`
+        refuse_foreign_folder(workdir, config, free=free, other_functions=other_functions)
+        begins, source = not (workdir / "checkpoints").exists(), config.train.init_from
+        if begins and source:
+            read_trained_config(pathlib.Path(source), "train.init_from")
         dataset, splits, test = read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         synthetic = read_synthetic(config, dataset, splits)
@@ -72,8 +84,10 @@ def train(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
         refuse_other_sound(workdir, dataset, synthetic, setup.clips.digests)
-        if not (workdir / "checkpoints").exists():
-            setup.refuse_not_finite()
+        if begins:
+            setup.refuse_unfit()
+        elif hosts.is_first():
+            refuse_other_rates(workdir, setup)
         task = Training(setup, workdir, profile=profile)
         # Not before: wrong input leaves no folder behind.
         write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
@@ -92,7 +106,13 @@ class Training:
         self._setup, self._workdir, self._profile = setup, workdir, profile
 
     def restore(self, checkpoints: Checkpoints) -> tuple[dict, Progress]:
-        return restore(self._setup, checkpoints)
+        setup = self._setup
+        if found := checkpoints.restore(snapshot_like(setup.like, choosing=setup.choosing)):
+            return found
+        state = setup.init()
+        if setup.warm_start:
+            setup.warm_start.write(self._workdir)
+        return {"state": state, "best": before_the_first(state, setup)}, Progress()
 
     def describe_start(self, step: int) -> dict:
         return describe_start(self._setup, step=step, training=True)
@@ -147,6 +167,42 @@ class Training:
 
     def is_over(self, snapshot: dict, progress: Progress) -> str:
         return ""
+
+
+def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
+    """Checks that a run can go on to another number of epochs: the rates of its steps stay.
+
+    Raises:
+      InputError: more epochs are done already, or their learning rates would have been others.
+    """
+    theirs, epochs = read_config(workdir), setup.config.train.epochs
+    done = max((line["epoch"] for line in read_metrics(workdir / "metrics.jsonl")), default=0)
+    if theirs.train.epochs == epochs:
+        return
+    where = {"field": "train.epochs", "value": epochs}
+    if done > epochs:
+        raise InputError(f"{done} epochs are done in {workdir}; set at least that many", **where)
+    steps = np.arange((done + 1) * setup.steps_per_epoch)  # with those of the epoch under way
+    before = make_model(theirs, setup.model.n_classes, theirs.train.epochs * setup.steps_per_epoch)
+    then, now = (jax.vmap(model.schedule)(steps) for model in (before, setup.model))
+    if not np.array_equal(then, now):
+        raise InputError(
+            f"{workdir} was begun for {theirs.train.epochs}, and the learning rates of its steps "
+            "would have been others (optimizer.schedule, optimizer.warmup); only a schedule that "
+            "does not depend on the length of the run can go on for longer",
+            **where,
+        )
+
+
+def before_the_first(state: ClassifierState, setup: Setup) -> BestEpoch | None:
+    """Each fold's best epoch before there is one; None unless the config chooses one."""
+    if not setup.choosing:
+        return None
+    score, epoch = (np.full(len(setup.splits), one) for one in (np.float32(-1), np.int32(0)))
+    params, statistics, others = jax.tree.map(
+        lambda leaf: leaf.copy(), (state.params, state.batch_stats, state.collections)
+    )
+    return BestEpoch(params, statistics, *put((score, epoch), setup.mesh, PER_FOLD), others)
 
 
 def make_curves(

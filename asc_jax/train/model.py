@@ -1,54 +1,16 @@
-"""What the folds of a run have in common: the functions that its config names."""
+"""The functions that a config names, as its folds have them in common."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
-
-import flax.linen as nn
-import jax
-import optax
 
 from asc_jax.augment import make_augment, takes_partners
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
-from asc_jax.data.pool import Pool
 from asc_jax.runs.inputs import input_shape, make_network
 from asc_jax.runtime import functions
+from asc_jax.train.classifier import Model
 from asc_jax.train.losses import make_loss
-from asc_jax.train.optimizer import Optimizer, make_optimizer, make_schedule
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """What the folds of a run have in common: the functions that their steps are made of.
-
-    Attributes:
-      network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
-      optimizer: of a model's hyperparameters; applied to its gradients.
-      schedule: step -> the learning rate as a share of its peak, as the optimizer has it.
-      features: (pool, indices) -> (B, N, M) log-mels.
-      loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
-      augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
-        example.
-      partners: whether `augment` uses the partners.
-      input_shape: (N, M) of a clip.
-      n_classes: of the data set, K.
-      normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
-      accumulate: parts of a batch whose gradients are taken one after the other, each normalised
-        by its own clips.
-    """
-
-    network: nn.Module
-    optimizer: Optimizer
-    schedule: optax.Schedule
-    features: Callable[[Pool, jax.Array], jax.Array]
-    loss: Callable[..., jax.Array]
-    augment: Callable[..., tuple[jax.Array, jax.Array]]
-    partners: bool
-    input_shape: tuple[int, int]
-    n_classes: int
-    normalisation: str = "band"
-    accumulate: int = 1
+from asc_jax.train.optimizer import make_optimizer, make_schedule
 
 
 def make_model(config, n_classes: int, n_steps: int) -> Model:

@@ -20,11 +20,12 @@ from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Steps
+from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.model import Model, make_model
+from asc_jax.train.model import make_model
 from asc_jax.train.trial import try_functions
+from asc_jax.train.warm_start import WarmStart, open_warm_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,18 +82,25 @@ class Setup:
         """The `band_moments` of the recorded clips."""
         return band_moments(self.clips.pools[0], self.model.features)
 
-    def refuse_not_finite(self) -> None:
-        """Checks the clips before a state is made of them.
+    @functools.cached_property
+    def warm_start(self) -> WarmStart | None:
+        """The models of another run to begin with, if the config names one."""
+        folder = self.config.train.init_from
+        return open_warm_start(folder, self.clips, self.splits) if folder else None
+
+    def refuse_unfit(self) -> None:
+        """Checks what a state before the first step is made of, before it is.
 
         Raises:
-          InputError: the log-mels of one are not finite.
+          InputError: the log-mels of a clip are not finite, or the models to begin with cannot be.
         """
+        _ = self.warm_start
         dataset = self.clips.dataset
         refuse_not_finite(self.moments, [dataset.audio_path(clip) for clip in dataset.clips])
 
     def init(self) -> ClassifierState:
         """The state before the first step, on the devices. A run that goes on needs none."""
-        self.refuse_not_finite()
+        self.refuse_unfit()
         above = self.config.synthetic.mask_above
         state = classifier.init_state(
             self.model,
@@ -100,6 +108,8 @@ class Setup:
             self.moments,
             masked=above > 0 and mel_edges(self.clips.decoding.frontend)[:-2] >= above,
         )
+        if self.warm_start:
+            state = self.warm_start.apply(state, self.model)
         return put(jax.tree.map(agreement.share, state), self.mesh, PER_FOLD)
 
 

@@ -10,8 +10,8 @@ from asc_jax.config.load import flatten, frontend_config
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import functions
 from asc_jax.runtime.errors import InputError
+from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.model import Model
 
 _BATCH = 2  # clips
 

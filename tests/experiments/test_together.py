@@ -20,7 +20,7 @@ from asc_jax.runs.sweep_record import read_record
 from asc_jax.runtime.errors import Diverged
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
-from asc_jax.train.restore import restore
+from asc_jax.train.restore import on_host, snapshot_like
 from asc_jax.train.setup import set_up
 
 CONFIG = str(CONFIGS / "demo.py")
@@ -95,10 +95,11 @@ def final_state(joined):
     """A run's newest checkpoint, on the host: (its folder)."""
     settled = read_config(joined / "seed7")
     setup = set_up(settled, *read_data(settled))  # of the same shapes for all runs
+    like = on_host(snapshot_like(setup.like, choosing=False))
 
     def read(folder):
         with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-            return jax.device_get(restore(setup, checkpoints)[0]["state"])
+            return checkpoints.restore(like)[0]["state"]
 
     return read
 

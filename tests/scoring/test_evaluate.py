@@ -250,7 +250,7 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
         {"epoch": epoch, "seconds": 1.0, "clips_per_second": 1.0, "skipped_steps": skipped}
         for epoch, skipped in ((1, [0, 2]), (2, [1, 0]))
     ]
-    train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8)
+    train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8, init_from="")
     config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
     nothing = dict.fromkeys(("params", "untrained", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)

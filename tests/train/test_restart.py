@@ -16,7 +16,7 @@ import small
 from refusals import refused
 
 from asc_jax.runs.checkpoint import Checkpoints
-from asc_jax.runs.folder import refuse_foreign_folder
+from asc_jax.runs.folder import read_config, refuse_foreign_folder
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime import interruption
@@ -24,7 +24,7 @@ from asc_jax.runtime.errors import Stopped
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train import stop as stop_module
 from asc_jax.train.loop import train
-from asc_jax.train.restore import restore
+from asc_jax.train.restore import snapshot_like
 from asc_jax.train.setup import set_up
 from asc_jax.train.stop import StopSignal
 from benchmarks.fault_subjects import end_of_training
@@ -89,6 +89,28 @@ def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes,
         refuse_foreign_folder(whole, small.config(scenes, *FIELDS, "train.label_smoothing=0.1"))
 
 
+def test_a_finished_run_goes_on_for_longer_if_its_rates_stay(scenes, tmp_path):
+    """By a constant rate, to the same end as in one go; not by one that falls to the end."""
+    fields = (*FIELDS, "optimizer.schedule=constant", "train.save_every=0")
+    shorter, longer = (small.config(scenes, *fields, f"train.epochs={n}") for n in (1, 2))
+    train(longer, tmp_path / "once")
+    train(shorter, tmp_path / "twice")
+    train(longer, tmp_path / "twice")
+    assert end_of_training(tmp_path / "once")[:-1] == end_of_training(tmp_path / "twice")[:-1]
+    assert read_config(tmp_path / "twice").train.epochs == 2
+    with refused(field="train.epochs") as caught:  # fewer than are done
+        train(shorter, tmp_path / "twice")
+    assert "2 epochs" in str(caught.value)
+
+
+def test_a_run_whose_rates_would_have_been_others_does_not_go_on_for_longer(scenes, whole):
+    before = (whole / "config.json").read_text()
+    for field in ("optimizer.schedule=cosine", "optimizer.warmup=0.5"):
+        with refused(field="train.epochs" if "cosine" in field else ""):
+            train(small.config(scenes, *FIELDS, field, f"train.epochs={EPOCHS + 1}"), whole)
+    assert (whole / "config.json").read_text() == before
+
+
 def test_scoring_passes_over_a_damaged_checkpoint_and_leaves_it(config, whole, tmp_path):
     """The one before is of a step within an epoch."""
     workdir = shutil.copytree(whole, tmp_path / "run")
@@ -103,7 +125,7 @@ def final_state(config, workdir):
     dataset, splits, test = read_data(config)
     setup = set_up(config, dataset, splits, test)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        tree, progress = restore(setup, checkpoints)
+        tree, progress = checkpoints.restore(snapshot_like(setup.like, choosing=False))
     assert progress.epochs == EPOCHS
     return setup.mesh.devices.size, jax.device_get(tree["state"])
 
@@ -114,7 +136,7 @@ def test_a_restart_needs_no_memory_but_its_state(config, whole):
     setup = set_up(config, dataset, splits, test)
     before = size(jax.live_arrays())
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
-        tree, _ = restore(setup, checkpoints)
+        tree, _ = checkpoints.restore(snapshot_like(setup.like, choosing=False))
     needed = size(jax.tree.leaves(tree))
     assert needed > 1000 and size(jax.live_arrays()) - before == needed
 
