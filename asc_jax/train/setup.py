@@ -24,7 +24,7 @@ from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.model import make_model
-from asc_jax.train.trial import try_functions
+from asc_jax.train.trial import N_STEPS, try_functions
 from asc_jax.train.warm_start import WarmStart, open_warm_start
 
 
@@ -145,7 +145,7 @@ def set_up(
     mesh = make_mesh(len(splits) * len(runs), n_clips, shape=mesh_shape)
     refuse_idle_processes(mesh, named=bool(mesh_shape))
     n_classes = len(dataset.scene_labels)
-    try_functions(config, lambda: make_model(config, n_classes, n_steps=100))
+    try_functions(config, lambda: make_model(config, n_classes, N_STEPS))
     clips = decode(config, dataset, splits, test, synthetic)
     agreement.connect(mesh)
     names, per_model = zip(*[named for named in runs.items() for _ in splits], strict=True)

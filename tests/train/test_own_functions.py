@@ -200,6 +200,14 @@ def test_features_follow_the_function_and_not_its_name(files, scenes, new_proces
         ("train.loss", "def f(logits, targets):\n    return logits + targets[:, :3]\n"),
         ("optimizer.name", "def f(learning_rate, group):\n    return None\n"),
         ("optimizer.schedule", "def f(step):\n    return 1.0\n"),
+        # What is not finite; of the loss its gradient.
+        (
+            "frontend.name",
+            "def f(waveform, _):\n    return (waveform - 9).reshape(50, -1)**0.5",
+        ),
+        ("augment.name", "def f(key, x, t, *, db):\n    return x / 0, t"),
+        ("train.loss", "def f(logits, targets):\n    return (0 * logits.sum(-1)) ** 0.5\n"),
+        ("optimizer.schedule", "def f(step, n_steps):\n    return 1.0 / (step - 50)"),
     ],
 )
 def test_a_function_of_another_kind_is_refused_before_any_data_is_decoded(
@@ -212,6 +220,31 @@ def test_a_function_of_another_kind_is_refused_before_any_data_is_decoded(
         train(config, tmp_path / "run")
     assert "wrong.py" in caught.value.path
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("signature", "first"),
+    [
+        ("self, x", ""),
+        ("self, x, train", "x = nn.Dropout(0.5, deterministic=False)(x)"),
+        ("self, x, train", "x = nn.BatchNorm(use_running_average=False)(x)"),
+        ("self, x, train", "self.variable('notes', 'name', lambda: 'a text')"),
+        ("self, x, train", "x = (x - 1e3) ** 0.5"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_here_is_refused_with_what_to_do(
+    files, scenes, tmp_path, monkeypatch, signature, first
+):
+    monkeypatch.setattr("asc_jax.train.setup.decode", None)
+    lines = [
+        "import flax.linen as nn", "class Net(nn.Module):", "    n_classes: int", "    width: int",
+        "    @nn.compact", f"    def __call__({signature}):", f"        {first}",
+        "        return nn.Dense(self.n_classes)(x.mean(1))",
+    ]  # fmt: skip
+    (files / "wrong.py").write_text("\n".join(lines))
+    with refused(field="model.name") as caught:
+        train(read(files, scenes, **{"model.name": "wrong.py:Net"}), tmp_path / "run")
+    assert "wrong.py" in caught.value.path and caught.value.hint
 
 
 def test_a_file_that_is_edited_while_data_are_decoded_trains_nothing(
