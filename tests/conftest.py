@@ -10,23 +10,19 @@ import types
 
 import numpy as np
 import pytest
-from checkout import ROOT
+from checkout import COMPILE_QUICKLY, ROOT
 
-# Before JAX is imported. Several devices: a mesh is then tested on any machine. No LLVM
-# optimisation: nearly all of the tests' time is compilation, and none of them times anything.
-# The commands in tests/test_cli.py run in processes of their own, as users run them.
+# Before JAX is imported. Several devices: a mesh is then tested on any machine. Nearly all of
+# the tests' time is compilation, and none of them times anything.
 os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-    ]
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", COMPILE_QUICKLY]
 )
 # Tests that build the same step share its compiled program, for the length of one session;
 # the workers of pytest-xdist find the controller's folder in their environment.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _programs = tempfile.TemporaryDirectory(prefix="asc_jax_programs_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 def _hear_signals() -> None:

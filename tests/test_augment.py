@@ -19,14 +19,12 @@ ALL = Augmentation(
     mel_mask_bands=3,
 )
 
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-mapped = jit(jax.vmap(functools.partial(augment, cfg=ALL)))
+mapped = jax.jit(jax.vmap(functools.partial(augment, cfg=ALL)))
 
 
 def over_keys(function, n: int) -> np.ndarray:
     """The results of a function of a key, for `n` keys."""
-    return jax.tree.map(np.asarray, jit(lambda: jax.vmap(function)(keys(n)))())
+    return jax.tree.map(np.asarray, jax.jit(lambda: jax.vmap(function)(keys(n)))())
 
 
 def keys(n: int, seed: int = 0) -> jax.Array:
@@ -43,7 +41,9 @@ def batch() -> tuple:
 
 
 def test_all_zeros_change_nothing(batch):
-    log_mel, target = jit(jax.vmap(functools.partial(augment, cfg=Augmentation())))(keys(6), *batch)
+    log_mel, target = jax.jit(jax.vmap(functools.partial(augment, cfg=Augmentation())))(
+        keys(6), *batch
+    )
     np.testing.assert_array_equal(log_mel, batch[0])
     np.testing.assert_array_equal(target, batch[1])
 
@@ -53,7 +53,7 @@ def test_an_example_does_not_depend_on_its_batch(batch):
     assert (log_mel.shape, target.shape) == ((6, N, M), (6, K))
     reordered = mapped(keys(6)[::-1], *(x[::-1] for x in batch))
     np.testing.assert_array_equal(reordered[0][::-1], log_mel)
-    alone = jit(functools.partial(augment, cfg=ALL))
+    alone = jax.jit(functools.partial(augment, cfg=ALL))
     for i in range(6):
         log_mel_alone, target_alone = alone(keys(6)[i], *(x[i] for x in batch))
         np.testing.assert_allclose(log_mel_alone, log_mel[i], atol=1e-6)
@@ -74,7 +74,8 @@ def test_members_draw_independently(batch):
     masks_only = Augmentation(time_masks=2, time_mask_frames=8)
     with_mixup = Augmentation(time_masks=2, time_mask_frames=8, mixup_alpha=0.4)
     out = [
-        jit(functools.partial(augment, cfg=cfg))(key, *example) for cfg in (masks_only, with_mixup)
+        jax.jit(functools.partial(augment, cfg=cfg))(key, *example)
+        for cfg in (masks_only, with_mixup)
     ]
     masked = [np.all(log_mel == 0, axis=1) for log_mel, _ in out]
     assert masked[0].any()
@@ -107,7 +108,7 @@ def test_mixup_is_a_convex_combination_led_by_the_example(alpha):
 
 def test_mixup_weighs_every_target_alike(batch):
     log_mel, target, partner, partner_target = (x[0] for x in batch)
-    mix = jit(functools.partial(mixup, alpha=0.4))
+    mix = jax.jit(functools.partial(mixup, alpha=0.4))
     mixed, mixed_target = mix(jax.random.key(1), log_mel, target, partner, partner_target)
     weight = float(
         np.sum((mixed - partner) * (log_mel - partner)) / np.sum((log_mel - partner) ** 2)
@@ -132,7 +133,7 @@ def test_partners_are_rolled_apart():
     ramp = jnp.arange(N, dtype=jnp.float32)[:, None] * jnp.ones((1, M))
     cfg = Augmentation(time_roll=0.5, mixup_alpha=1e3)  # about half of each
     targets = jnp.eye(2)
-    mix = jit(functools.partial(augment, cfg=cfg))
+    mix = jax.jit(functools.partial(augment, cfg=cfg))
     mixed, target = mix(jax.random.key(0), ramp, targets[0], ramp, targets[1])
     assert 0.5 <= target[0] < 0.6
     assert len(set(np.round(np.diff(mixed[:, 0]), 3))) > 2  # two places where time wraps

@@ -43,6 +43,7 @@ def train(checkout, scenes):
     def train(*prefix: str) -> np.ndarray:
         workdir = runs / f"run{len(list(runs.glob('*')))}"
         words = [f"--config={small.CONFIG}", f"--config.data.root={scenes}", *small.WORDS]
+        words += ["--config.model.se_ratio=0", "--config.augment.mixup_alpha=0.0"]
         words += [f"--workdir={workdir}", "--config.train.epochs=1"]
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "asc_jax", "train", *words],

@@ -1,7 +1,6 @@
 """The frontend against librosa; under jit, vmap and grad."""
 
 import dataclasses
-import functools
 import warnings
 
 import jax
@@ -26,8 +25,6 @@ from asc_jax.frontend import (
 
 RELATIVE = 1e-4  # norm-wise, before the logarithm
 ABSOLUTE = 1e-3  # after it, where a band is within 60 dB of the loudest
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SMALL = FrontendConfig(sr=8000, n_fft=256, win_length=200, hop_length=100, n_mels=12)
 
 
@@ -200,14 +197,14 @@ def test_number_of_frames(sound):
 
 def test_leading_axes_jit_and_vmap_give_what_a_loop_gives(sound):
     batch = sound[:4800].reshape(2, 3, 800)
-    one = jit(lambda x: log_mel(x, SMALL))
+    one = jax.jit(lambda x: log_mel(x, SMALL))
     looped = np.stack([[one(waveform) for waveform in row] for row in batch])
     assert looped.shape == (2, 3, 9, 12)
     for name, transform in {
         "without jit": lambda x: log_mel(x, SMALL),
         "leading axes": one,
-        "vmap": jit(jax.vmap(jax.vmap(lambda x: log_mel(x, SMALL)))),
-        "vmap along another axis": jit(
+        "vmap": jax.jit(jax.vmap(jax.vmap(lambda x: log_mel(x, SMALL)))),
+        "vmap along another axis": jax.jit(
             jax.vmap(lambda x: log_mel(x, SMALL), in_axes=1, out_axes=1)
         ),
     }.items():
@@ -234,7 +231,7 @@ def test_gradient_equals_finite_differences(power, pad_mode):
 def test_gradient_is_finite(power, sound):
     cfg = dataclasses.replace(SMALL, power=power)
     half_silent = np.concatenate([np.zeros(500, np.float32), sound[:500]])
-    value_and_gradient = jit(jax.value_and_grad(lambda x: jnp.sum(log_mel(x, cfg))))
+    value_and_gradient = jax.jit(jax.value_and_grad(lambda x: jnp.sum(log_mel(x, cfg))))
     for waveform in (np.zeros(1000, np.float32), half_silent, 1e-20 * sound[:1000]):
         value, gradient = value_and_gradient(waveform)
         assert np.isfinite(value)
@@ -287,7 +284,7 @@ def test_a_config_is_a_static_argument():
         traced.append(cfg)
         return log_mel(waveform, cfg)
 
-    compiled = jit(transform, static_argnums=1)
+    compiled = jax.jit(transform, static_argnums=1)
     compiled(np.ones(500, np.float32), SMALL)
     compiled(np.ones(500, np.float32), dataclasses.replace(SMALL))
     assert len(traced) == 1

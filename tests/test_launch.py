@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 import small
-from checkout import ROOT
+from checkout import COMPILE_QUICKLY, ROOT
 from jax.errors import JaxRuntimeError
 from refusals import refused
 
@@ -45,7 +45,7 @@ def environment(tmp_path_factory):
     ours = {k: v for k, v in os.environ.items() if not k.startswith("ASC_JAX")}
     return {
         **ours,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": COMPILE_QUICKLY,
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "",  # a line is written whole

@@ -1,7 +1,5 @@
 """The resampler against exact signals; under jit, vmap and grad."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +9,6 @@ from refusals import refused
 
 from asc_jax import frontend
 from asc_jax.frontend import resample
-
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def test_resampled_length(orig_sr, target_sr, length):
 )
 def test_memory_is_bounded_whatever_the_rates(orig_sr, target_sr, length):
     """All phases of 44,100 to 16,001 Hz have 711 million weights, 2.65 GiB of them."""
-    lowered = jit(lambda x: resample(x, orig_sr, target_sr)).lower(np.ones(length, np.float32))
+    lowered = jax.jit(lambda x: resample(x, orig_sr, target_sr)).lower(np.ones(length, np.float32))
     program = lowered.compile()
     assert len(lowered.as_text()) < 1 << 16  # no table within it
     assert program.memory_analysis().temp_size_in_bytes < 32 << 20
@@ -151,9 +146,9 @@ def test_resample_keeps_leading_axes_under_jit_and_vmap(noise, target_sr):
     assert looped.shape == (2, 3, -(-target_sr // 16))
     for transform in (
         change,
-        jit(change),
+        jax.jit(change),
         jax.vmap(change),
-        jit(jax.vmap(change, in_axes=1, out_axes=1)),
+        jax.jit(jax.vmap(change, in_axes=1, out_axes=1)),
     ):
         np.testing.assert_allclose(transform(batch), looped, atol=1e-6)
 

@@ -137,8 +137,8 @@ def test_a_gan_in_the_program_equals_that_gan_alone(tones):
 def test_sharded_equals_unsharded(tones):
     """By SGD, for which a gradient counted twice is twice as large; every example's own shifts."""
     loss = dataclasses.replace(LOSSES["wgan_gp"], optimizer=optax.sgd, n_discriminator_updates=1)
-    networks = make_networks(256, loss=loss, lr=1e-2)
-    discriminator = networks.discriminator.clone(shuffle="per_example")
+    networks = make_networks(loss=loss, lr=1e-2)
+    discriminator = networks.discriminator.clone(phase_shuffle=1, shuffle="per_example")
     networks = dataclasses.replace(networks, discriminator=discriminator)
     train = functools.partial(trained, tones, networks, n_steps=1)
     one, one_metrics, _, _ = train()

@@ -1,6 +1,5 @@
 """Runs of equal blocks as loops against the same blocks one by one, and against plain flax."""
 
-import functools
 import itertools
 import re
 
@@ -13,8 +12,6 @@ from networks import some_variables, stack
 from asc_jax.models import resnet
 from asc_jax.models.resnet import ResNet
 
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 DEEP = {"n_classes": 3, "stage_sizes": (1, 6), "stage_strides": (1, 2), "width": 4, "se_ratio": 2}
 
 
@@ -27,7 +24,7 @@ def gradients(network: ResNet, variables: dict, x: np.ndarray):
         )
         return -jnp.mean(jax.nn.log_softmax(logits)[:, 0]), updated
 
-    return jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
 
 
 def inputs() -> np.ndarray:

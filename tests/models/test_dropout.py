@@ -68,6 +68,7 @@ def test_a_resnet_drops_of_the_pooled_map_in_training_alone():
     # A last layer that shows what it is given: eight classes, eight channels.
     variables["params"]["classifier"] = {"kernel": np.eye(8, dtype=np.float32), "bias": np.zeros(8)}
 
+    @functools.partial(jax.jit, static_argnums=(0, 1))
     def logits(network, train, **rngs):
         return network.apply(variables, x, train=train, mutable=["batch_stats"], rngs=rngs)
 

@@ -1,7 +1,5 @@
 """The residual networks: the report's sizes, every knob, PyTorch's logits from the same weights."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +17,6 @@ REPORT = {
     "ResNet(152)-rev": ResNet(n_classes=10, stage_sizes=DEPTH_152),
     "SE-ResNet(152)-rev": ResNet(n_classes=10, stage_sizes=DEPTH_152, se_ratio=16),
 }
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 TINY = {"n_classes": 5, "stage_sizes": (1, 2), "stage_strides": (1, 2), "width": 4}
 
 
@@ -67,7 +63,7 @@ def test_map_sizes_follow_the_report():
 def apply(network: ResNet, x: np.ndarray, variables=None) -> jax.Array:
     if variables is None:
         variables = some_variables(network, x.shape)
-    return jit(lambda x: network.apply(variables, x, train=False))(x)
+    return jax.jit(lambda x: network.apply(variables, x, train=False))(x)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -197,7 +193,7 @@ def measured_receptive_field(network: ResNet, n_frames: int) -> int:
         (last_map,) = state["intermediates"][last]["__call__"]  # (B, W, H, C)
         return jnp.sum(last_map[:, last_map.shape[1] // 2])
 
-    gradient = np.abs(jit(jax.grad(central))(x)).sum(axis=(0, 2))
+    gradient = np.abs(jax.jit(jax.grad(central))(x)).sum(axis=(0, 2))
     # Winograd's products reach a tile further, where they cancel but for rounding.
     (frames,) = np.nonzero(gradient > 1e-5 * gradient.max())
     assert frames[0] > 0
@@ -304,7 +300,7 @@ def test_training_mode_equals_a_pytorch_twin():
     network = ResNet(**TINY, se_ratio=2)
     variables = random_variables(network)
     x = normal(3, 35, 21, seed=3)
-    step = jit(lambda x: network.apply(variables, x, train=True, mutable=["batch_stats"]))
+    step = jax.jit(lambda x: network.apply(variables, x, train=True, mutable=["batch_stats"]))
     logits, updated = step(x)
     twin = torch_twin(network, variables).train()
     with torch.no_grad():

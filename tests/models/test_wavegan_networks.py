@@ -1,7 +1,5 @@
 """The WaveGAN's networks: published sizes, PyTorch's values from the same weights, classes."""
 
-import functools
-
 import flax.errors
 import jax
 import jax.numpy as jnp
@@ -14,9 +12,6 @@ from asc_jax.models.wavegan import (
     Generator,
     map_sizes,
 )
-
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 SMALL = {"dim": 4, "n_samples": 512}  # maps of 32 and 128 frames
 N_LATENT = 6
@@ -32,12 +27,12 @@ def params_of(network, *, gan: int = 0, seed: int = 0) -> dict:
     """Initial values, but biases that are not 0."""
     key = jax.random.fold_in(jax.random.key(seed), gan)
     zeros = [jnp.zeros(one.shape, one.dtype) for one in network.input_shapes()]
-    params = jit(network.init)(key, *zeros)["params"]
+    params = jax.jit(network.init)(key, *zeros)["params"]
     return jax.tree.map(lambda leaf: leaf + 0.1 * normal(gan, *leaf.shape), params)
 
 
 def apply(network, params, *inputs, **options) -> jax.Array:
-    return jit(lambda params, *inputs: network.apply({"params": params}, *inputs, **options))(
+    return jax.jit(lambda params, *inputs: network.apply({"params": params}, *inputs, **options))(
         params, *inputs
     )
 
@@ -170,7 +165,7 @@ def test_discriminator_equals_pytorch_with_second_gradients():
 
     (slopes,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
     slopes.square().sum().backward()
-    gradients = jit(jax.grad(roughness))(params)
+    gradients = jax.jit(jax.grad(roughness))(params)
     for name in ("conv1", "conv2", "dense"):
         expected = tensors[name]["kernel"].grad.numpy()
         atol = 1e-5 * np.abs(expected).max()
@@ -190,7 +185,7 @@ def test_shuffle_lies_between_the_convolutions():
 
     shuffled = DISCRIMINATOR.clone(phase_shuffle=2)
     params, x = params_of(shuffled), normal(0, 2, 512, 1)
-    score = jit(lambda seed: shuffled.apply({"params": params}, x, rngs=rng(seed)))
+    score = jax.jit(lambda seed: shuffled.apply({"params": params}, x, rngs=rng(seed)))
     scores = np.stack([score(seed) for seed in range(20)])
     assert len(np.unique(scores[:, 0])) == 5  # as many as shifts from -2 to 2
     np.testing.assert_array_equal(score(3), scores[3])

@@ -18,8 +18,6 @@ from asc_jax.ops.conv import conv_general_dilated
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
 reference = jax.lax.conv_general_dilated
 
-# Compiling is most of the time here.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 # A case that exercises strides, asymmetric padding and dilation at once.
 AWKWARD = {
@@ -73,7 +71,7 @@ def assert_equals_lax(lhs_shape, rhs_shape, dtype, options) -> None:
     """Values, first and second gradients."""
     lhs, rhs = normal(0, *lhs_shape, dtype=dtype), normal(1, *rhs_shape, dtype=dtype)
 
-    @functools.partial(jit, static_argnums=0)
+    @functools.partial(jax.jit, static_argnums=0)
     def everything(conv, lhs, rhs):
         conv = functools.partial(conv, **options)
         return conv(lhs, rhs), gradients(conv, lhs, rhs)
@@ -261,7 +259,7 @@ def assert_vmap_equals_lax(in_axes, lhs_shape, rhs_shape, options) -> None:
     """Values, first and second gradients, mapped as `MAPS` says."""
     lhs, rhs = normal(0, *lhs_shape), normal(1, *rhs_shape)
 
-    @functools.partial(jit, static_argnums=0)
+    @functools.partial(jax.jit, static_argnums=0)
     def everything(conv, lhs, rhs):
         conv = mapped(conv, options, in_axes)
         return conv(lhs, rhs), gradients(conv, lhs, rhs)
@@ -341,7 +339,7 @@ def test_sharded_batch_equals_the_whole_batch(options, kernel, extent, marked):
         check_vma=True,
     )
     whole = jax.vmap(jax.value_and_grad(loss))
-    assert_close(jit(sharded)(kernel, x), jit(whole)(kernel, x))
+    assert_close(jax.jit(sharded)(kernel, x), jax.jit(whole)(kernel, x))
 
 
 def test_forward_mode_is_refused():

@@ -107,9 +107,13 @@ def test_a_step_equals_plain_flax_and_optax(small_pool, small_splits):
         )
         return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
 
-    value, grads = jax.jit(jax.value_and_grad(loss))(variables["params"])
-    updates, _ = optimizer.update(grads, optimizer.init(variables["params"]), variables["params"])
-    params = optax.apply_updates(variables["params"], updates)
+    @jax.jit
+    def step(params):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return value, optax.apply_updates(params, updates)
+
+    value, params = step(variables["params"])
     np.testing.assert_allclose(losses[0, 0], value, rtol=1e-5)
     assert_close(jax.tree.map(lambda leaf: leaf[0], state.params), params, rtol=1e-4, atol=1e-6)
 

@@ -36,7 +36,6 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
         x = nn.LayerNorm()(nn.Dense(self.width)(x))
-        x = x + nn.MultiHeadDotProductAttention(num_heads=2)(x)
         x = layers.Counted()(x, train)
         x = nn.Dropout(0.1, deterministic=not train)(x)
         x = x + nn.BatchNorm(use_running_average=not train, scale_init=nn.initializers.zeros)(x)
