@@ -4,12 +4,13 @@ import jax
 
 
 def on_cpu() -> bool:
-    """Whether JAX's default devices are CPUs.
+    """Whether the program that is traced is for CPUs: the mesh's, and outside of one JAX's own.
 
     Asked while tracing. `jax.lax.platform_dependent` asks while compiling, for which both ways
     are traced, differentiated and mapped: a quarter of a deep network's tracing.
     """
-    return jax.default_backend() == "cpu"
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return (device.platform if device else jax.default_backend()) == "cpu"
 
 
 def materialised(x: jax.Array) -> jax.Array:
