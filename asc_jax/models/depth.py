@@ -1,4 +1,4 @@
-"""Equal neighbouring blocks as one loop over depth, so that they compile once.
+"""Equal neighbouring blocks as one loop over depth: on a CPU they compile once.
 
 A run of n equal blocks "a_block2", ..., "a_block9" becomes one module "a_block2_to_block9"
 whose variables are those of the blocks, stacked along a leading axis.
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
+
+from asc_jax.runtime.backend import on_cpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,5 +43,7 @@ def repeat(block: nn.Module, x: jax.Array, n: int) -> jax.Array:
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True},
         length=n,
+        # On an accelerator a loop would store each intermediate result by a kernel of its own.
+        unroll=1 if on_cpu() else n,
     )
     return scan(block, x, None)[0]

@@ -1,9 +1,10 @@
 """The one convolution that every network here uses, made for a fold axis on the kernel.
 
 `vmap` over folds gives every fold its own kernel. XLA then has one grouped convolution to
-do, which on a CPU costs about twice what the separate convolutions do. This one has the
-meaning of `jax.lax.conv_general_dilated` and decides itself what a fold axis becomes:
-see `_map_over_folds`.
+do, which on a CPU costs about twice what the separate convolutions do, and on a GPU has gradients
+that cuDNN has no kernels for. This one has the meaning of `jax.lax.conv_general_dilated` and
+decides itself what a fold axis becomes: see `_map_over_folds`, `_matrix_products` and the two
+tables below.
 
 A convolution is bilinear, so it, its gradient by the input and its gradient by the kernel
 are three contractions of one form, and the derivatives of each are the other two. Writing
@@ -12,6 +13,7 @@ them so keeps the decision in force in gradients of any order.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -20,17 +22,25 @@ import jax.numpy as jnp
 
 from asc_jax.ops import overlap_add, winograd
 from asc_jax.ops.conv_gradients import Geometry
+from asc_jax.ops.windows import Windows
+from asc_jax.runtime import backend
 from asc_jax.runtime.backend import materialised, on_cpu
 
 CHANNELS_LAST_1D = jax.lax.ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1))
 CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+# Platforms on which the convolutions of folds are separate ones.
+SEPARATE = ("cpu", "gpu")
+
+# Points of the largest map of which a convolution is a product of its windows (`ops.windows`).
+MOST_POINTS = {"gpu": 400}
 
 FEW_CHANNELS = 32  # of maps of many rows: XLA's convolutions are faster than products there
 
 
 @dataclasses.dataclass(frozen=True)
 class Products:
-    """A convolution and its gradients as matrix products; None where XLA does better."""
+    """A convolution and its gradients as matrix products; None where a convolution does better."""
 
     forward: Callable | None = None  # (lhs, rhs) -> out
     lhs_gradient: Callable | None = None  # (out, rhs) -> lhs
@@ -176,7 +186,7 @@ def _contractions(
       convolve: (lhs, rhs) -> out.
       transpose_lhs: (out, rhs) -> lhs.
       transpose_rhs: (lhs, out) -> rhs.
-      products: what takes XLA's place on a CPU.
+      products: what takes their place.
 
     Returns:
       forward(lhs, rhs) -> out, lhs_gradient(out, rhs) -> lhs, rhs_gradient(lhs, out) -> rhs.
@@ -247,34 +257,48 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
 
 
 def _lower(contract: Callable, products: Callable | None) -> Callable:
-    """A contraction by matrix products on a CPU where there are some, else by XLA."""
-    if products is None or not on_cpu():
+    """A contraction by matrix products where there are some, else by XLA's convolutions."""
+    if products is None:
         return _map_over_folds(contract)
+    # A CPU has no products of bfloat16.
+    cast = (lambda x: x.astype(jnp.float32)) if on_cpu() else (lambda x: x)
 
-    def in_float32(a, b):
+    def multiply(a, b):
         dtype = jax.eval_shape(contract, a, b).dtype
-        return products(a.astype(jnp.float32), b.astype(jnp.float32)).astype(dtype)
+        return products(cast(a), cast(b)).astype(dtype)
 
-    return in_float32  # needs no help to map over folds
+    return multiply  # needs no help to map over folds
 
 
 def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
-    """The contractions that are faster on a CPU as matrix products.
-
-    Which ones was measured: docs/performance.md.
-    """
+    """The contractions that are faster as matrix products."""
     plain = options["feature_group_count"] == options["batch_group_count"] == 1
     dilations = (*options["lhs_dilation"], *options["rhs_dilation"])
     if not plain or max(dilations) > 1 or lhs.dtype not in (jnp.float32, jnp.bfloat16):
         return Products()
+    if options["dimension_numbers"] not in (CHANNELS_LAST_1D, CHANNELS_LAST_2D):
+        return Products()
+    if on_cpu():
+        return _products_on_cpu(lhs, rhs, options)
+    extent = lhs.shape[1:-1]
+    if math.prod(extent) > MOST_POINTS.get(backend.platform(), 0):
+        return Products()
+    windows = Windows(extent, rhs.shape[:-2], options["window_strides"], options["padding"])
+    return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)
+
+
+def _products_on_cpu(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
+    """Which ones was measured: docs/performance.md."""
     strides, padding = options["window_strides"], options["padding"]
-    if options["dimension_numbers"] == CHANNELS_LAST_1D and strides[0] > 1:
+    if options["dimension_numbers"] == CHANNELS_LAST_1D:
+        if strides[0] == 1:
+            return Products()
         (stride,), ((before, _),) = strides, padding
         gradient = functools.partial(
             overlap_add.lhs_gradient, stride=stride, before=before, n_frames=lhs.shape[1]
         )
         return Products(lhs_gradient=gradient)
-    if options["dimension_numbers"] != CHANNELS_LAST_2D or max(strides) > 1:
+    if max(strides) > 1:
         return Products()
     geometry = rhs.shape[:2], padding
     if geometry == ((1, 1), ((0, 0), (0, 0))):
@@ -289,8 +313,9 @@ def _map_over_folds(contract: Callable) -> Callable:
     """What `vmap` makes of a contraction of two arrays.
 
     With one of them mapped it is a larger contraction of the same kind, everywhere. With
-    both mapped XLA has a grouped convolution; on a CPU that runs far below the speed of
-    separate ones, which therefore take its place there.
+    both mapped XLA has a grouped convolution. On a CPU that runs far below the speed of
+    separate ones, and on a GPU its gradient by the kernel is a convolution with a window as large
+    as the map; separate ones take its place there.
     """
     mapped = jax.custom_batching.custom_vmap(contract)
 
@@ -301,7 +326,7 @@ def _map_over_folds(contract: Callable) -> Callable:
         if not all(in_batched):
             return _map_over_folds(together)(a, b), True  # an outer vmap may yet map both
 
-        if not on_cpu():
+        if backend.platform() not in SEPARATE:
             return together(a, b), True
         return jnp.stack([mapped(a[i], b[i]) for i in range(axis_size)]), True
 

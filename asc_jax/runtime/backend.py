@@ -1,16 +1,23 @@
-"""What the program is traced for, where a CPU wants other code than an accelerator."""
+"""What the program is traced for, where one platform wants other code than another."""
 
 import jax
 
 
-def on_cpu() -> bool:
-    """Whether the program that is traced is for CPUs: the mesh's, and outside of one JAX's own.
+def platform() -> str:
+    """The platform of the program that is traced: "cpu", "gpu" or "tpu".
 
-    Asked while tracing. `jax.lax.platform_dependent` asks while compiling, for which both ways
-    are traced, differentiated and mapped: a quarter of a deep network's tracing.
+    The mesh's, and outside of one that of JAX's default devices. Asked while tracing:
+    `jax.lax.platform_dependent` asks while compiling, for which both ways are traced,
+    differentiated and mapped: a quarter of a deep network's tracing.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return (device.platform if device else jax.default_backend()) == "cpu"
+    found = device.platform if device else jax.default_backend()
+    return "gpu" if found in ("cuda", "rocm") else found
+
+
+def on_cpu() -> bool:
+    """Whether the program that is traced is for CPUs."""
+    return platform() == "cpu"
 
 
 def materialised(x: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.load import flatten, frontend_config
+from asc_jax.parallel.mapping import compile_once
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import functions
 from asc_jax.runtime.errors import InputError
@@ -94,7 +95,7 @@ def _try_frontend(config) -> _Trial:
     frontend = frontend_config(config)
     own = functions.load(frontend.name, field="frontend.name")
     n_samples = round(config.data.clip_seconds * frontend.sr)
-    features = jax.jit(lambda waveform: own(waveform, dict(frontend.fields)))
+    features = compile_once(lambda waveform: own(waveform, dict(frontend.fields)))
     given = jax.eval_shape(features, _shape(n_samples))
     wanted = "float(frames, bands)"
     return _Trial(
@@ -112,8 +113,8 @@ def _is_features(given) -> bool:
 def _try_network(model: Model) -> _Trial:
     clips = _shape(_BATCH, *model.input_shape)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    init = jax.jit(functools.partial(model.network.init, train=False))
-    score = jax.jit(functools.partial(model.network.apply, train=False))
+    init = compile_once(functools.partial(model.network.init, train=False))
+    score = compile_once(functools.partial(model.network.apply, train=False))
     variables = jax.eval_shape(init, key, clips)
 
     def train(variables, key, x):
@@ -152,7 +153,7 @@ def _try_augment(model: Model) -> _Trial:
     def compute():
         clips, targets = _random(2, *clip.shape), _targets(model)
         examples = clips[0], targets[0], clips[1], targets[1]
-        return jax.jit(model.augment)(jax.random.key(0), *examples)
+        return compile_once(model.augment)(jax.random.key(0), *examples)
 
     return _Trial(_describe(given), _describe((clip, target)), compute)
 

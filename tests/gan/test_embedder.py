@@ -16,7 +16,7 @@ OPENS = """
 import os, pathlib
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
-from asc_jax.gan.embedder import _read_config
+from asc_jax.runs.folder import read_trained_config
 
 os.chdir(os.environ["ASC_JAX_PROCESS"])
 hosts.join(hosts.read_place(os.environ))
@@ -24,7 +24,7 @@ for look in range(2):
     if look and hosts.is_first():
         pathlib.Path("classifier", "checkpoints", "3").mkdir(parents=True)
     try:
-        print("found", _read_config(pathlib.Path("classifier"), "gan.classifier").title)
+        print("found", read_trained_config(pathlib.Path("classifier"), "gan.classifier").title)
     except InputError as error:
         print("refused", error.path)
 """

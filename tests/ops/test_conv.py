@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from asc_jax.ops import conv, winograd
 from asc_jax.ops.conv import conv_general_dilated
+from asc_jax.runtime import backend
 
 LAYOUTS = {1: ("NTC", "TIO", "NTC"), 2: ("NHWC", "HWIO", "NHWC")}
 reference = jax.lax.conv_general_dilated
@@ -285,10 +286,47 @@ def test_what_networks_have_equals_lax_with_second_gradients_per_fold(options, k
     assert_vmap_equals_lax([(0, 0)], (2, 2, *extent, 2), (2, *kernel, 2, 2), options)
 
 
-@pytest.mark.parametrize("options", [AWKWARD, PLAIN])
-def test_what_an_accelerator_runs_equals_lax_with_gradients(options, monkeypatch):
-    monkeypatch.setattr(conv, "on_cpu", lambda: False)
-    assert_vmap_equals_lax(*MAPS["both, then the input"], options)
+# What an accelerator runs: windows of small maps, and convolutions where kernels are dilated.
+STRIDED_2D = {"window_strides": (2, 2), "padding": [(1, 1)] * 2, "dimension_numbers": LAYOUTS[2]}
+CUT = {"window_strides": (2, 3), "padding": [(-1, 2), (3, 1)], "dimension_numbers": LAYOUTS[2]}
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent"),
+    [
+        (AWKWARD, (3, 3), (5, 6)),
+        (PLAIN, (3, 3), (6, 2)),
+        (STRIDED_2D, (3, 3), (6, 5)),
+        (CUT, (3, 2), (7, 5)),
+        (STRIDED, (25,), (64,)),
+        (TRANSPOSED, (25,), (3,)),
+    ],
+)
+def test_what_an_accelerator_runs_equals_lax_with_second_gradients(
+    platform, options, kernel, extent, monkeypatch
+):
+    monkeypatch.setattr(backend, "platform", lambda: platform)
+    assert_vmap_equals_lax([(0, 0)], (2, 2, *extent, 2), (2, *kernel, 2, 2), options)
+
+
+@pytest.mark.parametrize(("points", "n_convolutions"), [(30, 0), (29, 6)])
+def test_small_maps_are_products_on_a_gpu_and_larger_ones_separate_convolutions(
+    points, n_convolutions, monkeypatch
+):
+    """As it is traced for one, of a kernel per fold, with both gradients."""
+    monkeypatch.setitem(conv.MOST_POINTS, "gpu", points)
+    device = jax.sharding.AbstractDevice("a device", None, "cuda")
+    mesh = jax.sharding.AbstractMesh((1,), ("fold",), abstract_device=device)
+    loss = lambda lhs, rhs: (conv_general_dilated(lhs, rhs, **PLAIN) ** 2).sum()
+    step = jax.vmap(jax.grad(loss, (0, 1)))
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=P("fold"), out_specs=P("fold"))
+    shapes = (2, 2, 5, 6, 2), (2, 3, 3, 2, 2)
+    jaxpr = jax.make_jaxpr(mapped)(*[jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes])
+    text = str(jaxpr)
+    assert text.count("conv_general_dilated[") == n_convolutions
+    assert text.count("feature_group_count=1") == text.count("batch_group_count=1")
+    assert text.count("feature_group_count=1") == n_convolutions
 
 
 @pytest.mark.parametrize("where", ["both twice", "both, then the input"])

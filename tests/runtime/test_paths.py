@@ -111,7 +111,7 @@ def test_every_field_that_names_a_folder_is_one_of_the_list():
         for group, values in load_config(path, **kind).items()
         if hasattr(values, "items")
         for name in values
-        if name.endswith(("root", "dir", "classifier"))
+        if name.endswith(("root", "dir", "classifier", "init_from"))
     }
     assert fields == set(PATH_FIELDS)
 

@@ -1,0 +1,71 @@
+"""A convolution and its gradients as matrix products of the windows that the kernel sees.
+
+On an accelerator this is for small maps. There the windows, as many times the map as the kernel has
+taps, cost little to write, one product serves all folds, and XLA does not know the gradient by the
+kernel of a map that is narrower than the kernel for what it is.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Of a convolution (B, ..., C) x (..., C, D) -> (B, ..., D), each entry one spatial axis's.
+
+    Attributes:
+      extent: of the input.
+      taps: of the kernel.
+      strides: of the window.
+      padding: before and after.
+    """
+
+    extent: Sequence[int]
+    taps: Sequence[int]
+    strides: Sequence[int]
+    padding: Sequence[tuple[int, int]]
+
+    def forward(self, lhs: jax.Array, rhs: jax.Array) -> jax.Array:
+        """The convolution."""
+        return self._windows(lhs) @ rhs.reshape(-1, rhs.shape[-1])
+
+    def rhs_gradient(self, lhs: jax.Array, out: jax.Array) -> jax.Array:
+        """The transpose by the kernel: (B, ..., C), (B, ..., D) -> (..., C, D)."""
+        rows = [x.reshape(-1, x.shape[-1]) for x in (self._windows(lhs), out)]
+        return (rows[0].T @ rows[1]).reshape(*self.taps, lhs.shape[-1], out.shape[-1])
+
+    def lhs_gradient(self, out: jax.Array, rhs: jax.Array) -> jax.Array:
+        """The transpose by the input: (B, ..., D), (..., C, D) -> (B, ..., C)."""
+        axes = zip(out.shape[1:-1], self.extent, self.taps, self.strides, self.padding, strict=True)
+        padding = []
+        for n_out, extent, taps, stride, (before, _) in axes:
+            low = taps - 1 - before
+            padding.append((low, extent + before - stride * (n_out - 1) - 1, stride - 1))
+        windows = _windows(out, self.taps, (1,) * len(self.taps), padding)
+        kernel = jnp.flip(rhs, range(len(self.taps))).swapaxes(-1, -2)
+        return windows @ kernel.reshape(-1, kernel.shape[-1])
+
+    def _windows(self, lhs: jax.Array) -> jax.Array:
+        padding = [(before, after, 0) for before, after in self.padding]
+        return _windows(lhs, self.taps, self.strides, padding)
+
+
+def _windows(
+    x: jax.Array,
+    taps: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int, int]],
+) -> jax.Array:
+    """(B, ..., C) -> (B, ..., taps * C): what the kernel sees at each of its places."""
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *padding, (0, 0, 0)])
+    axes = list(zip(x.shape[1:-1], taps, strides, strict=True))
+    spans = [(extent - n_taps) // stride * stride + 1 for extent, n_taps, stride in axes]
+    parts = []
+    for tap in itertools.product(*map(range, taps)):
+        chosen = (slice(t, t + span, s) for t, span, s in zip(tap, spans, strides, strict=True))
+        parts.append(x[:, *chosen])
+    return jnp.concatenate(parts, axis=-1)
