@@ -28,16 +28,18 @@ class Pool:
     """Clips as int16, with a scale and an offset each.
 
     Attributes:
-      values: (clips, N, M) of log-mels or (clips, T) of waveforms, int16.
+      values: (clips, N, M) of log-mels or (clips, T) of waveforms, int16; or rows, see `as_rows`.
       scale: (clips,) float32.
       offset: (clips,) float32.
       targets: (clips,) int32 class indices; -1 where a clip has no label.
+      shape: of a clip whose values are a row; () where they have it.
     """
 
     values: jax.Array
     scale: jax.Array
     offset: jax.Array
     targets: jax.Array
+    shape: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
 
 
 def join(pools: Sequence[Pool]) -> Pool:
@@ -45,6 +47,15 @@ def join(pools: Sequence[Pool]) -> Pool:
     if len(pools) == 1:
         return pools[0]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pools)
+
+
+def as_rows(pool: Pool) -> Pool:
+    """The pool with a row per clip, as the devices have it.
+
+    A TPU takes rows from where they lie; a pool of maps it would lay out anew in every call.
+    """
+    values = pool.values
+    return pool.replace(values=values.reshape(len(values), -1), shape=values.shape[1:])
 
 
 def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
@@ -75,10 +86,11 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
 
 def take(pool: Pool, indices: jax.Array) -> jax.Array:
     """(B,) indices -> (B, N, M) log-mels or (B, T) waveforms, float32."""
-    trailing = (1,) * (pool.values.ndim - 1)
+    values = pool.values[indices].reshape(-1, *(pool.shape or pool.values.shape[1:]))
+    trailing = (1,) * (values.ndim - 1)
     scale = pool.scale[indices].reshape(-1, *trailing)
     offset = pool.offset[indices].reshape(-1, *trailing)
-    return pool.values[indices].astype(jnp.float32) * scale + offset
+    return values.astype(jnp.float32) * scale + offset
 
 
 def log_mels(pool: Pool, indices: jax.Array, *, frontend: Frontend, n_frames: int) -> jax.Array:

@@ -334,6 +334,7 @@ def compile_steps(mesh, networks: Networks, *, n_samples: int, how: str) -> GanS
             in_specs=(PER_FOLD, SHARED, PER_FOLD),
             out_specs=(PER_FOLD, PER_FOLD),
             donate=(0,),
+            in_turn=("gpu", "tpu"),
         ),
         generate=map_folds(
             functools.partial(

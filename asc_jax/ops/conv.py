@@ -32,8 +32,9 @@ CHANNELS_LAST_2D = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 
 # Platforms on which the convolutions of folds are separate ones.
 SEPARATE = ("cpu", "gpu")
 
-# Points of the largest map of which a convolution is a product of its windows (`ops.windows`).
-MOST_POINTS = {"gpu": 400}
+# Where a convolution is a product of its windows (`ops.windows`): points of the largest map, by
+# platform, and taps of the largest kernel.
+MOST_POINTS, MOST_TAPS = {"gpu": 400}, 9
 
 FEW_CHANNELS = 32  # of maps of many rows: XLA's convolutions are faster than products there
 
@@ -281,9 +282,10 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
     if on_cpu():
         return _products_on_cpu(lhs, rhs, options)
     extent = lhs.shape[1:-1]
-    if math.prod(extent) > MOST_POINTS.get(backend.platform(), 0):
+    taps = rhs.shape[:-2]
+    if math.prod(extent) > MOST_POINTS.get(backend.platform(), 0) or math.prod(taps) > MOST_TAPS:
         return Products()
-    windows = Windows(extent, rhs.shape[:-2], options["window_strides"], options["padding"])
+    windows = Windows(extent, taps, options["window_strides"], options["padding"])
     return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)
 
 

@@ -1,11 +1,11 @@
 """The mapping of a step over folds and devices: the only place with its `jit`, `vmap`, `shard_map`.
 
 A step is written for one fold and one shard of its batch. `map_folds` maps it over folds
-(`vmap`), spreads folds and batches over a ("fold", "data") mesh (`shard_map`) and compiles
-it. One device is a mesh of (1, 1): there is no other path.
+(`vmap`; a loop on a TPU), spreads folds and batches over a ("fold", "data") mesh (`shard_map`)
+and compiles it. One device is a mesh of (1, 1): there is no other path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 from jax.sharding import Mesh
@@ -42,6 +42,7 @@ def map_folds(
     in_specs: tuple[P, ...],
     out_specs: P | tuple[P, ...],
     donate: tuple[int, ...] = (),
+    in_turn: Collection[str] = ("tpu",),
 ) -> Callable:
     """Compiles a one-fold step for all folds and devices.
 
@@ -52,15 +53,34 @@ def map_folds(
         their leading fold axis in `step`.
       out_specs: the same for the results, which gain a leading fold axis.
       donate: arguments whose memory the results may take.
+      in_turn: platforms on which the folds of a device go one after the other, and need the
+        memory of one; elsewhere they go together.
 
     Returns:
       The compiled function of all folds.
     """
     in_axes = tuple(0 if spec and spec[0] == FOLD else None for spec in in_specs)
-    mapped = jax.vmap(step, in_axes)
+    platform = mesh.devices.flat[0].platform
+    mapped = (_map_in_turn if platform in in_turn else jax.vmap)(step, in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
-    options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
+    options = COMPILER_OPTIONS.get(platform)
     return jax.jit(sharded, donate_argnums=donate, compiler_options=options)
+
+
+def _map_in_turn(step: Callable, in_axes: Sequence[int | None]) -> Callable:
+    """`jax.vmap` of leading axes, as a loop."""
+
+    def mapped(*arguments):
+        pairs = list(zip(arguments, in_axes, strict=True))
+        own = [x for x, axis in pairs if axis == 0]
+
+        def one(own):
+            own = iter(own)
+            return step(*(next(own) if axis == 0 else x for x, axis in pairs))
+
+        return jax.lax.map(one, own)
+
+    return mapped
 
 
 def compile_once(function: Callable, static: Sequence[str] = ()) -> Callable:

@@ -8,7 +8,6 @@ the same clips in it. The steps cannot tell the difference, and their results ar
 
 import contextlib
 import dataclasses
-import functools
 import os
 import pathlib
 import sys
@@ -18,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from asc_jax.data.pool import Pool, join, read_clips
+from asc_jax.data.pool import Pool, as_rows, join, read_clips
 from asc_jax.data.prefetch import prefetch
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import least
@@ -67,7 +66,7 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
 
 
 def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
-    pool = put(join(pools), mesh, SHARED)
+    pool = put(as_rows(join(pools)), mesh, SHARED)
 
     def calls(indices):
         for clips in indices:
@@ -77,7 +76,7 @@ def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
 
 
 def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
-    spread = put_spread(functools.partial(read_clips, pools), n_clips, mesh)
+    spread = put_spread(lambda *which: as_rows(read_clips(pools, *which)), n_clips, mesh)
     exchange = exchange_rows(mesh)
 
     def calls(indices):
@@ -93,7 +92,7 @@ def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
 def _from_host(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
     def read(indices):
         clips, places, size = needed_clips(indices, n_clips)
-        return read_clips(pools, clips, size), places
+        return as_rows(read_clips(pools, clips, size)), places
 
     def calls(indices):
         with contextlib.closing(prefetch(read, indices)) as given:

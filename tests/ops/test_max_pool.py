@@ -1,7 +1,5 @@
 """Max pooling against flax's, with its gradient."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,15 +7,21 @@ import numpy as np
 import pytest
 
 from asc_jax.ops.max_pool import max_pool
+from asc_jax.runtime import backend
 
 
 def reference(x):
     return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def gradient(pool, x, dy):
-    return jax.vjp(pool, x)[1](dy)[0]
+    return jax.jit(lambda x, dy: jax.vjp(pool, x)[1](dy)[0])(x, dy)
+
+
+@pytest.fixture(params=["cpu", "gpu", "tpu"], autouse=True)
+def platform(request, monkeypatch):
+    """Whose code runs here."""
+    monkeypatch.setattr(backend, "platform", lambda: request.param)
 
 
 @pytest.mark.parametrize("extent", [(8, 6), (7, 5), (2, 1)])

@@ -9,8 +9,8 @@ import pytest
 from jax.experimental import mesh_utils
 from refusals import refused
 
-from asc_jax.parallel.mapping import PER_FOLD, map_folds
-from asc_jax.parallel.mesh import describe_mesh, make_mesh
+from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, map_folds
+from asc_jax.parallel.mesh import DATA, describe_mesh, make_mesh
 from asc_jax.runtime.backend import materialised
 
 
@@ -51,6 +51,23 @@ def test_a_mesh_that_does_not_fit_is_refused(shape, named):
     with refused(field="train.mesh") as caught:
         make_mesh(4, 8, shape=shape)
     assert named in str(caught.value) and str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 4)])
+def test_folds_in_turn_are_what_they_are_together(shape):
+    def step(state, pool, clips):
+        total = jax.lax.psum((pool[clips] * state["scale"]).sum(), DATA)
+        return {"scale": state["scale"] + total}, total
+
+    mesh, rng = make_mesh(4, 8, shape=shape), np.random.default_rng(0)
+    specs = {"in_specs": (PER_FOLD, SHARED, PER_EXAMPLE), "out_specs": (PER_FOLD, PER_FOLD)}
+    state = {"scale": np.arange(4, dtype=np.float32)}
+    arguments = state, rng.standard_normal(20, np.float32), rng.integers(20, size=(4, 8))
+    together = map_folds(step, mesh, **specs)
+    in_turn = map_folds(step, mesh, **specs, in_turn=("cpu",))
+    assert "while" in in_turn.lower(*arguments).as_text()
+    assert "while" not in together.lower(*arguments).as_text()
+    jax.tree.map(np.testing.assert_allclose, in_turn(*arguments), together(*arguments))
 
 
 def test_what_is_to_be_computed_once_is_no_part_of_its_users_loops():

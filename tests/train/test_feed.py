@@ -14,7 +14,7 @@ from small_model import init_state, make_model
 
 from asc_jax.augment import Augmentation
 from asc_jax.data import batches
-from asc_jax.data.pool import Pool
+from asc_jax.data.pool import Pool, as_rows
 from asc_jax.parallel.arrays import exchange_rows, put, put_spread
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.parallel.mesh import make_mesh
@@ -86,7 +86,9 @@ def test_a_call_gets_its_own_clips(stored, small_pool, mesh, placement):
     ((pool, places),) = clips_feed.calls([asked])
     pool = jax.device_get(pool)
     assert places.dtype == np.int32 and len(pool.targets) == 6
-    for ours, theirs in zip(jax.tree.leaves(pool), jax.tree.leaves(small_pool), strict=True):
+    assert pool.shape == small_pool.values.shape[1:]
+    rows = jax.tree.leaves(as_rows(small_pool))
+    for ours, theirs in zip(jax.tree.leaves(pool), rows, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours[places[asked >= 0]], theirs[asked[asked >= 0] % 40])
     assert ((places >= 0) & (places < 6)).all()
