@@ -18,6 +18,7 @@ BENCHMARKS = {
     "faults": "What is lost, and what comes out wrong, when processes are killed and disks fail?",
     "fuzz": "What becomes of random and damaged input: is any of it taken for something else?",
     "placement": "What does it cost to keep the clips on the device, over devices, on the host?",
+    "compiled": "What would a GPU and a TPU run? (compiled without one: no times)",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -38,6 +39,8 @@ def main() -> None:
         for name, question in BENCHMARKS.items():
             print(f"{name}: {question}")
         return
+    if args.name == "compiled":  # before JAX is imported: for no device that is here
+        os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1")
     from benchmarks import record
 
     result = importlib.import_module(f"benchmarks.{args.name}").run(args)
@@ -51,6 +54,9 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     if name in ("step", "cold_start", "epoch", "placement"):
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
+    if name == "compiled":
+        parser.add_argument("--target", action="append", help="one of them; may be repeated")
+        parser.add_argument("--network", action="append", help="one of them; may be repeated")
     if name == "faults":
         parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
     if name == "fuzz":
