@@ -189,11 +189,11 @@ def lower_gan(program: Program, mesh: Mesh, *, quick: bool):
         np.zeros(n_clips, np.int32),
     )
     source = make_sources([Corpus(1, ("noise",), own, own[:0]) for own in clips], pool)
-    state = jax.eval_shape(lambda: gan_steps.init_state(networks, size.gans, seed=0))
+    state = shapes_per_fold(gan_steps.state_shapes(networks), size.gans, mesh)
     place = lambda tree, spec: jax.tree.map(
         lambda leaf: _shape(mesh, leaf.shape, leaf.dtype, spec), tree
     )
-    return steps.train.lower(place(state, PER_FOLD), place(pool, SHARED), place(source, PER_FOLD))
+    return steps.train.lower(state, place(pool, SHARED), place(source, PER_FOLD))
 
 
 def _shape(mesh: Mesh, shape: Sequence[int], dtype, spec: P) -> jax.ShapeDtypeStruct:
