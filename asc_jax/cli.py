@@ -217,8 +217,9 @@ def config_command(args) -> None:
     from asc_jax.config.load import load_config
     from asc_jax.config.overrides import field_of
 
-    config = load_config(args.config, args.overrides, check=lambda *_: None)
-    print(render(config, args.config, list(map(field_of, args.overrides))), end="")
+    file = args.config or args.file or "default"
+    config = load_config(file, args.overrides, check=lambda *_: None)
+    print(render(config, file, list(map(field_of, args.overrides))), end="")
 
 
 def sweep_command(args) -> None:

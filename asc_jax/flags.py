@@ -71,13 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "config", "print a config with all its fields", takes_overrides=True
     )
     config.add_argument(
-        "config",
+        "file",
         nargs="?",
-        default="default",
         type=_expanded,
         metavar="FILE",
-        help="its file, or the name of one of ours (default); the output is a file to begin with",
+        help="its file, or the name of one of ours (default), with --config.FIELD=VALUE for fields "
+        "to change; the output is a file to begin with",
     )
+    config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
     for add in (_evaluate, _sweep, _reproduce, _report):
         add(commands)
     return parser

@@ -94,9 +94,15 @@ def _launched(computations: dict, name: str, times: int) -> Iterator[Kernel]:
         if opcode == "while":
             body = re.search(r"body=%?([\w.\-]+)", rest)[1]
             yield from _launched(computations, body, times * _rounds(computations, rest))
-        elif opcode in ("call", "conditional"):
-            for called in re.findall(r"(?:to_apply|true_computation)=%?([\w.\-]+)", rest):
-                yield from _launched(computations, called, times)
+        elif opcode == "call":
+            called = re.search(r"to_apply=%?([\w.\-]+)", rest)[1]
+            yield from _launched(computations, called, times)
+        elif opcode == "conditional":  # the largest of its branches
+            listed = re.search(r"branch_computations=\{(.*?)\}", rest)
+            named = re.findall(r"(?:true|false)_computation=(%?[\w.\-]+)", rest)
+            branches = listed[1].split(", ") if listed else named
+            each = [list(_launched(computations, one.lstrip("%"), times)) for one in branches]
+            yield from max(each, key=lambda found: sum(one.times for one in found))
         elif opcode not in _FREE:
             inner = re.search(r"calls=%?([\w.\-]+)", rest) if opcode == "fusion" else None
             parts = [one[2] for one in computations[inner[1]]] if inner else [opcode]

@@ -76,9 +76,8 @@ def get_config() -> ml_collections.ConfigDict:
     optimizer.name = "adam"  # report §4.2
     optimizer.lr = 1e-3  # peak; report silent; Adam's customary value
     optimizer.schedule = "cosine"  # report silent; decays to 0, so that the last epoch is it
-    optimizer.warmup = (
-        0.0  # share of the run in which the learning rate rises from 0; report silent
-    )
+    # Share of the run in which the learning rate rises from 0 to the schedule's; report silent.
+    optimizer.warmup = 0.0
     optimizer.weight_decay = 0.0  # per step and unit of lr, kernels only; report silent
     optimizer.clip_norm = 0.0  # largest global gradient norm; report silent; 0 for no clipping
 

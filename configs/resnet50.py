@@ -16,13 +16,18 @@ def get_config() -> ml_collections.ConfigDict:
     config.model = model = ml_collections.ConfigDict()
     model.name = "resnet"
     model.stage_sizes = (3, 4, 6, 3)  # blocks; report Table 1
-    model.stage_strides = (1, 2, 2, 2)  # "unless noted, 1": as printed it would be (1, 1, 1, 1)
-    model.width = 32  # channels of the first stage; report Table 1
+    model.stage_strides = (
+        1,
+        2,
+        2,
+        2,
+    )  # of first blocks; as Table 1 is printed, 1 in all
+    model.width = 32  # channels of the first stage; 32 in report Table 1
     model.block = "basic"  # 3x3, 3x3; report Table 1 (the names suggest "bottleneck")
     model.order = "post_activation"  # report silent; or "pre_activation"
     model.shortcut = "projection"  # report silent; or "zero_pad"
-    model.se_ratio = 0  # no squeeze-and-excitation
-    model.max_receptive_field = 0  # frames; 0 for no limit (897 frames with these strides)
+    model.se_ratio = 0  # by which squeeze-and-excitation narrows; 0 for none of it
+    model.max_receptive_field = 0  # frames; 0 for no limit
     model.head = "average"  # report Table 1
     model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
     model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"

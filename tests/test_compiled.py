@@ -23,6 +23,12 @@ fused_moves (p: f32[4,8]) -> f32[8,4] {
   ROOT %s = f32[8,4]{1,0} add(%a, %a)
 }
 
+%two (a: f32[8,4]) -> f32[8,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %n = f32[8,4]{1,0} negate(%a)
+  ROOT %s = f32[8,4]{1,0} sine(%n)
+}
+
 %inside (c: f32[2]) -> f32[2] {
   %i = f32[2]{0} parameter(0)
   ROOT %r = f32[2]{0} add(%i, %i)
@@ -48,6 +54,8 @@ ENTRY main (p: f32[4,8]) -> f32[8,4] {
   s = (s32[], f32[8,4]{1,0}) tuple(p, m)
   w = (s32[], f32[8,4]{1,0}) while(s), condition=condition, body=body
   k = (s32[], f32[8,4]{1,0}) while(w), condition=condition, body=body, backend_config={"known_trip_count":{"n":"2"}}
+  q = f32[8,4]{1,0} conditional(p, m, m), true_computation=%fused_adds, false_computation=%two
+  v = f32[8,4]{1,0} conditional(p, m, m), branch_computations={%fused_adds, %two}
   e = f32[8,4]{1,0} get-tuple-element(k), index=1
   ROOT a = f32[8,4]{1,0} all-reduce(e), to_apply=%inside
 }
@@ -56,9 +64,9 @@ ENTRY main (p: f32[4,8]) -> f32[8,4] {
 
 def test_kernels_are_counted_as_often_as_they_are_launched():
     found = hlo.kernels(PROGRAM)
-    assert sum(one.times for one in found) == 1 + (36 + 2) * 2 + 1
+    assert sum(one.times for one in found) == 1 + (36 + 2) * 2 + 2 * 2 + 1
     assert hlo.count(found, lambda one: one.kind) == {
-        "fusion": 1 + 38, "__cudnn$convForward": 38, "all-reduce": 1,
+        "fusion": 1 + 38, "__cudnn$convForward": 38, "all-reduce": 1, "negate": 2, "sine": 2,
     }  # fmt: skip
     (moved,) = (one for one in found if one.moves)
     assert moved.n_bytes == 4 * 32 and moved.times == 1

@@ -3,6 +3,7 @@
 import ast
 import io
 import pathlib
+import re
 import tokenize
 from collections.abc import Collection, Iterator, Mapping
 
@@ -107,6 +108,7 @@ def _assignments(file: pathlib.Path) -> Iterator[tuple[str, list[str], str]]:
             start -= 1
         above = [words(line) for line in range(start, node.lineno)]
         beside = words(node.end_lineno) if node.end_lineno in comments else ""
+        beside = re.sub(r" *\[\S+\.py\]$", "", beside)  # of a file that began as a listing
         yield from ((field, above, beside) for field in fields)
 
 

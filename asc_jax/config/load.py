@@ -3,6 +3,7 @@
 import copy
 import difflib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -365,7 +366,7 @@ def to_json(config: ml_collections.FrozenConfigDict) -> str:
     fields = ml_collections.ConfigDict(config).to_dict() | {"format": config_format.FORMAT}
     for group, name in (field.split(".") for field in PATH_FIELDS):
         if folder := fields.get(group, {}).get(name):
-            fields[group][name] = str(pathlib.Path(folder).absolute())
+            fields[group][name] = os.path.abspath(folder)
     return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

@@ -86,7 +86,10 @@ def load_runs(
             if field.partition("=")[0] not in own:
                 mend = f"use --config.{field} for all of them"
                 raise InputError(f"{rule}; {mend}", field=f"{run} {field}")
-        one = override(config, [f"--config.{field}" for field in fields], path)
+        try:
+            one = override(config, [f"--config.{field}" for field in fields], path)
+        except InputError as error:
+            raise error.at(path="", field=f"{run} {error.field}") from None
         for field, value in flatten(one).items():  # one that refers to another follows it
             if field not in own and value != shared[field]:
                 what = f"{field} follows {' '.join(fields)} in {path}"
@@ -241,7 +244,7 @@ def _claim(program: _Program) -> Iterator[None]:
 
 
 def _record(program: _Program) -> dict:
-    """These runs, as `joined_record` takes them: those that differ in seeds are a setting."""
+    """These runs, as `joined_record` takes them: those that differ in seeds alone are a setting."""
     settings = {}
     base = _own_values(program.config)
     for name, one in program.runs.items():
@@ -253,8 +256,14 @@ def _record(program: _Program) -> dict:
         "config": program.path,
         "base": _fixed_fields(program.config),
         "data": identify(program.config),
-        "settings": settings,
+        "settings": {_title(name, one["runs"]): one for name, one in settings.items()},
     }
+
+
+def _title(setting: str, runs: Mapping[str, str]) -> str:
+    """What tables call a setting: by the name that the user gave its run, where it has one."""
+    (seed, name), *others = runs.items()
+    return setting if others or name == f"seed{seed}" else name
 
 
 def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:
@@ -309,10 +318,13 @@ def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
             own_tree = jax.tree.map(lambda leaf, own=own: leaf[own], tree)
             checkpoints.save(Progress(done.step, done.epochs), own_tree)
             checkpoints.wait()
+        labels, alone = dataset.scene_labels, [""] * len(splits)
+        make_curves(config, splits, alone, labels, writers=()).begin(partial, log)  # the table
         partial.rename(folder)
-        curves = make_curves(config, splits, [""] * len(splits), dataset.scene_labels)
-        curves.begin(folder, log)
-        curves.close()
+        if config.train.writers:
+            curves = make_curves(config, splits, alone, labels, writers=config.train.writers)
+            curves.begin(folder, log)
+            curves.close()
 
 
 def _own_part(line: dict, own: slice, n_runs: int) -> dict:

@@ -118,7 +118,10 @@ def conv_general_dilated(
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
     lhs, rhs = _varying_alike(materialised(lhs), rhs)
     transposes = _transposes(convolve, jax.typeof(lhs), jax.typeof(rhs), options, precision)
-    forward, _, _ = _contractions(convolve, *transposes, _matrix_products(lhs, rhs, options))
+    products = Products()
+    if preferred_element_type is None or on_cpu():
+        products = _matrix_products(lhs, rhs, options, precision)
+    forward, _, _ = _contractions(convolve, *transposes, products)
     return forward(lhs, rhs)
 
 
@@ -251,7 +254,7 @@ def _transposed(lhs: jax.Array, rhs: jax.Array, options: dict, out_type, precisi
     )
     lhs, rhs = _varying_alike(lhs, rhs)
     kernel = jnp.flip(rhs, numbers.rhs_spec[2:]).swapaxes(*numbers.rhs_spec[:2])
-    products = _matrix_products(out_type, kernel, strided_options)
+    products = _matrix_products(out_type, kernel, strided_options, precision)
     transposes = _transposes(strided, out_type, jax.typeof(kernel), strided_options, precision)
     _, lhs_gradient, _ = _contractions(strided, *transposes, products)
     return lhs_gradient(lhs, kernel)
@@ -271,7 +274,7 @@ def _lower(contract: Callable, products: Callable | None) -> Callable:
     return multiply  # needs no help to map over folds
 
 
-def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
+def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, precision) -> Products:
     """The contractions that are faster as matrix products."""
     plain = options["feature_group_count"] == options["batch_group_count"] == 1
     dilations = (*options["lhs_dilation"], *options["rhs_dilation"])
@@ -285,7 +288,7 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:
     taps = rhs.shape[:-2]
     if math.prod(extent) > MOST_POINTS.get(backend.platform(), 0) or math.prod(taps) > MOST_TAPS:
         return Products()
-    windows = Windows(extent, taps, options["window_strides"], options["padding"])
+    windows = Windows(extent, taps, options["window_strides"], options["padding"], precision)
     return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)
 
 

@@ -22,21 +22,25 @@ class Windows:
       taps: of the kernel.
       strides: of the window.
       padding: before and after.
+      precision: of the products, as `jax.lax.dot` takes it.
     """
 
     extent: Sequence[int]
     taps: Sequence[int]
     strides: Sequence[int]
     padding: Sequence[tuple[int, int]]
+    precision: jax.lax.PrecisionLike = None
 
     def forward(self, lhs: jax.Array, rhs: jax.Array) -> jax.Array:
         """The convolution."""
-        return self._windows(lhs) @ rhs.reshape(-1, rhs.shape[-1])
+        kernel = rhs.reshape(-1, rhs.shape[-1])
+        return jnp.matmul(self._windows(lhs), kernel, precision=self.precision)
 
     def rhs_gradient(self, lhs: jax.Array, out: jax.Array) -> jax.Array:
         """The transpose by the kernel: (B, ..., C), (B, ..., D) -> (..., C, D)."""
         rows = [x.reshape(-1, x.shape[-1]) for x in (self._windows(lhs), out)]
-        return (rows[0].T @ rows[1]).reshape(*self.taps, lhs.shape[-1], out.shape[-1])
+        product = jnp.matmul(rows[0].T, rows[1], precision=self.precision)
+        return product.reshape(*self.taps, lhs.shape[-1], out.shape[-1])
 
     def lhs_gradient(self, out: jax.Array, rhs: jax.Array) -> jax.Array:
         """The transpose by the input: (B, ..., D), (..., C, D) -> (B, ..., C)."""
@@ -47,7 +51,7 @@ class Windows:
             padding.append((low, extent + before - stride * (n_out - 1) - 1, stride - 1))
         windows = _windows(out, self.taps, (1,) * len(self.taps), padding)
         kernel = jnp.flip(rhs, range(len(self.taps))).swapaxes(-1, -2)
-        return windows @ kernel.reshape(-1, kernel.shape[-1])
+        return jnp.matmul(windows, kernel.reshape(-1, kernel.shape[-1]), precision=self.precision)
 
     def _windows(self, lhs: jax.Array) -> jax.Array:
         padding = [(before, after, 0) for before, after in self.padding]

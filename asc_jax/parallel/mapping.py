@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from asc_jax.parallel.mesh import DATA, FOLD
+from asc_jax.runtime.backend import platform_of
 
 # XLA's compiler, by platform.
 COMPILER_OPTIONS = {
@@ -60,7 +61,7 @@ def map_folds(
       The compiled function of all folds.
     """
     in_axes = tuple(0 if spec and spec[0] == FOLD else None for spec in in_specs)
-    platform = mesh.devices.flat[0].platform
+    platform = platform_of(mesh.devices.flat[0])
     mapped = (_map_in_turn if platform in in_turn else jax.vmap)(step, in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
     options = COMPILER_OPTIONS.get(platform)

@@ -44,6 +44,8 @@ def _joined(theirs: Mapping, ours: Mapping, workdir: pathlib.Path) -> dict:
     refuse_another(workdir, "sweep", theirs["data"], ours["data"])
     settings = dict(theirs["settings"])
     for name, setting in ours["settings"].items():
+        alike = (there for there, one in settings.items() if one["fields"] == setting["fields"])
+        name = next(alike, name)
         before = settings.get(name, setting)
         if before["fields"] != setting["fields"]:
             raise InputError(

@@ -3,16 +3,20 @@
 import jax
 
 
+def platform_of(device) -> str:
+    """The platform of a device, or of an abstract one: "cpu", "gpu" or "tpu"."""
+    return "gpu" if device.platform in ("cuda", "rocm") else device.platform
+
+
 def platform() -> str:
-    """The platform of the program that is traced: "cpu", "gpu" or "tpu".
+    """The platform of the program that is traced, by the names of `platform_of`.
 
     The mesh's, and outside of one that of JAX's default devices. Asked while tracing:
     `jax.lax.platform_dependent` asks while compiling, for which both ways are traced,
     differentiated and mapped: a quarter of a deep network's tracing.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    found = device.platform if device else jax.default_backend()
-    return "gpu" if found in ("cuda", "rocm") else found
+    return platform_of(device) if device else jax.default_backend()
 
 
 def on_cpu() -> bool:

@@ -96,7 +96,7 @@ def evaluate(
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)
     refuse_other_sound(workdir, dataset, None, setup.clips.digests)
-    pools, before = {}, heard_before(workdir)
+    pools, before = {}, heard_before(workdir, config)
     for name, other in others.items():
         refuse_seen_locations(other, setup, before)
         if not other.labelled:

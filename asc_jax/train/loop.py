@@ -13,6 +13,7 @@ from asc_jax.data.folds import Split
 from asc_jax.data.generated import refuse_other_manifest
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.parallel import hosts
+from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.runs.checkpoint import Checkpoints, Progress
@@ -28,7 +29,8 @@ from asc_jax.runs.folder import (
     write_run,
 )
 from asc_jax.runs.inputs import read_data, read_synthetic
-from asc_jax.runs.metrics_log import MetricsLog, read_metrics
+from asc_jax.runs.metrics_log import MetricsLog
+from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
@@ -70,9 +72,12 @@ def train(
     """
     refuse_missing(config.train.writers)
     with hold(workdir):
-        free = FREE_FIELDS | {"train.epochs"}  # by `refuse_other_rates`
+        # By `refuse_other_rates`; the runs of a sweep stay alike.
+        swept = any((parent / RECORD).exists() for parent in workdir.absolute().parents)
+        free = FREE_FIELDS if swept else FREE_FIELDS | {"train.epochs"}
         refuse_foreign_folder(workdir, config, free=free, other_functions=other_functions)
-        begins, source = not (workdir / "checkpoints").exists(), config.train.init_from
+        source = config.train.init_from
+        begins = read_by_first(lambda: not (workdir / "checkpoints").exists())
         if begins and source:
             read_trained_config(pathlib.Path(source), "train.init_from")
         dataset, splits, test = read_data(config)
@@ -119,7 +124,8 @@ class Training:
 
     def curves(self) -> Curves:
         setup = self._setup
-        return make_curves(setup.config, setup.splits, setup.runs, setup.clips.dataset.scene_labels)
+        writers, labels = setup.config.train.writers, setup.clips.dataset.scene_labels
+        return make_curves(setup.config, setup.splits, setup.runs, labels, writers=writers)
 
     def prepare(self, snapshot: dict, progress: Progress, log: MetricsLog) -> None:
         if self._profile:
@@ -170,26 +176,26 @@ class Training:
 
 
 def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
-    """Checks that a run can go on to another number of epochs: the rates of its steps stay.
+    """Checks that a run can go on to another number of epochs.
 
     Raises:
-      InputError: more epochs are done already, or their learning rates would have been others.
+      InputError: more steps are done already, or the learning rate depends on the length.
     """
     theirs, epochs = read_config(workdir), setup.config.train.epochs
-    done = max((line["epoch"] for line in read_metrics(workdir / "metrics.jsonl")), default=0)
     if theirs.train.epochs == epochs:
         return
     where = {"field": "train.epochs", "value": epochs}
+    saved = (path.name for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    done = max(map(int, saved), default=0) / setup.steps_per_epoch
     if done > epochs:
-        raise InputError(f"{done} epochs are done in {workdir}; set at least that many", **where)
-    steps = np.arange((done + 1) * setup.steps_per_epoch)  # with those of the epoch under way
+        raise InputError(f"{done:.3g} are done in {workdir}; set at least as many", **where)
     before = make_model(theirs, setup.model.n_classes, theirs.train.epochs * setup.steps_per_epoch)
-    then, now = (jax.vmap(model.schedule)(steps) for model in (before, setup.model))
-    if not np.array_equal(then, now):
+    then, now = (jax.make_jaxpr(model.schedule)(0) for model in (before, setup.model))
+    if str(then) != str(now) or any(map(np.any, map(np.not_equal, then.consts, now.consts))):
         raise InputError(
-            f"{workdir} was begun for {theirs.train.epochs}, and the learning rates of its steps "
-            "would have been others (optimizer.schedule, optimizer.warmup); only a schedule that "
-            "does not depend on the length of the run can go on for longer",
+            f"{workdir} was begun for {theirs.train.epochs}, on which its learning rates depend "
+            "(optimizer.schedule, optimizer.warmup); only a run whose rates do not can go on for "
+            "longer",
             **where,
         )
 
@@ -206,7 +212,12 @@ def before_the_first(state: ClassifierState, setup: Setup) -> BestEpoch | None:
 
 
 def make_curves(
-    config, splits: Sequence[Split], runs: Sequence[str], labels: Sequence[str]
+    config,
+    splits: Sequence[Split],
+    runs: Sequence[str],
+    labels: Sequence[str],
+    *,
+    writers: Sequence[str],
 ) -> Curves:
     """The curves of models of one or several runs.
 
@@ -215,12 +226,13 @@ def make_curves(
       splits: of each model.
       runs: the name of each model's run; "" of one that is alone.
       labels: of the classes.
+      writers: beside the table, of `runs.curves.LIBRARIES`.
     """
     models = [
         f"{run}/fold{split.fold}" if run else f"fold{split.fold}"
         for run, split in zip(runs, splits, strict=True)
     ]
-    return Curves(models, config.train.writers, flatten(config), labels)
+    return Curves(models, writers, flatten(config), labels)
 
 
 def in_short(line: dict) -> str:

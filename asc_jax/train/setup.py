@@ -94,7 +94,8 @@ class Setup:
         Raises:
           InputError: the log-mels of a clip are not finite, or the models to begin with cannot be.
         """
-        _ = self.warm_start
+        if self.warm_start:
+            self.warm_start.refuse_unlike(self.like)
         dataset = self.clips.dataset
         refuse_not_finite(self.moments, [dataset.audio_path(clip) for clip in dataset.clips])
 

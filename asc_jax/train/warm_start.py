@@ -68,6 +68,24 @@ class WarmStart:
     rows: tuple[int, ...]
     record: Mapping
 
+    def refuse_unlike(self, state: ClassifierState) -> None:
+        """Checks that there is something to take.
+
+        Args:
+          state: of the new run's models, or its shapes.
+
+        Raises:
+          InputError: not one array fits.
+        """
+        ours, _ = jax.tree_util.tree_flatten_with_path(_weights(state))
+        theirs = dict(jax.tree_util.tree_flatten_with_path(_weights(self.state))[0])
+        if not any(_kind(theirs.get(path)) == _kind(leaf) for path, leaf in ours):
+            raise InputError(
+                "not one array of that run has a place in this network; name a run of one like it",
+                field=_FIELD,
+                value=str(self.folder),
+            )
+
     def apply(self, state: ClassifierState, model: Model) -> ClassifierState:
         """Puts weights and statistics in the place of initial ones, where the shapes are equal.
 
@@ -76,25 +94,16 @@ class WarmStart:
         Args:
           state: of the new run's models before the first step, on the host.
           model: its functions.
-
-        Raises:
-          InputError: not one array fits.
         """
         ours, structure = jax.tree_util.tree_flatten_with_path(_weights(state))
         theirs = dict(jax.tree_util.tree_flatten_with_path(_weights(self.state))[0])
         leaves, drawn = [], []
         for path, leaf in ours:
-            if path in theirs and _kind(theirs[path]) == _kind(leaf):
+            if _kind(theirs.get(path)) == _kind(leaf):
                 leaves.append(theirs[path][np.array(self.rows)])
             else:
                 leaves.append(leaf)
                 drawn.append(jax.tree_util.keystr(path[1:], simple=True, separator="/"))
-        if len(drawn) == len(ours):
-            raise InputError(
-                "not one array of that run has a place in this network; name a run of one like it",
-                field=_FIELD,
-                value=str(self.folder),
-            )
         if hosts.is_first():
             rest = f"; drawn anew: {', '.join(drawn)}" if drawn else ""
             taken = f"{len(ours) - len(drawn)} of {len(ours)} arrays"
@@ -136,7 +145,8 @@ def open_warm_start(folder: str, clips: Clips, splits: Sequence[Split]) -> WarmS
     """
     source = pathlib.Path(folder)
     config = read_trained_config(source, _FIELD)
-    record, before = read_by_first(lambda: [_read_json(source / "splits.json"), _earlier(source)])
+    read = lambda: [_read_json(source / "splits.json"), _earlier(source, config)]
+    record, before = read_by_first(read)
     n_classes = len({label for label, _ in record["clips"].values()})
     folds = [int(fold) for fold in record["folds"]]
     like = jax.tree.map(
@@ -144,64 +154,85 @@ def open_warm_start(folder: str, clips: Clips, splits: Sequence[Split]) -> WarmS
         classifier.state_shapes(make_model(config, n_classes, n_steps=1)),
     )
     state, _, _ = restore_chosen(source, config, like)
-    heard = {fold: _heard(record, fold) | _before(before, fold) for fold in folds}
-    begins_with = {split.fold: _unheard(split, clips, heard, source) for split in splits}
+    with reading(source / "splits.json"):  # one of an earlier version has no digests
+        trained = {fold: _heard(record, fold, "train") | _before(before, fold) for fold in folds}
+        chosen = {fold: _heard(record, fold, "inner") for fold in folds}
+    begins_with = {split.fold: _match(split, clips, trained, chosen, source) for split in splits}
+    heard = {fold: trained[theirs] | chosen[theirs] for fold, theirs in begins_with.items()}
     about = {
         "source": str(source.absolute()),
         "weights": digest_arrays(_weights(state)),
         "folds": {str(fold): theirs for fold, theirs in begins_with.items()},
-        "heard": {str(fold): heard[theirs].as_json() for fold, theirs in begins_with.items()},
+        "heard": {str(fold): one.as_json() for fold, one in heard.items()},
     }
     rows = tuple(folds.index(begins_with[split.fold]) for split in splits)
     return WarmStart(source, state, rows, about)
 
 
-def heard_before(workdir: pathlib.Path) -> Heard:
-    """What a run's models had heard, all of them together, before its first step."""
-    earlier = _earlier(workdir)
+def heard_before(workdir: pathlib.Path, config) -> Heard:
+    """What a run's models had heard, all of them together, before its first step.
+
+    Args:
+      workdir: the run folder.
+      config: of the run.
+
+    Raises:
+      InputError: the run began with another's models, and its record of them is gone.
+    """
+    earlier = _earlier(workdir, config)
     return functools.reduce(operator.or_, (_before(earlier, fold) for fold in earlier), Heard())
 
 
-def _unheard(split: Split, clips: Clips, heard: Mapping[int, Heard], source: pathlib.Path) -> int:
-    """The fold of a run of which the model has not heard what a new fold is scored on."""
+def _match(
+    split: Split,
+    clips: Clips,
+    trained: Mapping[int, Heard],
+    chosen: Mapping[int, Heard],
+    source: pathlib.Path,
+) -> int:
+    """The fold of a run whose model has heard nothing that a new fold is scored on.
+
+    Nor may it have trained on what the new fold's epoch is chosen by; its own may have been.
+    """
     each = clips.dataset.clips
-    scored = [*split.held_out, *clips.test]
     # Folds at random hear the locations that they are scored on anyway.
-    places = {each[i].location for i in scored} - {each[i].location for i in split.train}
-    audio = {clips.digests[i] for i in scored}
-    known = {}
-    for fold in sorted(heard, key=lambda fold: fold != split.fold):
-        known[fold] = sorted(heard[fold].locations & places)
-        if not known[fold] and not heard[fold].audio & audio:
+    own = {each[i].location for i in (*split.train, *split.inner)}
+    scored, inner = [*split.held_out, *clips.test], split.inner
+    places, audio = {each[i].location for i in scored} - own, {clips.digests[i] for i in scored}
+    inner_places = {each[i].location for i in inner} - {each[i].location for i in split.train}
+    inner_audio = {clips.digests[i] for i in inner}
+    found = ""
+    for fold in sorted(trained, key=lambda fold: fold != split.fold):
+        all_heard = trained[fold] | chosen[fold]
+        known = (all_heard.locations & places) | (trained[fold].locations & inner_places)
+        if not known and not all_heard.audio & audio and not trained[fold].audio & inner_audio:
             return fold
-    named = next((f"location {one[0]!r}" for one in known.values() if one), "a clip")
+        found = found or (f"location {min(known)!r}" if known else "a clip")
     raise InputError(
-        f"fold {split.fold} is scored on {named}, which every model of that run has heard; give "
-        "both runs the same folds (folds.kind, folds.n_folds, folds.seed, folds.test_fold)",
+        f"fold {split.fold} is scored on {found}, or chooses its epoch by it, which every model of "
+        "that run has heard; give both runs the same folds (folds.*)",
         field=_FIELD,
         value=str(source),
     )
 
 
-def _heard(record: Mapping, fold: int) -> Heard:
-    """What a fold has heard, by its run's `splits.json`; one of format 1 may name no audio."""
-    part, audio = record["folds"][str(fold)], record.get("audio", {})
-    paths = [*part["train"], *part["inner"]]
-    return Heard(
-        frozenset(record["clips"][path][1] for path in paths),
-        frozenset(audio[path] for path in paths if path in audio),
-    )
+def _heard(record: Mapping, fold: int, part: str) -> Heard:
+    """What is on one side of a fold, by its run's `splits.json`."""
+    paths = record["folds"][str(fold)][part]
+    locations = frozenset(record["clips"][path][1] for path in paths)
+    return Heard(locations, frozenset(record["audio"][path] for path in paths))
 
 
-def _earlier(workdir: pathlib.Path) -> dict:
+def _earlier(workdir: pathlib.Path, config) -> dict:
     """What the models of a run had heard before it, by fold; nothing without a warm start."""
-    path = workdir / NAME
-    return _read_json(path)["heard"] if path.exists() else {}
+    return _read_json(workdir / NAME)["heard"] if config.train.init_from else {}
 
 
 def _before(earlier: Mapping, fold: int | str) -> Heard:
     """The same of one fold."""
-    return Heard(**{name: frozenset(each) for name, each in earlier.get(str(fold), {}).items()})
+    if not earlier:
+        return Heard()
+    return Heard(**{name: frozenset(each) for name, each in earlier[str(fold)].items()})
 
 
 def _weights(state: ClassifierState) -> dict:
@@ -209,9 +240,9 @@ def _weights(state: ClassifierState) -> dict:
     return {name: getattr(state, name) for name in ("params", "batch_stats", "collections")}
 
 
-def _kind(leaf: np.ndarray) -> tuple:
-    """Of one model's part of an array."""
-    return leaf.shape[1:], leaf.dtype
+def _kind(leaf) -> tuple | None:
+    """Of one model's part of an array; None of none."""
+    return None if leaf is None else (leaf.shape[1:], leaf.dtype)
 
 
 def _read_json(path: pathlib.Path) -> dict:

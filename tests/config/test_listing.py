@@ -5,6 +5,7 @@ import re
 import pytest
 from checkout import CONFIGS
 
+from asc_jax import cli
 from asc_jax.config.listing import render
 from asc_jax.config.load import load_config
 
@@ -21,6 +22,8 @@ def test_the_file_gives_the_same_config(path, tmp_path):
     text = render(config, str(path))
     (tmp_path / "mine.py").write_text(text)
     assert read(tmp_path / "mine.py") == config
+    again = render(read(tmp_path / "mine.py"), str(tmp_path / "mine.py"))
+    assert "[mine.py]" in again and ".py] [" not in again
     values = re.findall(r"^    \w+\.\w+ = (?!(?:\w+ = )?ml_collections).*", text, re.M)
     assert all(re.search(r"# .*\[\w+\.py\]$", value) for value in values)
 
@@ -58,3 +61,12 @@ def test_groups_within_groups_and_a_config_of_another_name(tmp_path):
     assert re.search(r"user\.more\.depth = 1  # \[mine\.py\]", text)
     (tmp_path / "again.py").write_text(text)
     assert read(tmp_path / "again.py") == config
+
+
+@pytest.mark.parametrize(
+    "words", [["demo"], ["--config=demo"], ["--config", str(CONFIGS / "demo.py")]]
+)
+def test_the_command_takes_a_file_either_way(words, capsys, process_as_it_was):
+    assert cli.main(["config", *words, "--config.seed=4"]) == 0
+    said = capsys.readouterr().out
+    assert "config.seed = 4" in said and "[the command line]" in said and "small SE-ResNet" in said

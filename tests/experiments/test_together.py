@@ -160,7 +160,7 @@ def test_nothing_but_the_runs_and_their_record_is_left(joined):
     assert {path.name for path in joined.iterdir()} == runs | {"sweep.json", "said"}
     settings = read_record(joined)["settings"]
     assert settings["base"] == {"fields": {}, "runs": {"0": "seed0", "7": "seed7"}}
-    assert settings["optimizer.lr=0.05"]["fields"] == {"optimizer.lr": 0.05}
+    assert settings["b_lr"] == {"fields": {"optimizer.lr": 0.05}, "runs": {"0": "b_lr"}}
 
 
 def test_a_share_of_the_programs_memory_is_no_runs(joined):

@@ -134,7 +134,7 @@ def test_runs_are_read_from_their_words(scenes):
     ("words", "field"),
     [
         ([["a", "optimizer.name=sgd"]], "--run a optimizer.name=sgd"),
-        ([["a", "optimizer.lr=-1"]], "optimizer.lr"),
+        ([["a", "optimizer.lr=-1"]], "--run a optimizer.lr"),
         ([["a"], ["a", "seed=1"]], "--run a"),
         ([["a"], ["a/b", "seed=1"]], "--run a/b"),
         ([["a/b"], ["./a", "seed=1"]], "--run ./a"),

@@ -220,7 +220,9 @@ def test_padding_by_name(padding):
     assert_close(conv_general_dilated(lhs, rhs, **options), reference(lhs, rhs, **options))
 
 
-def test_precision_and_accumulator_are_passed_on():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_precision_and_accumulator_are_passed_on(platform, monkeypatch):
+    monkeypatch.setattr(backend, "platform", lambda: platform)
     lhs, rhs = normal(0, 1, 4, 4, 2, dtype=jnp.bfloat16), normal(1, 3, 3, 2, 2, dtype=jnp.bfloat16)
     options = {**PLAIN, "precision": "highest", "preferred_element_type": jnp.float32}
     out = conv_general_dilated(lhs, rhs, **options)
@@ -228,14 +230,16 @@ def test_precision_and_accumulator_are_passed_on():
     assert_close(out, reference(lhs, rhs, **options))
 
 
-def test_precision_is_that_of_the_gradients_too():
+@pytest.mark.parametrize(("platform", "plain"), [("cpu", AWKWARD), ("gpu", PLAIN)])
+def test_precision_is_that_of_the_gradients_too(platform, plain, monkeypatch):
+    monkeypatch.setattr(backend, "platform", lambda: platform)
     lhs, rhs = normal(0, 1, 5, 4, 2), normal(1, 3, 3, 2, 2)
-    options = {**AWKWARD, "precision": "highest"}
+    options = {**plain, "precision": "highest"}
     gradient = jax.grad(lambda *args: conv_general_dilated(*args, **options).sum(), (0, 1))
     text = jax.jit(gradient).lower(lhs, rhs).as_text()
-    found = re.findall(r"stablehlo\.convolution.*precision_config = \[(.*?)\]", text)
+    found = re.findall(r"stablehlo\.(?:convolution|dot_general).*", text)
     assert len(found) >= 2
-    assert {"HIGHEST" in precision for precision in found} == {True}
+    assert {"HIGHEST" in line for line in found} == {True}
 
 
 # Where `vmap` maps: the input, the kernel, both, several times over.

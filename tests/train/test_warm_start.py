@@ -94,6 +94,34 @@ def test_a_fold_is_not_begun_with_a_model_that_has_heard_what_it_is_scored_on(
     assert "location" in str(caught.value) and not (tmp_path / "leaks").exists()
 
 
+def test_no_epoch_is_chosen_by_clips_that_the_model_was_trained_on(scenes, source, tmp_path):
+    """Another run's inner clips may be the same, of the same fold."""
+    chooses = ("folds.inner_fraction=0.5", "train.selection=inner")
+    with refused(field="train.init_from"):
+        begins(scenes, source, *chooses)
+    alike = trained(scenes, tmp_path / "alike", *chooses)
+    _, setup = begins(scenes, alike, *chooses)
+    assert setup.warm_start.record["folds"] == {"1": 1, "2": 2}
+    with refused(field="train.init_from"):
+        begins(scenes, alike, *chooses, "folds.seed=1")
+
+
+def test_folds_at_random_are_matched_by_their_clips(scenes, tmp_path):
+    """They share all locations; a record of before has no digests, and nothing to go by."""
+    fields = ("folds.kind=random", "folds.inner_fraction=0.5")
+    source = trained(scenes, tmp_path / "random", *fields)
+    _, setup = begins(scenes, source, *fields)
+    assert setup.warm_start.record["folds"] == {"1": 1, "2": 2}
+    with refused(field="train.init_from"):
+        begins(scenes, source, *fields, "folds.seed=1")
+    splits = source / "splits.json"
+    record = json.loads(splits.read_text())
+    del record["audio"]
+    splits.write_text(json.dumps(record))
+    with refused(path=splits):
+        begins(scenes, source, *fields)
+
+
 def in_other_cities(root):
     """The data set, the cities in its file names under other names."""
     shutil.rmtree(root / "evaluation_setup")
@@ -132,6 +160,11 @@ def test_what_was_heard_is_handed_on(scenes, others, source, tmp_path):
         evaluate(second, roots=[str(scenes)])
     assert caught.value.path.startswith(str(scenes))
     assert "Each model began" in evaluate(second)["training"]["note"]
+    (second / NAME).unlink()  # what was heard is not forgotten with the record of it
+    with refused(path=second / NAME):
+        evaluate(second, roots=[str(scenes)])
+    with refused(path=second / NAME):
+        begins(scenes, second)
 
 
 def test_a_source_that_is_gone_is_not_missed_and_one_that_has_changed_is_not_taken(
@@ -152,13 +185,22 @@ def test_a_source_that_is_gone_is_not_missed_and_one_that_has_changed_is_not_tak
         trained(scenes, run, *fields)
 
 
+def test_a_folder_may_be_named_from_where_one_stands(scenes, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(source.parent)
+    field = f"train.init_from=../{source.parent.name}/{source.name}/"
+    run = trained(scenes, tmp_path / "run", field)
+    trained(scenes, run, field)
+    trained(scenes, run, f"train.init_from={source}")
+    assert read_config(run).train.init_from == str(source)
+
+
 def test_no_run_to_begin_with_is_refused_before_data_is_read(tmp_path):
     with refused(field="", path=tmp_path / "none" / "config.json"):
         trained(tmp_path / "no_data", tmp_path / "run", f"train.init_from={tmp_path / 'none'}")
 
 
 def test_a_network_without_one_equal_array_is_refused(scenes, source):
-    state, setup = begins(scenes, source)
+    _, setup = begins(scenes, source)
     empty = setup.warm_start.state.replace(params={}, batch_stats={})
     with refused(field="train.init_from"):
-        dataclasses.replace(setup.warm_start, state=empty).apply(state, setup.model)
+        dataclasses.replace(setup.warm_start, state=empty).refuse_unlike(setup.like)
