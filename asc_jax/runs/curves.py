@@ -32,8 +32,8 @@ class Writer(Protocol):
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         """Adds the values at a step."""
 
-    def draw(self, name: str, figure, step: int) -> None:
-        """Adds a figure of matplotlib's, where there is a place for one."""
+    def draw(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Adds a picture, (height, width, 3) bytes, where there is a place for one."""
 
     def close(self) -> None:
         """Brings what was written to where it is seen."""
@@ -97,7 +97,8 @@ class Curves:
             with self._or_without(writer):
                 writer.write(values, step)
                 if counts:
-                    writer.draw("confusion", draw_confusion(np.sum(counts, 0), self._labels), step)
+                    figure = draw_confusion(np.sum(counts, 0), self._labels)
+                    writer.draw("confusion", as_picture(figure), step)
 
     def close(self) -> None:
         """Brings what was written to where it is seen."""
@@ -161,6 +162,15 @@ def draw_confusion(counts: np.ndarray, labels: Sequence[str]):
     return figure
 
 
+def as_picture(figure) -> np.ndarray:
+    """Renders a figure: (height, width, 3) bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
 class Table:
     """`metrics.csv`: a row per epoch."""
 
@@ -176,7 +186,7 @@ class Table:
         table.writerows(self._rows)
         write_whole(self._path, text.getvalue())
 
-    def draw(self, name: str, figure, step: int) -> None:
+    def draw(self, name: str, picture: np.ndarray, step: int) -> None:
         pass
 
     def close(self) -> None:
@@ -200,8 +210,8 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def draw(self, name: str, figure, step: int) -> None:
-        self._writer.add_figure(name, figure, step, close=False)
+    def draw(self, name: str, picture: np.ndarray, step: int) -> None:
+        self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
@@ -229,11 +239,11 @@ class Wandb:
         if step >= self._done:
             self._run.log(dict(scalars), step=step)
 
-    def draw(self, name: str, figure, step: int) -> None:
+    def draw(self, name: str, picture: np.ndarray, step: int) -> None:
         import wandb
 
         if step >= self._done:
-            self._run.log({name: wandb.Image(figure)}, step=step)
+            self._run.log({name: wandb.Image(picture)}, step=step)
 
     def close(self) -> None:
         self._run.finish()

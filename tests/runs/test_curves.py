@@ -42,12 +42,13 @@ def test_a_table_has_a_row_per_epoch(tmp_path):
     assert {name: float(value) for name, value in rows[0].items()} == EXPECTED | {"step": 5}
 
 
-def test_tensorboard_reads_what_was_written_last(tmp_path):
+def test_tensorboard_reads_what_was_written_last(tmp_path, capsys):
     pytest.importorskip("tensorboardX", reason="an extra: pip install 'asc_jax[tensorboard]'")
     from tensorboardX.proto.event_pb2 import Event
 
     for _ in range(2):  # as a run does that goes on
         write(tmp_path, "tensorboard")
+    assert "curves:" not in capsys.readouterr().err
     (file,) = (tmp_path / "tensorboard").iterdir()
     events, rest = [], file.read_bytes()
     while rest:  # a length, its checksum, the event, its checksum
@@ -72,11 +73,13 @@ def test_the_confusions_of_the_models_are_added_and_shaded_by_the_row():
     assert [text.get_text() for text in axes.texts] == ["3", "1", "6"]
 
 
-def test_wandb_keeps_a_run_without_a_network(tmp_path, monkeypatch):
+def test_wandb_keeps_a_run_without_a_network(tmp_path, monkeypatch, capsys):
     pytest.importorskip("wandb", reason="an extra: pip install 'asc_jax[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     write(tmp_path, "wandb")
+    assert "curves:" not in capsys.readouterr().err
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/confusion*.png"))
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert (tmp_path / "wandb_id").read_text().strip() in kept.name
 
