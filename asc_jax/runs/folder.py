@@ -262,5 +262,5 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
     folder = workdir / "checkpoints"
     if not folder.is_dir() or not any(folder.iterdir()):
         raise InputError(
-            f"no epoch is finished; run asc-jax {command} with this --workdir", path=workdir
+            f"no epoch of it is finished; go on with asc-jax {command} first", path=workdir
         )

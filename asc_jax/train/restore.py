@@ -62,9 +62,7 @@ def restore_chosen(
     snapshot, progress = found or ({}, Progress())
     done = progress.epochs
     if not done:
-        raise InputError(
-            "no epoch is finished; run asc-jax train with this --workdir", path=workdir
-        )
+        raise InputError("no epoch of it is finished; go on with asc-jax train first", path=workdir)
     restored, best = snapshot["state"], snapshot["best"]
     if not choosing:
         return restored, progress, [done] * state.step.shape[0]
