@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import pathlib
 import sys
 import traceback
@@ -127,6 +128,15 @@ def load(reference: str, *, field: str) -> Callable:
         what = "is no function" if hasattr(module, name) else "is not there"
         raise InputError(f"{name} {what}; correct the name", path=place, field=field)
     return function
+
+
+def place_of(reference: str, *, field: str) -> str:
+    """Where a function that can be loaded begins: "my_file.py:12", or its file or module alone."""
+    place = reference.rpartition(":")[0]
+    try:
+        return f"{place}:{inspect.getsourcelines(load(reference, field=field))[1]}"
+    except (OSError, TypeError):  # made by no `def` or `class`
+        return place
 
 
 def read(file: pathlib.Path, *, field: str = "") -> Source:

@@ -77,17 +77,18 @@ def _try(field: str, fields: Mapping[str, object], make_trial: Callable[[], _Tri
     except Exception as error:  # of any kind: it is the user's program
         said = f"{type(error).__name__}: {error}"
         hint = next((hint for known, hint in _HINTS if known in said), "")
-        raise functions.mistake(error, place, field=field, hint=hint) from error
+        refusal = functions.mistake(error, place, field=field, hint=hint)
+        if refusal.path == place:  # no line of it ran
+            refusal = refusal.at(path=functions.place_of(fields[field], field=field))
+        raise refusal from error
+    where = {"path": functions.place_of(fields[field], field=field), "field": field}
     if not as_wanted:
-        raise InputError(
-            f"{name} returns {trial.given}, and must return {trial.wanted}", path=place, field=field
-        )
+        raise InputError(f"{name} returns {trial.given}, and must return {trial.wanted}", **where)
     if not finite:
         raise InputError(
             f"{name} gives NaN or infinity for random numbers of the size of a clip's; keep "
             "divisors and what a logarithm takes above 0",
-            path=place,
-            field=field,
+            **where,
         )
 
 
