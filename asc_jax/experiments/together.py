@@ -256,14 +256,14 @@ def _record(program: _Program) -> dict:
         "config": program.path,
         "base": _fixed_fields(program.config),
         "data": identify(program.config),
-        "settings": {_title(name, one["runs"]): one for name, one in settings.items()},
+        "settings": {_title(name, settings): one for name, one in settings.items()},
     }
 
 
-def _title(setting: str, runs: Mapping[str, str]) -> str:
+def _title(setting: str, settings: Mapping[str, Mapping]) -> str:
     """What tables call a setting: by the name that the user gave its run, where it has one."""
-    (seed, name), *others = runs.items()
-    return setting if others or name == f"seed{seed}" else name
+    (seed, name), *others = settings[setting]["runs"].items()
+    return setting if others or name == f"seed{seed}" or name in settings else name
 
 
 def _fixed_fields(config: ml_collections.FrozenConfigDict) -> dict[str, object]:

@@ -81,15 +81,16 @@ def _try(field: str, fields: Mapping[str, object], make_trial: Callable[[], _Tri
         if refusal.path == place:  # no line of it ran
             refusal = refusal.at(path=functions.place_of(fields[field], field=field))
         raise refusal from error
+    if as_wanted and finite:
+        return
     where = {"path": functions.place_of(fields[field], field=field), "field": field}
     if not as_wanted:
         raise InputError(f"{name} returns {trial.given}, and must return {trial.wanted}", **where)
-    if not finite:
-        raise InputError(
-            f"{name} gives NaN or infinity for random numbers of the size of a clip's; keep "
-            "divisors and what a logarithm takes above 0",
-            **where,
-        )
+    raise InputError(
+        f"{name} gives NaN or infinity for random numbers of the size of a clip's; keep divisors "
+        "and what a logarithm takes above 0",
+        **where,
+    )
 
 
 def _try_frontend(config) -> _Trial:

@@ -1,5 +1,6 @@
 """The folder of runs in one program: what they are called, and what it may hold."""
 
+import json
 import pathlib
 
 import pytest
@@ -80,6 +81,14 @@ def test_runs_of_which_nothing_comes_leave_the_record_as_it_was(scenes, tmp_path
     with hold(tmp_path / "together"), refused(path="together"):
         train_runs(config(scenes), [["x", "seed=1"]], tmp_path)
     assert (tmp_path / "sweep.json").read_text() == before
+
+
+def test_a_run_may_have_the_name_of_a_setting(scenes, tmp_path, monkeypatch):
+    """The setting of the base has two runs here, and another run is called base."""
+    words = [["x", "seed=1"], ["y", "seed=2"], ["base", "optimizer.lr=0.5"]]
+    start(words, scenes, tmp_path, monkeypatch)
+    settings = json.loads((tmp_path / "sweep.json").read_text())["settings"].values()
+    assert sorted(run for one in settings for run in one["runs"].values()) == ["base", "x", "y"]
 
 
 def test_a_folder_of_something_else_is_refused(scenes, tmp_path, monkeypatch):
