@@ -17,6 +17,7 @@ from asc_jax.ops.pcen import pcen, smoothing_of
 from asc_jax.runtime import functions
 from asc_jax.runtime.backend import on_cpu
 from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.precision import multiplying
 
 # Windows of the form a - (1 - a) cos(2 pi n / length), by their a.
 WINDOWS = {"hann": 0.5, "hamming": 0.54}
@@ -347,7 +348,8 @@ def frontend_function(frontend: Frontend) -> Callable[[jax.Array], jax.Array]:
     if isinstance(frontend, FrontendConfig):
         return functools.partial(FRONTENDS[frontend.name], cfg=frontend)
     own, fields = functions.load(frontend.name, field="frontend.name"), dict(frontend.fields)
-    return jnp.vectorize(lambda waveform: own(waveform, fields), signature="(t)->(n,m)")
+    exact = multiplying(lambda waveform: own(waveform, fields), "float32")
+    return jnp.vectorize(exact, signature="(t)->(n,m)")
 
 
 def feature_shape(frontend: Frontend, n_samples: int) -> tuple[int, int]:

@@ -155,7 +155,7 @@ def describe(compiled, taps: Sequence[str]) -> dict:
     }
 
 
-def lower_step(program: Program, mesh: Mesh, *, quick: bool):
+def lower_step(program: Program, mesh: Mesh, *, quick: bool, steps: int = 1):
     """The training step of all folds, lowered for a mesh."""
     size = training.QUICK if quick else training.Size(batch=program.batch)
     size = dataclasses.replace(size, folds=program.models)
@@ -169,7 +169,7 @@ def lower_step(program: Program, mesh: Mesh, *, quick: bool):
         *(one((N_CLIPS,), dtype, SHARED) for dtype in (jnp.float32, jnp.float32, jnp.int32)),
         shape=(size.n_frames, size.n_mels),
     )
-    clips = one((program.models, 1, size.batch, 1), jnp.int32, P(FOLD, None, DATA))
+    clips = one((program.models, steps, size.batch, 1), jnp.int32, P(FOLD, None, DATA))
     return classifier.compile_steps(mesh, model).train.lower(state, pool, clips)
 
 

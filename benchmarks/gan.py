@@ -104,7 +104,7 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
         Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
     )
     mesh = make_mesh(gans, size.batch)
-    state = put(gan_steps.init_state(networks, gans, seed=0), mesh, PER_FOLD)
+    state = gan_steps.init_state(networks, gans, mesh, seed=0)
     source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
     pool = put(host_pool, mesh, SHARED)
     steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")

@@ -72,8 +72,8 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     n_clips = len(host_pool.targets)
     splits = training.make_splits(size.folds, n_clips)
     one_model = training.make_model(training.build(model), size)
-    state = training.initial(one_model, splits, host_pool)
     mesh = make_mesh(size.folds, size.batch)
+    state = jax.device_get(training.initial(one_model, splits, host_pool, mesh))
     steps = classifier.compile_steps(mesh, one_model)
 
     def train(feed: Feed):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from asc_jax import models
 from asc_jax.augment import Augmentation, augment
@@ -18,7 +19,7 @@ from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import put
-from asc_jax.parallel.mapping import PER_FOLD, SHARED
+from asc_jax.parallel.mapping import SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.train import classifier
@@ -102,7 +103,7 @@ def prepare(
     host_pool = make_pool(size, n_clips)
     pool = put(host_pool, mesh, SHARED)
     one_model = make_model(network, size)
-    state = jax.block_until_ready(put(initial(one_model, splits, host_pool), mesh, PER_FOLD))
+    state = jax.block_until_ready(initial(one_model, splits, host_pool, mesh))
     clips = batches.epoch_indices(
         splits,
         seed=0,
@@ -148,10 +149,10 @@ def make_model(network, size: Size) -> Model:
     )
 
 
-def initial(model: Model, splits: Sequence[Split], pool: Pool):
-    """The state of a fold per split before training, on the host."""
+def initial(model: Model, splits: Sequence[Split], pool: Pool, mesh: Mesh):
+    """The state of a fold per split before training."""
     members = [(split, 0, Hyperparameters(lr=LEARNING_RATE)) for split in splits]
-    return classifier.init_state(model, members, band_moments(pool, model.features))
+    return classifier.init_state(model, members, band_moments(pool, model.features), mesh)
 
 
 def stepper(prepared: Prepared) -> Callable[[], None]:

@@ -22,6 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.name = "baseline"
     model.dropout_rate = 0.3
     config.optimizer.schedule = "constant"
+    config.train.precision = "float32"  # whatever the device
     config.train.epochs = 200
     config.train.batch_size = 16
     config.train.selection = "inner"  # the best epoch by the inner clips

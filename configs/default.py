@@ -89,9 +89,10 @@ def get_config() -> ml_collections.ConfigDict:
     train.batch_size = 32  # clips per step and fold; report silent
     # Parts of a batch, one after the other: less memory; each is normalised by its own clips.
     train.accumulate = 1
-    # "bfloat16" computes maps in it; parameters, statistics, sums and loss stay float32. Faster
-    # on GPU and TPU; not the default there before its accuracy has been compared.
-    train.precision = "float32"
+    # Of maps, gradients and products; parameters, statistics, sums, loss and frontend are float32.
+    # "bfloat16"; "float32"; "tensorfloat32", which multiplies float32 faster and less exactly on a
+    # GPU or TPU; "auto": "bfloat16" there and "float32" on a CPU, named where the run begins.
+    train.precision = "auto"
     # Devices along folds and along a batch, as (4, 2), or () for all that folds and batches
     # divide among; no effect on results but for rounding, if batch normalisation is synchronised.
     train.mesh = ()
@@ -105,7 +106,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
-    train.steps_per_call = 1  # steps per dispatch, a lax.scan; no effect on results
+    # Steps per dispatch, a lax.scan; no effect on results. 0: one on a CPU, up to 32 elsewhere.
+    train.steps_per_call = 0
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk
     train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"

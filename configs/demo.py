@@ -22,6 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.width = 16
     config.model.se_ratio = 4
     config.optimizer.lr = 2e-3
+    config.train.precision = "auto"
     config.train.epochs = 30
     config.train.batch_size = 16
     config.augment.mixup_alpha = 0.2

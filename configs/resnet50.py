@@ -32,4 +32,5 @@ def get_config() -> ml_collections.ConfigDict:
     model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
     model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"
     model.remat = False  # compute maps again for the gradient: less memory, a third more work
+    config.train.precision = "float32"  # report silent; whatever the device
     return config

@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.epochs = 200  # report silent; WaveGAN's users train 200,000 steps
     train.steps_per_epoch = 1000  # updates of the generator between two looks
     train.batch_size = 64  # windows per update and GAN; WaveGAN's
-    train.precision = "float32"  # or "bfloat16"; not the default before it has been compared
+    train.precision = "float32"  # WaveGAN's; or "tensorfloat32", "bfloat16", "auto": see default.py
     train.mesh = ()  # devices along GANs and along a batch; () for all that these divide among
     train.watch_clips = 64  # generated per GAN at each look
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone

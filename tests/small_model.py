@@ -3,12 +3,14 @@
 import functools
 from collections.abc import Mapping
 
+import jax
+
 from asc_jax import models
 from asc_jax.augment import Augmentation, augment
 from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
-from asc_jax.parallel.mesh import DATA
+from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.train import classifier
 from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -50,4 +52,5 @@ def make_model(
 def init_state(model, splits, pool, *, seed=7, recipe=RECIPE, **how) -> classifier.ClassifierState:
     """The state of a model per split before training, on the host."""
     members = [(split, seed, recipe) for split in splits]
-    return classifier.init_state(model, members, band_moments(pool, model.features), **how)
+    moments = band_moments(pool, model.features)
+    return jax.device_get(classifier.init_state(model, members, moments, one_device(), **how))

@@ -180,7 +180,7 @@ RULES: Mapping[str, Rule] = {
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(known.SELECTIONS),
     "train.select_after": integer(0),
-    "train.steps_per_call": integer(1, 1_000_000),
+    "train.steps_per_call": integer(0, 1_000_000),
     "augment.name": function(known.AUGMENTATIONS),
     "ensemble.rule": choice(known.ENSEMBLES),
     "ensemble.decision": choice(known.DECISIONS),

@@ -6,6 +6,8 @@ import numpy as np
 
 from asc_jax.data.folds import Split
 
+MOST_STEPS_PER_CALL = 32  # a signal is heard, and a loss looked at, between two calls
+
 # Streams of one fold that must not repeat each other, and what each adds for its shuffles of
 # the synthetic clips.
 BATCH_STREAM, PARTNER_STREAM = 0, 1
@@ -32,6 +34,22 @@ def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0
     Synthetic clips thus make an epoch longer: each real training clip still comes up in it.
     """
     return -(-max(sum(pass_sizes(split, share)) for split in splits) // batch_size)
+
+
+def steps_per_call(n_steps: int, platform: str) -> int:
+    """Steps of one dispatch, where a config names none.
+
+    On a CPU a step outlasts its dispatch by far. Elsewhere several steps follow one another
+    without the host; a number that divides them all needs one program, any other a second one.
+
+    Args:
+      n_steps: between two saves.
+      platform: of the devices.
+    """
+    if platform == "cpu":
+        return 1
+    numbers = range(MOST_STEPS_PER_CALL, MOST_STEPS_PER_CALL // 2, -1)
+    return next((one for one in numbers if not n_steps % one), min(n_steps, MOST_STEPS_PER_CALL))
 
 
 def epoch_indices(

@@ -31,7 +31,7 @@ from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.folder import FREE_OF_SEVERAL, hold, write_run
 from asc_jax.runs.identity import identify
-from asc_jax.runs.inputs import read_data, read_synthetic
+from asc_jax.runs.inputs import read_data, read_synthetic, with_named_precision
 from asc_jax.runs.metrics_log import SECONDS, as_text, read_metrics
 from asc_jax.runs.own_functions import described
 from asc_jax.runs.sweep_record import (
@@ -170,7 +170,9 @@ def train_together(
         raise InputError(
             "are for one process; launch each run, or one process", field="--seeds, --run"
         )
-    program = _Program(config, path, dict(sorted(configs.items())), workdir)
+    config = with_named_precision(config)
+    configs = {name: with_named_precision(configs[name]) for name in sorted(configs)}
+    program = _Program(config, path, configs, workdir)
     is_new = not workdir.exists()
     try:
         with hold(workdir / _PROGRAMS), _claim(program):

@@ -21,6 +21,7 @@ from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.folder import fixed_by_content, read_trained_config, refuse_other_sound
 from asc_jax.runs.inputs import make_network, read_data, with_data
+from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
 from asc_jax.train.classifier import ClassifierState
@@ -166,7 +167,13 @@ def compile_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         sr=sr,
         n_frames=config.data.n_frames,
     )
-    return map_folds(step, mesh, in_specs=(PER_FOLD, PER_FOLD), out_specs=PER_FOLD)
+    return map_folds(
+        step,
+        mesh,
+        in_specs=(PER_FOLD, PER_FOLD),
+        out_specs=PER_FOLD,
+        products=precision.products_of(config.train.precision),
+    )
 
 
 def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:

@@ -30,6 +30,7 @@ from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runs.curves import Curves, refuse_missing
 from asc_jax.runs.folder import FREE_FIELDS, hold, refuse_foreign_folder
+from asc_jax.runs.inputs import with_named_precision
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runtime.errors import Diverged
 from asc_jax.runtime.files import write_whole
@@ -67,6 +68,7 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
       Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
+    config = with_named_precision(config)
     refuse_missing(config.train.writers)
     with hold(workdir):
         # The looks, by which the best generator is chosen, are at merged clips.
@@ -255,7 +257,8 @@ def after_look(
     running = np.array(fetch(state.running))
     distances[~running | (suspicion > 0)] = np.nan
     epochs = np.full(distances.shape, epoch, np.int32)
-    best = setup.steps.keep_best(now.best, state.generator, distances, epochs)
+    this = put((distances, epochs), setup.mesh, PER_FOLD)
+    best = setup.steps.keep_best(now.best, state.generator, *this)
     return Snapshot(state, best, suspicion, running), messages
 
 

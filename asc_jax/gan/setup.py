@@ -1,10 +1,10 @@
 """What a GAN run consists of on its devices, for training it and for synthesis alike."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from asc_jax.data.clips import Dataset
@@ -23,11 +23,12 @@ from asc_jax.gan.steps import (
     state_shapes,
 )
 from asc_jax.models.wavegan import Discriminator, Generator
-from asc_jax.parallel.agreement import connect, share
+from asc_jax.parallel.agreement import connect
 from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import decoding_of
+from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
 
 
@@ -130,10 +131,6 @@ def set_up_gan(
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
     source = make_sources(corpora, host_pool)
 
-    def init() -> WaveGanState:
-        state = init_state(networks, len(corpora), seed=config.seed)
-        return put(jax.tree.map(share, state), mesh, PER_FOLD)
-
     return GanSetup(
         dataset=classifier.dataset,
         decoding=decoding,
@@ -146,7 +143,7 @@ def set_up_gan(
             mesh, networks, n_samples=decoding.n_samples, how=config.synthesis.merge
         ),
         like=shapes_per_fold(state_shapes(networks), len(corpora), mesh),
-        init=init,
+        init=functools.partial(init_state, networks, len(corpora), mesh, seed=config.seed),
         recognise=make_recogniser(classifier, mesh, sr=config.gan.sr),
         classifier=classifier,
     )
@@ -232,7 +229,7 @@ def make_networks(config, *, n_classes: int) -> Networks:
         "dim": gan.dim,
         "n_samples": gan.n_samples,
         "n_classes": n_classes if gan.conditional else 0,
-        "dtype": jnp.dtype(config.train.precision),
+        "dtype": precision.dtype_of(config.train.precision),
     }
     return Networks(
         Generator(n_latent=gan.n_latent, upsample=gan.upsample, **shared),
@@ -245,6 +242,7 @@ def make_networks(config, *, n_classes: int) -> Networks:
         LOSSES[gan.loss],
         config.train.batch_size,
         gan.lr,
+        precision.products_of(config.train.precision),
     )
 
 

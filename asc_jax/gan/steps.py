@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from asc_jax.data.pool import Pool
 from asc_jax.gan.losses import GanLoss, gradient_penalty
@@ -21,8 +22,10 @@ from asc_jax.gan.source import TRAINING, Source, latent_vectors, real_windows
 from asc_jax.models.example_keys import places
 from asc_jax.models.phase_shuffle import PHASE_SHUFFLE_STREAM
 from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, compile_once, map_folds
 from asc_jax.parallel.mesh import DATA
+from asc_jax.runtime.backend import PLATFORMS
 
 # What the random numbers of an iteration are for.
 _REAL, _LATENT, _SHUFFLE, _MIX = range(4)
@@ -73,6 +76,7 @@ class Networks:
       loss: one of `asc_jax.gan.losses.LOSSES`.
       batch_size: examples per update and GAN B.
       lr: learning rate of both networks; 0 for the loss's own.
+      products: how the steps multiply float32, "float32" or "tensorfloat32".
     """
 
     generator: Generator
@@ -80,6 +84,7 @@ class Networks:
     loss: GanLoss
     batch_size: int
     lr: float = 0.0
+    products: str = "float32"
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -108,24 +113,23 @@ def init_gan(key: jax.Array, *, networks: Networks) -> WaveGanState:
     )
 
 
-def init_state(networks: Networks, n_gans: int, *, seed: int) -> WaveGanState:
-    """The state of all GANs before training.
+def init_state(networks: Networks, n_gans: int, mesh: Mesh, *, seed: int) -> WaveGanState:
+    """Draws the state of all GANs before training, each on its own devices.
 
     Args:
       networks: of every GAN.
       n_gans: number of GANs G.
+      mesh: of the GANs.
       seed: the run's; GANs draw different initial values from it.
 
     Returns:
-      The stacked state: every leaf (G, ...), host arrays.
+      The stacked state: every leaf (G, ...), `PER_FOLD`.
     """
-    init = compile_once(init_gan, static=["networks"])
     key = jax.random.fold_in(jax.random.key(seed), TRAINING)
-    states = [
-        jax.device_get(init(jax.random.fold_in(key, gan), networks=networks))
-        for gan in range(n_gans)
-    ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    keys = np.stack([jax.random.key_data(jax.random.fold_in(key, gan)) for gan in range(n_gans)])
+    init = lambda key: init_gan(jax.random.wrap_key_data(key), networks=networks)
+    init = map_folds(init, mesh, in_specs=(PER_FOLD,), out_specs=PER_FOLD, in_turn=PLATFORMS)
+    return init(put(keys, mesh, PER_FOLD))
 
 
 def state_shapes(networks: Networks) -> WaveGanState:
@@ -335,6 +339,7 @@ def compile_steps(mesh, networks: Networks, *, n_samples: int, how: str) -> GanS
             out_specs=(PER_FOLD, PER_FOLD),
             donate=(0,),
             in_turn=("gpu", "tpu"),
+            products=networks.products,
         ),
         generate=map_folds(
             functools.partial(
@@ -346,6 +351,7 @@ def compile_steps(mesh, networks: Networks, *, n_samples: int, how: str) -> GanS
             mesh,
             in_specs=(PER_FOLD,) * 4,
             out_specs=PER_FOLD,
+            products=networks.products,
         ),
         keep_best=map_folds(
             keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from asc_jax.parallel.mesh import DATA, FOLD
 from asc_jax.runtime.backend import platform_of
+from asc_jax.runtime.precision import multiplying
 
 # XLA's compiler, by platform.
 COMPILER_OPTIONS = {
@@ -32,6 +33,7 @@ COMPILER_OPTIONS = {
 # How an argument lies on the mesh.
 PER_FOLD = P(FOLD)  # (F, ...): a state, a metric
 PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
+PER_STEP = P(FOLD, None, DATA)  # (F, S, B, ...): the batches of several steps
 SHARED = P()  # the same for all folds: the pool
 SPREAD = P((FOLD, DATA))  # (n, ...): rows that lie on one device each
 
@@ -44,6 +46,7 @@ def map_folds(
     out_specs: P | tuple[P, ...],
     donate: tuple[int, ...] = (),
     in_turn: Collection[str] = ("tpu",),
+    products: str = "float32",
 ) -> Callable:
     """Compiles a one-fold step for all folds and devices.
 
@@ -56,13 +59,15 @@ def map_folds(
       donate: arguments whose memory the results may take.
       in_turn: platforms on which the folds of a device go one after the other, and need the
         memory of one; elsewhere they go together.
+      products: how the step multiplies float32, "float32" or "tensorfloat32".
 
     Returns:
       The compiled function of all folds.
     """
     in_axes = tuple(0 if spec and spec[0] == FOLD else None for spec in in_specs)
     platform = platform_of(mesh.devices.flat[0])
-    mapped = (_map_in_turn if platform in in_turn else jax.vmap)(step, in_axes)
+    mapped = _map_in_turn if platform in in_turn else jax.vmap
+    mapped = mapped(multiplying(step, products), in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
     options = COMPILER_OPTIONS.get(platform)
     return jax.jit(sharded, donate_argnums=donate, compiler_options=options)

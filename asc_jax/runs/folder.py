@@ -46,6 +46,7 @@ FREE_FIELDS = {
     "train.keep_checkpoints",
     "train.mesh",
     "train.non_finite",
+    "train.steps_per_call",
     "train.writers",
     "ensemble.rule",
     "ensemble.decision",

@@ -4,7 +4,6 @@ import dataclasses
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -16,6 +15,7 @@ from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
 from asc_jax.data.pool import Decoding, Pool, load_pool
 from asc_jax.frontend import feature_shape
 from asc_jax.parallel.mesh import DATA
+from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
 
 
@@ -160,6 +160,13 @@ def with_data(config, data):
     return ml_collections.FrozenConfigDict(config)
 
 
+def with_named_precision(config):
+    """A config whose `train.precision` is named: a run keeps that of the devices it began on."""
+    config = changeable(config)
+    config.train.precision = precision.named(config.train.precision)
+    return ml_collections.FrozenConfigDict(config)
+
+
 def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.Module:
     """The network; `axis_name` is the mesh axis over which its batches are sharded."""
     return models.build(
@@ -167,7 +174,7 @@ def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.
         n_classes,
         axis_name=axis_name,
         sync_batch_norm=config.train.sync_batch_norm,
-        dtype=jnp.dtype(config.train.precision),
+        dtype=precision.dtype_of(config.train.precision),
     )
 
 

@@ -2,6 +2,8 @@
 
 import jax
 
+PLATFORMS = "cpu", "gpu", "tpu"
+
 
 def platform_of(device) -> str:
     """The platform of a device, or of an abstract one: "cpu", "gpu" or "tpu"."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import by_own_moments, standardisation
@@ -21,10 +22,18 @@ from asc_jax.data.pool import Pool
 from asc_jax.models.dropout import DROPOUT_STREAM
 from asc_jax.models.example_keys import example_keys
 from asc_jax.ops.global_norm import global_norm
-from asc_jax.parallel.arrays import shapes_per_fold
-from asc_jax.parallel.mapping import PER_EXAMPLE, PER_FOLD, SHARED, P, compile_once, map_folds
-from asc_jax.parallel.mesh import DATA, FOLD, one_device
+from asc_jax.parallel.arrays import put, shapes_per_fold
+from asc_jax.parallel.mapping import (
+    PER_EXAMPLE,
+    PER_FOLD,
+    PER_STEP,
+    SHARED,
+    compile_once,
+    map_folds,
+)
+from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.parallel.programs import name_program
+from asc_jax.runtime.backend import PLATFORMS
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.optimizer import Optimizer
 
@@ -50,6 +59,7 @@ class Model:
       input_shape: (N, M) of a clip.
       n_classes: of the data set, K.
       normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
+      products: how the steps multiply float32, "float32" or "tensorfloat32".
       accumulate: parts of a batch whose gradients are taken one after the other, each normalised
         by its own clips.
     """
@@ -64,6 +74,7 @@ class Model:
     input_shape: tuple[int, int]
     n_classes: int
     normalisation: str = "band"
+    products: str = "float32"
     accumulate: int = 1
 
 
@@ -167,10 +178,11 @@ def init_state(
     model: Model,
     members: Sequence[tuple[Split, int, Hyperparameters]],
     moments: tuple[np.ndarray, np.ndarray],
+    mesh: Mesh,
     *,
     masked: np.ndarray | bool = False,
 ) -> ClassifierState:
-    """The state of all folds before training.
+    """Draws the state of all folds before training, each on its own devices.
 
     Args:
       model: that they have in common.
@@ -179,17 +191,25 @@ def init_state(
         the recorded ones alone: what is scored is recorded, and generated clips, which hold
         nothing in the upper bands, would move those bands' mean and widen them.
       moments: `band_moments` of the recorded clips.
+      mesh: of the folds.
       masked: (M,) bands that are 0 in every clip.
 
     Returns:
-      The stacked state: every leaf (F, ...), host arrays.
+      The stacked state: every leaf (F, ...), `PER_FOLD`.
     """
-    init, states = _compile_init(), []
-    for split, seed, own in members:
-        mean, std = standardisation(moments, split.train, kind=model.normalisation, masked=masked)
-        key = jax.random.fold_in(jax.random.key(seed), split.fold)
-        states.append(jax.device_get(init(key, own, mean, std, model=model)))
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    each = [
+        (
+            jax.random.key_data(jax.random.fold_in(jax.random.key(seed), split.fold)),
+            own,
+            *standardisation(moments, split.train, kind=model.normalisation, masked=masked),
+        )
+        for split, seed, own in members
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    init = lambda key, *rest: init_fold(jax.random.wrap_key_data(key), *rest, model=model)
+    # One after the other: the values that a fold draws do not depend on how many there are.
+    init = map_folds(init, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, in_turn=PLATFORMS)
+    return init(*put(stacked, mesh, PER_FOLD))
 
 
 def state_shapes(model: Model) -> ClassifierState:
@@ -380,20 +400,21 @@ class Steps:
 def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps:
     """Maps the steps of one fold over folds and devices; see `train_step` for the arguments."""
     one_step = functools.partial(train_step, model=model, skip_non_finite=skip_non_finite)
-    batches_of_steps = P(FOLD, None, DATA)
     return Steps(
         train=map_folds(
             functools.partial(train_steps, step=one_step),
             mesh,
-            in_specs=(PER_FOLD, SHARED, batches_of_steps),
+            in_specs=(PER_FOLD, SHARED, PER_STEP),
             out_specs=(PER_FOLD, PER_FOLD),
             donate=(0,),
+            products=model.products,
         ),
         evaluate=map_folds(
             functools.partial(eval_step, model=model),
             mesh,
             in_specs=(PER_FOLD, SHARED, PER_EXAMPLE),
             out_specs=PER_EXAMPLE,
+            products=model.products,
         ),
         keep_best=map_folds(
             keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)

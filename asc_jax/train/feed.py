@@ -84,7 +84,7 @@ def _sharded(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:
             clips, places, size = needed_clips(one, n_clips)
             rows = np.full(size, -1, np.int32)
             rows[: len(clips)] = clips
-            yield exchange(spread, rows), places
+            yield exchange(spread, put(rows, mesh, SHARED)), places
 
     return calls
 

@@ -1,5 +1,6 @@
 """Training the classifier: its folder, its epochs and their validation."""
 
+import itertools
 import pathlib
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -28,7 +29,7 @@ from asc_jax.runs.folder import (
     refuse_other_sound,
     write_run,
 )
-from asc_jax.runs.inputs import read_data, read_synthetic
+from asc_jax.runs.inputs import read_data, read_synthetic, with_named_precision
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
@@ -70,6 +71,7 @@ def train(
       Diverged: a loss or a gradient is not finite, of each run if there are several; the
         checkpoints are those of the steps before.
     """
+    config = with_named_precision(config)
     refuse_missing(config.train.writers)
     with hold(workdir):
         # By `refuse_other_rates`; the runs of a sweep stay alike.
@@ -145,12 +147,13 @@ class Training:
         first = progress.step - progress.epochs * n_steps
         last = min(n_steps, first + group.save_every) if group.save_every else n_steps
         indices = epoch_indices(self._setup, epoch=progress.epochs)
-        firsts = range(first, last, group.steps_per_call)
-        return self._calls(indices[:, i : i + group.steps_per_call] for i in firsts)
+        size = self._setup.steps_per_call
+        bounds = [*range(first, last, size), last]
+        return self._calls(indices[:, i:j] for i, j in itertools.pairwise(bounds))
 
     def step(self, snapshot: dict, call: tuple) -> tuple[dict, dict, int]:
         pool, clips = call
-        state, metrics = self._setup.steps.train(snapshot["state"], pool, clips)
+        state, metrics = self._setup.train_steps(snapshot["state"], pool, clips)
         return snapshot | {"state": state}, metrics, clips.shape[1]
 
     def conclude(self, snapshot: dict, progress: Progress, steps: Watch) -> Conclusion:
@@ -167,7 +170,8 @@ class Training:
         if setup.choosing and line["epoch"] > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)
             epochs = np.full(scores.shape, line["epoch"], np.int32)
-            best = setup.steps.keep_best(snapshot["best"], state, scores, epochs)
+            now = put((scores, epochs), setup.mesh, PER_FOLD)
+            best = setup.steps.keep_best(snapshot["best"], state, *now)
             snapshot = snapshot | {"best": best}
         return Conclusion(snapshot, line, in_short(line), messages)
 

@@ -7,7 +7,7 @@ from asc_jax.augment import make_augment, takes_partners
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
 from asc_jax.runs.inputs import input_shape, make_network
-from asc_jax.runtime import functions
+from asc_jax.runtime import functions, precision
 from asc_jax.train.classifier import Model
 from asc_jax.train.losses import make_loss
 from asc_jax.train.optimizer import make_optimizer, make_schedule
@@ -47,6 +47,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         input_shape=input_shape(config),
         n_classes=n_classes,
         normalisation=config.data.normalisation,
+        products=precision.products_of(config.train.precision),
         accumulate=config.train.accumulate,
     )
 

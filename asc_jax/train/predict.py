@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from asc_jax.data import batches
-from asc_jax.parallel.arrays import fetch
+from asc_jax.parallel.arrays import fetch, put
+from asc_jax.parallel.mapping import PER_EXAMPLE
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import Feed
@@ -33,6 +34,7 @@ def predict(
         for clips_pool, clips in calls:
             if logits:  # one call ahead of the device, so that no more pools wait for it
                 jax.block_until_ready(logits[-1])
+            clips = put(clips, setup.mesh, PER_EXAMPLE)
             logits.append(setup.steps.evaluate(state, clips_pool, clips))
     logits = np.concatenate(fetch(logits), axis=1)  # (F, S * B, K)
     return [fold_logits[: len(clips)] for fold_logits, clips in zip(logits, lists, strict=True)]

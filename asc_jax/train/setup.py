@@ -13,12 +13,14 @@ from asc_jax.data import batches
 from asc_jax.data.folds import Split
 from asc_jax.data.generated import Synthetic
 from asc_jax.data.normalisation import band_moments, refuse_not_finite
+from asc_jax.data.pool import Pool
 from asc_jax.frontend import mel_edges
 from asc_jax.parallel import agreement
-from asc_jax.parallel.arrays import put, shapes_per_fold
-from asc_jax.parallel.mapping import PER_FOLD
+from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
+from asc_jax.parallel.mapping import PER_FOLD, PER_STEP
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
+from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
 from asc_jax.train.classifier import ClassifierState, Model, Steps
 from asc_jax.train.feed import Feed, make_feed
@@ -61,6 +63,14 @@ class Setup:
         """Whether each fold's best epoch by its inner clips is kept as well."""
         return self.config.train.selection == "inner"
 
+    @property
+    def steps_per_call(self) -> int:
+        """Steps of one dispatch, by which a run stops, at most."""
+        train = self.config.train
+        return train.steps_per_call or batches.steps_per_call(
+            train.save_every or self.steps_per_epoch, platform_of(self.mesh.devices.flat[0])
+        )
+
     @functools.cached_property
     def feed(self) -> Feed:
         """The development set's clips, and the synthetic ones behind them, for the steps."""
@@ -71,6 +81,12 @@ class Setup:
         """The compiled steps of all folds."""
         skip = self.config.train.non_finite == "skip"
         return classifier.compile_steps(self.mesh, self.model, skip_non_finite=skip)
+
+    def train_steps(
+        self, state: ClassifierState, pool: Pool, clips: np.ndarray
+    ) -> tuple[ClassifierState, dict[str, jax.Array]]:
+        """Queues the steps of a call, clips (F, S, B, 2 or 1) on the host; see `Steps.train`."""
+        return self.steps.train(state, pool, put(clips, self.mesh, PER_STEP))
 
     def learning_rates(self, step: int) -> list[float]:
         """What each model's update of a step is scaled by."""
@@ -106,11 +122,13 @@ class Setup:
         state = classifier.init_state(
             self.model,
             list(zip(self.splits, self.seeds, self.hyperparameters, strict=True)),
-            self.moments,
+            tuple(map(agreement.share, self.moments)),
+            self.mesh,
             masked=above > 0 and mel_edges(self.clips.decoding.frontend)[:-2] >= above,
         )
-        if self.warm_start:
-            state = self.warm_start.apply(state, self.model)
+        if not self.warm_start:
+            return state
+        state = self.warm_start.apply(fetch(state), self.model)
         return put(jax.tree.map(agreement.share, state), self.mesh, PER_FOLD)
 
 

@@ -31,7 +31,7 @@ def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> p
     Raises:
       InputError: the folder cannot be written.
     """
-    clips = epoch_indices(setup, epoch=0)[:, : setup.config.train.steps_per_call]
+    clips = epoch_indices(setup, epoch=0)[:, : setup.steps_per_call]
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
     calls = setup.feed.calls([clips] * (1 + N_CALLS))
     tracing = contextlib.nullcontext()
@@ -40,12 +40,12 @@ def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> p
             folder.mkdir(parents=True, exist_ok=True)
             tracing = jax.profiler.trace(str(folder), create_perfetto_trace=True)
         with contextlib.closing(calls):
-            copy, _ = jax.block_until_ready(setup.steps.train(copy, *next(calls)))  # compiles
+            copy, _ = jax.block_until_ready(setup.train_steps(copy, *next(calls)))  # compiles
             with tracing:
                 under_way = Calls(StepTimes())  # queued as training queues them
                 for number, (pool, clips) in enumerate(calls):
                     with jax.profiler.StepTraceAnnotation("train", step_num=number):
-                        copy, metrics = setup.steps.train(copy, pool, clips)
+                        copy, metrics = setup.train_steps(copy, pool, clips)
                         under_way.add(metrics, clips.shape[1])
                 jax.block_until_ready(copy)
     except OSError as error:

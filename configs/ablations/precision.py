@@ -10,4 +10,4 @@ def get_config() -> ml_collections.ConfigDict:
 
 
 def get_settings() -> list[dict]:
-    return [{}, {"train.precision": "bfloat16"}]
+    return [{"train.precision": "float32"}, {"train.precision": "bfloat16"}]

@@ -17,7 +17,7 @@ from asc_jax.gan.source import make_sources, real_windows
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import DATA, make_mesh
+from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 
 N_CLIPS, N_SAMPLES = 8, 400  # of each of three scenes
 CYCLES = ((16, 40), (24, 80), (8, 100))  # of a scene's two tones, per 256 samples
@@ -76,8 +76,7 @@ def trained(pool, networks, *, n_steps, corpora=CORPORA, devices=1, change=lambd
     mesh, steps = compiled(networks, len(corpora), devices)
     source = change(make_sources(corpora, pool))
     source = put(source, mesh, PER_FOLD)
-    state = gan_steps.init_state(networks, len(corpora), seed=3)
-    state = put(state, mesh, PER_FOLD)
+    state = gan_steps.init_state(networks, len(corpora), mesh, seed=3)
     pool = put(pool, mesh, SHARED)
     collected = []
     for _ in range(n_steps):
@@ -169,7 +168,7 @@ def test_a_gan_that_is_not_finite_stops_and_the_other_goes_on(tones):
     np.testing.assert_array_equal(state.running, [True, False])
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name][:, 0], values[:, 0])
-    start = gan_steps.init_state(networks, 2, seed=3)
+    start = gan_steps.init_state(networks, 2, one_device(), seed=3)
     jax.tree.map(
         lambda now, then: np.testing.assert_array_equal(now[1], then[1]),
         (state.generator, state.discriminator),

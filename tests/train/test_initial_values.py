@@ -14,6 +14,7 @@ from asc_jax.gan.losses import LOSSES
 from asc_jax.models.baseline import Baseline
 from asc_jax.models.resnet import ResNet
 from asc_jax.models.wavegan import Discriminator, Generator
+from asc_jax.parallel.mesh import one_device
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
 
@@ -48,7 +49,8 @@ NETWORKS = {
 
 def initial(network, pool, members, optimizer=lambda own: optax.adam(own.lr)):
     model = make_model(network, optimizer=optimizer)
-    return classifier.init_state(model, members, band_moments(pool, model.features))
+    moments = band_moments(pool, model.features)
+    return jax.device_get(classifier.init_state(model, members, moments, one_device()))
 
 
 def kinds(tree):
@@ -117,7 +119,7 @@ def test_gans_begin_with_their_own_initialisers():
     networks = gan_steps.Networks(
         Generator(n_latent=8, **sizes), Discriminator(phase_shuffle=0, **sizes), LOSSES["lsgan"], 4
     )
-    state = gan_steps.init_state(networks, 2, seed=3)
+    state = gan_steps.init_state(networks, 2, one_device(), seed=3)
     vectors = state.generator["class_vector"]["embedding"]  # as the latent vectors beside them
     assert vectors.min() >= -1 and vectors.max() <= 1 and vectors.std() > 0.4
     for params in (state.generator, state.discriminator):
