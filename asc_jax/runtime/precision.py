@@ -41,7 +41,7 @@ def products_of(precision: str) -> str:
 def multiplying(function: Callable, products: str) -> Callable:
     """A function of which all products of float32 are as named; a CPU knows one way only."""
 
-    @functools.wraps(function)
+    @functools.wraps(getattr(function, "func", function))  # its program bears the step's name
     def traced(*args):
         how = contextlib.nullcontext() if on_cpu() else jax.default_matmul_precision(products)
         with how:

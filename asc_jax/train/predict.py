@@ -47,7 +47,7 @@ def score_fold(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
       logits: (n, K).
       targets: (n,) class indices.
     """
-    log_probabilities = np.asarray(jax.nn.log_softmax(logits))
+    log_probabilities = jax.device_get(jax.nn.log_softmax(jax.device_put(logits)))
     loss = -log_probabilities[np.arange(len(targets)), targets].mean()
     confusion = confusion_matrix(targets, logits.argmax(-1), logits.shape[-1])
     return float(loss), float(class_wise_accuracy(confusion))

@@ -90,7 +90,7 @@ class Setup:
 
     def learning_rates(self, step: int) -> list[float]:
         """What each model's update of a step is scaled by."""
-        share = float(self.model.schedule(step))
+        share = float(jax.device_get(jax.jit(self.model.schedule)(jax.device_put(step))))
         return [share * float(one.lr) for one in self.hyperparameters]
 
     @functools.cached_property

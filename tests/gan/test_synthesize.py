@@ -455,3 +455,19 @@ def test_gans_are_looked_at_in_one_way_alone(runs, tmp_path, monkeypatch):
         train_gan(runs, gan, **more)
     assert "looks" in str(caught.value)
     assert (gan / "metrics.jsonl").read_bytes() == before
+
+
+def test_of_the_classifier_only_its_variables_lie_on_the_devices(runs):
+    """While GANs train: neither its clips nor its optimizer's state, which take more."""
+    before = {id(leaf) for leaf in jax.live_arrays()}
+    setup = set_up_gan(read_config(runs / "gan", check=check_gan_config))
+    own = {id(leaf) for leaf in jax.tree.leaves((setup.pool, setup.source))}
+    beside = lambda: [one for one in jax.live_arrays() if id(one) not in before | own]
+    assert sum(one.nbytes for one in beside()) < 100  # keys, say
+    waveforms = np.zeros((len(setup.corpora), 1, setup.decoding.n_samples), np.float32)
+    setup.recognise(setup.folds, waveforms)
+    state = setup.classifier.state
+    variables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    folds = len(setup.folds) / len(setup.classifier.splits)
+    assert state.opt_state == ()
+    assert sum(one.nbytes for one in beside()) <= folds * variables + 100

@@ -1,0 +1,91 @@
+"""What a dispatch is made of: its steps, what it takes from the host, what it leaves there."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+import small
+from small_model import init_state, make_model
+
+from asc_jax.data import batches
+from asc_jax.data.normalisation import band_moments
+from asc_jax.parallel.arrays import put
+from asc_jax.parallel.mapping import PER_FOLD, PER_STEP, SHARED
+from asc_jax.parallel.mesh import make_mesh
+from asc_jax.runs.inputs import read_data
+from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.train import classifier
+from asc_jax.train.epochs import run_epochs
+from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.loop import Training
+from asc_jax.train.setup import set_up
+
+MODEL = {"name": "resnet", "stage_sizes": (1,), "stage_strides": (2,), "width": 2}
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "platform", "expected"),
+    [
+        (210, "cpu", 1),
+        (210, "gpu", 30),  # a call of each epoch's, seven times
+        (64, "tpu", 32),
+        (191, "gpu", 32),  # a prime number: the last call has 31
+        (5, "tpu", 5),
+    ],
+)
+def test_several_steps_are_one_dispatch_where_a_step_is_short(n_steps, platform, expected):
+    assert batches.steps_per_call(n_steps, platform) == expected
+
+
+class Guarded(Training):
+    """A training of which nothing goes between host and devices unless it is asked for by name."""
+
+    def __init__(self, setup, workdir, guard: contextlib.ExitStack):
+        super().__init__(setup, workdir)
+        self._guard = guard
+
+    def prepare(self, *arguments):
+        super().prepare(*arguments)
+        self._guard.enter_context(jax.transfer_guard("disallow"))
+
+
+@pytest.mark.parametrize("placement", ["device", "sharded", "host"])
+def test_no_step_of_an_epoch_waits_for_what_it_has_not_been_given(scenes, tmp_path, placement):
+    config = small.config(
+        scenes, "folds.inner_fraction=0.5", "train.selection=inner", "train.epochs=2",
+        "train.steps_per_call=2", f"data.placement={placement}",
+    )  # fmt: skip
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    setup = set_up(config, *read_data(config))
+    with contextlib.ExitStack() as guard:
+        run_epochs(Guarded(setup, workdir, guard), workdir, keep=1, other_functions=False)
+    assert len(read_metrics(workdir / "metrics.jsonl")) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (2, 4)])
+def test_a_state_is_born_where_it_lies(small_pool, small_splits, shape):
+    """Each device draws its own folds, with the values that they would have alone."""
+    mesh, model = make_mesh(4, 8, shape=shape), make_model(MODEL)
+    moments = band_moments(small_pool, model.features)
+    members = [(split, 3, Hyperparameters(lr=0.1)) for split in small_splits]
+    state = classifier.init_state(model, members, moments, mesh)
+    place = jax.sharding.NamedSharding(mesh, PER_FOLD)
+    assert all(leaf.sharding.is_equivalent_to(place, leaf.ndim) for leaf in jax.tree.leaves(state))
+    alone = [init_state(model, [split], small_pool, seed=3, recipe=members[0][2])
+             for split in small_splits]  # fmt: skip
+    alone = jax.tree.map(lambda *leaves: np.concatenate(leaves), *alone)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), alone)
+
+
+def test_a_step_takes_the_memory_of_the_state_before(small_pool, small_splits):
+    mesh, model = make_mesh(4, 8), make_model(MODEL)
+    state = put(init_state(model, small_splits, small_pool), mesh, PER_FOLD)
+    indices = batches.epoch_indices(small_splits, seed=0, epoch=0, n_steps=1, batch_size=8)
+    arguments = state, put(small_pool, mesh, SHARED), put(indices, mesh, PER_STEP)
+    step = classifier.compile_steps(mesh, model).train.lower(*arguments).compile()
+    on_a_device = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
+    assert step.memory_analysis().alias_size_in_bytes >= 0.9 * on_a_device
+    step(*arguments)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
