@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format constraints clean
+.PHONY: demo test gpu lint format constraints clean
 
 # The main job in miniature: the six rows of the report's Table 4, a GAN's clips included.
 demo: .venv/.installed
@@ -12,6 +12,13 @@ demo: .venv/.installed
 # A file of tests at a time on each core: nearly all of their time is compilation, on one core.
 test: .venv/.installed-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# With a GPU: whether it computes what a CPU does, then how fast. Ten minutes; `make CUDA=13 gpu`
+# for another driver.
+CUDA ?= 12
+gpu: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda$(CUDA)]'
+	$(BIN)/python -m benchmarks gpu
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -4,10 +4,13 @@ import argparse
 import importlib
 import os
 import pathlib
+import sys
+
+from asc_jax.config.choices import PRECISIONS
 
 # By name: the question that it answers. The module has the same name.
 BENCHMARKS = {
-    "step": "How long does a training step of four folds take, against PyTorch and plain flax?",
+    "step": "How long does a training step of four folds take, against compiled PyTorch and flax?",
     "conv": "How long do a 3x3 convolution of four folds and its gradients take?",
     "cold_start": "How long is it from process start to the end of the first training step?",
     "scaling": "How does a step's time follow folds, depth, batch, mel bands and frames?",
@@ -19,6 +22,8 @@ BENCHMARKS = {
     "fuzz": "What becomes of random and damaged input: is any of it taken for something else?",
     "placement": "What does it cost to keep the clips on the device, over devices, on the host?",
     "compiled": "What would a GPU and a TPU run? (compiled without one: no times)",
+    "folds": "Which way to map folds is the fastest on this device?",
+    "gpu": "The first hour with a GPU: is it right, and how fast is it?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -44,15 +49,21 @@ def main() -> None:
     from benchmarks import record
 
     result = importlib.import_module(f"benchmarks.{args.name}").run(args)
-    print(record.table(result["rows"]))
+    print(result.pop("table", "") or record.table(result["rows"]))
     print(record.write(args.name, result, args.out))
+    if wrong := result.get("wrong"):
+        sys.exit(f"not right: {', '.join(wrong)}")
 
 
 def add_options(name: str, parser: argparse.ArgumentParser) -> None:
     """The options of one benchmark; here, so that listing and --help import nothing."""
-    if name in ("step", "conv", "gan", "epoch"):
+    if name == "conv":
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    if name in ("step", "cold_start", "epoch", "placement"):
+    if name in ("step", "gan", "epoch", "folds"):
+        parser.add_argument("--dtype", choices=PRECISIONS[1:], default="float32")
+    if name == "gpu":
+        parser.add_argument("--minutes", type=float, default=10, help="after which no part begins")
+    if name in ("step", "cold_start", "epoch", "placement", "folds"):
         parser.add_argument("--batch", type=int, default=16, help="clips per step and fold")
     if name == "compiled":
         parser.add_argument("--target", action="append", help="one of them; may be repeated")

@@ -1,13 +1,15 @@
 """What a GPU and a TPU would run: programs compiled for devices that are not here.
 
-Nothing is run, and nothing here is a time: what is counted are the kernels of the compiled program.
-A TPU's cycles are its compiler's estimate. There is no autotuning without the device.
+Nothing is run, and nothing here is a time: what is counted are the kernels of a compiled step, of a
+dispatch of as many steps as training queues at once. A TPU's cycles are its compiler's estimate.
+There is no autotuning without the device.
 """
 
 import dataclasses
 import functools
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +17,11 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 
+from asc_jax.data import batches
 from asc_jax.data.pool import Pool
 from asc_jax.gan import steps as gan_steps
 from asc_jax.gan.corpora import Corpus
-from asc_jax.gan.losses import LOSSES
 from asc_jax.gan.source import make_sources
-from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, P
 from asc_jax.parallel.mesh import DATA, FOLD
@@ -63,6 +64,9 @@ NETWORKS = {
 }
 N_CLIPS = 8_640
 LARGE = 2**20  # bytes of a copy that counts
+STEPS = batches.MOST_STEPS_PER_CALL
+CARDS = (16, 24, 80)  # GB of memory
+SHARE = 0.75  # of it JAX takes, unless it is told otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +105,8 @@ def run(args) -> dict:
             "dtype": program.dtype,
             "batch": program.batch,
         }
-        lower = lower_gan if program.name == "WaveGAN" else lower_step
+        of_gan = program.name == "WaveGAN"
+        lower = lower_gan if of_gan else lower_step
         try:
             mesh = make_mesh(program.target)
         except Exception as error:  # the plugin's own: it is not installed
@@ -110,9 +115,13 @@ def run(args) -> dict:
         start = time.perf_counter()
         compiled = lower(program, mesh, quick=args.quick).compile()
         seconds = time.perf_counter() - start
-        rows.append(about | describe(compiled, program.taps) | {"compile s": seconds})
+        n_steps = 1 if of_gan else STEPS
+        rows.append(about | describe(compiled, program.taps, n_steps) | {"compile s": seconds})
         print(rows[-1], flush=True)
-    return {"rows": rows, "device": {"platform": "compiler", "kind": "no device: compiled only"}}
+    for row in rows:
+        row["batch that fits"] = largest_batches(row, rows)
+    device = {"platform": "compiler", "kind": "no device: compiled only"}
+    return {"rows": rows, "steps of a dispatch": STEPS, "device": device}
 
 
 def make_mesh(target: str) -> Mesh:
@@ -124,43 +133,70 @@ def make_mesh(target: str) -> Mesh:
     return Mesh(np.array(devices).reshape(shape), (FOLD, DATA))
 
 
-def describe(compiled, taps: Sequence[str]) -> dict:
-    """What is counted of a compiled program.
+def describe(compiled, taps: Sequence[str], n_steps: int) -> dict:
+    """What is counted of a compiled program, for one of its steps.
 
     Args:
       compiled: from `lowered.compile()`.
       taps: of the network's own kernels; on a GPU a window of another size is a gradient that the
         compiler does not know for one.
+      n_steps: of the program.
     """
     found = hlo.kernels(compiled.as_text())
+    times = lambda kernels: round(sum(one.times for one in kernels) / n_steps)
     convolutions = [one for one in found if one.window]
-    foreign = [one for one in convolutions if "cudnn" in one.kind and one.window not in taps]
-    grouped = [one for one in convolutions if one.groups > 1]
+    moving = [one for one in found if one.moves]
+    points = lambda window: math.prod(map(int, window.split("x")))
     memory = compiled.memory_analysis()
-    large = [one for one in found if one.moves and one.n_bytes > LARGE]
-    cycles = sum(one.cycles for one in found)
+    cycles = sum(one.cycles for one in found) / n_steps
     return {
-        "kernels": sum(one.times for one in found),
-        "that move": sum(one.times for one in found if one.moves),
-        "of them > 1 MB": sum(one.times for one in large),
-        "convolutions": sum(one.times for one in convolutions),
-        "foreign": sum(one.times for one in foreign),
-        "grouped": sum(one.times for one in grouped),
-        "all-reduces": sum(one.times for one in found if one.collective == "all-reduce"),
-        "all-gathers": sum(one.times for one in found if one.collective == "all-gather"),
+        "kernels": times(found),
+        "that move": times(moving),
+        "of them > 1 MB": times(one for one in moving if one.n_bytes > LARGE),
+        "transposes": times(one for one in moving if one.transposes),
+        "convolutions": times(convolutions),
+        "widest": max((one.window for one in convolutions), key=points, default=None),
+        "foreign": times(o for o in convolutions if "cudnn" in o.kind and o.window not in taps),
+        "grouped": times(one for one in convolutions if one.groups > 1),
+        "all-reduces": times(one for one in found if one.collective == "all-reduce"),
+        "all-gathers": times(one for one in found if one.collective == "all-gather"),
         "temporary GiB": memory.temp_size_in_bytes / 2**30,
         "state and pool GiB": memory.argument_size_in_bytes / 2**30,
         "estimated Mcycles": cycles / 1e6 if cycles else None,
+        "most cycles": hlo.shares_of_cycles(found) if cycles else None,
         "kinds": sorted(hlo.count(convolutions, lambda one: f"{one.kind} {one.window}").items()),
     }
 
 
-def lower_step(program: Program, mesh: Mesh, *, quick: bool, steps: int = 1):
+def largest_batches(row: Mapping, rows: Sequence[Mapping]) -> str | None:
+    """Clips a fold for which `SHARE` of `CARDS` is enough, by a line through two compiled batches.
+
+    Args:
+      row: of one of them.
+      rows: all; the other is of the next larger batch of the same program.
+    """
+    alike = lambda one: [one[key] for key in ("target", "network", "models", "dtype")]
+    larger = [
+        one
+        for one in rows
+        if alike(one) == alike(row) and one["batch"] > row["batch"] and "temporary GiB" in one
+    ]
+    if not larger or "temporary GiB" not in row:
+        return None
+    other = min(larger, key=lambda one: one["batch"])
+    needed = lambda one: one["temporary GiB"] + one["state and pool GiB"]
+    a_clip = (needed(other) - needed(row)) / (other["batch"] - row["batch"])
+    room = [SHARE * card * 1e9 / 2**30 for card in CARDS]
+    fits = [max(0, int(row["batch"] + (one - needed(row)) / a_clip)) for one in room]
+    return ", ".join(f"{n} in {card} GB" for n, card in zip(fits, CARDS, strict=True))
+
+
+def lower_step(program: Program, mesh: Mesh, *, quick: bool):
     """The training step of all folds, lowered for a mesh."""
     size = training.QUICK if quick else training.Size(batch=program.batch)
     size = dataclasses.replace(size, folds=program.models)
     network = training.TINY if quick else NETWORKS[program.name]
-    model = training.make_model(training.build(network, program.dtype), size)
+    model = training.make_model(network, size, program.dtype)
     state = shapes_per_fold(classifier.state_shapes(model), program.models, mesh)
     one = functools.partial(_shape, mesh)
     n_values = size.n_frames * size.n_mels
@@ -169,17 +205,14 @@ def lower_step(program: Program, mesh: Mesh, *, quick: bool, steps: int = 1):
         *(one((N_CLIPS,), dtype, SHARED) for dtype in (jnp.float32, jnp.float32, jnp.int32)),
         shape=(size.n_frames, size.n_mels),
     )
-    clips = one((program.models, steps, size.batch, 1), jnp.int32, P(FOLD, None, DATA))
+    clips = one((program.models, STEPS, size.batch, 1), jnp.int32, P(FOLD, None, DATA))
     return classifier.compile_steps(mesh, model).train.lower(state, pool, clips)
 
 
 def lower_gan(program: Program, mesh: Mesh, *, quick: bool):
     """An iteration of all GANs, lowered for a mesh."""
     size = dataclasses.replace(gan.QUICK if quick else gan.REPORTED, gans=program.models)
-    shared = {"dim": size.dim, "n_samples": size.n_samples, "dtype": jnp.dtype(program.dtype)}
-    networks = gan_steps.Networks(
-        Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
-    )
+    networks = gan.make_networks(size, program.dtype)
     steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
     n_clips = size.gans * gan.CLIPS
     clips = np.arange(n_clips, dtype=np.int32).reshape(size.gans, gan.CLIPS)
@@ -206,9 +239,11 @@ PROGRAMS = (
     Program("SE-ResNet(152)-rev", "h100", 1, "bfloat16"),
     *(Program("WaveGAN", "h100", n, "bfloat16", **_GAN) for n in (1, 10)),
     Program("WaveGAN", "h100", 10, "float32", **_GAN),
+    *(Program("SE-ResNet(152)-rev", "h100", 4, "bfloat16", batch=b) for b in (128, 512)),
     *(Program("SE-ResNet(152)-rev", t, 4, "bfloat16") for t in ("h100x8", "h100x16")),
     Program("SE-ResNet(152)-rev", "h100x256", 4, "bfloat16", batch=512),
     *(Program("ResNet(50)-rev", "v5e", n, "bfloat16") for n in (1, 4)),
-    *(Program("ResNet(50)-rev", t, 4, "bfloat16") for t in ("v5ex4", "v6e")),
+    *(Program("ResNet(50)-rev", "v6e", n, "bfloat16") for n in (1, 4)),
+    *(Program("ResNet(50)-rev", t, 4, "bfloat16") for t in ("v5ex4", "v5ex16")),
 )
 QUICK = (Program("tiny", "h100", 2, "bfloat16"), Program("tiny", "v5e", 2, "bfloat16"))

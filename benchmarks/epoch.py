@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -20,11 +21,21 @@ def run(args) -> dict:
         sys.exit(f"epoch: {n_clips} clips take hours on a CPU; set --clips=256, or use a GPU")
     model = training.TINY if args.quick else training.SE_RESNET152
     size = training.QUICK if args.quick else training.Size(batch=args.batch)
-    prepared = training.prepare(model, size, dtype=args.dtype, n_clips=n_clips)
+    row = measure_epoch(model, size, args.dtype, n_clips, quick=args.quick)
+    return {"rows": [row], "size": dataclasses.asdict(size), "dtype": args.dtype}
+
+
+def measure_epoch(
+    model: Mapping, size: training.Size, dtype: str, n_clips: int, *, quick: bool
+) -> dict:
+    """A row for the steps of one epoch, as many in a call as training queues at once."""
+    prepared = training.prepare(
+        model, size, dtype=dtype, n_clips=n_clips, n_steps=training.steps_per_call(size, n_clips)
+    )
     seconds, losses = train(prepared)
-    n_steps = prepared.clips.shape[1]
+    n_steps = losses.shape[1]
     rate = training.step_flops(model, size) * n_steps / seconds
-    row = {
+    return {
         "clips": n_clips,
         "steps": n_steps,
         "s per epoch": seconds,
@@ -32,27 +43,27 @@ def run(args) -> dict:
         # Of all folds: each passes through its own copy of the network.
         "clips/s": size.folds * size.batch * n_steps / seconds,
         "GFLOP/s": rate / 1e9,
-        "of matmul limit": rate / measure.matmul_limit(args.dtype, args.quick),
+        "of matmul limit": rate / measure.matmul_limit(dtype, quick),
         "compile s": prepared.seconds["program"],
         "finite losses": str(bool(np.isfinite(losses).all())),
         **measure.peak_memory(),
-    }  # fmt: skip
-    return {"rows": [row], "size": dataclasses.asdict(size), "dtype": args.dtype}
+    }
 
 
 def train(prepared: training.Prepared) -> tuple[float, np.ndarray]:
-    """One epoch, as the training loop does it.
+    """The whole calls of one epoch, as the training loop does them.
 
     Returns:
-      Its seconds, and the losses (F, steps).
+      Their seconds, and the losses (F, steps).
     """
     state, pool, clips = prepared.state, prepared.pool, prepared.clips
-    state, metrics = prepared.train(state, pool, clips[:, :1])  # not timed: the first is slower
+    size = prepared.n_steps
+    state, metrics = prepared.train(state, pool, clips[:, :size])  # not timed: the first is slower
     jax.block_until_ready(state)
     start = time.perf_counter()
     collected = []
-    for i in range(clips.shape[1]):
-        state, metrics = prepared.train(state, pool, clips[:, i : i + 1])
+    for i in range(0, clips.shape[1] - size + 1, size):
+        state, metrics = prepared.train(state, pool, clips[:, i : i + size])
         if collected:  # one call ahead of the device, as in training
             jax.block_until_ready(collected[-1])
         collected.append(metrics)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from asc_jax.data.pool import Pool
 from asc_jax.gan import steps as gan_steps
@@ -17,6 +17,7 @@ from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh
+from asc_jax.runtime import precision
 from benchmarks import measure
 
 CLIPS, CLIP_SAMPLES = 16, 160_000  # of each GAN: 10 s at 16 kHz
@@ -55,7 +56,7 @@ def run(args) -> dict:
     together = f"{size.gans} GANs in one program"
     calls[together], compiling[together] = stepper(size, size.gans, args.dtype)
     absent = {}
-    peer = measure.torch_peer("torch_wavegan")
+    peer = measure.torch_peer("torch_wavegan", args.dtype)
     if isinstance(peer, str):
         absent["PyTorch, one GAN"] = peer
     else:
@@ -87,8 +88,49 @@ def run(args) -> dict:
             "rounds": rounds, "in a row": in_a_row}  # fmt: skip
 
 
+def make_networks(size: Size, dtype: str) -> gan_steps.Networks:
+    """What the GANs have in common, in a precision of `train.precision`."""
+    shared = {
+        "dim": size.dim,
+        "n_samples": size.n_samples,
+        "dtype": precision.dtype_of(dtype),
+    }
+    return gan_steps.Networks(
+        Generator(**shared),
+        Discriminator(**shared),
+        LOSSES["wgan_gp"],
+        size.batch,
+        products=precision.products_of(dtype),
+    )
+
+
 def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], float]:
     """A function that does the next iteration of several GANs, and the seconds to compile it."""
+    train, state, *data = prepare(size, dtype, make_mesh(gans, size.batch), gans)
+    start = time.perf_counter()
+    train = train.lower(state, *data).compile()
+    compiled = time.perf_counter() - start
+
+    def iterate():
+        nonlocal state
+        state, metrics = train(state, *data)
+        jax.block_until_ready(metrics)
+
+    return iterate, compiled
+
+
+def metrics_of(size: Size, dtype: str, mesh: Mesh, *, n: int) -> dict[str, np.ndarray]:
+    """What the first iterations of all GANs say, (n, G) each."""
+    train, state, *data = prepare(size, dtype, mesh, size.gans)
+    found = []
+    for _ in range(n):
+        state, metrics = train(state, *data)
+        found.append(jax.device_get(metrics))
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def prepare(size: Size, dtype: str, mesh: Mesh, gans: int) -> tuple:
+    """The step of several GANs, and its arguments: state, pool and source."""
     rng = np.random.default_rng(0)
     n_clips = gans * CLIPS
     host_pool = Pool(
@@ -99,22 +141,9 @@ def stepper(size: Size, gans: int, dtype: str) -> tuple[Callable[[], None], floa
     )
     clips = np.arange(n_clips, dtype=np.int32).reshape(gans, CLIPS)
     corpora = [Corpus(1, ("noise",), own, own[:0]) for own in clips]
-    shared = {"dim": size.dim, "n_samples": size.n_samples, "dtype": jnp.dtype(dtype)}
-    networks = gan_steps.Networks(
-        Generator(**shared), Discriminator(**shared), LOSSES["wgan_gp"], size.batch
-    )
-    mesh = make_mesh(gans, size.batch)
+    networks = make_networks(size, dtype)
     state = gan_steps.init_state(networks, gans, mesh, seed=0)
     source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
     pool = put(host_pool, mesh, SHARED)
     steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
-    start = time.perf_counter()
-    train = steps.train.lower(state, pool, source).compile()
-    compiled = time.perf_counter() - start
-
-    def iterate():
-        nonlocal state
-        state, metrics = train(state, pool, source)
-        jax.block_until_ready(metrics)
-
-    return iterate, compiled
+    return steps.train, state, pool, source

@@ -35,6 +35,7 @@ class Kernel:
       text: the rest of its line.
       times: how often a call of the program launches it.
       moves: whether it only moves values.
+      transposes: whether it is that which moves them.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Kernel:
     text: str
     times: int
     moves: bool
+    transposes: bool
 
     @property
     def window(self) -> str:
@@ -110,7 +112,8 @@ def _launched(computations: dict, name: str, times: int) -> Iterator[Kernel]:
             kind = target[1] if target else opcode
             if inner and "convolution" in parts:  # of a TPU
                 kind, rest = "convolution", rest + _convolution(computations[inner[1]])
-            yield Kernel(kind, shape, rest, times, not target and set(parts) <= _MOVES)
+            moves = not target and set(parts) <= _MOVES
+            yield Kernel(kind, shape, rest, times, moves, "transpose" in parts)
 
 
 def _rounds(computations: dict, rest: str) -> int:
@@ -125,6 +128,15 @@ def _rounds(computations: dict, rest: str) -> int:
 def _convolution(lines: list[tuple]) -> str:
     """The text of the convolution in a fusion."""
     return next(rest for _, _, opcode, rest in lines if opcode == "convolution")
+
+
+def shares_of_cycles(found: list[Kernel], n: int = 5) -> str:
+    """What takes the most of a TPU's estimated cycles, by the names of JAX's operations."""
+    cycles = collections.Counter()
+    for one in found:
+        name = re.search(r'op_name="([^"]*)"', one.text)
+        cycles[name[1].rpartition("/")[2] if name else one.kind] += one.cycles
+    return ", ".join(f"{name} {n / cycles.total():.0%}" for name, n in cycles.most_common(n))
 
 
 def _product(extent: str) -> int:

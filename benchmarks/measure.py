@@ -16,6 +16,8 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 
+from asc_jax.runtime import precision
+
 NOT_INSTALLED = "not installed"
 
 
@@ -62,11 +64,19 @@ def milliseconds(seconds: float | str) -> float | str:
     return 1e3 * seconds if isinstance(seconds, float) else seconds
 
 
-def torch_peer(module: str) -> tuple[ModuleType, str] | str:
-    """A module of this package that needs PyTorch, and PyTorch's device; or why there is none."""
+def torch_peer(module: str, dtype: str = "float32") -> tuple[ModuleType, str] | str:
+    """A module of this package that needs PyTorch, and PyTorch's device; or why there is none.
+
+    PyTorch then multiplies float32 on a GPU as `train.precision` says, here `dtype`.
+    """
     if importlib.util.find_spec("torch") is None:
         return NOT_INSTALLED
+    import torch
+
     from benchmarks import torch_resnet
+
+    for library in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        library.allow_tf32 = dtype == "tensorfloat32"
 
     device = torch_resnet.device(jax.default_backend())
     if device is None:
@@ -79,8 +89,7 @@ def matmul_limit(dtype: str = "float32", quick: bool = False) -> float:
     """The best FLOP/s that a square matrix product reaches here.
 
     Args:
-      dtype: of the matrices, "float32" or "bfloat16". JAX multiplies float32 at its default
-        precision, which on a GPU is TF32: as in the networks. On a CPU it is always float32.
+      dtype: of `train.precision`; on a CPU it is always float32.
       quick: small matrices only.
 
     Returns:
@@ -88,11 +97,11 @@ def matmul_limit(dtype: str = "float32", quick: bool = False) -> float:
     """
     on_cpu = jax.default_backend() == "cpu"
     sizes = (256,) if quick else (512, 1024, 2048) if on_cpu else (512, 1024, 2048, 8192)
-    multiply = jax.jit(jnp.matmul)
+    multiply = jax.jit(functools.partial(jnp.matmul, precision=precision.products_of(dtype)))
     best = 0.0
     for size in sizes:
         a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
-        a = a.astype(jnp.float32 if on_cpu else dtype)
+        a = a.astype(jnp.float32 if on_cpu else precision.dtype_of(dtype))
         # A product may take microseconds: several in a row outlast the dispatch.
         repeats = max(1, round(4e9 * (1 if on_cpu else 100) / (2 * size**3)))
 
@@ -103,6 +112,16 @@ def matmul_limit(dtype: str = "float32", quick: bool = False) -> float:
         seconds = min(alternate({"matmul": several}, 1 if quick else 5)["matmul"])
         best = max(best, 2 * size**3 * repeats / seconds)
     return best
+
+
+@functools.cache
+def bandwidth(quick: bool = False) -> float:
+    """The bytes a second that a pass over a large array reads and writes here."""
+    n = 2**20 if quick else 2**27
+    values = jnp.zeros(n, jnp.float32)
+    add = jax.jit(lambda values: values + 1)
+    calls = {"add": lambda: add(values).block_until_ready()}
+    return 2 * values.nbytes / min(alternate(calls, 1 if quick else 10)["add"])
 
 
 def peak_memory() -> dict[str, float]:

@@ -71,7 +71,7 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
     """A generator per placement that trains another epoch each time and yields its losses."""
     n_clips = len(host_pool.targets)
     splits = training.make_splits(size.folds, n_clips)
-    one_model = training.make_model(training.build(model), size)
+    one_model = training.make_model(model, size)
     mesh = make_mesh(size.folds, size.batch)
     state = jax.device_get(training.initial(one_model, splits, host_pool, mesh))
     steps = classifier.compile_steps(mesh, one_model)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -22,6 +21,8 @@ from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
+from asc_jax.runtime import precision
+from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
 from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -62,10 +63,11 @@ class Prepared:
     """A compiled training step and its arguments.
 
     Attributes:
-      train: (state, pool, clips (F, 1, B, 2)) -> state, metrics (F, 1). Consumes the state.
+      train: (state, pool, clips (F, S, B, 2)) -> state, metrics (F, S). Consumes the state.
       state: of all folds, on the devices.
       pool: on the devices.
       clips: (F, steps, B, 2), indices of an epoch's batches.
+      n_steps: of a call of `train`, S.
       seconds: that the phases of the preparation took, by name.
     """
 
@@ -73,6 +75,7 @@ class Prepared:
     state: classifier.ClassifierState
     pool: Pool
     clips: np.ndarray
+    n_steps: int
     seconds: Mapping[str, float]
 
 
@@ -83,6 +86,7 @@ def prepare(
     dtype: str = "float32",
     n_clips: int = 256,
     mesh_shape: tuple[int, ...] = (),
+    n_steps: int = 1,
 ) -> Prepared:
     """Builds and compiles the training step of a network.
 
@@ -92,17 +96,17 @@ def prepare(
       dtype: of the network's computation.
       n_clips: clips of the pool; every fold trains on the share of the other folds.
       mesh_shape: see `mesh.make_mesh`.
+      n_steps: of a call, at most.
 
     Returns:
       All that the step needs.
     """
     seconds, clock = {}, _stopwatch()
-    network = build(model, dtype)
     splits = make_splits(size.folds, n_clips)
     mesh = make_mesh(size.folds, size.batch, shape=mesh_shape)
     host_pool = make_pool(size, n_clips)
     pool = put(host_pool, mesh, SHARED)
-    one_model = make_model(network, size)
+    one_model = make_model(model, size, dtype)
     state = jax.block_until_ready(initial(one_model, splits, host_pool, mesh))
     clips = batches.epoch_indices(
         splits,
@@ -126,18 +130,25 @@ def prepare(
     seconds["names"] = clock()
 
     steps = classifier.compile_steps(mesh, one_model)
-    train = steps.train.lower(state, pool, clips[:, :1]).compile()
+    n_steps = min(n_steps, clips.shape[1])
+    train = steps.train.lower(state, pool, clips[:, :n_steps]).compile()
     seconds["program"] = clock()
-    return Prepared(train, state, pool, clips, seconds)
+    return Prepared(train, state, pool, clips, n_steps, seconds)
 
 
-def make_model(network, size: Size) -> Model:
-    """What training makes of a network."""
+def steps_per_call(size: Size, n_clips: int) -> int:
+    """Steps of a dispatch, as training chooses them for an epoch."""
+    n_steps = batches.steps_per_epoch(make_splits(size.folds, n_clips), size.batch)
+    return batches.steps_per_call(n_steps, platform_of(jax.devices()[0]))
+
+
+def make_model(model: Mapping, size: Size, dtype: str = "float32") -> Model:
+    """What training makes of a network's config, in a precision of `train.precision`."""
     schedule = make_schedule("constant", n_steps=1)
     adam = {"name": "adam", "share": schedule, "clip_norm": 0}
     frontend = FrontendConfig(n_mels=size.n_mels)
     return Model(
-        network,
+        build(model, dtype),
         functools.partial(make_optimizer, **adam),
         schedule,
         features=functools.partial(log_mels, frontend=frontend, n_frames=0),
@@ -146,6 +157,7 @@ def make_model(network, size: Size) -> Model:
         partners=False,
         input_shape=(size.n_frames, size.n_mels),
         n_classes=N_CLASSES,
+        products=precision.products_of(dtype),
     )
 
 
@@ -156,8 +168,8 @@ def initial(model: Model, splits: Sequence[Split], pool: Pool, mesh: Mesh):
 
 
 def stepper(prepared: Prepared) -> Callable[[], None]:
-    """A function that does the next training step; it takes the state, so make only one."""
-    state, clips = prepared.state, prepared.clips[:, :1]
+    """A function that does the next call of steps; it takes the state, so make only one."""
+    state, clips = prepared.state, prepared.clips[:, : prepared.n_steps]
 
     def step():
         nonlocal state
@@ -171,7 +183,7 @@ def build(model: Mapping, dtype: str = "float32"):
     """The network of a config, as training makes it."""
     # Out of JSON, tuples come as lists, which a module cannot hash.
     model = {key: tuple(v) if isinstance(v, list) else v for key, v in model.items()}
-    return models.build(model, N_CLASSES, axis_name=DATA, dtype=jnp.dtype(dtype))
+    return models.build(model, N_CLASSES, axis_name=DATA, dtype=precision.dtype_of(dtype))
 
 
 def step_flops(model: Mapping, size: Size) -> float:

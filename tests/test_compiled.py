@@ -87,7 +87,7 @@ def compiled(tmp_path, *words: str) -> list[dict]:
 
 def test_a_small_network_for_a_tpu(tmp_path):
     if not importlib.util.find_spec("libtpu"):
-        pytest.skip("libtpu is not installed: pip install 'asc_jax[tpu]'")
+        pytest.skip("libtpu is not installed: pip install 'asc_jax[compiled]'")
     (row,) = compiled(tmp_path, "--quick", "--target=v5e")
     assert row["estimated Mcycles"] > 0
     assert row["grouped"] == row["of them > 1 MB"] == row["all-gathers"] == 0

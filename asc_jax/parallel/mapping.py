@@ -30,6 +30,10 @@ COMPILER_OPTIONS = {
     "gpu": {"xla_gpu_enable_triton_gemm": False},
 }
 
+# Platforms on which the folds of a device go one after the other, and need the memory of one;
+# elsewhere they go together. By the compiled programs, docs/performance.md.
+IN_TURN = ("tpu",)
+
 # How an argument lies on the mesh.
 PER_FOLD = P(FOLD)  # (F, ...): a state, a metric
 PER_EXAMPLE = P(FOLD, DATA)  # (F, B, ...): a batch, its logits
@@ -45,7 +49,7 @@ def map_folds(
     in_specs: tuple[P, ...],
     out_specs: P | tuple[P, ...],
     donate: tuple[int, ...] = (),
-    in_turn: Collection[str] = ("tpu",),
+    in_turn: Collection[str] | None = None,
     products: str = "float32",
 ) -> Callable:
     """Compiles a one-fold step for all folds and devices.
@@ -57,8 +61,7 @@ def map_folds(
         their leading fold axis in `step`.
       out_specs: the same for the results, which gain a leading fold axis.
       donate: arguments whose memory the results may take.
-      in_turn: platforms on which the folds of a device go one after the other, and need the
-        memory of one; elsewhere they go together.
+      in_turn: in place of `IN_TURN`.
       products: how the step multiplies float32, "float32" or "tensorfloat32".
 
     Returns:
@@ -66,7 +69,8 @@ def map_folds(
     """
     in_axes = tuple(0 if spec and spec[0] == FOLD else None for spec in in_specs)
     platform = platform_of(mesh.devices.flat[0])
-    mapped = _map_in_turn if platform in in_turn else jax.vmap
+    apart = platform in (IN_TURN if in_turn is None else in_turn)
+    mapped = _map_in_turn if apart else jax.vmap
     mapped = mapped(multiplying(step, products), in_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
     options = COMPILER_OPTIONS.get(platform)
