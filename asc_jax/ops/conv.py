@@ -36,6 +36,9 @@ SEPARATE = ("cpu", "gpu")
 # platform, and taps of the largest kernel.
 MOST_POINTS, MOST_TAPS = {"gpu": 400}, 9
 
+# And where the windows are no larger than what becomes of them: of a waveform or of log-mels, say.
+FEW_IN_WINDOWS = ("gpu",)
+
 FEW_CHANNELS = 32  # of maps of many rows: XLA's convolutions are faster than products there
 
 
@@ -284,12 +287,13 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, precision) -
         return Products()
     if on_cpu():
         return _products_on_cpu(lhs, rhs, options)
-    extent = lhs.shape[1:-1]
-    taps = rhs.shape[:-2]
-    if math.prod(extent) > MOST_POINTS.get(backend.platform(), 0) or math.prod(taps) > MOST_TAPS:
-        return Products()
+    extent, taps, on = lhs.shape[1:-1], rhs.shape[:-2], backend.platform()
     windows = Windows(extent, taps, options["window_strides"], options["padding"], precision)
-    return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)
+    if on in FEW_IN_WINDOWS and math.prod(taps) * lhs.shape[-1] <= rhs.shape[-1]:
+        return Products(windows.forward, windows.lhs_gradient_by_sums, windows.rhs_gradient)
+    if math.prod(extent) <= MOST_POINTS.get(on, 0) and math.prod(taps) <= MOST_TAPS:
+        return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)
+    return Products()
 
 
 def _products_on_cpu(lhs: jax.Array, rhs: jax.Array, options: dict) -> Products:

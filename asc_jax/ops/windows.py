@@ -1,12 +1,14 @@
 """A convolution and its gradients as matrix products of the windows that the kernel sees.
 
-On an accelerator this is for small maps. There the windows, as many times the map as the kernel has
-taps, cost little to write, one product serves all folds, and XLA does not know the gradient by the
-kernel of a map that is narrower than the kernel for what it is.
+On an accelerator this is for small maps and for few channels. There the windows, as many times the
+map as the kernel has taps, cost little to write, and one product serves all folds. XLA does not
+know the gradient by the kernel of a map that is narrower than the kernel for what it is; and cuDNN
+may have no convolution of bfloat16 with a channel or two (JAX's issue 37922).
 """
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -52,6 +54,29 @@ class Windows:
         windows = _windows(out, self.taps, (1,) * len(self.taps), padding)
         kernel = jnp.flip(rhs, range(len(self.taps))).swapaxes(-1, -2)
         return jnp.matmul(windows, kernel.reshape(-1, kernel.shape[-1]), precision=self.precision)
+
+    def lhs_gradient_by_sums(self, out: jax.Array, rhs: jax.Array) -> jax.Array:
+        """The same in float32, as what each place gives to its window, summed where these overlap.
+
+        It takes taps * C values of each place, and the other way taps * D of each of the input's.
+        """
+        kernel = rhs.reshape(-1, rhs.shape[-1]).T
+        given = jnp.matmul(
+            out, kernel, precision=self.precision, preferred_element_type=jnp.float32
+        )
+        axes = list(zip(out.shape[1:-1], self.extent, self.strides, self.padding, strict=True))
+        total = 0.0
+        for tap, part in zip(
+            itertools.product(*map(range, self.taps)),
+            jnp.split(given, math.prod(self.taps), axis=-1),
+            strict=True,
+        ):
+            padding = []
+            for t, (n_out, extent, stride, (before, _)) in zip(tap, axes, strict=True):
+                low = t - before
+                padding.append((low, extent - low - stride * (n_out - 1) - 1, stride - 1))
+            total += jax.lax.pad(part, 0.0, [(0, 0, 0), *padding, (0, 0, 0)])
+        return total
 
     def _windows(self, lhs: jax.Array) -> jax.Array:
         padding = [(before, after, 0) for before, after in self.padding]

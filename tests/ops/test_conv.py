@@ -314,6 +314,28 @@ def test_what_an_accelerator_runs_equals_lax_with_second_gradients(
     assert_vmap_equals_lax([(0, 0)], (2, 2, *extent, 2), (2, *kernel, 2, 2), options)
 
 
+@pytest.mark.parametrize(
+    ("options", "kernel", "extent", "channels"),
+    [
+        (STRIDED_2D, (5, 5), (9, 8), (1, 25)),
+        (STRIDED_2D | {"padding": "VALID"}, (1, 1), (7, 6), (2, 4)),
+        (CUT, (3, 2), (7, 5), (1, 6)),
+        (STRIDED, (25,), (64,), (1, 32)),
+        (TRANSPOSED, (25,), (16,), (32, 1)),
+    ],
+)
+def test_few_channels_are_products_on_a_gpu_with_second_gradients(
+    options, kernel, extent, channels, monkeypatch
+):
+    monkeypatch.setattr(backend, "platform", lambda: "gpu")
+    monkeypatch.setitem(conv.MOST_POINTS, "gpu", 0)
+    lhs, rhs = (2, *extent, channels[0]), (*kernel, *channels)
+    assert_equals_lax(lhs, rhs, jnp.float32, options)
+    shapes = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in (lhs, rhs))
+    ours = functools.partial(gradients, functools.partial(conv_general_dilated, **options))
+    assert "conv_general_dilated[" not in str(jax.make_jaxpr(ours)(*shapes))
+
+
 @pytest.mark.parametrize(("points", "n_convolutions"), [(30, 0), (29, 6)])
 def test_small_maps_are_products_on_a_gpu_and_larger_ones_separate_convolutions(
     points, n_convolutions, monkeypatch
