@@ -61,7 +61,8 @@ class Generated:
             key = jax.random.fold_in(key, value)
         labels = np.full((1, BATCH), k, np.int32)
         key_data = np.asarray(jax.random.key_data(key))[None]
-        clips = self.setup.steps.generate(self._params, self._source, key_data, labels)[0]
+        given = put((key_data, labels), self.setup.mesh, PER_FOLD)
+        clips = self.setup.steps.generate(self._params, self._source, *given)[0]
         clips = np.asarray(resample(clips, self._sr, self.setup.clip_sr))
         if self._high_band == "splice":
             clips = clips + self._high_bands(label, number)

@@ -193,7 +193,8 @@ def make_recogniser(classifier: Classifier, mesh, *, sr: int) -> Callable:
         for first in range(0, n_clips, CLIPS_PER_CALL):
             # Whole calls only, so that one program serves: the last one repeats a clip.
             place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
-            answers.append(fetch(compiled(states(tuple(folds)), waveforms[:, place])))
+            given = put(waveforms[:, place], mesh, PER_FOLD)
+            answers.append(fetch(compiled(states(tuple(folds)), given)))
         logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*answers, strict=True))
         return logits[:, :n_clips], embeddings[:, :n_clips]
 

@@ -130,9 +130,8 @@ def _generate(setup: GanSetup, state: WaveGanState, labels: np.ndarray, seed: in
         place = np.minimum(np.arange(first, first + CLIPS_PER_CALL), n_clips - 1)
         key_data = np.asarray(jax.random.key_data(jax.random.fold_in(key, first)))
         keys = np.stack([key_data] * n_gans)
-        parts.append(
-            fetch(setup.steps.generate(state.generator, setup.source, keys, labels[:, place]))
-        )
+        given = put((keys, labels[:, place]), setup.mesh, PER_FOLD)
+        parts.append(fetch(setup.steps.generate(state.generator, setup.source, *given)))
     return np.concatenate(parts, axis=1)[:, :n_clips]
 
 

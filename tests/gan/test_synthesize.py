@@ -16,7 +16,7 @@ from refusals import refused
 from asc_jax import cli
 from asc_jax.config.load import check_gan_config, load_config, override
 from asc_jax.data import read_dataset
-from asc_jax.gan import collect, metrics, screen
+from asc_jax.gan import collect, loop, metrics, screen
 from asc_jax.gan import steps as wavegan_steps
 from asc_jax.gan.bandwidth import told_by_bandwidth
 from asc_jax.gan.collect import SceneYield
@@ -471,3 +471,18 @@ def test_of_the_classifier_only_its_variables_lie_on_the_devices(runs):
     folds = len(setup.folds) / len(setup.classifier.splits)
     assert state.opt_state == ()
     assert sum(one.nbytes for one in beside()) <= folds * variables + 100
+
+
+def test_no_iteration_takes_anything_from_the_host(runs, tmp_path, monkeypatch):
+    step = loop.Training.step
+
+    def guarded(*arguments):
+        with jax.transfer_guard("disallow"):
+            return step(*arguments)
+
+    monkeypatch.setattr(loop.Training, "step", guarded)
+    train_gan(runs, tmp_path / "gan")
+    found, expected = (
+        untimed(read_metrics(f / "metrics.jsonl")) for f in (tmp_path / "gan", runs / "gan")
+    )
+    assert found == expected
