@@ -17,7 +17,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.frontend import mel_edges
 from asc_jax.parallel import agreement
 from asc_jax.parallel.arrays import fetch, put, shapes_per_fold
-from asc_jax.parallel.mapping import PER_FOLD, PER_STEP
+from asc_jax.parallel.mapping import PER_FOLD, PER_STEP, compile_once
 from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
 from asc_jax.runtime.backend import platform_of
@@ -90,8 +90,8 @@ class Setup:
 
     def learning_rates(self, step: int) -> list[float]:
         """What each model's update of a step is scaled by."""
-        share = float(jax.device_get(jax.jit(self.model.schedule)(jax.device_put(step))))
-        return [share * float(one.lr) for one in self.hyperparameters]
+        share = jax.device_get(compile_once(self.model.schedule)(jax.device_put(step)))
+        return [float(share) * float(one.lr) for one in self.hyperparameters]
 
     @functools.cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:

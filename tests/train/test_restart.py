@@ -17,7 +17,7 @@ from refusals import refused
 
 from asc_jax.runs.checkpoint import Checkpoints
 from asc_jax.runs.folder import read_config, refuse_foreign_folder
-from asc_jax.runs.inputs import read_data
+from asc_jax.runs.inputs import read_data, with_named_precision
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime import interruption
 from asc_jax.runtime.errors import Stopped
@@ -84,9 +84,10 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
 def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes, whole):
     log = read_metrics(whole / "metrics.jsonl")
     assert [line["non_finite"] for line in log] == ["stop"] * EPOCHS
-    refuse_foreign_folder(whole, small.config(scenes, *FIELDS, "train.non_finite=skip"))
+    config_of = lambda field: with_named_precision(small.config(scenes, *FIELDS, field))
+    refuse_foreign_folder(whole, config_of("train.non_finite=skip"))
     with refused(path=whole):
-        refuse_foreign_folder(whole, small.config(scenes, *FIELDS, "train.label_smoothing=0.1"))
+        refuse_foreign_folder(whole, config_of("train.label_smoothing=0.1"))
 
 
 def test_a_finished_run_goes_on_for_longer_if_its_rates_stay(scenes, tmp_path):

@@ -32,7 +32,7 @@ def setup(small_splits) -> types.SimpleNamespace:
         out_specs=(PER_FOLD, PER_FOLD),
         donate=(0,),
     )
-    words = [f"--config.{word}" for word in ("train.batch_size=8", "train.steps_per_call=2")]
+    words = ["--config.train.batch_size=8"]
     calls = lambda indices: ((jnp.zeros(40), clips) for clips in indices)
     return types.SimpleNamespace(
         config=load_config(CONFIGS / "demo.py", words),
@@ -40,7 +40,8 @@ def setup(small_splits) -> types.SimpleNamespace:
         splits=small_splits,
         seeds=0,
         steps_per_epoch=3,
-        steps=types.SimpleNamespace(train=train),
+        steps_per_call=2,
+        train_steps=train,
         feed=types.SimpleNamespace(calls=calls),
     )
 
