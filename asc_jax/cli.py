@@ -294,6 +294,31 @@ def evaluate_command(args) -> None:
         print(page, file=sys.stderr)
 
 
+def predict_command(args) -> None:
+    _start_jax()
+    environment.start_devices()
+    from asc_jax.inference import recordings, tables
+    from asc_jax.inference.model import load
+    from asc_jax.runtime.files import write_whole
+
+    places = recordings.find(args.places)
+    model = load(args.model, fold=args.fold, other_functions=args.other_functions)
+    answers, bad = {}, []
+    blocks = recordings.read(places)
+    for name, said in model.predict_all(blocks, window=args.window, hop=args.hop):
+        if isinstance(said, InputError):
+            bad.append(str(said))
+            continue
+        print(tables.render(name, said, top=args.top), flush=True)
+        answers[name] = said
+    for path, write in ((args.csv, tables.as_csv), (args.json, tables.as_json)):
+        if path and answers:
+            write_whole(path, write(answers))
+            print(path, file=sys.stderr)
+    if bad:
+        raise InputError("\n".join(bad))
+
+
 COMMANDS = {
     "synth": data_synth,
     "check": data_check,
@@ -303,6 +328,7 @@ COMMANDS = {
     "summary": summary_command,
     "config": config_command,
     "evaluate": evaluate_command,
+    "predict": predict_command,
     "sweep": sweep_command,
     "reproduce": reproduce_command,
     "report": report_command,

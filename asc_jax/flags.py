@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "to change; the output is a file to begin with",
     )
     config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
-    for add in (_evaluate, _sweep, _reproduce, _report):
+    for add in (_evaluate, _predict, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -145,6 +145,31 @@ def _synthesize(commands) -> None:
     synthesize.add_argument(
         "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
     )
+
+
+def _predict(commands) -> None:
+    predict = _command(commands, "predict", "say what recordings are, by a trained run")
+    predict.add_argument("model", type=_path, metavar="MODEL", help="a run folder")
+    predict.add_argument(
+        "places",
+        nargs="+",
+        type=lambda text: text if text == "-" else _expanded(text),
+        metavar="FILE",
+        help="audio files, folders of them, or - for the standard input; of any length",
+    )
+    predict.add_argument(
+        "--window", type=_seconds, default=0.0, metavar="S", help="seconds (those of its clips)"
+    )
+    predict.add_argument(
+        "--hop", type=_seconds, default=0.0, metavar="S", help="from window to window (--window)"
+    )
+    predict.add_argument(
+        "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
+    )
+    predict.add_argument("--top", type=_count, default=3, metavar="N", help="classes shown (3)")
+    predict.add_argument("--csv", type=_path, metavar="FILE", help="all probabilities as a table")
+    predict.add_argument("--json", type=_path, metavar="FILE", help="the same as JSON")
+    _other_functions(predict)
 
 
 def _evaluate(commands) -> None:
@@ -255,6 +280,24 @@ def _report(commands) -> None:
             const=name,
             help=f"print the table as {name}; a page is then written only with --out",
         )
+
+
+def _seconds(text: str) -> float:
+    """A length of time above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    """A number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return int(text)
 
 
 def _word(text: str) -> str:

@@ -25,12 +25,14 @@ ORDER = (
     "runs",
     "train",
     "scoring",
+    "inference",
     "gan",
     "report",
     "experiments",
     "flags",
     "cli",
     "__main__",
+    "__init__",
 )
 
 

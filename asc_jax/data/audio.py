@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import math
 import os
@@ -55,9 +56,37 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
         has: NaN, samples beyond those of 32 bits, a rate of 1 Hz.
     """
     path = pathlib.Path(path)
-    try:
+    with _decoding(path):
         _refuse_broken(path)
         samples, sr = wav.read_pcm(path) or _read_blocks(path)
+    _refuse_no_recording(samples, sr, path)
+    return samples, sr
+
+
+def stream(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
+    """`decode`, a block after the other: memory does not grow with the file.
+
+    Args:
+      path: the file.
+
+    Yields:
+      (t, channels) float32, and the sampling rate, Hz.
+
+    Raises:
+      InputError: as `decode`, once the block is reached that it is about.
+    """
+    with _decoding(path):
+        _refuse_broken(path)
+        for block, sr in _blocks(path):
+            _refuse_no_recording(block, sr, path)
+            yield block, sr
+
+
+@contextlib.contextmanager
+def _decoding(path: pathlib.Path) -> Iterator[None]:
+    """Turns what goes wrong within into an `InputError`."""
+    try:
+        yield
     except (InputError, ImportError):
         raise
     except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
@@ -66,6 +95,10 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
         raise InputError(
             f"not readable as audio ({reason.strip().rstrip('.')}); replace the file", path=path
         ) from None
+
+
+def _refuse_no_recording(samples: np.ndarray, sr: int, path: pathlib.Path) -> None:
+    """Refuses what no recording has."""
     if len(samples) == 0:
         raise InputError("holds no samples, or its header says so; replace the file", path=path)
     if not _RATES[0] <= sr <= _RATES[1]:
@@ -78,11 +111,16 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
             raise InputError(
                 f"holds a sample of {peak:.0e}, where full scale is 1; replace the file", path=path
             )
-    return samples, sr
 
 
 def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
     """What libsndfile decodes to the end of a file, (T, channels) float32, and its rate, Hz."""
+    blocks, rates = zip(*_blocks(path), strict=True)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rates[0]
+
+
+def _blocks(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
+    """The same block after block, one at least."""
     import soundfile
 
     class Stream(soundfile.SoundFile):
@@ -90,22 +128,22 @@ def _read_blocks(path: pathlib.Path) -> tuple[np.ndarray, int]:
             """Says no: soundfile seeks after each read, which fails at some FLAC files' ends."""
             return False
 
-    blocks = []
+    n_read = 0
     with Stream(path) as file:
         if file.format == "RAW":  # libsndfile takes anything named .au, .vox or .gsm for sound
             raise ValueError("no header of a known format")
         n_frames = max(1, _BLOCK // file.channels)
-        while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
-            blocks.append(block)
         sr, declared = file.samplerate, file.frames
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [block])
-    if declared != _UNKNOWN_FRAMES and len(samples) < declared - LENGTH_TOLERANCE_S * sr:
+        while len(block := file.read(n_frames, dtype="float32", always_2d=True)) or not n_read:
+            n_read += len(block)
+            yield block, sr
+            if not n_read:
+                break
+    if declared != _UNKNOWN_FRAMES and n_read < declared - LENGTH_TOLERANCE_S * sr:
         raise InputError(
-            f"truncated: its header declares {declared} samples, it has {len(samples)}; replace "
-            "the file",
+            f"truncated: its header declares {declared} samples, it has {n_read}; replace the file",
             path=path,
         )
-    return samples, sr
 
 
 def digest(path: pathlib.Path) -> str:

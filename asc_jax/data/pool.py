@@ -58,6 +58,17 @@ def as_rows(pool: Pool) -> Pool:
     return pool.replace(values=values.reshape(len(values), -1), shape=values.shape[1:])
 
 
+def shapes_of_one(decoding: "Decoding") -> Pool:
+    """Shapes of a pool of one clip."""
+    shape = (decoding.n_samples,)
+    if decoding.kind == "log_mel":
+        n_frames, n_mels = frontend_module.feature_shape(decoding.frontend, decoding.n_samples)
+        shape = min(n_frames, decoding.n_frames or n_frames), n_mels
+    of_one = lambda dtype, *shape: jax.ShapeDtypeStruct((1, *shape), dtype)
+    affine = of_one(np.float32)
+    return Pool(of_one(np.int16, *shape), affine, affine, of_one(np.int32))
+
+
 def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
     """Some clips of host pools, in memory, without reading the others.
 

@@ -35,6 +35,23 @@ def write_splits(
     write_whole(path, json.dumps(described) + "\n")
 
 
+def read_splits(path: pathlib.Path) -> dict:
+    """What `write_splits` has written.
+
+    Raises:
+      InputError: the file is missing, or not whole.
+    """
+    with reading(path):
+        record = parse_json(path.read_text(encoding="utf-8"))
+        texts = [text for pair in record["clips"].values() for text in pair]
+        parts = [set(sides) for fold, sides in record["folds"].items() if int(fold)]
+        if not all(isinstance(text, str) for text in texts) or not all(
+            {"train", "held_out"} <= sides for sides in parts
+        ):
+            raise ValueError("not what write_splits has written")
+    return record
+
+
 def by_path(dataset: Dataset, digests: Sequence[str]) -> dict[str, str]:
     """The digests of a data set's audio files by the clips' paths."""
     return {clip.path: digest for clip, digest in zip(dataset.clips, digests, strict=True)}

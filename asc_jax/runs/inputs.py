@@ -3,7 +3,6 @@
 import dataclasses
 
 import flax.linen as nn
-import jax
 import ml_collections
 import numpy as np
 
@@ -87,12 +86,6 @@ class Clips:
     decoding: Decoding
     pools: tuple[Pool, ...]
     digests: tuple[str, ...]
-
-    @property
-    def one(self) -> Pool:
-        """Shapes of the smallest pool."""
-        one = jax.tree.map(lambda leaf: leaf[:1], self.pools[0])
-        return jax.eval_shape(lambda pool: pool, one)
 
 
 def decode(

@@ -5,11 +5,13 @@ import json
 import numpy as np
 
 from asc_jax.data import batches, normalisation, pool
+from asc_jax.data.pool import Decoding
 from asc_jax.parallel import agreement
 from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.train import classifier
+from asc_jax.train.classifier import Model, Steps
 from asc_jax.train.predict import score_fold
 from asc_jax.train.setup import Setup
 
@@ -25,17 +27,8 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
     Raises:
       InputError: several processes would not compute the same.
     """
-    config, model, decoding = setup.config, setup.model, setup.clips.decoding
-    steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
-    shapes = classifier.shapes_of_one(
-        classifier.state_shapes(model),
-        setup.clips.one,
-        batch_size=config.train.batch_size,
-        partners=model.partners,
-    )
-    programs = pool.computed_by(decoding)
-    answers = {"decoding": pool.answer(decoding)}
-    programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])
+    model, decoding = setup.model, setup.clips.decoding
+    programs, answers, steps, shapes = _of_scoring(setup.config, model, decoding)
     if training:
         programs["init"] = classifier.name_init(model)
         programs["train"] = name_program(steps.train, *shapes["train"])
@@ -48,3 +41,29 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
     agreement.refuse_unlike(json.dumps(programs, sort_keys=True))
     files = pool.written_in()
     return provenance.describe(setup.mesh, programs, answers, step=step, files=files)
+
+
+def describe_use(config, model: Model, decoding: Decoding) -> dict:
+    """The same of a process that neither trains nor scores, but asks the run's models.
+
+    Args:
+      config: of the run.
+      model: its functions.
+      decoding: of its clips.
+    """
+    programs, answers, *_ = _of_scoring(config, model, decoding)
+    return provenance.describe(one_device(), programs, answers, files=pool.written_in())
+
+
+def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, Steps, dict]:
+    """What logits follow from: programs and answers; all steps, and shapes of their arguments."""
+    steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
+    shapes = classifier.shapes_of_one(
+        classifier.state_shapes(model),
+        pool.shapes_of_one(decoding),
+        batch_size=config.train.batch_size,
+        partners=model.partners,
+    )
+    programs = pool.computed_by(decoding)
+    programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])
+    return programs, {"decoding": pool.answer(decoding)}, steps, shapes

@@ -19,14 +19,11 @@ from asc_jax.data.folds import Split
 from asc_jax.parallel import hosts
 from asc_jax.parallel.agreement import read_by_first
 from asc_jax.runs.checkpoint import digest_arrays
-from asc_jax.runs.folder import read_trained_config
 from asc_jax.runs.inputs import Clips
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
-from asc_jax.train import classifier
 from asc_jax.train.classifier import ClassifierState, Model
-from asc_jax.train.model import make_model
-from asc_jax.train.restore import restore_chosen
+from asc_jax.train.trained import open_trained
 
 NAME = "warm_start.json"
 
@@ -144,16 +141,9 @@ def open_warm_start(folder: str, clips: Clips, splits: Sequence[Split]) -> WarmS
       InputError: it is no trained run; or a fold is scored on what each of its models has heard.
     """
     source = pathlib.Path(folder)
-    config = read_trained_config(source, _FIELD)
-    read = lambda: [_read_json(source / "splits.json"), _earlier(source, config)]
-    record, before = read_by_first(read)
-    n_classes = len({label for label, _ in record["clips"].values()})
-    folds = [int(fold) for fold in record["folds"]]
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((len(folds), *leaf.shape), leaf.dtype),
-        classifier.state_shapes(make_model(config, n_classes, n_steps=1)),
-    )
-    state, _, _ = restore_chosen(source, config, like)
+    run = open_trained(source, _FIELD)
+    record, folds, state = run.record, run.folds, run.state
+    before = read_by_first(lambda: _earlier(source, run.config))
     with reading(source / "splits.json"):  # one of an earlier version has no digests
         trained = {fold: _heard(record, fold, "train") | _before(before, fold) for fold in folds}
         chosen = {fold: _heard(record, fold, "inner") for fold in folds}

@@ -1,0 +1,100 @@
+"""Recordings that a user names: files, folders, the standard input."""
+
+import contextlib
+import os
+import pathlib
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from asc_jax.data.audio import stream
+from asc_jax.runtime.errors import InputError
+
+STDIN = "-"
+
+# Endings of files that are read where a folder is named: what libsndfile reads, and what it does
+# not, for which there is a word of what to do.
+AUDIO = (
+    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "snd", "caf",
+    "w64", "rf64", "voc",
+)  # fmt: skip
+OTHERS = ("m4a", "mp4", "aac", "wma", "webm", "mkv", "mov", "amr", "3gp", "ape", "wv")
+
+
+def find(places: Sequence[str]) -> list[str]:
+    """The recordings that are named, each folder's in the order of their paths.
+
+    Args:
+      places: files, folders, of which all files with an audio file's ending are taken, also from
+        folders below, or "-" for the standard input.
+
+    Raises:
+      InputError: a place does not exist, a folder has no recording, or "-" is named twice.
+    """
+    found = []
+    for place in places:
+        path = pathlib.Path(place)
+        if place == STDIN or path.is_file():
+            found.append(place)
+        elif path.is_dir():
+            endings = tuple(f".{ending}" for ending in AUDIO + OTHERS)
+            inside = [
+                str(one)
+                for one in sorted(path.rglob("*"))
+                if one.name.lower().endswith(endings) and one.is_file()
+            ]
+            if not inside:
+                raise InputError(
+                    f"no recording in it (a file that ends in .{', .'.join(AUDIO[:4])} and so on); "
+                    "name another folder, or the files",
+                    path=path,
+                )
+            found += inside
+        else:
+            raise InputError("no such file or folder; correct the name", path=path)
+    if found.count(STDIN) > 1:
+        raise InputError("can be read once; name it once", field=STDIN)
+    return found
+
+
+def read(places: Iterable[str]) -> Iterator[tuple[str, Iterator[tuple[np.ndarray, int]]]]:
+    """The name of each recording, and its blocks: ((t, channels) float32, its rate, Hz).
+
+    Args:
+      places: from `find`.
+    """
+    for place in places:
+        yield place, _blocks(place)
+
+
+def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
+    """The blocks of a recording.
+
+    Raises:
+      InputError: see `stream`; of a format that libsndfile does not read, with the command that
+        converts it.
+    """
+    with _standard_input() if place == STDIN else contextlib.nullcontext(place) as path:
+        try:
+            yield from stream(pathlib.Path(path))
+        except InputError as error:
+            if place == STDIN:
+                raise error.at(path="standard input") from None
+            if place.lower().endswith(tuple(f".{ending}" for ending in OTHERS)):
+                converted = shlex.join([place, str(pathlib.Path(place).with_suffix(".wav"))])
+                told = f"libsndfile does not read its format; convert it: ffmpeg -i {converted}"
+                raise InputError(told, path=place) from None
+            raise
+
+
+@contextlib.contextmanager
+def _standard_input() -> Iterator[str]:
+    """What comes by the standard input as a file: formats are read back and forth."""
+    with tempfile.NamedTemporaryFile(prefix="asc_jax-") as file:
+        while block := sys.stdin.buffer.read(1 << 20):
+            file.write(block)
+        file.flush()
+        yield os.fspath(file.name)

@@ -1,0 +1,66 @@
+"""What a model says of recordings, as text for a terminal and as files."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from asc_jax.inference.model import Prediction
+
+Answers = Mapping[str, Prediction]  # by the recordings' names
+
+
+def render(name: str, said: Prediction, *, top: int) -> str:
+    """A line for the recording, after one for each of its windows where it has several."""
+    lines = []
+    if len(said.times) > 1:
+        for (start, end), row in zip(said.times, said.probabilities, strict=True):
+            lines.append(f"  {_clock(start)} to {_clock(end)}  {_classes(said.labels, row, top)}")
+    name = name if name.isprintable() else ascii(name)
+    return "\n".join([*lines, f"{name}: {_classes(said.labels, said.mean, top)}"])
+
+
+def as_csv(answers: Answers) -> str:
+    """A row for each window, and one for the whole of each recording, with all probabilities."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    labels = next(iter(answers.values())).labels
+    writer.writerow(["path", "part", "start", "end", "label", *labels])
+    for name, said in answers.items():
+        parts = [("window", *part) for part in zip(said.times, said.probabilities, strict=True)]
+        whole = np.array([0.0, said.times[:, 1].max()])
+        for kind, (start, end), row in (*parts, ("whole", whole, said.mean)):
+            label = labels[int(row.argmax())]
+            numbers = [f"{p:.6f}" for p in row]
+            writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", label, *numbers])
+    return content.getvalue()
+
+
+def as_json(answers: Answers) -> str:
+    """A list of recordings: path, label, probabilities by label, and the same of each window."""
+    listed = []
+    for name, said in answers.items():
+        of = lambda row, labels=said.labels: {
+            "label": labels[int(row.argmax())],
+            "probabilities": {
+                label: round(float(p), 6) for label, p in zip(labels, row, strict=True)
+            },
+        }
+        windows = [
+            {"start": round(float(start), 3), "end": round(float(end), 3)} | of(row)
+            for (start, end), row in zip(said.times, said.probabilities, strict=True)
+        ]
+        listed.append({"path": name} | of(said.mean) | {"windows": windows})
+    return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"
+
+
+def _classes(labels: Sequence[str], row: np.ndarray, top: int) -> str:
+    best = np.argsort(-row, kind="stable")[:top]
+    return ", ".join(f"{labels[i]} {row[i]:.1%}" for i in best)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(float(seconds), 60)
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{seconds:04.1f}"

@@ -1,0 +1,174 @@
+"""A trained run on recordings of one's own: by Python and by the command, without its data."""
+
+import csv
+import io
+import json
+import pathlib
+import shutil
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+import soundfile
+from refusals import refused
+
+import asc_jax
+from asc_jax import cli
+from asc_jax.data import audio
+from asc_jax.scoring.evaluate import evaluate
+from asc_jax.scoring.predictions import read_logits
+from asc_jax.train.loop import train
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
+
+@pytest.fixture(scope="module")
+def trained(scenes, tmp_path_factory) -> types.SimpleNamespace:
+    """A run whose data are gone, its stored logits, and a few of its clips."""
+    place = tmp_path_factory.mktemp("trained")
+    root = shutil.copytree(scenes, place / "data")
+    train(small.config(root, "train.epochs=2"), place / "run")
+    evaluate(place / "run")
+    lists, labels = read_logits(place / "run" / "logits.npz")
+    clips = shutil.copytree(root / "audio", place / "clips")
+    shutil.rmtree(root)
+    return types.SimpleNamespace(
+        run=place / "run", out_of_fold=lists["out_of_fold"], labels=labels, clips=clips
+    )
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return asc_jax.load(trained.run)
+
+
+def test_each_folds_model_says_what_evaluate_stored(trained):
+    """But for the 16 bits that a pool's log-mels have."""
+    stored = trained.out_of_fold
+    for fold in np.unique(stored.folds):
+        one = asc_jax.load(trained.run, fold=int(fold))
+        assert one.folds == (fold,) and one.labels == tuple(trained.labels)
+        rows = np.flatnonzero(stored.folds == fold)[:8]
+        paths = [trained.clips / pathlib.Path(stored.clips[i].path).name for i in rows]
+        waveforms = np.stack([audio.mono(audio.decode(path)[0]) for path in paths])
+        (logits,) = np.asarray(one.logits(waveforms))
+        np.testing.assert_allclose(logits, stored.logits[rows], atol=0.01)
+        said = one.predict(paths[0])
+        expected = jax.nn.softmax(stored.logits[rows[0]])
+        np.testing.assert_allclose(said.mean, expected, atol=0.01)
+        assert said.label == trained.labels[int(np.argmax(expected))]
+
+
+def test_the_ensemble_is_a_function_for_jit_of_one_waveform_and_of_several(trained, model):
+    waveforms = jnp.stack(
+        [audio.mono(audio.decode(path)[0]) for path in sorted(trained.clips.glob("*.wav"))[:3]]
+    )
+    probabilities = np.asarray(jax.jit(model.apply)(waveforms))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    mean = np.asarray(model.logits(waveforms)).mean(axis=0)
+    np.testing.assert_allclose(probabilities, jax.nn.softmax(mean), atol=1e-5)
+    for waveform, row in zip(waveforms, probabilities, strict=True):
+        said = model(np.asarray(waveform), model.sr)
+        np.testing.assert_allclose(said.probabilities, row[None], atol=1e-5)
+    gradient = jax.grad(lambda x: model.apply(x[None])[0, 0])(waveforms[0])
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+def test_a_long_recording_is_read_in_blocks_and_answered_window_by_window(
+    model, tmp_path, monkeypatch
+):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((int(20.5 * 44_100), 2))
+    soundfile.write(tmp_path / "long.flac", noise, 44_100)
+    whole = model.predict(tmp_path / "long.flac")
+    assert len(whole.times) == 21  # of 1 s, the last one back from the end
+    np.testing.assert_allclose(whole.times[-2:], [[19, 20], [19.5, 20.5]], atol=1e-3)
+    np.testing.assert_allclose(whole.mean, whole.probabilities.mean(axis=0))
+    monkeypatch.setattr(audio, "_BLOCK", 10_000)
+    in_blocks = model.predict(tmp_path / "long.flac")
+    np.testing.assert_allclose(in_blocks.probabilities, whole.probabilities, atol=1e-4)
+    overlapping = model.predict(tmp_path / "long.flac", hop=0.5)
+    np.testing.assert_allclose(overlapping.probabilities[::2], whole.probabilities[:-1], atol=1e-4)
+    longer = model.predict(tmp_path / "long.flac", window=3)
+    assert longer.times[0].tolist() == [0, 3] and np.isfinite(longer.probabilities).all()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: shutil.rmtree(run / "checkpoints"),
+        lambda run: (run / "splits.json").write_text('{"clips": {"a": 1}}'),
+        lambda run: (run / "config.json").unlink(),
+    ],
+)
+def test_what_is_no_trained_run_is_a_line(trained, tmp_path, damage):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    assert asc_jax.load(run).folds == (1, 2)  # a copy is as good
+    with refused(path=run, field="fold"):
+        asc_jax.load(run, fold=7)
+    damage(run)
+    with refused():
+        asc_jax.load(run)
+
+
+def test_other_functions_than_those_that_trained_it_are_refused(trained, monkeypatch):
+    from asc_jax.models import squeeze_excite
+
+    monkeypatch.setattr(squeeze_excite.nn, "sigmoid", jax.nn.relu)
+    with refused(path=trained.run):
+        asc_jax.load(trained.run)
+    assert asc_jax.load(trained.run, other_functions=True).labels
+
+
+def test_the_command_answers_all_that_can_be_read_and_lists_the_others(
+    trained, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    clips = sorted(trained.clips.glob("*.wav"))[:20]
+    for clip in clips:
+        shutil.copy(clip, folder)
+    (folder / "notes.txt").write_text("no recording")
+    (folder / "broken.wav").write_text("no recording either")
+    (folder / "phone.m4a").write_bytes(b"ftypM4A")
+    piped = io.TextIOWrapper(io.BytesIO(clips[0].read_bytes()))
+    monkeypatch.setattr("sys.stdin", piped)
+    words = ["predict", str(trained.run), str(folder), "-", f"--csv={tmp_path / 'a.csv'}"]
+    assert cli.main([*words, f"--json={tmp_path / 'a.json'}", "--top=2"]) == 2
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 21 and all(line.count("%") == 2 for line in lines)
+    assert "broken.wav" in err and "phone.m4a" in err and "ffmpeg" in err
+    assert "notes.txt" not in out + err
+    listed = json.loads((tmp_path / "a.json").read_text())
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [one["path"] for one in listed] == [*(str(folder / c.name) for c in clips), "-"]
+    assert [one["path"] for one in rows if one["part"] == "whole"] == [o["path"] for o in listed]
+    assert listed[0]["probabilities"] == pytest.approx(listed[-1]["probabilities"], abs=1e-5)
+    for one, line in zip(listed, lines, strict=True):
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        assert f"{one['label']} {one['probabilities'][one['label']]:.1%}" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere.wav"], "nowhere.wav"),
+        (["."], "."),  # an empty folder
+        (["-", "-"], "-"),
+        (["clip.wav", "--hop=0"], "--hop"),
+        (["clip.wav", "--window=-1"], "--window"),
+        (["clip.wav", "--top=0"], "--top"),
+        (["clip.wav", "--fold=9"], "fold"),
+    ],
+)
+def test_wrong_words_are_one_line(trained, tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "clip.wav":
+        shutil.copy(sorted(trained.clips.glob("*.wav"))[0], "clip.wav")
+    assert cli.main(["predict", str(trained.run), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
