@@ -17,7 +17,7 @@ test: .venv/.installed-test
 # for another driver.
 CUDA ?= 12
 gpu: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda$(CUDA)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda$(CUDA),bench]'
 	$(BIN)/python -m benchmarks gpu
 
 lint: .venv/.installed-test

@@ -227,7 +227,12 @@ def sweep_command(args) -> None:
     from asc_jax.config.ablation import load_ablation
     from asc_jax.experiments.sweep import sweep
 
-    ablation = load_ablation(args.config, base=args.base or "", overrides=args.overrides)
+    how = {"base": args.base or "", "overrides": args.overrides}
+    ablation = load_ablation(args.config, **how)
+    if ablation.base.train.precision == "auto" and not args.dry_run:
+        # All runs compute alike, also those that another machine goes on with.
+        how["overrides"].append(f"--config.train.precision={environment.precision_of_devices()}")
+        ablation = load_ablation(args.config, **how)
     sweep(ablation, args.workdir, args.seeds, together=args.together, dry_run=args.dry_run)
     if not (args.dry_run or ablation.of_gan):
         _say_next(f"{args.workdir}: all runs are done", "report", args.workdir)

@@ -44,6 +44,8 @@ def main() -> None:
         for name, question in BENCHMARKS.items():
             print(f"{name}: {question}")
         return
+    if args.name == "gpu" and (named := os.environ.get("JAX_PLATFORMS")):  # the CPU to compare with
+        os.environ["JAX_PLATFORMS"] = ",".join(dict.fromkeys([*named.split(","), "cpu"]))
     if args.name == "compiled":  # before JAX is imported: for no device that is here
         os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1")
     from benchmarks import record
@@ -51,8 +53,10 @@ def main() -> None:
     result = importlib.import_module(f"benchmarks.{args.name}").run(args)
     print(result.pop("table", "") or record.table(result["rows"]))
     print(record.write(args.name, result, args.out))
-    if wrong := result.get("wrong"):
-        sys.exit(f"not right: {', '.join(wrong)}")
+    for fault in ("wrong", "failed"):
+        if named := result.get(fault):
+            print(f"{fault}: {', '.join(named)}", file=sys.stderr)
+    sys.exit(bool(result.get("wrong") or result.get("failed")))
 
 
 def add_options(name: str, parser: argparse.ArgumentParser) -> None:

@@ -29,9 +29,7 @@ def measure_epoch(
     model: Mapping, size: training.Size, dtype: str, n_clips: int, *, quick: bool
 ) -> dict:
     """A row for the steps of one epoch, as many in a call as training queues at once."""
-    prepared = training.prepare(
-        model, size, dtype=dtype, n_clips=n_clips, n_steps=training.steps_per_call(size, n_clips)
-    )
+    prepared = training.prepare_as_trained(model, size, dtype, n_clips)
     seconds, losses = train(prepared)
     n_steps = losses.shape[1]
     rate = training.step_flops(model, size) * n_steps / seconds

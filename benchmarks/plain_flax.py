@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from asc_jax.data.pool import take
+from asc_jax.runtime import precision
 from benchmarks import training
 
 
@@ -101,7 +102,7 @@ def stepper(model: Mapping, size: training.Size, dtype: str) -> tuple[Callable[[
       A function that does the next step, and the seconds that compiling it took.
     """
     attributes = {key: value for key, value in model.items() if key != "name"}
-    network = ResNet(**attributes, dtype=jnp.dtype(dtype))
+    network = ResNet(**attributes, dtype=precision.dtype_of(dtype))
     optimizer = optax.adam(training.LEARNING_RATE)
     pool = jax.device_put(training.make_pool(size, 256))
     clip = jnp.zeros((1, size.n_frames, size.n_mels))
@@ -113,6 +114,7 @@ def stepper(model: Mapping, size: training.Size, dtype: str) -> tuple[Callable[[
         return jax.device_put((params, batch_stats, optimizer.init(params)))
 
     @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(precision.multiplying, products=precision.products_of(dtype))
     def step(state, pool, clips):
         params, batch_stats, opt_state = state
 

@@ -22,7 +22,6 @@ from asc_jax.parallel.mapping import SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime import precision
-from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
 from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
@@ -136,10 +135,19 @@ def prepare(
     return Prepared(train, state, pool, clips, n_steps, seconds)
 
 
+def prepare_as_trained(model: Mapping, size: Size, dtype: str, n_clips: int) -> Prepared:
+    """The same on one device, with the steps in a call that training chooses for so many clips."""
+    n_steps = steps_per_call(size, n_clips)
+    return prepare(model, size, dtype=dtype, n_clips=n_clips, mesh_shape=(1, 1), n_steps=n_steps)
+
+
 def steps_per_call(size: Size, n_clips: int) -> int:
     """Steps of a dispatch, as training chooses them for an epoch."""
-    n_steps = batches.steps_per_epoch(make_splits(size.folds, n_clips), size.batch)
-    return batches.steps_per_call(n_steps, platform_of(jax.devices()[0]))
+    if jax.default_backend() == "cpu":
+        return 1
+    return batches.steps_per_call(
+        batches.steps_per_epoch(make_splits(size.folds, n_clips), size.batch)
+    )
 
 
 def make_model(model: Mapping, size: Size, dtype: str = "float32") -> Model:

@@ -106,7 +106,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
-    # Steps per dispatch, a lax.scan; no effect on results. 0: one on a CPU, up to 32 elsewhere.
+    # Steps per dispatch, a lax.scan; no effect on results. 0: up to 32 on a GPU or TPU that holds
+    # all clips, 8 of several processes; else one. A signal is heard between two dispatches.
     train.steps_per_call = 0
     train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
     train.keep_checkpoints = 2  # newest kept on disk

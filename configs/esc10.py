@@ -28,7 +28,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.schedule = "one_cycle"
     config.optimizer.lr = 2e-3  # peak
     config.optimizer.weight_decay = 0.05
-    config.train.precision = "auto"
     config.train.epochs = 60
     config.train.batch_size = 16
     config.augment.mixup_alpha = 0.3

@@ -36,20 +36,18 @@ def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0
     return -(-max(sum(pass_sizes(split, share)) for split in splits) // batch_size)
 
 
-def steps_per_call(n_steps: int, platform: str) -> int:
-    """Steps of one dispatch, where a config names none.
+def steps_per_call(n_steps: int, most: int = MOST_STEPS_PER_CALL) -> int:
+    """Steps of one dispatch off a CPU, where a config names none.
 
-    On a CPU a step outlasts its dispatch by far. Elsewhere several steps follow one another
-    without the host; a number that divides them all needs one program, any other a second one.
+    They follow one another without the host. A number that divides them all needs one program,
+    any other a second one.
 
     Args:
       n_steps: between two saves.
-      platform: of the devices.
+      most: at most so many.
     """
-    if platform == "cpu":
-        return 1
-    numbers = range(MOST_STEPS_PER_CALL, MOST_STEPS_PER_CALL // 2, -1)
-    return next((one for one in numbers if not n_steps % one), min(n_steps, MOST_STEPS_PER_CALL))
+    numbers = range(most, most // 4, -1)
+    return next((one for one in numbers if not n_steps % one), min(n_steps, most))
 
 
 def epoch_indices(

@@ -8,6 +8,8 @@ The layout, as the DCASE 2018 Task 1A archives and the later TAU sets have it:
     ROOT/evaluation_setup/fold1_evaluate.txt   path TAB scene_label
     ROOT/evaluation_setup/test.txt             path alone: a set without labels
 
+A folder without any of these may hold a folder per class instead: `ROOT/CLASS/**/*.wav`.
+
 Nothing here opens an audio file or imports JAX.
 """
 
@@ -18,6 +20,9 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from asc_jax.data.audio import find_recordings
 from asc_jax.data.names import label_fault, look_alike
 from asc_jax.data.on_disk import file_problems
 from asc_jax.data.table import Row, read_rows
@@ -87,6 +92,16 @@ class Dataset:
     def labelled(self) -> bool:
         return bool(self.scene_labels)
 
+    @property
+    def no_identifiers(self) -> str:
+        """What follows where each file is a location of its own; "" where some are not."""
+        if any(clip.location != clip.path for clip in self.clips):
+            return ""
+        return (
+            "no identifiers: each file counts as a location; scores flatter if files were cut from "
+            "one recording (give meta.csv a column identifier)"
+        )
+
     def audio_path(self, clip: Clip) -> pathlib.Path:
         return self.root / clip.path
 
@@ -137,9 +152,12 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     table, setup = root / "meta.csv", root / "evaluation_setup"
     lists = _find_lists(setup)
     has_meta = os.path.isfile(table)
-    if not has_meta:
-        table = _only_list(table, lists, argument)
-    clips = tuple(_make_clip(table, row) for row in read_rows(table))
+    if has_meta or lists or not (rows := class_folders(root)):
+        table = table if has_meta else _only_list(table, lists, argument)
+        rows = read_rows(table)
+    else:
+        table = root
+    clips = tuple(_make_clip(table, row) for row in rows)
     if not clips:
         raise InputError("lists no clip; it needs a row per clip", path=table)
     _refuse_duplicates(clips, table)
@@ -159,12 +177,66 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
                 "or characters that look alike; write them the same, or make the difference plain",
                 path=table,
             )
-    folds = {}
-    if has_meta and labels:
+    folds = _folds_of_column(table, rows, lists)
+    if has_meta and labels and not folds:
         folds = _read_published_folds(setup, lists, clips)
-    elif has_meta:
+    elif has_meta and not labels:
         _refuse_other_lists(table, lists, clips)
     return Dataset(root, clips, labels, folds)
+
+
+def class_folders(root: pathlib.Path) -> list[Row]:
+    """The recordings of a folder per class, as the rows of a table; [] if there are none.
+
+    Raises:
+      InputError: some recordings lie in a folder per class and others beside those, or a class's
+        folder has none.
+    """
+    rows, empty = [], []
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
+    for folder in folders:
+        found = [path.relative_to(root).as_posix() for path in find_recordings(folder)]
+        rows += [Row(0, path, folder.name) for path in found]
+        empty += [] if found else [folder]
+    if rows and empty:
+        raise InputError(
+            "holds no recording, and is a class beside others that do; fill it, or delete it",
+            path=empty[0],
+        )
+    n_loose = len(find_recordings(root)) - len(rows)
+    if rows and n_loose:
+        raise InputError(
+            f"{n_loose} recordings lie in it beside a folder per class; move them into one, or out",
+            path=root,
+        )
+    return rows
+
+
+def _folds_of_column(
+    table: pathlib.Path, rows: Sequence[Row], lists: Mapping
+) -> dict[int, PublishedFold]:
+    """The folds of a column `fold`: each holds out its own clips, and trains on the others."""
+    numbers = [row.fold for row in rows]
+    if not any(numbers):
+        return {}
+    if lists:
+        raise InputError(
+            "has a column fold, and evaluation_setup has lists; delete either", path=table
+        )
+    for row in rows:
+        if not row.fold.isdecimal() or int(row.fold) < 1:
+            raise InputError(
+                f"line {row.line}: fold {row.fold!r} is no number from 1 on; give each clip one",
+                path=table,
+            )
+    folds = np.array([int(number) for number in numbers])
+    return {
+        int(number): PublishedFold(
+            tuple(np.flatnonzero(folds != number).tolist()),
+            tuple(np.flatnonzero(folds == number).tolist()),
+        )
+        for number in np.unique(folds)
+    }
 
 
 # The lists of `evaluation_setup`, by the fold's number, 0 for none, and the part.

@@ -1,4 +1,7 @@
-"""Tables of a data set: text whose columns are separated by tabs and found by their names."""
+"""Tables of a data set: text whose columns are found by their names.
+
+Tabs separate the columns, or commas or semicolons where a header says so.
+"""
 
 import csv
 import dataclasses
@@ -7,7 +10,7 @@ import re
 
 from asc_jax.runtime.errors import InputError
 
-COLUMNS = ("filename", "scene_label", "identifier", "source_label")
+COLUMNS = ("filename", "scene_label", "identifier", "source_label", "fold")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Row:
 
     Attributes:
       line: where the row stands in its file, from 1.
-      filename, scene_label, identifier, source_label: its cells.
+      filename, scene_label, identifier, source_label, fold: its cells.
     """
 
     line: int
@@ -24,6 +27,7 @@ class Row:
     scene_label: str = ""
     identifier: str = ""
     source_label: str = ""
+    fold: str = ""
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:
@@ -45,8 +49,15 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     widths: list[int] = []  # of the rows, with empty cells at their ends
     width = 0  # of the widest, without them
     # Only these end a line: `str.splitlines` also cuts at characters that names may hold.
-    for line, text in enumerate(re.split(r"\r\n|\n|\r", _read_text(path)), start=1):
-        cells = _split(path, line, text)
+    lines = re.split(r"\r\n|\n|\r", _read_text(path))
+    delimiter = _delimiter(next(filter(str.strip, lines), ""))
+    for line, text in enumerate(lines, start=1):
+        if delimiter != "\t" and "\t" in text:
+            raise InputError(
+                f"line {line} has tabs, and the header {_DELIMITERS[delimiter]}; save it with tabs",
+                path=path,
+            )
+        cells = _split(path, line, text, delimiter)
         n_cells = len(cells)
         while cells and not cells[-1]:
             cells.pop()
@@ -73,7 +84,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
         if n_cells < width:  # which of them is missing cannot be told
             raise InputError(
                 f"line {row.line} has {n_cells} columns where others have {width}; write what is "
-                "missing (tabs separate the columns, empty ones too)",
+                f"missing ({_DELIMITERS[delimiter]} separate the columns, empty ones too)",
                 path=path,
             )
     return rows
@@ -94,11 +105,24 @@ def _read_text(path: pathlib.Path) -> str:
     return text
 
 
-def _split(path: pathlib.Path, line: int, text: str) -> list[str]:
+# What may separate columns.
+_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+
+
+def _delimiter(first: str) -> str:
+    """What separates the columns, by the first line: a header names `filename` among others."""
+    for delimiter in _DELIMITERS:
+        cells = [cell.strip().strip('"').casefold() for cell in first.split(delimiter)]
+        if "filename" in cells and not set(cells) - set(COLUMNS):
+            return delimiter
+    return "\t"
+
+
+def _split(path: pathlib.Path, line: int, text: str, delimiter: str) -> list[str]:
     """The cells of a line."""
     try:
         # Line by line, so that a stray quote cannot swallow the rows up to the next one.
-        (cells,) = csv.reader([text], delimiter="\t", strict=True) if text else ([],)
+        (cells,) = csv.reader([text], delimiter=delimiter, strict=True) if text else ([],)
     except csv.Error as error:
         raise InputError(
             f"line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a cell "
@@ -115,7 +139,11 @@ def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:
     if set(names).isdisjoint(COLUMNS) and any(mark in cell for cell in cells for mark in "./"):
         return ()
     if len(names) == 1 and set(re.split(r"[,;|\s]+", names[0])) & set(COLUMNS) - set(names):
-        raise InputError("its columns are not separated by tabs; save it with tabs", path=path)
+        raise InputError(
+            "its columns are separated by neither tabs nor commas nor semicolons, or some are none "
+            f"of {', '.join(COLUMNS)}; save it with tabs, and these alone",
+            path=path,
+        )
     for name in names:
         if name not in COLUMNS:
             raise InputError(

@@ -170,9 +170,14 @@ def train_together(
         raise InputError(
             "are for one process; launch each run, or one process", field="--seeds, --run"
         )
-    config = with_named_precision(config)
-    configs = {name: with_named_precision(configs[name]) for name in sorted(configs)}
-    program = _Program(config, path, configs, workdir)
+    program = _Program(config, path, dict(sorted(configs.items())), workdir)
+    program = dataclasses.replace(
+        program,
+        config=with_named_precision(config, program.folder),
+        runs={
+            name: with_named_precision(one, program.folder) for name, one in program.runs.items()
+        },
+    )
     is_new = not workdir.exists()
     try:
         with hold(workdir / _PROGRAMS), _claim(program):

@@ -68,7 +68,7 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
       InputError: whatever is wrong with the classifier, the data, the config or the folder.
       Diverged: all GANs have stopped, and no look has found a generator to keep.
     """
-    config = with_named_precision(config)
+    config = with_named_precision(config, workdir)
     refuse_missing(config.train.writers)
     with hold(workdir):
         # The looks, by which the best generator is chosen, are at merged clips.

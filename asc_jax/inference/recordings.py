@@ -10,18 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from asc_jax.data.audio import stream
+from asc_jax.data.audio import READABLE, UNREADABLE, find_recordings, stream
 from asc_jax.runtime.errors import InputError
 
 STDIN = "-"
-
-# Endings of files that are read where a folder is named: what libsndfile reads, and what it does
-# not, for which there is a word of what to do.
-AUDIO = (
-    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "snd", "caf",
-    "w64", "rf64", "voc",
-)  # fmt: skip
-OTHERS = ("m4a", "mp4", "aac", "wma", "webm", "mkv", "mov", "amr", "3gp", "ape", "wv")
 
 
 def find(places: Sequence[str]) -> list[str]:
@@ -40,16 +32,11 @@ def find(places: Sequence[str]) -> list[str]:
         if place == STDIN or path.is_file():
             found.append(place)
         elif path.is_dir():
-            endings = tuple(f".{ending}" for ending in AUDIO + OTHERS)
-            inside = [
-                str(one)
-                for one in sorted(path.rglob("*"))
-                if one.name.lower().endswith(endings) and one.is_file()
-            ]
+            inside = list(map(str, find_recordings(path)))
             if not inside:
                 raise InputError(
-                    f"no recording in it (a file that ends in .{', .'.join(AUDIO[:4])} and so on); "
-                    "name another folder, or the files",
+                    f"no recording in it (.{', .'.join(READABLE[:6])} and the like); name another "
+                    "folder, or the files",
                     path=path,
                 )
             found += inside
@@ -83,7 +70,7 @@ def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
         except InputError as error:
             if place == STDIN:
                 raise error.at(path="standard input") from None
-            if place.lower().endswith(tuple(f".{ending}" for ending in OTHERS)):
+            if place.lower().endswith(tuple(f".{ending}" for ending in UNREADABLE)):
                 converted = shlex.join([place, str(pathlib.Path(place).with_suffix(".wav"))])
                 told = f"libsndfile does not read its format; convert it: ffmpeg -i {converted}"
                 raise InputError(told, path=place) from None

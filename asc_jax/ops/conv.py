@@ -36,8 +36,9 @@ SEPARATE = ("cpu", "gpu")
 # platform, and taps of the largest kernel.
 MOST_POINTS, MOST_TAPS = {"gpu": 400}, 9
 
-# And where the windows are no larger than what becomes of them: of a waveform or of log-mels, say.
-FEW_IN_WINDOWS = ("gpu",)
+# And of maps of so few channels, such as a waveform's, or whose windows are no larger than what
+# becomes of them.
+FEWEST_CHANNELS = {"gpu": 2}
 
 FEW_CHANNELS = 32  # of maps of many rows: XLA's convolutions are faster than products there
 
@@ -289,7 +290,8 @@ def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, precision) -
         return _products_on_cpu(lhs, rhs, options)
     extent, taps, on = lhs.shape[1:-1], rhs.shape[:-2], backend.platform()
     windows = Windows(extent, taps, options["window_strides"], options["padding"], precision)
-    if on in FEW_IN_WINDOWS and math.prod(taps) * lhs.shape[-1] <= rhs.shape[-1]:
+    narrow = lhs.shape[-1] <= FEWEST_CHANNELS.get(on, 0)
+    if narrow or (on in FEWEST_CHANNELS and math.prod(taps) * lhs.shape[-1] <= rhs.shape[-1]):
         return Products(windows.forward, windows.lhs_gradient_by_sums, windows.rhs_gradient)
     if math.prod(extent) <= MOST_POINTS.get(on, 0) and math.prod(taps) <= MOST_TAPS:
         return Products(windows.forward, windows.lhs_gradient, windows.rhs_gradient)

@@ -2,8 +2,8 @@
 
 On an accelerator this is for small maps and for few channels. There the windows, as many times the
 map as the kernel has taps, cost little to write, and one product serves all folds. XLA does not
-know the gradient by the kernel of a map that is narrower than the kernel for what it is; and cuDNN
-may have no convolution of bfloat16 with a channel or two (JAX's issue 37922).
+know the gradient by the kernel of a map that is narrower than the kernel for what it is; and the
+fast kernels of cuDNN take channels by eights.
 """
 
 import dataclasses

@@ -17,6 +17,10 @@ from asc_jax.parallel.mapping import SHARED, SPREAD
 from asc_jax.parallel.mesh import DATA, FOLD
 from asc_jax.runtime.errors import InputError
 
+# Steps after which several processes do what they can only do together: ask one another whether a
+# signal has come, and gather metrics. Their devices stand still meanwhile.
+TOGETHER = 8
+
 
 def share(array: np.ndarray) -> np.ndarray:
     """The first process's array, bit for bit, on every process; shapes and types are equal."""

@@ -1,6 +1,7 @@
 """What a config's fields name: its data set and splits, synthetic clips, pool and network."""
 
 import dataclasses
+import pathlib
 
 import flax.linen as nn
 import ml_collections
@@ -13,9 +14,11 @@ from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
 from asc_jax.data.pool import Decoding, Pool, load_pool
 from asc_jax.frontend import feature_shape
+from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json, reading
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
@@ -153,10 +156,27 @@ def with_data(config, data):
     return ml_collections.FrozenConfigDict(config)
 
 
-def with_named_precision(config):
-    """A config whose `train.precision` is named: a run keeps that of the devices it began on."""
+def with_named_precision(config, workdir: pathlib.Path):
+    """A config whose `train.precision` is named: a run keeps that of the devices it began on.
+
+    Args:
+      config: of the run.
+      workdir: its folder, which may not be there yet.
+
+    Raises:
+      InputError: the folder's config cannot be read.
+    """
+
+    def begun_with() -> str:
+        path = workdir / "config.json"
+        if not path.exists():
+            return ""
+        with reading(path):
+            return parse_json(path.read_text(encoding="utf-8"))["train"]["precision"]
+
     config = changeable(config)
-    config.train.precision = precision.named(config.train.precision)
+    if config.train.precision == "auto":
+        config.train.precision = read_by_first(begun_with) or precision.named("auto")
     return ml_collections.FrozenConfigDict(config)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Sequence
 
 from asc_jax.runtime.errors import InputError
@@ -47,6 +48,26 @@ def import_jax() -> None:
             raise InputError("is not supported; unset it", field=name.upper(), value=text)
 
 
+def precision_of_devices() -> str:
+    """What `train.precision="auto"` stands for here.
+
+    Asked by a process of its own: this one would keep a GPU's memory from those that it starts.
+    """
+    import subprocess
+
+    code = "from asc_jax.runtime import precision; print(precision.named('auto'))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    name = found.stdout.strip()
+    if found.returncode or not name:
+        raise InputError(
+            f"JAX finds no device ({_in_a_line(found.stderr)[-200:]}); see JAX_PLATFORMS, or name "
+            "the precision",
+            field="train.precision",
+            value="auto",
+        )
+    return name
+
+
 def start_devices() -> None:
     """Starts JAX's devices; of several processes after they have joined.
 
@@ -78,5 +99,5 @@ def _values(names: Sequence[str]) -> str:
     return ", ".join(f"{name}={os.environ[name]}" for name in names)
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: Exception | str) -> str:
     return " ".join(str(error).split()).rstrip(".")

@@ -71,7 +71,7 @@ def train(
       Diverged: a loss or a gradient is not finite, of each run if there are several; the
         checkpoints are those of the steps before.
     """
-    config = with_named_precision(config)
+    config = with_named_precision(config, workdir)
     refuse_missing(config.train.writers)
     with hold(workdir):
         # By `refuse_other_rates`; the runs of a sweep stay alike.

@@ -65,11 +65,18 @@ class Setup:
 
     @property
     def steps_per_call(self) -> int:
-        """Steps of one dispatch, by which a run stops, at most."""
+        """Steps of one dispatch at most. Between two a signal is heard, and losses are seen."""
         train = self.config.train
-        return train.steps_per_call or batches.steps_per_call(
-            train.save_every or self.steps_per_epoch, platform_of(self.mesh.devices.flat[0])
-        )
+        if train.steps_per_call:
+            return train.steps_per_call
+        # A step on a CPU outlasts its dispatch by far; and where the clips of a call are brought
+        # to the devices for it, they take memory for each of its steps.
+        on_cpu = platform_of(self.mesh.devices.flat[0]) == "cpu"
+        if on_cpu or self.feed.placement != "device":
+            return 1
+        n_steps = min(train.save_every or self.steps_per_epoch, self.steps_per_epoch)
+        together = {} if jax.process_count() == 1 else {"most": agreement.TOGETHER}
+        return batches.steps_per_call(n_steps, **together)
 
     @functools.cached_property
     def feed(self) -> Feed:

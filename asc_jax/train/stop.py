@@ -71,7 +71,7 @@ class StopSignal(Signals):
                     first = time.monotonic()
                     self.received.append(number[0])
                     if hosts.is_first():
-                        words = "stopping after this step; again to stop at once"
+                        words = "stopping after the step under way; again to stop at once"
                         with contextlib.suppress(OSError):  # the terminal may be closed
                             tqdm.tqdm.write(words, file=sys.stderr)
                 elif time.monotonic() - first > _ONE_WISH:

@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from asc_jax.parallel.agreement import TOGETHER
 from asc_jax.parallel.arrays import fetch
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import Diverged
 from asc_jax.train.setup import Setup
-
-# Steps after which several processes do what they can only do together: ask one another whether a
-# signal has come, and gather metrics. Their devices stand still meanwhile.
-TOGETHER = 8
 
 # What must be finite.
 _NAMES = ("loss", "gradient_norm")

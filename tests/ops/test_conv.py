@@ -318,6 +318,7 @@ def test_what_an_accelerator_runs_equals_lax_with_second_gradients(
     ("options", "kernel", "extent", "channels"),
     [
         (STRIDED_2D, (5, 5), (9, 8), (1, 25)),
+        (STRIDED_2D, (5, 5), (9, 8), (1, 3)),  # one channel, whatever becomes of it
         (STRIDED_2D | {"padding": "VALID"}, (1, 1), (7, 6), (2, 4)),
         (CUT, (3, 2), (7, 5), (1, 6)),
         (STRIDED, (25,), (64,), (1, 32)),
@@ -347,7 +348,7 @@ def test_small_maps_are_products_on_a_gpu_and_larger_ones_separate_convolutions(
     loss = lambda lhs, rhs: (conv_general_dilated(lhs, rhs, **PLAIN) ** 2).sum()
     step = jax.vmap(jax.grad(loss, (0, 1)))
     mapped = jax.shard_map(step, mesh=mesh, in_specs=P("fold"), out_specs=P("fold"))
-    shapes = (2, 2, 5, 6, 2), (2, 3, 3, 2, 2)
+    shapes = (2, 2, 5, 6, 3), (2, 3, 3, 3, 2)
     jaxpr = jax.make_jaxpr(mapped)(*[jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes])
     text = str(jaxpr)
     assert text.count("conv_general_dilated[") == n_convolutions

@@ -24,13 +24,19 @@ def test_auto_is_what_the_devices_are_good_at(monkeypatch, platform, name):
     assert precision.named("tensorfloat32") == "tensorfloat32"
 
 
-def test_a_run_keeps_the_precision_that_it_began_with(scenes, tmp_path):
-    """So that it is scored by what trained it, on whatever device."""
-    config = small.config(scenes, "train.epochs=1")
+def test_a_run_keeps_the_precision_that_it_began_with(scenes, tmp_path, monkeypatch):
+    """So that it is scored, and goes on, by what trained it, on whatever device."""
+    fields = "optimizer.schedule=constant", "train.epochs=1"
+    config = small.config(scenes, *fields)
     assert config.train.precision == "auto"
     train(config, tmp_path / "run")
-    kept = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert kept["train"]["precision"] == "float32"
+    kept = lambda run: json.loads((run / "config.json").read_text())["train"]["precision"]
+    assert kept(tmp_path / "run") == "float32"
+    monkeypatch.setattr(precision, "named", lambda name: {"auto": "bfloat16"}.get(name, name))
+    train(small.config(scenes, *fields, "train.epochs=2"), tmp_path / "run")
+    assert kept(tmp_path / "run") == "float32"
+    train(config, tmp_path / "other")
+    assert kept(tmp_path / "other") == "bfloat16"
 
 
 def products(platform: str, how: str, size: int) -> str:

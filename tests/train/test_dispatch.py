@@ -21,21 +21,44 @@ from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.loop import Training
 from asc_jax.train.setup import set_up
 
+ONE = jax.numpy.ones(())
 MODEL = {"name": "resnet", "stage_sizes": (1,), "stage_strides": (2,), "width": 2}
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "platform", "expected"),
+    ("n_steps", "expected"),
     [
-        (210, "cpu", 1),
-        (210, "gpu", 30),  # a call of each epoch's, seven times
-        (64, "tpu", 32),
-        (191, "gpu", 32),  # a prime number: the last call has 31
-        (5, "tpu", 5),
+        (210, 30),  # seven calls of one program
+        (64, 32),
+        (33, 11),
+        (191, 32),  # a prime number: the last call has 31
+        (5, 5),
     ],
 )
-def test_several_steps_are_one_dispatch_where_a_step_is_short(n_steps, platform, expected):
-    assert batches.steps_per_call(n_steps, platform) == expected
+def test_the_steps_of_a_dispatch_divide_an_epochs_where_they_can(n_steps, expected):
+    assert batches.steps_per_call(n_steps) == expected
+    assert batches.steps_per_call(n_steps, most=8) <= 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "platform", "expected"),
+    [
+        ([], "cpu", 1),
+        ([], "gpu", 3),  # an epoch has three
+        (["train.save_every=2"], "gpu", 2),
+        (["train.save_every=1000"], "gpu", 3),
+        (["data.placement=host"], "gpu", 1),  # a call's clips would take memory for each step
+        (["data.placement=sharded"], "gpu", 1),
+        (["data.placement=host", "train.steps_per_call=2"], "gpu", 2),
+    ],
+)
+def test_several_steps_are_one_dispatch_where_that_costs_no_memory(
+    scenes, monkeypatch, fields, platform, expected
+):
+    config = small.config(scenes, "train.batch_size=16", *fields)
+    setup = set_up(config, *read_data(config))
+    monkeypatch.setattr("asc_jax.train.setup.platform_of", lambda device: platform)
+    assert (setup.steps_per_epoch, setup.steps_per_call) == (3, expected)
 
 
 class Guarded(Training):
@@ -50,8 +73,30 @@ class Guarded(Training):
         self._guard.enter_context(jax.transfer_guard("disallow"))
 
 
+@contextlib.contextmanager
+def nothing_is_read(monkeypatch):
+    """A number that is read from a device, which would be waited for, is an error.
+
+    The guard does not see this on a CPU, whose arrays are in the host's memory.
+    """
+
+    def read(array, *_, **__):
+        raise AssertionError("a value was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ONE), "_value", property(read))
+        yield
+
+
+@pytest.mark.parametrize("read", [float, bool, str])
+def test_a_number_that_is_read_is_seen(monkeypatch, read):
+    with nothing_is_read(monkeypatch), pytest.raises(AssertionError):
+        read(ONE)
+    read(ONE)
+
+
 @pytest.mark.parametrize("placement", ["device", "sharded", "host"])
-def test_no_step_of_an_epoch_waits_for_what_it_has_not_been_given(scenes, tmp_path, placement):
+def test_no_step_of_an_epoch_waits_for_the_host(scenes, tmp_path, placement, monkeypatch):
     config = small.config(
         scenes, "folds.inner_fraction=0.5", "train.selection=inner", "train.epochs=2",
         "train.steps_per_call=2", f"data.placement={placement}",
@@ -59,6 +104,13 @@ def test_no_step_of_an_epoch_waits_for_what_it_has_not_been_given(scenes, tmp_pa
     workdir = tmp_path / "run"
     workdir.mkdir()
     setup = set_up(config, *read_data(config))
+    step = Training.step
+
+    def queue(*arguments):
+        with nothing_is_read(monkeypatch):
+            return step(*arguments)
+
+    monkeypatch.setattr(Training, "step", queue)
     with contextlib.ExitStack() as guard:
         run_epochs(Guarded(setup, workdir, guard), workdir, keep=1, other_functions=False)
     assert len(read_metrics(workdir / "metrics.jsonl")) == 2

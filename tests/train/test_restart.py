@@ -84,7 +84,7 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
 def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes, whole):
     log = read_metrics(whole / "metrics.jsonl")
     assert [line["non_finite"] for line in log] == ["stop"] * EPOCHS
-    config_of = lambda field: with_named_precision(small.config(scenes, *FIELDS, field))
+    config_of = lambda field: with_named_precision(small.config(scenes, *FIELDS, field), whole)
     refuse_foreign_folder(whole, config_of("train.non_finite=skip"))
     with refused(path=whole):
         refuse_foreign_folder(whole, config_of("train.label_smoothing=0.1"))
