@@ -99,4 +99,5 @@ def test_the_reports_network_for_a_gpu(tmp_path):
         pytest.skip("JAX's CUDA plugin is not installed: pip install 'asc_jax[cuda12]'")
     for row in compiled(tmp_path, "--target=h100", "--network=SE-ResNet(152)-rev"):
         assert row["convolutions"] and row["foreign"] == row["grouped"] == 0, row
-        assert row["kernels"] < 3_000 and row["all-gathers"] == 0, row
+        assert row["kernels"] <= 3_000 and row["that move"] <= 150, row
+        assert row["all-gathers"] == 0, row

@@ -98,8 +98,8 @@ class Dataset:
         if any(clip.location != clip.path for clip in self.clips):
             return ""
         return (
-            "no identifiers: each file counts as a location; scores flatter if files were cut from "
-            "one recording (give meta.csv a column identifier)"
+            "Without identifiers each file counts as a location: scores flatter if several files "
+            "are of one recording (then give meta.csv a column identifier)."
         )
 
     def audio_path(self, clip: Clip) -> pathlib.Path:

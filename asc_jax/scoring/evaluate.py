@@ -234,6 +234,8 @@ def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predic
     description = "Each clip is scored only by the model that held it out."
     if config.folds.kind == "random":
         description += " That model knows its location (folds.kind is random): the score flatters."
+    if told := setup.clips.dataset.no_identifiers:
+        description += f" {told}"
     held_out = [split.held_out for split in setup.splits]
     logits = predict(setup, state, held_out)
     return Predictions(

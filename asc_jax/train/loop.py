@@ -84,6 +84,8 @@ def train(
             read_trained_config(pathlib.Path(source), "train.init_from")
         dataset, splits, test = read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
+        if begins and dataset.no_identifiers and hosts.is_first():
+            print(f"{dataset.root}: {dataset.no_identifiers}", file=sys.stderr)
         synthetic = read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / SYNTHETIC, synthetic)

@@ -424,3 +424,74 @@ def test_reading_tables_needs_neither_jax_nor_a_decoder(scenes):
         [sys.executable, "-c", program, str(scenes)], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def write_files(root: pathlib.Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_a_folder_per_class_needs_no_table(tmp_path):
+    names = ["dog/a.wav", "dog/deep/b.MP3", "rain/c.flac", "rain/airport-lyon-3-7-a.wav"]
+    write_files(tmp_path, *names, "rain/notes.txt", ".git/x.wav", "dog/.hidden.wav")
+    dataset = read_dataset(tmp_path)
+    assert sorted(clip.path for clip in dataset.clips) == sorted(names)
+    assert dataset.scene_labels == ("dog", "rain")
+    labels = {clip.path: clip.scene_label for clip in dataset.clips}
+    assert labels["dog/deep/b.MP3"] == "dog"
+    assert not dataset.no_identifiers  # a name of TUT's form says where it was
+    (tmp_path / "rain/airport-lyon-3-7-a.wav").unlink()
+    assert read_dataset(tmp_path).no_identifiers
+
+
+@pytest.mark.parametrize(
+    ("names", "where"),
+    [
+        (["dog/a.wav", "rain/notes.txt"], "rain"),  # a class without a recording
+        (["dog/a.wav", "rain/b.wav", "loose.wav"], "."),
+        (["dog/a.wav", "audio/.x.wav"], "audio"),
+        (["loose.wav"], "meta.csv"),
+        (["notes.txt"], "meta.csv"),
+    ],
+)
+def test_folders_that_could_mean_something_else_are_refused(tmp_path, names, where):
+    write_files(tmp_path, *names)
+    with refused(path=tmp_path / where if where != "." else tmp_path):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_commas_and_semicolons_separate_what_a_header_names(tmp_path, delimiter, bom, newline):
+    rows = [
+        ["Identifier", "filename", "scene_label"],
+        ["r1", "clips/a,b;c.wav", "dog"],
+        ["r2", "clips/d.wav", '"quoted" rain'],
+    ]
+    quote = lambda cell: '"' + cell.replace('"', '""') + '"'
+    text = newline.join(delimiter.join(map(quote, row)) for row in rows)
+    write_files(tmp_path, "clips/a,b;c.wav", "clips/d.wav")
+    (tmp_path / META).write_text(bom + text, newline="")
+    dataset = read_dataset(tmp_path)
+    assert [(c.path, c.scene_label, c.location) for c in dataset.clips] == [
+        ("clips/a,b;c.wav", "dog", "r1"), ("clips/d.wav", '"quoted" rain', "r2"),
+    ]  # fmt: skip
+
+
+def test_a_column_of_folds_publishes_them(tmp_path):
+    rows = [("a.wav", "dog", 2), ("b.wav", "rain", 1), ("c.wav", "dog", 1), ("d.wav", "rain", 2)]
+    write_files(tmp_path, *(row[0] for row in rows))
+    table = "filename,scene_label,fold\n" + "".join(f"{n},{s},{f}\n" for n, s, f in rows)
+    (tmp_path / META).write_text(table)
+    folds = read_dataset(tmp_path).published_folds
+    assert folds == {1: PublishedFold((0, 3), (1, 2)), 2: PublishedFold((1, 2), (0, 3))}
+    for wrong in ("0", "x", ""):
+        (tmp_path / META).write_text(table.replace("c.wav,dog,1", f"c.wav,dog,{wrong}"))
+        with refused(path=tmp_path / META):
+            read_dataset(tmp_path)
+    (tmp_path / META).write_text(table)
+    write_files(tmp_path, "evaluation_setup/fold1_train.txt")
+    with refused(path=tmp_path / META):
+        read_dataset(tmp_path)
