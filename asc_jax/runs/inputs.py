@@ -1,5 +1,6 @@
 """What a config's fields name: its data set and splits, synthetic clips, pool and network."""
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -18,7 +19,7 @@ from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, reading
+from asc_jax.runtime.files import parse_json
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
@@ -162,21 +163,18 @@ def with_named_precision(config, workdir: pathlib.Path):
     Args:
       config: of the run.
       workdir: its folder, which may not be there yet.
-
-    Raises:
-      InputError: the folder's config cannot be read.
     """
 
     def begun_with() -> str:
-        path = workdir / "config.json"
-        if not path.exists():
-            return ""
-        with reading(path):
-            return parse_json(path.read_text(encoding="utf-8"))["train"]["precision"]
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # refused later
+            fields = parse_json((workdir / "config.json").read_text(encoding="utf-8"))
+            return str(fields["train"]["precision"])
+        return ""
 
     config = changeable(config)
     if config.train.precision == "auto":
-        config.train.precision = read_by_first(begun_with) or precision.named("auto")
+        begun = read_by_first(begun_with)
+        config.train.precision = precision.named(begun if begun in precision.PRECISIONS else "auto")
     return ml_collections.FrozenConfigDict(config)
 
 

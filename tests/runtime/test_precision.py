@@ -10,6 +10,7 @@ import small
 from jax.sharding import PartitionSpec as P
 
 from asc_jax.ops.conv import Conv
+from asc_jax.runs.inputs import with_named_precision
 from asc_jax.runtime import precision
 from asc_jax.train.loop import train
 
@@ -26,17 +27,18 @@ def test_auto_is_what_the_devices_are_good_at(monkeypatch, platform, name):
 
 def test_a_run_keeps_the_precision_that_it_began_with(scenes, tmp_path, monkeypatch):
     """So that it is scored, and goes on, by what trained it, on whatever device."""
-    fields = "optimizer.schedule=constant", "train.epochs=1"
-    config = small.config(scenes, *fields)
+    config = small.config(scenes, "train.epochs=1")
     assert config.train.precision == "auto"
     train(config, tmp_path / "run")
-    kept = lambda run: json.loads((run / "config.json").read_text())["train"]["precision"]
-    assert kept(tmp_path / "run") == "float32"
-    monkeypatch.setattr(precision, "named", lambda name: {"auto": "bfloat16"}.get(name, name))
-    train(small.config(scenes, *fields, "train.epochs=2"), tmp_path / "run")
-    assert kept(tmp_path / "run") == "float32"
-    train(config, tmp_path / "other")
-    assert kept(tmp_path / "other") == "bfloat16"
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert kept["train"]["precision"] == "float32"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    named = lambda workdir: with_named_precision(config, workdir).train.precision
+    assert named(tmp_path / "run") == "float32"
+    assert named(tmp_path / "another") == "bfloat16"
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    assert named(tmp_path / "damaged") == "bfloat16"  # and is refused later
 
 
 def products(platform: str, how: str, size: int) -> str:
