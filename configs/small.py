@@ -3,8 +3,8 @@
     asc-jax train --config=configs/small.py --config.data.root=FOLDER --workdir=runs/own
 
 Any number of channels and any rate; `asc-jax data check FOLDER` says how long the recordings are.
-Of a longer one the first `data.clip_seconds` are heard, a shorter one is filled with zeros. The score
-is that of your own recordings, on the folds that hold them out.
+Of a longer one the first `data.clip_seconds` are heard, a shorter one is filled with zeros. The
+score is that of your own recordings, on the folds that hold them out.
 """
 
 import ml_collections
