@@ -3,8 +3,8 @@
 __version__ = "0.1.0"
 
 
-def load(folder, **how):
-    """Opens a trained run for recordings of one's own; see `asc_jax.inference.model.load`."""
-    from asc_jax.inference.model import load as load_run  # not at the top: JAX takes a second
+def load(place, **how):
+    """Opens a trained run, or an exported one; see `asc_jax.inference.export.load`."""
+    from asc_jax.inference import export  # not at the top: JAX takes a second
 
-    return load_run(folder, **how)
+    return export.load(place, **how)

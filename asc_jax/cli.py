@@ -303,7 +303,7 @@ def predict_command(args) -> None:
     _start_jax()
     environment.start_devices()
     from asc_jax.inference import recordings, tables
-    from asc_jax.inference.model import load
+    from asc_jax.inference.export import load
     from asc_jax.runtime.files import write_whole
 
     places = recordings.find(args.places)
@@ -324,6 +324,20 @@ def predict_command(args) -> None:
         raise InputError("\n".join(bad))
 
 
+def export_command(args) -> None:
+    _start_jax()
+    environment.start_devices()
+    from asc_jax.inference.export import describe, export
+    from asc_jax.inference.model import load
+    from asc_jax.report.page import read_report
+
+    model = load(args.model, fold=args.fold, other_functions=args.other_functions)
+    path = args.model / "report.json"
+    report = read_report(path) if path.exists() else None
+    export(model, args.out, describe(model, report))
+    print(args.out)
+
+
 COMMANDS = {
     "synth": data_synth,
     "check": data_check,
@@ -334,6 +348,7 @@ COMMANDS = {
     "config": config_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "export": export_command,
     "sweep": sweep_command,
     "reproduce": reproduce_command,
     "report": report_command,

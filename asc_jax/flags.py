@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "to change; the output is a file to begin with",
     )
     config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
-    for add in (_evaluate, _predict, _sweep, _reproduce, _report):
+    for add in (_evaluate, _predict, _export, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -149,7 +149,9 @@ def _synthesize(commands) -> None:
 
 def _predict(commands) -> None:
     predict = _command(commands, "predict", "say what recordings are, by a trained run")
-    predict.add_argument("model", type=_path, metavar="MODEL", help="a run folder")
+    predict.add_argument(
+        "model", type=_path, metavar="MODEL", help="a run folder, or what export has made of one"
+    )
     predict.add_argument(
         "places",
         nargs="+",
@@ -170,6 +172,18 @@ def _predict(commands) -> None:
     predict.add_argument("--csv", type=_path, metavar="FILE", help="all probabilities as a table")
     predict.add_argument("--json", type=_path, metavar="FILE", help="the same as JSON")
     _other_functions(predict)
+
+
+def _export(commands) -> None:
+    export = _command(commands, "export", "write a trained run as one file to use elsewhere")
+    export.add_argument("model", type=_path, metavar="RUN", help="the run folder")
+    export.add_argument(
+        "out", type=_path, metavar="FILE", help="NAME.stablehlo, or NAME.onnx (asc_jax[onnx])"
+    )
+    export.add_argument(
+        "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
+    )
+    _other_functions(export)
 
 
 def _evaluate(commands) -> None:

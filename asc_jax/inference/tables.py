@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax.inference.model import Prediction
+from asc_jax.inference.asking import Prediction
 
 Answers = Mapping[str, Prediction]  # by the recordings' names
 

@@ -1,5 +1,7 @@
 """What the program is traced for, where one platform wants other code than another."""
 
+import contextlib
+
 import jax
 
 PLATFORMS = "cpu", "gpu", "tpu"
@@ -19,6 +21,13 @@ def platform() -> str:
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     return platform_of(device) if device else jax.default_backend()
+
+
+def any_platform() -> contextlib.AbstractContextManager:
+    """What is traced within is for no platform in particular: `platform()` is "any"."""
+    device = jax.sharding.AbstractDevice("any", None, "any")
+    mesh = jax.sharding.AbstractMesh((1,), ("any",), abstract_device=device)
+    return jax.sharding.use_abstract_mesh(mesh)
 
 
 def on_cpu() -> bool:

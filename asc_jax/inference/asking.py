@@ -1,0 +1,215 @@
+"""Asking a model for recordings: whatever it is, it takes waveforms of one rate."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import jax
+import numpy as np
+
+from asc_jax.data.audio import stream
+from asc_jax.inference.windows import Window, in_windows, of_waveform
+from asc_jax.runtime.errors import InputError
+
+WINDOWS_PER_CALL = 16
+
+Blocks = Iterable[tuple[np.ndarray, int]]  # ((t, channels) float32, its rate, Hz)
+Part = Window | InputError | None  # of a recording: a window, or its end
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of a recording, window by window.
+
+    Attributes:
+      labels: the classes, in the order of the probabilities.
+      times: (n, 2) float64, seconds from where to where each window goes.
+      probabilities: (n, K) float32, each row with a sum of 1.
+    """
+
+    labels: tuple[str, ...]
+    times: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(K,) the windows' probabilities, averaged: the answer for the whole recording."""
+        return self.probabilities.mean(axis=0)
+
+    @property
+    def label(self) -> str:
+        """The class that is the most probable for the whole recording."""
+        return self.labels[int(self.mean.argmax())]
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The k most probable classes of the whole recording, and their probabilities."""
+        best = np.argsort(-self.mean, kind="stable")[:k]
+        return [(self.labels[i], float(self.mean[i])) for i in best]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recogniser:
+    """What says which class a recording is of.
+
+    Attributes:
+      labels: the classes, sorted.
+      sr: of the waveforms that it takes, Hz.
+      n_samples: of a window at that rate: as long as the clips that it was trained on.
+    """
+
+    labels: tuple[str, ...]
+    sr: int
+    n_samples: int
+
+    def apply(self, waveforms: jax.Array) -> jax.Array:
+        """The probabilities, a function for `jax.jit`.
+
+        Args:
+          waveforms: (B, T) float32 at `sr`, full scale at 1; T of `n_samples`, or of another
+            number that the network takes.
+
+        Returns:
+          (B, K) float32, in the order of `labels`.
+        """
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _compiled(self):
+        return jax.jit(self.apply)
+
+    def __call__(
+        self, waveform: np.ndarray, sr: int, *, window: float = 0.0, hop: float = 0.0
+    ) -> Prediction:
+        """What it says of a waveform.
+
+        Args:
+          waveform: (T,) or (T, channels) float, full scale at 1; channels are averaged.
+          sr: its rate, Hz; resampled to the model's.
+          window: seconds; 0 for the length of the clips that it was trained on.
+          hop: seconds from a window's beginning to the next one's; 0 for the window's length.
+
+        Raises:
+          InputError: it is empty, not finite or of more axes, or the network takes no such window.
+        """
+        return self._one(of_waveform(np.asarray(waveform), sr), window, hop)
+
+    def predict(
+        self, path: str | os.PathLike, *, window: float = 0.0, hop: float = 0.0
+    ) -> Prediction:
+        """What it says of an audio file, of any format that libsndfile reads, rate and length.
+
+        The file is read in blocks: memory does not grow with it, but for the answers.
+
+        Args:
+          path: the file.
+          window: see `__call__`, as the next.
+          hop: in seconds.
+
+        Raises:
+          InputError: it is missing, empty, cut off or no audio; or see `__call__`.
+        """
+        return self._one(stream(pathlib.Path(path)), window, hop)
+
+    def _one(self, blocks: Blocks, window: float, hop: float) -> Prediction:
+        ((_, said),) = self.predict_all([("", blocks)], window=window, hop=hop)
+        if isinstance(said, InputError):
+            raise said
+        return said
+
+    def predict_all(
+        self,
+        recordings: Iterable[tuple[str, Blocks]],
+        *,
+        window: float = 0.0,
+        hop: float = 0.0,
+    ) -> Iterator[tuple[str, Prediction | InputError]]:
+        """What it says of many recordings, whose windows it is asked together.
+
+        Args:
+          recordings: the name of each, and its blocks: ((t, channels) float32, its rate, Hz).
+          window: see `__call__`, as the next.
+          hop: in seconds.
+
+        Yields:
+          The name of each recording and what it says of it, in their order; or what is wrong with
+          the recording.
+
+        Raises:
+          InputError: a window or a hop that cannot be.
+        """
+        n_samples = round(window * self.sr) if window else self.n_samples
+        hop_samples = round(hop * self.sr) if hop else n_samples
+        for field, value in (("window", n_samples), ("hop", hop_samples)):
+            if value < 1:
+                raise InputError("must be a number of seconds above 0", field=field)
+        parts = _parts(recordings, self.sr, n_samples, hop_samples)
+        times, rows = [], []  # of the recording that is under way
+        for some, answers in self._asked(parts, n_samples, window):
+            answers = iter(answers)
+            for name, part in some:
+                if isinstance(part, Window):
+                    times.append((part.start / self.sr, part.end / self.sr))
+                    rows.append(next(answers))
+                    continue
+                yield name, part or Prediction(self.labels, np.array(times), np.stack(rows))
+                times, rows = [], []
+
+    def _asked(
+        self, parts: Iterable[tuple[str, Part]], n_samples: int, window: float
+    ) -> Iterator[tuple[list, np.ndarray]]:
+        """The parts again, some at a time, and the answers to the windows among them.
+
+        While the device answers, the next ones are read.
+        """
+        under_way = None
+        for some in _with_windows(parts, WINDOWS_PER_CALL):
+            waveforms = [part.waveform for _, part in some if isinstance(part, Window)]
+            answers = np.zeros((0, len(self.labels)), np.float32)
+            if waveforms:
+                # One or a whole call, so that two programs serve.
+                n = 1 if len(waveforms) == 1 else WINDOWS_PER_CALL
+                filled = waveforms + waveforms[:1] * (n - len(waveforms))
+                try:
+                    answers = self._compiled(np.stack(filled))
+                except TypeError as error:
+                    if n_samples == self.n_samples:
+                        raise
+                    raise InputError(
+                        f"the network takes no window of {window:g} s ({error}); leave it out",
+                        field="window",
+                    ) from error
+            if under_way:
+                yield under_way[0], np.asarray(under_way[1])
+            under_way = some, answers
+        if under_way:
+            yield under_way[0], np.asarray(under_way[1])
+
+
+def _parts(
+    recordings: Iterable[tuple[str, Blocks]], sr: int, n_samples: int, hop: int
+) -> Iterator[tuple[str, Part]]:
+    """The windows of each recording, and at its end None, or what is wrong with it."""
+    for name, blocks in recordings:
+        end = None
+        try:
+            for window in in_windows(blocks, sr, n_samples, hop):
+                yield name, window
+        except InputError as error:
+            end = error
+        yield name, end
+
+
+def _with_windows(
+    parts: Iterable[tuple[str, Part]], n_windows: int
+) -> Iterator[list[tuple[str, Part]]]:
+    """Neighbours among the parts, with at most so many windows at a time."""
+    some, n = [], 0
+    for part in parts:
+        some.append(part)
+        n += isinstance(part[1], Window)
+        if n == n_windows:
+            yield some
+            some, n = [], 0
+    yield some

@@ -1,0 +1,114 @@
+"""A run as one file: the same answers as the run's, and files that are not whole."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import small
+from checkout import ROOT
+from refusals import refused
+
+import asc_jax
+from asc_jax import cli
+from asc_jax.data.audio import write_wav
+from asc_jax.scoring.evaluate import evaluate
+from asc_jax.train.loop import train
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
+
+@pytest.fixture(scope="module")
+def run(scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    train(small.config(scenes, "train.epochs=1", "model.se_ratio=2"), folder)
+    evaluate(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    path = run.parent / "model.stablehlo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_start_jax", lambda: None)
+        assert cli.main(["export", str(run), str(path)]) == 0
+    return path
+
+
+def waveforms(model, n: int = 3) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal((n, model.n_samples))
+    return (0.1 * noise).astype(np.float32)
+
+
+def test_stablehlo_answers_as_the_run(run, exported):
+    model, file = asc_jax.load(run), asc_jax.load(exported)
+    assert (file.labels, file.sr, file.n_samples) == (model.labels, model.sr, model.n_samples)
+    given = waveforms(model)
+    np.testing.assert_allclose(file.apply(given), model.apply(given), atol=1e-5)
+    said, expected = (one(given.ravel(), model.sr) for one in (file, model))
+    np.testing.assert_allclose(said.probabilities, expected.probabilities, atol=1e-5)
+    report = json.loads((run / "report.json").read_text())
+    (scored,) = file.card["scores"].values()
+    assert scored["class_wise_accuracy"] == report["lists"][0]["systems"][0]["class_wise_accuracy"]
+    assert set(file.program.platforms) == {"cpu", "cuda", "tpu"}
+
+
+def test_a_file_that_is_not_whole_is_one_line(exported, tmp_path, capsys):
+    content = exported.read_bytes()
+    with zipfile.ZipFile(exported) as file:
+        card, program = json.loads(file.read("card.json")), file.read("program")
+    wav = tmp_path / "a.wav"
+    write_wav(wav, np.zeros(48_000, np.float32), 48_000)
+    damaged = {
+        "cut": content[: len(content) // 2],
+        "none": b"",
+        "other": b"no zip",
+        "altered": content[:2000] + bytes([content[2000] ^ 1]) + content[2001:],
+    }
+    for name, bad in damaged.items():
+        (tmp_path / f"{name}.stablehlo").write_bytes(bad)
+    made = {"later": (card | {"format": 99}, program), "no card": ([], program),
+            "fields": ({"format": 1}, program), "junk": (card, b"junk")}  # fmt: skip
+    for name, (its_card, its_program) in made.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.stablehlo", "w") as file:
+            file.writestr("card.json", json.dumps(its_card))
+            file.writestr("program", its_program)
+    for name in (*damaged, *made):
+        path = tmp_path / f"{name}.stablehlo"
+        with refused(path=path):
+            asc_jax.load(path)
+        assert cli.main(["predict", str(path), str(wav)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(path) in line
+
+
+def test_what_cannot_be_written_is_one_line(run, tmp_path, capsys):
+    for name in ("model.pb", "model", "nowhere/deep/model.stablehlo"):
+        (tmp_path / "nowhere").write_text("") if "nowhere" in name else None
+        assert cli.main(["export", str(run), str(tmp_path / name)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert not (tmp_path / name).exists()
+
+
+def test_onnx_answers_as_the_run_without_jax(run, tmp_path):
+    for package in ("jax2onnx", "onnxruntime"):
+        if not importlib.util.find_spec(package):
+            pytest.skip(f"{package} is not installed: pip install 'asc_jax[onnx]'")
+    model, path = asc_jax.load(run), tmp_path / "model.onnx"
+    assert cli.main(["export", str(run), str(path)]) == 0
+    given = waveforms(model, 1)
+    code = re.search(
+        r"```python\n(# predict_onnx.py.*?)```", (ROOT / "docs/models.md").read_text(), re.S
+    )
+    script = tmp_path / "predict_onnx.py"
+    script.write_text(code[1] + "assert 'jax' not in sys.modules\nnp.save('mean.npy', mean)\n")
+    write_wav(tmp_path / "a.wav", given[0], model.sr)
+    command = [sys.executable, script, path, tmp_path / "a.wav"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    expected = model.predict(tmp_path / "a.wav")
+    np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), expected.mean, atol=1e-5)
+    assert said.splitlines()[0].startswith(expected.label)
