@@ -307,19 +307,25 @@ def predict_command(args) -> None:
     from asc_jax.runtime.files import write_whole
 
     places = recordings.find(args.places)
+    recordings.refuse_overwriting(args.csv, args.json, places, args.model)
     model = load(args.model, fold=args.fold, other_functions=args.other_functions)
     answers, bad = {}, []
     blocks = recordings.read(places)
-    for name, said in model.predict_all(blocks, window=args.window, hop=args.hop):
-        if isinstance(said, InputError):
-            bad.append(str(said))
-            continue
-        print(tables.render(name, said, top=args.top), flush=True)
-        answers[name] = said
-    for path, write in ((args.csv, tables.as_csv), (args.json, tables.as_json)):
-        if path and answers:
-            write_whole(path, write(answers))
-            print(path, file=sys.stderr)
+    try:
+        for name, said in model.predict_all(blocks, window=args.window, hop=args.hop):
+            if isinstance(said, InputError):
+                bad.append(str(said))
+                continue
+            print(tables.render(name, said, top=args.top), flush=True)
+            answers[name] = said
+    finally:  # a stop, or a table that cannot be written, costs no other answers
+        for path, write in ((args.csv, tables.as_csv), (args.json, tables.as_json)):
+            if path and answers:
+                try:
+                    write_whole(path, write(answers))
+                    print(f"{path}: {len(answers)} of {len(places)} recordings", file=sys.stderr)
+                except InputError as error:
+                    bad.append(str(error))
     if bad:
         raise InputError("\n".join(bad))
 

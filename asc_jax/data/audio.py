@@ -213,7 +213,7 @@ def _refuse_broken(path: pathlib.Path) -> None:
     """What libsndfile reports badly or not at all."""
     if not path.is_file():
         state = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{state}; restore it, or delete its row from the table", path=path)
+        raise InputError(f"{state}; restore it, or name it no more", path=path)
     size = path.stat().st_size
     if size == 0:
         raise InputError("the file is empty; replace it", path=path)

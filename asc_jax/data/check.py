@@ -63,12 +63,14 @@ def _describe_tables(dataset: Dataset) -> list[str]:
     n_locations = len({clip.location for clip in dataset.clips})
     n_clips, n_places = _count(len(dataset.clips), "clip"), _count(n_locations, "location")
     lines = [f"{dataset.root}: {n_clips}, {n_places}"]
+    if not dataset.labelled:
+        lines.append("  no scene_label: a set to be answered, not to train on")
     for label in dataset.scene_labels:
         clips = [clip for clip in dataset.clips if clip.scene_label == label]
         n_locations = len({clip.location for clip in clips})
         n_clips, n_places = _count(len(clips), "clip", 6), _count(n_locations, "location", 6)
         lines.append(f"  {label:20}{n_clips:12}{n_places}")
-    if dataset.no_identifiers:
+    if dataset.labelled and dataset.no_identifiers:
         lines.append(f"  {dataset.no_identifiers}")
     for fold, split in dataset.published_folds.items():
         lines.append(f"  fold {fold}: {len(split.train)} train, {len(split.evaluate)} evaluate")

@@ -27,11 +27,14 @@ class Prediction:
       labels: the classes, in the order of the probabilities.
       times: (n, 2) float64, seconds from where to where each window goes.
       probabilities: (n, K) float32, each row with a sum of 1.
+      notes: (n) what makes an answer worth less: "silence", or how much of the window is filled
+        with zeros; "" for nothing.
     """
 
     labels: tuple[str, ...]
     times: np.ndarray
     probabilities: np.ndarray
+    notes: tuple[str, ...]
 
     @property
     def mean(self) -> np.ndarray:
@@ -49,7 +52,7 @@ class Prediction:
         return [(self.labels[i], float(self.mean[i])) for i in best]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Recogniser:
     """What says which class a recording is of.
 
@@ -62,6 +65,10 @@ class Recogniser:
     labels: tuple[str, ...]
     sr: int
     n_samples: int
+
+    def __repr__(self) -> str:
+        kind, seconds = type(self).__name__, self.n_samples / self.sr
+        return f"{kind}({len(self.labels)} classes, windows of {seconds:g} s at {self.sr} Hz)"
 
     def apply(self, waveforms: jax.Array) -> jax.Array:
         """The probabilities, a function for `jax.jit`.
@@ -145,16 +152,20 @@ class Recogniser:
             if value < 1:
                 raise InputError("must be a number of seconds above 0", field=field)
         parts = _parts(recordings, self.sr, n_samples, hop_samples)
-        times, rows = [], []  # of the recording that is under way
+        times, rows, notes = [], [], []  # of the recording that is under way
         for some, answers in self._asked(parts, n_samples, window):
             answers = iter(answers)
             for name, part in some:
                 if isinstance(part, Window):
                     times.append((part.start / self.sr, part.end / self.sr))
                     rows.append(next(answers))
+                    notes.append(part.note)
                     continue
-                yield name, part or Prediction(self.labels, np.array(times), np.stack(rows))
-                times, rows = [], []
+                yield (
+                    name,
+                    part or Prediction(self.labels, np.array(times), np.stack(rows), tuple(notes)),
+                )
+                times, rows, notes = [], [], []
 
     def _asked(
         self, parts: Iterable[tuple[str, Part]], n_samples: int, window: float

@@ -33,7 +33,7 @@ FORMAT = 1
 _CARD, _PROGRAM = "card.json", "program"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ExportedModel(Recogniser):
     """What `export` has written as StableHLO.
 

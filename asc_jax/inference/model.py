@@ -1,9 +1,11 @@
 """A trained run as a function of waveforms: the ensemble of its folds, without training data."""
 
+import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 import jax
@@ -23,7 +25,7 @@ from asc_jax.train.start import describe_use
 from asc_jax.train.trained import open_trained
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(Recogniser):
     """The models of a run's folds, asked together.
 
@@ -46,7 +48,15 @@ class TrainedModel(Recogniser):
     products: str
 
     def logits(self, waveforms: jax.Array) -> jax.Array:
-        """Each fold's logits: (B, T) float32 at `sr` -> (F, B, K) float32."""
+        """Each fold's logits: (B, T) float32 at `sr` -> (F, B, K) float32.
+
+        Raises:
+          InputError: waveforms of another number of axes.
+        """
+        if jnp.ndim(waveforms) != 2:
+            raise InputError(
+                f"have the shape {jnp.shape(waveforms)}; give (windows, samples)", field="waveforms"
+            )
 
         def of_all(state, waveforms):
             features = frontend_function(self.frontend)(waveforms)
@@ -99,7 +109,8 @@ def load(
     Raises:
       InputError: it is no trained run, has no such fold, or its functions have changed.
     """
-    run = open_trained(pathlib.Path(folder), "MODEL")
+    with _quiet():
+        run = open_trained(pathlib.Path(folder), "MODEL")
     if fold and fold not in run.folds:
         raise InputError(
             f"has the folds {', '.join(map(str, run.folds))}; name one of these, or 0 for all",
@@ -127,3 +138,15 @@ def load(
         n_frames=run.config.data.n_frames,
         products=products_of(run.config.train.precision),
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from warning that a folder is only read."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

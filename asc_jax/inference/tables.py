@@ -15,11 +15,15 @@ Answers = Mapping[str, Prediction]  # by the recordings' names
 def render(name: str, said: Prediction, *, top: int) -> str:
     """A line for the recording, after one for each of its windows where it has several."""
     lines = []
+    notes = [f" ({note})" if note else "" for note in said.notes]
     if len(said.times) > 1:
-        for (start, end), row in zip(said.times, said.probabilities, strict=True):
-            lines.append(f"  {_clock(start)} to {_clock(end)}  {_classes(said.labels, row, top)}")
+        for (start, end), row, note in zip(said.times, said.probabilities, notes, strict=True):
+            classes = _classes(said.labels, row, top)
+            lines.append(f"  {_clock(start)} to {_clock(end)}  {classes}{note}")
     name = name if name.isprintable() else ascii(name)
-    return "\n".join([*lines, f"{name}: {_classes(said.labels, said.mean, top)}"])
+    noted = sum(map(bool, notes))
+    note = notes[0] if len(notes) == 1 else f" ({noted} windows are noted)" if noted else ""
+    return "\n".join([*lines, f"{name}: {_classes(said.labels, said.mean, top)}{note}"])
 
 
 def as_csv(answers: Answers) -> str:
@@ -27,14 +31,15 @@ def as_csv(answers: Answers) -> str:
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     labels = next(iter(answers.values())).labels
-    writer.writerow(["path", "part", "start", "end", "label", *labels])
+    writer.writerow(["path", "part", "start", "end", "note", "label", *labels])
     for name, said in answers.items():
-        parts = [("window", *part) for part in zip(said.times, said.probabilities, strict=True)]
+        parts = zip(said.times, said.probabilities, said.notes, strict=True)
+        parts = [("window", *part) for part in parts]
         whole = np.array([0.0, said.times[:, 1].max()])
-        for kind, (start, end), row in (*parts, ("whole", whole, said.mean)):
+        for kind, (start, end), row, note in (*parts, ("whole", whole, said.mean, "")):
             label = labels[int(row.argmax())]
             numbers = [f"{p:.6f}" for p in row]
-            writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", label, *numbers])
+            writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", note, label, *numbers])
     return content.getvalue()
 
 
@@ -49,8 +54,10 @@ def as_json(answers: Answers) -> str:
             },
         }
         windows = [
-            {"start": round(float(start), 3), "end": round(float(end), 3)} | of(row)
-            for (start, end), row in zip(said.times, said.probabilities, strict=True)
+            {"start": round(float(start), 3), "end": round(float(end), 3), "note": note} | of(row)
+            for (start, end), row, note in zip(
+                said.times, said.probabilities, said.notes, strict=True
+            )
         ]
         listed.append({"path": name} | of(said.mean) | {"windows": windows})
     return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"

@@ -9,6 +9,8 @@ from asc_jax.data.audio import LENGTH_TOLERANCE_S, mono
 from asc_jax.runtime.errors import InputError
 
 _BLOCK_S = 10  # of a waveform in memory
+_SILENCE = 1e-4  # largest sample, of full scale: -80 dB
+_FILLED = 0.25  # share of a window that is no sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,14 @@ class Window:
     waveform: np.ndarray
     start: int
     end: int
+
+    @property
+    def note(self) -> str:
+        """What makes an answer worth less; see `Prediction.notes`."""
+        filled = 1 - (self.end - self.start) / len(self.waveform)
+        if np.abs(self.waveform).max() < _SILENCE:
+            return "silence"
+        return f"{filled:.0%} filled with zeros" if filled > _FILLED else ""
 
 
 def of_waveform(waveform: np.ndarray, sr: int) -> Iterator[tuple[np.ndarray, int]]:

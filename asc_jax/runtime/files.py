@@ -26,6 +26,8 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     """
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")
+    if path.exists() and not path.is_file():  # a device would become a file
+        raise InputError("is no file that could be written anew; name another", path=path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -103,4 +103,4 @@ def test_a_set_without_labels(root):
     (root / "evaluation_setup" / "test.txt").write_text("\n".join(paths))
     first, *others = check_dataset(root).splitlines()
     assert "80" in first and "40" in first
-    assert len(others) == 2
+    assert len(others) == 3 and "scene_label" in others[0]

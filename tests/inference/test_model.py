@@ -172,3 +172,41 @@ def test_wrong_words_are_one_line(trained, tmp_path, monkeypatch, capsys, words,
     assert cli.main(["predict", str(trained.run), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def test_no_table_takes_the_place_of_anything_else(trained, tmp_path, capsys):
+    clip = shutil.copy(sorted(trained.clips.glob("*.wav"))[0], tmp_path / "clip.wav")
+    before = clip.read_bytes()
+    same = tmp_path / "same"
+    for tables in ([f"--csv={clip}"], [f"--json={trained.run / 'config.json'}"],
+                   [f"--csv={same}", f"--json={same}"], ["--csv=/dev/full"]):  # fmt: skip
+        assert cli.main(["predict", str(trained.run), str(clip), *tables]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert clip.read_bytes() == before and not same.exists()
+    assert pathlib.Path("/dev/full").is_char_device()
+
+
+def test_a_table_that_cannot_be_written_costs_no_other(trained, tmp_path, capsys):
+    clip = sorted(trained.clips.glob("*.wav"))[0]
+    (tmp_path / "file").write_text("")
+    tables = [f"--csv={tmp_path / 'file' / 'a.csv'}", f"--json={tmp_path / 'a.json'}"]
+    assert cli.main(["predict", str(trained.run), str(clip), *tables]) == 2
+    assert "a.csv" in capsys.readouterr().err.splitlines()[-1]
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 1
+
+
+def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(model.n_samples)
+    assert model(noise, model.sr).notes == ("",)
+    assert model(0 * noise, model.sr).notes == ("silence",)
+    assert model(noise[:10], model.sr).notes == ("100% filled with zeros",)
+    assert model(np.concatenate([noise, 0 * noise]), model.sr).notes == ("", "silence")
+    soundfile.write(tmp_path / "a.wav", 0 * noise, model.sr)
+    assert cli.main(["predict", str(trained.run), str(tmp_path / "a.wav")]) == 0
+    assert "silence" in capsys.readouterr().out
+
+
+def test_a_model_is_told_in_a_line_and_takes_batches_alone(model):
+    assert len(repr(model).splitlines()) == 1 and len(repr(model)) < 100
+    with refused(field="waveforms"):
+        model.apply(np.zeros(model.n_samples, np.float32))
