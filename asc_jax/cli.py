@@ -302,32 +302,15 @@ def evaluate_command(args) -> None:
 def predict_command(args) -> None:
     _start_jax()
     environment.start_devices()
-    from asc_jax.inference import recordings, tables
+    from asc_jax.inference import recordings
     from asc_jax.inference.export import load
-    from asc_jax.runtime.files import write_whole
+    from asc_jax.inference.tables import refuse_overwriting, tell
 
     places = recordings.find(args.places)
-    recordings.refuse_overwriting(args.csv, args.json, places, args.model)
+    refuse_overwriting(args.csv, args.json, places, args.model)
     model = load(args.model, fold=args.fold, other_functions=args.other_functions)
-    answers, bad = {}, []
-    blocks = recordings.read(places)
-    try:
-        for name, said in model.predict_all(blocks, window=args.window, hop=args.hop):
-            if isinstance(said, InputError):
-                bad.append(str(said))
-                continue
-            print(tables.render(name, said, top=args.top), flush=True)
-            answers[name] = said
-    finally:  # a stop, or a table that cannot be written, costs no other answers
-        for path, write in ((args.csv, tables.as_csv), (args.json, tables.as_json)):
-            if path and answers:
-                try:
-                    write_whole(path, write(answers))
-                    print(f"{path}: {len(answers)} of {len(places)} recordings", file=sys.stderr)
-                except InputError as error:
-                    bad.append(str(error))
-    if bad:
-        raise InputError("\n".join(bad))
+    said = model.predict_all(recordings.read(places), window=args.window, hop=args.hop)
+    tell(said, len(places), top=args.top, csv=args.csv, json=args.json)
 
 
 def export_command(args) -> None:

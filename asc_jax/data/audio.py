@@ -20,14 +20,6 @@ from asc_jax.runtime.files import write_whole
 
 T = TypeVar("T")
 
-# Endings of files that are taken for recordings where nothing lists them: of formats that
-# libsndfile reads, and of others, which are then complained of.
-READABLE = (
-    "wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "snd", "caf",
-    "w64", "rf64", "voc",
-)  # fmt: skip
-UNREADABLE = ("m4a", "mp4", "aac", "wma", "webm", "mkv", "mov", "amr", "3gp", "ape", "wv")
-
 # Lossy codecs pad a clip's end by up to a few frames; more than this is another clip.
 LENGTH_TOLERANCE_S = 0.05
 
@@ -152,21 +144,6 @@ def _blocks(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
             f"truncated: its header declares {declared} samples, it has {n_read}; replace the file",
             path=path,
         )
-
-
-def find_recordings(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All files below a folder whose ending is a recording's, in the order of their paths.
-
-    Hidden files and folders are left out.
-    """
-    endings = tuple(f".{ending}" for ending in READABLE + UNREADABLE)
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.name.lower().endswith(endings)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
 
 
 def digest(path: pathlib.Path) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asc_jax.data.audio import find_recordings
+from asc_jax.data.class_folders import class_folders
 from asc_jax.data.names import label_fault, look_alike
 from asc_jax.data.on_disk import file_problems
 from asc_jax.data.table import Row, read_rows
@@ -183,33 +183,6 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     elif has_meta and not labels:
         _refuse_other_lists(table, lists, clips)
     return Dataset(root, clips, labels, folds)
-
-
-def class_folders(root: pathlib.Path) -> list[Row]:
-    """The recordings of a folder per class, as the rows of a table; [] if there are none.
-
-    Raises:
-      InputError: some recordings lie in a folder per class and others beside those, or a class's
-        folder has none.
-    """
-    rows, empty = [], []
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
-    for folder in folders:
-        found = [path.relative_to(root).as_posix() for path in find_recordings(folder)]
-        rows += [Row(0, path, folder.name) for path in found]
-        empty += [] if found else [folder]
-    if rows and empty:
-        raise InputError(
-            "holds no recording, and is a class beside others that do; fill it, or delete it",
-            path=empty[0],
-        )
-    n_loose = len(find_recordings(root)) - len(rows)
-    if rows and n_loose:
-        raise InputError(
-            f"{n_loose} recordings lie in it beside a folder per class; move them into one, or out",
-            path=root,
-        )
-    return rows
 
 
 def _folds_of_column(

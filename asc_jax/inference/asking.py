@@ -1,5 +1,6 @@
 """Asking a model for recordings: whatever it is, it takes waveforms of one rate."""
 
+import abc
 import dataclasses
 import functools
 import os
@@ -53,7 +54,7 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Recogniser:
+class Recogniser(abc.ABC):
     """What says which class a recording is of.
 
     Attributes:
@@ -70,6 +71,7 @@ class Recogniser:
         kind, seconds = type(self).__name__, self.n_samples / self.sr
         return f"{kind}({len(self.labels)} classes, windows of {seconds:g} s at {self.sr} Hz)"
 
+    @abc.abstractmethod
     def apply(self, waveforms: jax.Array) -> jax.Array:
         """The probabilities, a function for `jax.jit`.
 
@@ -80,7 +82,6 @@ class Recogniser:
         Returns:
           (B, K) float32, in the order of `labels`.
         """
-        raise NotImplementedError
 
     @functools.cached_property
     def _compiled(self):

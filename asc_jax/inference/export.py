@@ -148,6 +148,7 @@ def read_exported(path: pathlib.Path) -> ExportedModel:
         }
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", path=path) from None
+    # The last is zipfile's, of a way to compress that it does not know.
     except (zipfile.BadZipFile, LookupError, ValueError, TypeError, EOFError, NotImplementedError):
         raise InputError(
             "is no model that asc-jax export has written, or is not whole; copy it again", path=path

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from asc_jax.data.audio import READABLE, UNREADABLE, find_recordings, stream
+from asc_jax.data.audio import stream
+from asc_jax.data.class_folders import READABLE, UNREADABLE, find_recordings
 from asc_jax.runtime.errors import InputError
 
 STDIN = "-"
@@ -45,35 +46,6 @@ def find(places: Sequence[str]) -> list[str]:
     if found.count(STDIN) > 1:
         raise InputError("can be read once; name it once", field=STDIN)
     return found
-
-
-def refuse_overwriting(
-    csv: pathlib.Path | None, json: pathlib.Path | None, places: Sequence[str], model: pathlib.Path
-) -> None:
-    """Refuses tables that would take the place of each other, of a recording or of the model.
-
-    Args:
-      csv: where a table goes, if anywhere, as the next.
-      json: the other one.
-      places: the recordings.
-      model: a run folder or a file.
-
-    Raises:
-      InputError: naming the flag.
-    """
-    kept = {pathlib.Path(place).resolve() for place in places}
-    for flag, path in (("--csv", csv), ("--json", json)):
-        if path is None:
-            continue
-        path = path.resolve()
-        if path in kept or path.is_relative_to(model.resolve()):
-            raise InputError(
-                "would take the place of a recording, of the other table or of the model; name "
-                "another",
-                field=flag,
-                value=str(path),
-            )
-        kept.add(path)
 
 
 def read(places: Iterable[str]) -> Iterator[tuple[str, Iterator[tuple[np.ndarray, int]]]]:

@@ -3,13 +3,88 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from asc_jax.inference.asking import Prediction
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
 
 Answers = Mapping[str, Prediction]  # by the recordings' names
+
+
+def refuse_overwriting(
+    csv: pathlib.Path | None, json: pathlib.Path | None, places: Sequence[str], model: pathlib.Path
+) -> None:
+    """Refuses tables that would take the place of each other, of a recording or of the model.
+
+    Args:
+      csv: where a table goes, if anywhere, as the next.
+      json: the other one.
+      places: the recordings.
+      model: a run folder or a file.
+
+    Raises:
+      InputError: naming the flag.
+    """
+    kept = {pathlib.Path(place).resolve() for place in places}
+    for flag, path in (("--csv", csv), ("--json", json)):
+        if path is None:
+            continue
+        path = path.resolve()
+        if path in kept or path.is_relative_to(model.resolve()):
+            raise InputError(
+                "would take the place of a recording, of the other table or of the model; name "
+                "another",
+                field=flag,
+                value=str(path),
+            )
+        kept.add(path)
+
+
+def tell(
+    said: Iterable[tuple[str, Prediction | InputError]],
+    n_places: int,
+    *,
+    top: int,
+    csv: pathlib.Path | None,
+    json: pathlib.Path | None,
+) -> None:
+    """Prints what a model says of recordings, as it comes, and writes it into tables at the end.
+
+    A stop, a bad recording or a table that cannot be written costs no other answers.
+
+    Args:
+      said: from `Recogniser.predict_all`.
+      n_places: recordings.
+      top: classes that are shown.
+      csv: where a table goes, if anywhere, as the next.
+      json: the other one.
+
+    Raises:
+      InputError: at the end, a line for each recording or table with something wrong.
+    """
+    answers, bad = {}, []
+    try:
+        for name, one in said:
+            if isinstance(one, InputError):
+                bad.append(str(one))
+                continue
+            print(render(name, one, top=top), flush=True)
+            answers[name] = one
+    finally:
+        for path, table in ((csv, as_csv), (json, as_json)):
+            if path and answers:
+                try:
+                    write_whole(path, table(answers))
+                    print(f"{path}: {len(answers)} of {n_places} recordings", file=sys.stderr)
+                except InputError as error:
+                    bad.append(str(error))
+    if bad:
+        raise InputError("\n".join(bad))
 
 
 def render(name: str, said: Prediction, *, top: int) -> str:
