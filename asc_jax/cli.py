@@ -138,14 +138,17 @@ def train_command(args) -> None:
 
         train(config, args.workdir, **how)
     if hosts.is_first():
+        # What has trained on all clips cannot be scored on any of them.
+        command = "predict" if config.folds.kind == "all" else "evaluate"
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
-            _say_next(f"{folder}: all {config.train.epochs} epochs are done", "evaluate", folder)
+            _say_next(f"{folder}: all {config.train.epochs} epochs are done", command, folder)
 
 
 def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
     """Says what is done, and the command that comes next."""
-    flag = "" if command == "report" else "--workdir="
-    print(f"{done}; next: asc-jax {command} {flag}{shlex.quote(str(folder))}", file=sys.stderr)
+    place = shlex.quote(str(folder))
+    words = {"evaluate": f"--workdir={place}", "predict": f"{place} FILE"}.get(command, place)
+    print(f"{done}; next: asc-jax {command} {words}", file=sys.stderr)
 
 
 def gan_command(args) -> None:

@@ -57,7 +57,7 @@ def _originals() -> dict[str, bytes]:
         splits.write_splits(root / "splits.json", _DATASET, _SPLITS, _NONE, _DIGESTS)
         made = generated.Synthetic(_DATASET, np.array([1, 2] * 3, np.int32), "ab" * 32)
         generated.write_record(root / "synthetic.json", made, _DIGESTS)
-        entry = cache.store(root, _MADE_OF, iter([(np.ones((2, 3), np.float32), "d")]))
+        entry = cache.store(root, _MADE_OF, iter([(np.ones((2, 3), np.float32), 1.0, "d")]))
         assert entry is not None
         (found,) = root.glob("*/fingerprint.json")
         for name in ("splits.json", "synthetic.json"):
@@ -193,7 +193,7 @@ def _classifier(folder: pathlib.Path) -> object:
 def _fingerprint(folder: pathlib.Path) -> object:
     """A damaged cache entry is none; else it is the one that was stored."""
     values = np.ones((2, 3), np.float32)
-    cache.store(folder, _MADE_OF, iter([(values, "d")]))
+    cache.store(folder, _MADE_OF, iter([(values, 1.0, "d")]))
     (place,) = folder.glob("*/fingerprint.json")
     place.write_bytes((folder / "fingerprint.json").read_bytes())
     entry = cache.load(folder, _MADE_OF)

@@ -54,8 +54,10 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.folds = folds = ml_collections.ConfigDict()
     # "location": report silent; no location is on both sides of a fold. "published": the data
-    # set's own. "random": only to see how much scores flatter where locations are.
+    # set's own. "random": only to see how much scores flatter where locations are. "all": a final
+    # model, of which each fold trains on all clips, so that none of them can score it.
     folds.kind = "location"
+    # 0: all that are published, or up to 4, as many as each class has locations for.
     folds.n_folds = 4  # report §2.5
     folds.seed = 0  # of the assignment of locations
     folds.test_fold = 0  # published fold whose evaluate part tests the ensemble; 0 for none
@@ -102,7 +104,11 @@ def get_config() -> ml_collections.ConfigDict:
     # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
     # "skip" leaves out that fold's update, counts it, and goes on while a fold is left.
     train.non_finite = "stop"
+    # s; of each clip, at another place in each epoch, and always of what was recorded; 0 for all.
+    train.crop_seconds = 0.0  # report: none
     train.loss = "cross_entropy"  # report §4.2; or one of your own
+    # Of the loss: "balanced" as if each class had as many clips in the fold's training part.
+    train.class_weights = "none"  # report: none
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
@@ -123,6 +129,9 @@ def get_config() -> ml_collections.ConfigDict:
     augment.mel_mask_bands = 0  # widest, bands
 
     config.ensemble = ensemble = ml_collections.ConfigDict()
+    # Windows of train.crop_seconds, evenly spaced over a clip, whose probabilities are averaged to
+    # score it; 0 for as many as cover data.clip_seconds.
+    ensemble.windows = 0
     ensemble.rule = "mean_logits"  # report §2.5: "linearly combined"; or "mean_probabilities"
     ensemble.decision = "argmax"  # or "threshold", the DCASE baseline's
     return config

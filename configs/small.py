@@ -1,10 +1,15 @@
 """A small SE-ResNet-rev for recordings of one's own: minutes on two CPU cores.
 
     asc-jax train --config=configs/small.py --config.data.root=FOLDER --workdir=runs/own
+    asc-jax evaluate --workdir=runs/own
 
-Any number of channels and any rate; `asc-jax data check FOLDER` says how long the recordings are.
-Of a longer one the first `data.clip_seconds` are heard, a shorter one is filled with zeros. The
-score is that of your own recordings, on the folds that hold them out.
+Any number of channels, any rate, and any length up to `data.clip_seconds`. The network hears
+`train.crop_seconds` of a recording at once: another part in each epoch, and all of it in scoring.
+The score is that of your own recordings, on the folds that hold them out. A final model is then
+trained on all of them, and has no score of its own:
+
+    asc-jax train --config=configs/small.py --config.folds.kind=all \\
+        --config.data.root=FOLDER --workdir=runs/final
 """
 
 import ml_collections
@@ -15,11 +20,16 @@ from configs import demo
 def get_config() -> ml_collections.ConfigDict:
     config = demo.get_config()
     config.title = "A small SE-ResNet-rev"
+    config.data.clip_seconds = 30.0  # s; what is longer is cut, and said so
+    config.data.n_frames = 0  # all
     config.data.channels = 0  # any
     config.data.fit_length = True
+    config.folds.n_folds = 0  # as many as there are places for, up to 4
     config.folds.test_fold = 0  # all recordings are in the folds
+    config.train.crop_seconds = 3.0  # s
+    config.train.class_weights = "balanced"
     config.augment.time_masks = 2
-    config.augment.time_mask_frames = 20
+    config.augment.time_mask_frames = 15
     config.augment.mel_masks = 2
     config.augment.mel_mask_bands = 5
     return config

@@ -18,6 +18,7 @@ FUNCTION_FIELDS = (
 OPTIMIZERS = ("adam", "adamw", "nadam", "radam", "lamb", "lion", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "one_cycle")
 LOSSES = ("cross_entropy",)  # train.losses
+CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("standard",)  # augment.make_augment
 WRITERS = ("tensorboard", "wandb")  # runs.curves
 PRECISIONS = ("auto", "float32", "tensorfloat32", "bfloat16")  # runtime.precision

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 
-FORMAT = 3  # of what is written now; files of format 1 may lack the number
+FORMAT = 4  # of what is written now; files of format 1 may lack the number
 
 # Fields that have come since format 1, by the kind of config that has them: field -> (the format
 # that it came with, the value that means "as before").
@@ -19,6 +19,9 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.accumulate": (2, 1),
         "train.init_from": (3, ""),
         "train.writers": (2, ()),
+        "train.crop_seconds": (4, 0.0),
+        "train.class_weights": (4, "none"),
+        "ensemble.windows": (4, 0),
         "frontend.name": (2, "log_mel"),
         "frontend.pcen_seconds": (2, 0.4),
         "frontend.pcen_gain": (2, 0.98),

@@ -139,6 +139,19 @@ def _conflicts(flat: Mapping) -> Iterator[InputError]:
             field="train.accumulate",
             value=flat["train.accumulate"],
         )
+    crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
+    if crop_seconds > clip_seconds:
+        yield InputError(
+            f"must be at most data.clip_seconds={clip_seconds:g}",
+            field="train.crop_seconds",
+            value=crop_seconds,
+        )
+    if flat["ensemble.windows"] and not crop_seconds:
+        yield InputError(
+            "needs windows of a length; set train.crop_seconds, or this to 0",
+            field="ensemble.windows",
+            value=flat["ensemble.windows"],
+        )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
         yield InputError(
@@ -174,8 +187,13 @@ def _frontend_conflicts(config: Mapping) -> Iterator[InputError]:
             field="frontend.name",
             value="mel",
         )
-    if frontend.n_frames(round(seconds * frontend.sr)) < 1 or round(seconds * frontend.sr) < 1:
-        yield InputError("is shorter than one frame", field="data.clip_seconds", value=seconds)
+    lengths = {"data.clip_seconds": seconds}
+    if crop_seconds := config["train"]["crop_seconds"]:
+        lengths["train.crop_seconds"] = crop_seconds
+    for field, length in lengths.items():
+        n_samples = round(length * frontend.sr)
+        if n_samples < 1 or frontend.n_frames(n_samples) < 1:
+            yield InputError("is shorter than one frame", field=field, value=length)
     if empty := n_empty_bands(frontend):
         yield InputError(
             f"{empty} bands from fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie "

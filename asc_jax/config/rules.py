@@ -161,7 +161,7 @@ RULES: Mapping[str, Rule] = {
     "synthetic.per_class": integer(0),
     "synthetic.mask_above": number(0),
     "folds.kind": choice(folds.KINDS),
-    "folds.n_folds": integer(1),
+    "folds.n_folds": integer(0),
     "folds.seed": integer(0, 2**32 - 1),  # numpy's
     "folds.test_fold": integer(0),
     "folds.inner_fraction": number(0, 0.5),
@@ -173,7 +173,9 @@ RULES: Mapping[str, Rule] = {
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
     "train.init_from": folder,
+    "train.crop_seconds": number(0, 3600),
     "train.loss": function(known.LOSSES),
+    "train.class_weights": choice(known.CLASS_WEIGHTS),
     "train.sync_batch_norm": flag,
     "train.accumulate": integer(1, 1_000_000),
     "train.non_finite": choice(known.NON_FINITE),
@@ -182,6 +184,7 @@ RULES: Mapping[str, Rule] = {
     "train.select_after": integer(0),
     "train.steps_per_call": integer(0, 1_000_000),
     "augment.name": function(known.AUGMENTATIONS),
+    "ensemble.windows": integer(0, 1000),
     "ensemble.rule": choice(known.ENSEMBLES),
     "ensemble.decision": choice(known.DECISIONS),
 }

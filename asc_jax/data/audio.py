@@ -246,7 +246,7 @@ def _declared_size(header: bytes) -> int:
 
 def read_clip(
     path: pathlib.Path, *, sr: int, channels: int, n_samples: int, fit_length: bool = False
-) -> np.ndarray:
+) -> tuple[np.ndarray, float]:
     """`decode`, held to a data set's form.
 
     Args:
@@ -257,7 +257,7 @@ def read_clip(
       fit_length: take clips of any length: the end is cut, or filled with zeros.
 
     Returns:
-      What `mono` takes, of `n_samples` samples.
+      What `mono` takes, of `n_samples` samples; and how long the file is, seconds.
 
     Raises:
       InputError: as `decode`, or the file has another number of channels, or the length is
@@ -269,10 +269,10 @@ def read_clip(
         faults.append(f"has {samples.shape[1]} channels, not data.channels={channels}")
         mends.append("data.channels=0 to take any number")
     # At the file's own rate: what a header says is not to decide how much work there is.
-    surplus_s = len(samples) / file_sr - n_samples / sr
-    if not fit_length and abs(surplus_s) > LENGTH_TOLERANCE_S:
+    seconds = len(samples) / file_sr
+    if not fit_length and abs(seconds - n_samples / sr) > LENGTH_TOLERANCE_S:
         wanted = f"data.clip_seconds={n_samples / sr:g}"
-        faults.append(f"lasts {len(samples) / file_sr:.2f} s, not {wanted}")
+        faults.append(f"lasts {seconds:.2f} s, not {wanted}")
         mends.append("data.fit_length=True to cut or zero-fill every clip")
     if faults:
         told, mend = " and ".join(faults), ", and ".join(mends)
@@ -286,7 +286,7 @@ def read_clip(
     missing = max(0, n_samples - len(samples))
     if missing:
         samples = np.pad(samples, [(0, missing)] + [(0, 0)] * (samples.ndim - 1))
-    return samples[:n_samples]
+    return samples[:n_samples], seconds
 
 
 def map_files(

@@ -4,6 +4,7 @@ An entry is a folder named after its fingerprint:
 
     values.npy        (clips, ...) int16
     affine.npy        (2, clips) float32: scale and offset; value * scale + offset
+    seconds.npy       (clips,) float64: how long the audio files are
     fingerprint.json  what made it, a digest of each audio file, and a checksum; written last
 
 Other inputs give another fingerprint, hence another entry: a stale one is never opened. A
@@ -28,7 +29,10 @@ from asc_jax.runtime.errors import InputError, shown
 from asc_jax.runtime.files import parse_json
 from asc_jax.runtime.paths import expand
 
-FORMAT = 2
+FORMAT = 3
+
+# What is made of an audio file: float32, all of one shape; its length, s; its digest.
+Clip = tuple[np.ndarray, float, str]
 
 
 class Entry(NamedTuple):
@@ -37,11 +41,13 @@ class Entry(NamedTuple):
     Attributes:
       values: (clips, ...) int16, memory-mapped where it is on disk.
       affine: (2, clips) float32: scale and offset.
+      seconds: (clips,) float64, how long the audio files are.
       digests: of the audio files, as `asc_jax.data.audio.digest` names them.
     """
 
     values: np.ndarray
     affine: np.ndarray
+    seconds: np.ndarray
     digests: tuple[str, ...]
 
 
@@ -112,14 +118,13 @@ def load(cache_dir: pathlib.Path, made_of: Mapping) -> Entry | None:
         if written["made_of"] != made_of or written["checksum"] != _checksum(entry, digests):
             return None
         values = np.load(entry / "values.npy", mmap_mode="r")
-        return Entry(values, np.load(entry / "affine.npy"), digests)
+        numbers = (np.load(entry / f"{name}.npy") for name in ("affine", "seconds"))
+        return Entry(values, *numbers, digests)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def store(
-    cache_dir: pathlib.Path, made_of: Mapping, clips: Iterator[tuple[np.ndarray, str]]
-) -> Entry:
+def store(cache_dir: pathlib.Path, made_of: Mapping, clips: Iterator[Clip]) -> Entry:
     """Writes an entry clip by clip, and opens it.
 
     It is written beside its place and renamed into it, so a stop at any moment leaves
@@ -128,7 +133,7 @@ def store(
     Args:
       cache_dir: where entries live; made if need be.
       made_of: from `fingerprint`.
-      clips: for each file a float32 array, all of one shape, and the file's digest.
+      clips: of the files.
 
     Returns:
       The entry, as `load` gives it.
@@ -145,20 +150,21 @@ def store(
     return opened
 
 
-def in_memory(n_clips: int, clips: Iterator[tuple[np.ndarray, str]]) -> Entry:
+def in_memory(n_clips: int, clips: Iterator[Clip]) -> Entry:
     """The entry that `store` would write, in memory alone.
 
     Args:
       n_clips: how many come.
       clips: as for `store`.
     """
-    values, affine, digests = None, np.zeros((2, n_clips), np.float32), []
-    for row, (clip, digest) in enumerate(clips):
+    values, affine, lengths, digests = None, np.zeros((2, n_clips), np.float32), [], []
+    for row, (clip, seconds, digest) in enumerate(clips):
         if values is None:
             values = np.zeros((n_clips, *clip.shape), np.int16)
         values[row], affine[:, row] = quantise(clip)
+        lengths.append(seconds)
         digests.append(digest)
-    return Entry(values, affine, tuple(digests))
+    return Entry(values, affine, np.array(lengths), tuple(digests))
 
 
 @contextlib.contextmanager
@@ -182,7 +188,7 @@ def _only_process(cache_dir: pathlib.Path, made_of: Mapping) -> Iterator[None]:
                     return
 
 
-def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[tuple[np.ndarray, str]]) -> None:
+def _build(entry: pathlib.Path, made_of: Mapping, clips: Iterator[Clip]) -> None:
     partial = entry.with_name(f"{entry.name}.partial-{uuid.uuid4().hex}")
     try:
         partial.mkdir()
@@ -234,31 +240,31 @@ def _entry(cache_dir: pathlib.Path, made_of: Mapping) -> pathlib.Path:
     return pathlib.Path(cache_dir) / digest[:24]
 
 
-def _write(
-    folder: pathlib.Path, n_clips: int, clips: Iterator[tuple[np.ndarray, str]]
-) -> list[str]:
+def _write(folder: pathlib.Path, n_clips: int, clips: Iterator[Clip]) -> list[str]:
     """Writes the arrays; returns the digests."""
-    affine, digests = np.zeros((2, n_clips), np.float32), []
+    affine, lengths, digests = np.zeros((2, n_clips), np.float32), [], []
     # Plain writes, not a memory map: a full disk is then an error and not a signal.
     with (folder / "values.npy").open("wb") as file:
-        for clip, digest in clips:
+        for clip, seconds, digest in clips:
             values, affine[:, len(digests)] = quantise(clip)
             if not digests:
                 header = {"descr": "<i2", "fortran_order": False, "shape": (n_clips, *clip.shape)}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(values.astype("<i2").tobytes())
+            lengths.append(seconds)
             digests.append(digest)
         file.flush()
         os.fsync(file.fileno())
     if len(digests) != n_clips:
         raise RuntimeError(f"{len(digests)} clips came for {n_clips} files")
     np.save(folder / "affine.npy", affine)
+    np.save(folder / "seconds.npy", np.array(lengths, np.float64))
     return digests
 
 
 def _checksum(folder: pathlib.Path, digests: Sequence[str]) -> str:
     digest = hashlib.blake2b(" ".join(digests).encode(), digest_size=16)
-    for name in ("values.npy", "affine.npy"):
+    for name in ("values.npy", "affine.npy", "seconds.npy"):
         with (folder / name).open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)

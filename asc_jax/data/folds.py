@@ -3,6 +3,7 @@
 Folds at random, which locations do straddle, are there to measure what that is worth.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +12,10 @@ import numpy as np
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.runtime.errors import InputError
 
-KINDS = ("location", "published", "random")
+KINDS = ("location", "published", "random", "all")
+
+# Folds, or models of all clips, where a config leaves their number open: the report's.
+_USUAL = 4
 
 # The grouped stratified split is greedy and depends on its shuffle; of this many shuffles
 # the best balanced is kept. It pays where a location holds several classes (the imbalance
@@ -151,8 +155,9 @@ def make_splits(
     Args:
       dataset: a labelled data set.
       kind: "location" for `location_folds`, "published" for the data set's own folds,
-        "random" for `random_folds`.
-      n_folds: number of folds; with "published" the first so many of those published.
+        "random" for `random_folds`, "all" for folds that train on all clips and hold out none.
+      n_folds: number of folds; with "published" the first so many of those published. 0 for as
+        many as there are, or up to 4 that the class with the fewest locations allows.
       seed: of the location folds and of the inner splits.
       test_fold: a published fold whose evaluate part no fold may train on, so that the
         whole ensemble can be scored on it; 0 for none.
@@ -176,7 +181,7 @@ def make_splits(
             path=dataset.root,
         )
     everything = np.arange(len(dataset.clips), dtype=np.int32)
-    test = np.array([], np.int32)
+    none = test = np.array([], np.int32)
     if test_fold:
         if test_fold not in dataset.published_folds:
             mend = "name one of these, or 0" if dataset.published_folds else "set it to 0"
@@ -195,18 +200,22 @@ def make_splits(
             )
     else:
         pool = np.setdiff1d(everything, test)
-        make_folds = location_folds if kind == "location" else random_folds
-        folds = make_folds([dataset.clips[i] for i in pool], n_folds, seed)
-        pairs = [(f, pool[folds != f], pool[folds == f]) for f in range(1, n_folds + 1)]
+        clips = [dataset.clips[i] for i in pool]
+        n_folds = n_folds or _most_folds(clips, kind)
+        if kind == "all":
+            pairs = [(f, pool, none) for f in range(1, n_folds + 1)]
+        else:
+            folds = {"location": location_folds, "random": random_folds}[kind](clips, n_folds, seed)
+            pairs = [(f, pool[folds != f], pool[folds == f]) for f in range(1, n_folds + 1)]
     splits = []
     for fold, train, held_out in pairs:
-        inner = np.array([], np.int32)
+        inner = none
         if inner_fraction:
             inner = inner_part(dataset.clips, train, inner_fraction, seed + fold)
         splits.append(Split(fold, np.setdiff1d(train, inner), inner, held_out))
     for split in splits:
         if kind == "random":  # its leak is asked for: into the held-out clips, nowhere else
-            split = dataclasses.replace(split, held_out=test[:0])
+            split = dataclasses.replace(split, held_out=none)
         refuse_leak(dataset.clips, split, test)
     _refuse_absent_classes(dataset, splits, kind)
     return tuple(splits), test
@@ -227,6 +236,8 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
                 f"fold {split.fold} trains on no clip of scene_label {min(absent)!r}; {mend}",
                 **where,
             )
+    if kind == "all":
+        return
     held_out = set().union(*(labels(split.held_out) for split in splits))
     if absent := set(dataset.scene_labels) - held_out:
         raise InputError(
@@ -236,8 +247,20 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
         )
 
 
+def _most_folds(clips: Sequence[Clip], kind: str) -> int:
+    """As many folds as are usual, or as each class has locations (of random ones, clips) for."""
+    if kind == "all":
+        return _USUAL
+    if kind == "location":
+        _, fewest = _fewest_locations(clips)
+    else:
+        fewest = min(collections.Counter(clip.scene_label for clip in clips).values())
+    return min(_USUAL, max(2, fewest))
+
+
 def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
     published = dataset.published_folds
+    n_folds = n_folds or len(published) or 1
     if len(published) < n_folds:
         fewer = f"set folds.n_folds to at most {len(published)}, or " if published else "set "
         raise InputError(

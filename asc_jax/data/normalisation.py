@@ -23,6 +23,8 @@ def band_moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of every clip's mel bands, from which any fold's can be had.
 
+    Where the pool says what was recorded of its clips, what zeros fill does not count.
+
     Args:
       pool: on the host, of which a few clips at a time are read.
       features: (pool, indices) -> (B, N, M) log-mels.
@@ -34,7 +36,12 @@ def band_moments(
     @jax.jit
     def moments(pool):
         frames = features(pool, np.arange(_MOMENTS_BATCH))
-        return jnp.mean(frames, axis=1), jnp.var(frames, axis=1)
+        where = None
+        if pool.lengths is not None:
+            n_frames = frames.shape[1]
+            recorded = jnp.ceil(pool.lengths * (n_frames / pool.values.shape[1]))
+            where = (jnp.arange(n_frames) < recorded[:, None])[..., None]
+        return jnp.mean(frames, axis=1, where=where), jnp.var(frames, axis=1, where=where)
 
     def read(clips):  # whole batches only, so that one program serves
         return read_clips([pool], clips, _MOMENTS_BATCH)

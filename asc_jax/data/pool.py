@@ -1,10 +1,12 @@
 """The pool: clips as arrays that all folds share, the whole data set or what a few steps need."""
 
 import dataclasses
+import math
 import pathlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -33,6 +35,8 @@ class Pool:
       offset: (clips,) float32.
       targets: (clips,) int32 class indices; -1 where a clip has no label.
       shape: of a clip whose values are a row; () where they have it.
+      lengths: (clips,) int32 frames or samples that were recorded; those behind are zeros of a
+        waveform. None where all clips are taken whole.
     """
 
     values: jax.Array
@@ -40,6 +44,7 @@ class Pool:
     offset: jax.Array
     targets: jax.Array
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
+    lengths: jax.Array | None = None
 
 
 def join(pools: Sequence[Pool]) -> Pool:
@@ -58,15 +63,16 @@ def as_rows(pool: Pool) -> Pool:
     return pool.replace(values=values.reshape(len(values), -1), shape=values.shape[1:])
 
 
-def shapes_of_one(decoding: "Decoding") -> Pool:
-    """Shapes of a pool of one clip."""
+def shapes_of_one(decoding: "Decoding", *, lengths: bool = False) -> Pool:
+    """Shapes of a pool of one clip, with its length or without."""
     shape = (decoding.n_samples,)
     if decoding.kind == "log_mel":
         n_frames, n_mels = frontend_module.feature_shape(decoding.frontend, decoding.n_samples)
         shape = min(n_frames, decoding.n_frames or n_frames), n_mels
     of_one = lambda dtype, *shape: jax.ShapeDtypeStruct((1, *shape), dtype)
     affine = of_one(np.float32)
-    return Pool(of_one(np.int16, *shape), affine, affine, of_one(np.int32))
+    pool = Pool(of_one(np.int16, *shape), affine, affine, of_one(np.int32))
+    return pool.replace(lengths=of_one(np.int32)) if lengths else pool
 
 
 def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
@@ -83,6 +89,7 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
     values = np.zeros((size, *pools[0].values.shape[1:]), np.int16)
     scale, offset = np.zeros((2, size), np.float32)
     targets = np.zeros(size, np.int32)
+    lengths = None if pools[0].lengths is None else np.zeros(size, np.int32)
     start = 0
     for pool in pools:
         n_clips = len(pool.targets)
@@ -91,29 +98,60 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
         cache.read_rows(pool.values, rows, values[low:high])
         scale[low:high], offset[low:high] = pool.scale[rows], pool.offset[rows]
         targets[low:high] = pool.targets[rows]
+        if lengths is not None:
+            lengths[low:high] = pool.lengths[rows]
         start += n_clips
-    return Pool(values, scale, offset, targets)
+    return Pool(values, scale, offset, targets, lengths=lengths)
 
 
-def take(pool: Pool, indices: jax.Array) -> jax.Array:
-    """(B,) indices -> (B, N, M) log-mels or (B, T) waveforms, float32."""
-    values = pool.values[indices].reshape(-1, *(pool.shape or pool.values.shape[1:]))
+def take(
+    pool: Pool, indices: jax.Array, starts: jax.Array | None = None, size: int = 0
+) -> jax.Array:
+    """Takes clips, or a crop of each.
+
+    Args:
+      pool: the pool.
+      indices: (B,) which clips.
+      starts: (B,) where each crop begins, frames or samples; None for whole clips.
+      size: of the crops, in the same unit.
+
+    Returns:
+      (B, N, M) log-mels or (B, T) waveforms, float32.
+    """
+    shape = pool.shape or pool.values.shape[1:]
+    if starts is None:
+        values = pool.values[indices].reshape(-1, *shape)
+    else:
+        width = math.prod(shape[1:])  # of a frame, in a clip's row
+        rows = pool.values.reshape(len(pool.values), -1)
+        crop = lambda i, start: jax.lax.dynamic_slice(rows, (i, start * width), (1, size * width))
+        values = jax.vmap(crop)(indices, starts).reshape(-1, size, *shape[1:])
     trailing = (1,) * (values.ndim - 1)
     scale = pool.scale[indices].reshape(-1, *trailing)
     offset = pool.offset[indices].reshape(-1, *trailing)
     return values.astype(jnp.float32) * scale + offset
 
 
-def log_mels(pool: Pool, indices: jax.Array, *, frontend: Frontend, n_frames: int) -> jax.Array:
+def log_mels(
+    pool: Pool,
+    indices: jax.Array,
+    starts: jax.Array | None = None,
+    *,
+    frontend: Frontend,
+    n_frames: int,
+    size: int = 0,
+) -> jax.Array:
     """(B,) indices -> (B, N, M) log-mels, computed here if the pool holds waveforms.
 
     Args:
       pool: the pool.
       indices: which clips.
+      starts: see `take`. Of waveforms the frontend hears the crops alone.
       frontend: for a pool of waveforms.
       n_frames: frames kept, from the first; 0 for all.
+      size: see `take`.
     """
-    values = take(pool, indices)
+    values = take(pool, indices, starts, size)
     if values.ndim == 2:
         values = frontend_function(frontend)(values)[:, : n_frames or None]
     return values
@@ -156,6 +194,20 @@ class Decoding:
         return fields
 
 
+class Loaded(NamedTuple):
+    """A data set's pool, and its files.
+
+    Attributes:
+      pool: on the host.
+      seconds: (clips,) how long the audio files are.
+      digests: of the audio files, as they were decoded.
+    """
+
+    pool: Pool
+    seconds: np.ndarray
+    digests: tuple[str, ...]
+
+
 def load_pool(
     dataset: Dataset,
     scene_labels: tuple[str, ...],
@@ -163,7 +215,8 @@ def load_pool(
     *,
     cache_dir: str | pathlib.Path = "",
     workers: int = 0,
-) -> tuple[Pool, tuple[str, ...]]:
+    lengths: bool = False,
+) -> Loaded:
     """The data set's pool, from the cache if it is there, else decoded into it.
 
     Where the cache cannot be written, a line on stderr says so, and the clips stay in memory.
@@ -174,10 +227,11 @@ def load_pool(
       decoding: how its files become clips.
       cache_dir: where caches live; "" for the user's cache folder.
       workers: decoding threads; 0 for one per core.
+      lengths: keep what was recorded of each clip, for crops.
 
     Returns:
       The pool, as host arrays (the values memory-mapped); `asc_jax.train.feed` brings its
-      clips to the devices. And the digest of each clip's audio file, as it was decoded.
+      clips to the devices. And what its files are.
 
     Raises:
       InputError: bad files (all of them named), or labels outside `scene_labels`.
@@ -196,13 +250,18 @@ def load_pool(
     }
     made_of = cache.fingerprint(paths, settings)
 
-    def clips() -> Iterator[tuple[np.ndarray, str]]:
-        both = lambda path: (read(path), audio.digest(path))
-        return audio.map_files(both, paths, workers=workers)
+    def clips() -> Iterator[cache.Clip]:
+        all_of_it = lambda path: (*read(path), audio.digest(path))
+        return audio.map_files(all_of_it, paths, workers=workers)
+
+    def loaded(entry: cache.Entry) -> Loaded:
+        pool = Pool(entry.values, *entry.affine, targets)
+        if lengths:
+            pool = pool.replace(lengths=_lengths(entry, decoding))
+        return Loaded(pool, entry.seconds, entry.digests)
 
     if None in named.values():  # nobody could tell its work from another's
-        entry = cache.in_memory(len(paths), clips())
-        return Pool(entry.values, *entry.affine, targets), entry.digests
+        return loaded(cache.in_memory(len(paths), clips()))
     place = pathlib.Path(cache_dir) if cache_dir else cache.default_cache_dir()
     try:
         entry = cache.load(place, made_of) or cache.store(place, made_of, clips())
@@ -214,7 +273,14 @@ def load_pool(
             file=sys.stderr,
         )
         entry = cache.in_memory(len(paths), clips())
-    return Pool(entry.values, *entry.affine, targets), entry.digests
+    return loaded(entry)
+
+
+def _lengths(entry: cache.Entry, decoding: Decoding) -> np.ndarray:
+    """(clips,) int32, see `Pool.lengths`: one at least."""
+    longest = entry.values.shape[1]
+    lengths = np.ceil(entry.seconds / decoding.clip_seconds * longest)
+    return np.clip(lengths, 1, longest).astype(np.int32)
 
 
 def computed_by(decoding: Decoding) -> dict[str, str | None]:
@@ -257,7 +323,7 @@ def answer(decoding: Decoding) -> np.ndarray:
             for rate in rates:
                 path = pathlib.Path(folder) / f"{rate}.wav"
                 soundfile.write(path, noise, rate, subtype="PCM_24")
-                values, (scale, offset) = cache.quantise(read(path))
+                values, (scale, offset) = cache.quantise(read(path)[0])
                 clips.append(values * scale + offset)
     except (OSError, soundfile.LibsndfileError) as error:
         raise InputError(
@@ -276,7 +342,7 @@ def written_in() -> dict[str, str]:
     return sources.written_in(sys.modules[__name__], apart=(frontend_module, programs, sources))
 
 
-def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
+def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], tuple[np.ndarray, float]]:
     """What turns a file into its clip of the pool, before that is quantised.
 
     It is called from `audio.map_files`' threads, one clip a call: XLA's buffers for a large
@@ -284,15 +350,15 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
     log-mels themselves (docs/performance.md).
 
     Returns:
-      path -> (N, M) log-mels or (T,) waveform, float32. It raises `InputError` as
-      `audio.read_clip`, and where a value is not finite.
+      path -> (N, M) log-mels or (T,) waveform, float32, and how long the file is, seconds. It
+      raises `InputError` as `audio.read_clip`, and where a value is not finite.
     """
     # Two programs: in one, XLA would decode a sample again for every frame that it is in.
     to_mono = jax.jit(audio.mono)
     to_log_mel = jax.jit(frontend_function(decoding.frontend))
 
     def read(path):
-        samples = audio.read_clip(
+        samples, seconds = audio.read_clip(
             path,
             sr=decoding.frontend.sr,
             channels=decoding.channels,
@@ -310,7 +376,7 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], np.ndarray]:
                 "with all of them",
                 path=path,
             )
-        return values
+        return values, seconds
 
     return read
 

@@ -78,7 +78,7 @@ class Generated:
         rng = np.random.default_rng([self.seed, self.corpus.fold, k, number])
         chosen = rng.choice(own, BATCH)
         read = clip_reader(waveforms_of(self.setup))
-        real = np.stack([read(dataset.audio_path(dataset.clips[i])) for i in chosen])
+        real = np.stack([read(dataset.audio_path(dataset.clips[i]))[0] for i in chosen])
         low = resample(resample(real, clip_sr, self._sr), self._sr, clip_sr)
         return real - np.asarray(low)[:, : real.shape[1]]
 

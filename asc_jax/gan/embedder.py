@@ -98,6 +98,13 @@ def open_classifier(
         )
     workdir = pathlib.Path(workdir)
     config = with_data(read_trained_config(workdir, field), data)
+    if config.train.crop_seconds:
+        raise InputError(
+            "hears crops of its clips, and generated clips are heard whole; train one with "
+            "--config.train.crop_seconds=0",
+            path=workdir,
+            field="train.crop_seconds",
+        )
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     setup = set_up(config, dataset, splits, test)

@@ -120,7 +120,7 @@ def set_up_gan(
             field="gan.n_samples",
             value=config.gan.n_samples,
         )
-    host_pool, _ = load_pool(
+    loaded = load_pool(
         classifier.dataset,
         classifier.dataset.scene_labels,
         decoding,
@@ -129,14 +129,14 @@ def set_up_gan(
     )
     connect(mesh)
     networks = make_networks(config, n_classes=len(classifier.dataset.scene_labels))
-    source = make_sources(corpora, host_pool)
+    source = make_sources(corpora, loaded.pool)
 
     return GanSetup(
         dataset=classifier.dataset,
         decoding=decoding,
         corpora=corpora,
         mesh=mesh,
-        pool=put(host_pool, mesh, SHARED),
+        pool=put(loaded.pool, mesh, SHARED),
         source=put(source, mesh, PER_FOLD),
         networks=networks,
         steps=compile_steps(

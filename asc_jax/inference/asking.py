@@ -60,7 +60,7 @@ class Recogniser(abc.ABC):
     Attributes:
       labels: the classes, sorted.
       sr: of the waveforms that it takes, Hz.
-      n_samples: of a window at that rate: as long as the clips that it was trained on.
+      n_samples: of a window at that rate: what its network heard at once in training.
     """
 
     labels: tuple[str, ...]

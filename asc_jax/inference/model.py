@@ -16,7 +16,7 @@ from asc_jax.config.load import frontend_config
 from asc_jax.frontend import Frontend, frontend_function
 from asc_jax.inference.asking import Recogniser
 from asc_jax.runs import provenance
-from asc_jax.runs.inputs import decoding_of, make_network
+from asc_jax.runs.inputs import decoding_of, input_samples, make_network
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.precision import multiplying, products_of
 from asc_jax.scoring import ensemble
@@ -129,7 +129,7 @@ def load(
     return TrainedModel(
         labels=run.labels,
         sr=decoding.frontend.sr,
-        n_samples=decoding.n_samples,
+        n_samples=input_samples(run.config),
         folds=tuple(run.folds[i] for i in rows),
         rule=run.config.ensemble.rule,
         state=state,

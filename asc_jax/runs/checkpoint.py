@@ -262,7 +262,7 @@ def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
 
 
 def _as_saved(tree):
-    """A tree as it is saved: without fields that are empty unless a network needs them.
+    """A tree as it is saved: without fields that are empty unless a run needs them.
 
     States of before such a field came have the same structure then.
     """
@@ -282,12 +282,13 @@ def _saved(node) -> list[str]:
     """The names of a state's fields that are saved."""
     if not dataclasses.is_dataclass(node):
         return []
-    return [
-        one.name
-        for one in dataclasses.fields(node)
-        if one.metadata.get("pytree_node", True)
-        and (one.default_factory is not dict or getattr(node, one.name))
-    ]
+
+    def is_empty(one: dataclasses.Field) -> bool:
+        value = getattr(node, one.name)
+        return value is None is one.default or (one.default_factory is dict and not value)
+
+    fields = dataclasses.fields(node)
+    return [f.name for f in fields if f.metadata.get("pytree_node", True) and not is_empty(f)]
 
 
 def _describe(tree, progress: Progress) -> dict:

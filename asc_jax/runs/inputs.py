@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 
 import flax.linen as nn
@@ -10,10 +11,12 @@ import numpy as np
 
 from asc_jax import models
 from asc_jax.config.load import changeable, frontend_config
+from asc_jax.data.audio import LENGTH_TOLERANCE_S
 from asc_jax.data.clips import Dataset, read_dataset
+from asc_jax.data.crops import Crops
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
-from asc_jax.data.pool import Decoding, Pool, load_pool
+from asc_jax.data.pool import Decoding, Loaded, Pool, load_pool
 from asc_jax.frontend import feature_shape
 from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.mesh import DATA
@@ -81,7 +84,8 @@ class Clips:
       test: (n,) indices of labelled clips that no fold trains on.
       decoding: of its files.
       pools: of the recorded clips, and of the synthetic ones behind them.
-      digests: of the audio files, in the same order.
+      seconds: of the recorded clips' audio files, how long they are.
+      digests: of all audio files, in the order of the pools.
     """
 
     dataset: Dataset
@@ -89,6 +93,7 @@ class Clips:
     test: np.ndarray
     decoding: Decoding
     pools: tuple[Pool, ...]
+    seconds: np.ndarray
     digests: tuple[str, ...]
 
 
@@ -115,23 +120,29 @@ def decode(
     if synthetic is not None:
         splits = add_to_splits(splits, synthetic, len(dataset.clips))
         loaded.append(read_pool(config, synthetic.dataset, dataset.scene_labels, channels=0))
-    pools, digests = zip(*loaded, strict=True)
-    return Clips(dataset, tuple(splits), test, decoding_of(config), pools, sum(digests, ()))
+    pools, seconds, digests = zip(*loaded, strict=True)
+    return Clips(
+        dataset, tuple(splits), test, decoding_of(config), pools, seconds[0], sum(digests, ())
+    )
 
 
 def read_pool(
     config, dataset: Dataset, scene_labels: tuple[str, ...], *, channels: int | None = None
-) -> tuple[Pool, tuple[str, ...]]:
-    """A data set's pool, on the host, and its files' digests; see `asc_jax.data.pool.load_pool`.
+) -> Loaded:
+    """A data set's pool, on the host, and its files; see `asc_jax.data.pool.load_pool`.
 
     `channels` takes the place of the config's `data.channels`: synthetic clips have their own.
     """
     decoding = decoding_of(config)
     if channels is not None:
         decoding = dataclasses.replace(decoding, channels=channels)
-    data = config.data
     return load_pool(
-        dataset, scene_labels, decoding, cache_dir=data.cache_dir, workers=data.workers
+        dataset,
+        scene_labels,
+        decoding,
+        cache_dir=config.data.cache_dir,
+        workers=config.data.workers,
+        lengths=config.train.crop_seconds > 0,
     )
 
 
@@ -190,7 +201,44 @@ def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.
 
 
 def input_shape(config) -> tuple[int, int]:
-    """Frames and mel bands of a clip as the network sees it."""
-    frontend = frontend_config(config)
-    n_frames, n_mels = feature_shape(frontend, round(config.data.clip_seconds * frontend.sr))
+    """Frames and mel bands of a clip, or of a crop, as the network sees it."""
+    n_frames, n_mels = feature_shape(frontend_config(config), input_samples(config))
     return min(n_frames, config.data.n_frames or n_frames), n_mels
+
+
+def input_samples(config) -> int:
+    """Samples that the network hears at once."""
+    return round((config.train.crop_seconds or config.data.clip_seconds) * config.frontend.sr)
+
+
+def crops_of(config) -> Crops | None:
+    """Which parts of clips the network hears; None for all of them."""
+    seconds = config.train.crop_seconds
+    if not seconds:
+        return None
+    of_waveforms = config.data.pool == "waveform"
+    return Crops(
+        size=input_samples(config) if of_waveforms else input_shape(config)[0],
+        n_windows=config.ensemble.windows or math.ceil(config.data.clip_seconds / seconds),
+    )
+
+
+def told_of_lengths(config, seconds: np.ndarray) -> str:
+    """What follows for recordings that are not of the config's length; "" if all are.
+
+    Args:
+      config: of the run.
+      seconds: how long each is.
+    """
+    longest = config.data.clip_seconds
+    shortest, field = longest, "data.clip_seconds"
+    if config.train.crop_seconds:
+        shortest, field = config.train.crop_seconds, "train.crop_seconds"
+    longer = seconds > longest + LENGTH_TOLERANCE_S
+    shorter = seconds < shortest - LENGTH_TOLERANCE_S
+    counts = {
+        f"longer than data.clip_seconds={longest:g}, whose rest is not heard": longer.sum(),
+        f"shorter than {field}={shortest:g}, filled with zeros": shorter.sum(),
+    }
+    parts = [f"{what}: {n} of {len(seconds)}" for what, n in counts.items() if n]
+    return f"Recordings {'; '.join(parts)}." if parts else ""

@@ -13,7 +13,7 @@ from asc_jax.parallel.arrays import fetch
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress, digest_arrays
 from asc_jax.runs.folder import SYNTHETIC
-from asc_jax.runs.inputs import input_shape, make_network
+from asc_jax.runs.inputs import input_shape, make_network, told_of_lengths
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup
@@ -126,6 +126,8 @@ def _describe_data(config, setup: Setup) -> dict:
         "n_locations": n_locations(range(len(clips))),
         "sr": config.frontend.sr,
         "clip_seconds": config.data.clip_seconds,
+        "crop_seconds": config.train.crop_seconds,
+        "lengths": told_of_lengths(config, setup.clips.seconds),
         "splits": [
             {
                 "fold": split.fold,

@@ -19,7 +19,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import read_config, refuse_other_sound, refuse_untrained
-from asc_jax.runs.inputs import read_data, read_pool
+from asc_jax.runs.inputs import crops_of, read_data, read_pool
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.scoring.description import describe_run
@@ -94,6 +94,13 @@ def evaluate(
         )
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
+    if not (others or len(test) or any(len(split.held_out) for split in splits)):
+        raise InputError(
+            "has trained on all clips (folds.kind='all'), so that none can score it; add "
+            "--data=FOLDER with other recordings, or see the score of the same config's folds "
+            "(folds.kind='location')",
+            path=workdir,
+        )
     setup = set_up(config, dataset, splits, test)
     refuse_other_sound(workdir, dataset, None, setup.clips.digests)
     pools, before = {}, heard_before(workdir, config)
@@ -101,13 +108,16 @@ def evaluate(
         refuse_seen_locations(other, setup, before)
         if not other.labelled:
             refuse_double_ids(other.clips, other.root)
-        pools[name], digests = read_pool(of_others, other, dataset.scene_labels)
-        refuse_seen_audio(other, digests, setup, before)
+        loaded = read_pool(of_others, other, dataset.scene_labels)
+        refuse_seen_audio(other, loaded.digests, setup, before)
+        pools[name] = loaded.pool
     state, progress, epochs = restore_chosen(workdir, config, setup.like)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
 
-    predictions = [_predict_out_of_fold(setup, state, config)]
+    predictions = []
+    if any(len(split.held_out) for split in splits):
+        predictions.append(_predict_out_of_fold(setup, state, config))
     if len(setup.clips.test):
         predictions.append(_predict_test(setup, state, config))
     for name, other in others.items():
@@ -236,6 +246,7 @@ def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predic
         description += " That model knows its location (folds.kind is random): the score flatters."
     if told := setup.clips.dataset.no_identifiers:
         description += f" {told}"
+    description += _windows(config)
     held_out = [split.held_out for split in setup.splits]
     logits = predict(setup, state, held_out)
     return Predictions(
@@ -254,7 +265,7 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
         "test",
         "Test",
         f"The evaluate part of published fold {config.folds.test_fold}: no fold trained on it; "
-        "the ensemble of all folds scores it.",
+        f"the ensemble of all folds scores it.{_windows(config)}",
         tuple(setup.clips.dataset.clips[i] for i in setup.clips.test),
         np.stack(predict(setup, state, lists)),
         np.array([split.fold for split in setup.splits]),
@@ -267,8 +278,9 @@ def _predict_other(
     feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     description = f"The clips of {name}, scored by the ensemble of all folds."
-    if config.data.fit_length:
+    if config.data.fit_length and not config.train.crop_seconds:
         description += f" They were cut or filled with zeros to {config.data.clip_seconds:g} s."
+    description += _windows(config)
     return Predictions(
         name,
         name,
@@ -277,3 +289,14 @@ def _predict_other(
         np.stack(predict(setup, state, lists, feed)),
         np.array([split.fold for split in setup.splits]),
     )
+
+
+def _windows(config) -> str:
+    """What a description says of a model that hears windows of clips."""
+    crops = crops_of(config)
+    if crops is None:
+        return ""
+    seconds = f"{config.train.crop_seconds:g} s"
+    if crops.n_windows == 1:
+        return f" Of each clip {seconds} in its middle are heard."
+    return f" A clip's probabilities are the mean over {crops.n_windows} windows of {seconds}."

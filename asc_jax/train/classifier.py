@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from asc_jax.data.crops import Crops
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import by_own_moments, standardisation
 from asc_jax.data.pool import Pool
@@ -35,12 +36,14 @@ from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime.backend import PLATFORMS
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.losses import balanced_weights
 from asc_jax.train.optimizer import Optimizer
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
 _OTHER_STREAMS = _DROPOUT - 1
+_CROPS = _DROPOUT - 2  # and the next lower one, of partners
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,23 +54,26 @@ class Model:
       network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
       optimizer: of a model's hyperparameters; applied to its gradients.
       schedule: step -> the learning rate as a share of its peak, as the optimizer has it.
-      features: (pool, indices) -> (B, N, M) log-mels.
+      features: (pool, clips) -> (B, N, M) log-mels; with a third argument, (B,) where each
+        begins, of crops.
       loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
       augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
         example.
       partners: whether `augment` uses the partners.
-      input_shape: (N, M) of a clip.
+      input_shape: (N, M) of a clip, or of a crop.
       n_classes: of the data set, K.
       normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
       products: how the steps multiply float32, "float32" or "tensorfloat32".
       accumulate: parts of a batch whose gradients are taken one after the other, each normalised
         by its own clips.
+      crops: which parts of clips the network hears; None for whole clips.
+      balanced: whether the loss is weighted as if each class had as many training clips.
     """
 
     network: nn.Module
     optimizer: Optimizer
     schedule: optax.Schedule
-    features: Callable[[Pool, jax.Array], jax.Array]
+    features: Callable[..., jax.Array]
     loss: Callable[..., jax.Array]
     augment: Callable[..., tuple[jax.Array, jax.Array]]
     partners: bool
@@ -76,6 +82,8 @@ class Model:
     normalisation: str = "band"
     products: str = "float32"
     accumulate: int = 1
+    crops: Crops | None = None
+    balanced: bool = False
 
 
 @flax.struct.dataclass
@@ -94,6 +102,8 @@ class ClassifierState:
       band_std: (M,) float32, by which they are then divided; infinite where a band is masked,
         so that it is 0 in every clip that this state trains on or answers for.
       per_clip: no array: whether each clip is standardised by its own moments before.
+      class_weights: (K,) float32, by which the loss of each class's examples is multiplied; None
+        for no weights.
     """
 
     step: jax.Array
@@ -106,6 +116,7 @@ class ClassifierState:
     band_std: jax.Array
     per_clip: bool = flax.struct.field(pytree_node=False, default=False)
     collections: dict = flax.struct.field(default_factory=dict)
+    class_weights: jax.Array | None = None
 
     @property
     def untrained(self) -> dict:
@@ -141,6 +152,7 @@ def init_fold(
     hyperparameters: Hyperparameters,
     band_mean: jax.Array,
     band_std: jax.Array,
+    class_weights: jax.Array | None = None,
     *,
     model: Model,
 ) -> ClassifierState:
@@ -149,8 +161,9 @@ def init_fold(
     Args:
       key: the fold's random key.
       hyperparameters: that it trains with.
-      band_mean: (M,), see `ClassifierState`, as the next.
+      band_mean: (M,), see `ClassifierState`, as the next two.
       band_std: (M,).
+      class_weights: (K,), or None.
       model: its initialisers see a clip of zeros.
 
     Returns:
@@ -171,6 +184,7 @@ def init_fold(
         band_std=band_std,
         per_clip=model.normalisation == "clip",
         collections=variables,
+        class_weights=class_weights,
     )
 
 
@@ -181,6 +195,7 @@ def init_state(
     mesh: Mesh,
     *,
     masked: np.ndarray | bool = False,
+    targets: np.ndarray | None = None,
 ) -> ClassifierState:
     """Draws the state of all folds before training, each on its own devices.
 
@@ -193,6 +208,7 @@ def init_state(
       moments: `band_moments` of the recorded clips.
       mesh: of the folds.
       masked: (M,) bands that are 0 in every clip.
+      targets: (clips,) class indices, for the weights of classes.
 
     Returns:
       The stacked state: every leaf (F, ...), `PER_FOLD`.
@@ -202,13 +218,14 @@ def init_state(
             jax.random.key_data(jax.random.fold_in(jax.random.key(seed), split.fold)),
             own,
             *standardisation(moments, split.train, kind=model.normalisation, masked=masked),
+            balanced_weights(targets[split.train], model.n_classes) if model.balanced else None,
         )
         for split, seed, own in members
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     init = lambda key, *rest: init_fold(jax.random.wrap_key_data(key), *rest, model=model)
     # One after the other: the values that a fold draws do not depend on how many there are.
-    init = map_folds(init, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, in_turn=PLATFORMS)
+    init = map_folds(init, mesh, in_specs=(PER_FOLD,) * 5, out_specs=PER_FOLD, in_turn=PLATFORMS)
     return init(*put(stacked, mesh, PER_FOLD))
 
 
@@ -227,8 +244,11 @@ def _compile_init() -> Callable:
 
 
 def _init_shapes(model: Model) -> tuple:
-    band = jax.ShapeDtypeStruct(model.input_shape[1:], jnp.float32)
-    return jax.random.key(0), Hyperparameters(0.0), band, band
+    band, weights = (
+        jax.ShapeDtypeStruct((n,), jnp.float32) for n in (model.input_shape[1], model.n_classes)
+    )
+    weights = (weights,) if model.balanced else ()
+    return jax.random.key(0), Hyperparameters(0.0), band, band, *weights
 
 
 def train_step(
@@ -256,7 +276,7 @@ def train_step(
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     log_mel, partner_log_mel = (
-        state.standardise(model.features(pool, clips[:, i])) for i in (0, -1)
+        state.standardise(_features(pool, clips[:, i], key, i, model=model)) for i in (0, -1)
     )
     target, partner_target = (
         jax.nn.one_hot(pool.targets[clips[:, i]], model.n_classes) for i in (0, -1)
@@ -301,6 +321,17 @@ def train_step(
     return after.replace(step=state.step + 1), metrics
 
 
+def _features(
+    pool: Pool, clips: jax.Array, key: jax.Array, column: int, *, model: Model
+) -> jax.Array:
+    """(B, N, M) log-mels of examples (column 0) or of their partners, each of a crop of its own."""
+    if model.crops is None:
+        return model.features(pool, clips)
+    key = jax.random.fold_in(key, _CROPS - (column != 0))
+    keys = example_keys(key, len(clips), DATA)
+    return model.features(pool, clips, model.crops.at_random(keys, pool.lengths[clips]))
+
+
 def _gradient(
     state: ClassifierState,
     untrained: dict,
@@ -324,6 +355,8 @@ def _gradient(
         )
         smoothing = state.hyperparameters.label_smoothing
         losses = model.loss(logits, targets, label_smoothing=smoothing)
+        if state.class_weights is not None:
+            losses *= targets @ state.class_weights
         return jax.lax.pmean(jnp.mean(losses), DATA), (logits, dict(updated))
 
     (loss, (logits, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
@@ -370,10 +403,19 @@ def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Mo
       model: the functions of the step.
 
     Returns:
-      (B, K) float32 logits.
+      (B, K) float32 logits; of several windows the logarithms of their mean probabilities.
     """
-    inputs = state.standardise(model.features(pool, jnp.maximum(clips, 0)))
-    return model.network.apply(state.variables, inputs, train=False)
+    clips, starts, n_windows = jnp.maximum(clips, 0), (), 1
+    if model.crops is not None:
+        n_windows = model.crops.n_windows
+        starts = (model.crops.evenly(pool.lengths[clips]).reshape(-1),)
+        clips = jnp.repeat(clips, n_windows)
+    inputs = state.standardise(model.features(pool, clips, *starts))
+    logits = model.network.apply(state.variables, inputs, train=False)
+    if n_windows == 1:
+        return logits
+    of_windows = jax.nn.log_softmax(logits).reshape(-1, n_windows, model.n_classes)
+    return jax.nn.logsumexp(of_windows, axis=1) - np.float32(np.log(n_windows))
 
 
 def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:

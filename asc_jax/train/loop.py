@@ -29,7 +29,7 @@ from asc_jax.runs.folder import (
     refuse_other_sound,
     write_run,
 )
-from asc_jax.runs.inputs import read_data, read_synthetic, with_named_precision
+from asc_jax.runs.inputs import read_data, read_synthetic, told_of_lengths, with_named_precision
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
@@ -95,6 +95,9 @@ def train(
         refuse_other_sound(workdir, dataset, synthetic, setup.clips.digests)
         if begins:
             setup.refuse_unfit()
+            told = told_of_lengths(config, setup.clips.seconds)
+            if told and hosts.is_first():
+                print(f"{dataset.root}: {told}", file=sys.stderr)
         elif hosts.is_first():
             refuse_other_rates(workdir, setup)
         task = Training(setup, workdir, profile=profile)
@@ -168,7 +171,7 @@ class Training:
         setup, state = self._setup, snapshot["state"]
         last = progress.epochs + 1 == self.n_epochs
         line = log_line(setup, progress, steps) | validate(setup, state, confusion=last)
-        messages = steps.report(line["validation_loss"])
+        messages = steps.report(line.get("validation_loss", line["loss"]))
         if setup.choosing and line["epoch"] > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)
             epochs = np.full(scores.shape, line["epoch"], np.int32)
@@ -244,6 +247,8 @@ def make_curves(
 def in_short(line: dict) -> str:
     """A log line for the bar; means are of the folds that are finite, "-" is one that is not."""
     mean = lambda values: np.mean([value for value in values if value is not None] or [np.nan])
+    if "validation_list" not in line:
+        return f"loss {mean(line['loss']):.3f}"
     scores = line["validation_accuracy"]
     folds = " ".join("-" if score is None else f"{score:.0%}" for score in scores)
     return f"loss {mean(line['loss']):.3f}, {line['validation_list']} {mean(scores):.1%} ({folds})"
@@ -272,11 +277,13 @@ def validate(setup: Setup, state: ClassifierState, *, confusion: bool = False) -
       confusion: add each fold's confusion matrix, rows true, columns predicted.
 
     Returns:
-      The part of a log line that speaks of validation; a fold whose loss is not finite has no
-      figures: None.
+      The part of a log line that speaks of validation, empty where there is no such clip; a fold
+      whose loss is not finite has no figures: None.
     """
     inner = any(len(split.inner) for split in setup.splits)
     lists = [split.inner if inner else split.held_out for split in setup.splits]
+    if not any(map(len, lists)):
+        return {}
     logits = predict(setup, state, lists)
     targets = [setup.feed.targets[clips] for clips in lists]
     losses, scores = zip(*map(score_fold, logits, targets), strict=True)

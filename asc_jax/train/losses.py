@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from asc_jax.runtime import functions
@@ -26,6 +27,20 @@ def cross_entropy(
     """
     smoothed = optax.smooth_labels(targets, label_smoothing)
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), smoothed)
+
+
+def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Weighs classes as if each had as many clips; the mean over the clips is 1.
+
+    Args:
+      targets: (n,) class indices of training clips; each class has one at least.
+      n_classes: K.
+
+    Returns:
+      (K,) float32.
+    """
+    counts = np.bincount(targets, minlength=n_classes)
+    return (len(targets) / (n_classes * counts)).astype(np.float32)
 
 
 LOSSES = {"cross_entropy": cross_entropy}

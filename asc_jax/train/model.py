@@ -6,7 +6,7 @@ from collections.abc import Callable
 from asc_jax.augment import make_augment, takes_partners
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
-from asc_jax.runs.inputs import input_shape, make_network
+from asc_jax.runs.inputs import crops_of, input_shape, make_network
 from asc_jax.runtime import functions, precision
 from asc_jax.train.classifier import Model
 from asc_jax.train.losses import make_loss
@@ -28,6 +28,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
     schedule = make_schedule(
         _own_or_name(group.schedule, "optimizer.schedule"), n_steps, group.warmup
     )
+    crops = crops_of(config)
     return Model(
         network=make_network(config, n_classes),
         optimizer=functools.partial(
@@ -39,7 +40,10 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         ),
         schedule=schedule,
         features=functools.partial(
-            pool.log_mels, frontend=frontend_config(config), n_frames=config.data.n_frames
+            pool.log_mels,
+            frontend=frontend_config(config),
+            n_frames=config.data.n_frames,
+            size=crops.size if crops else 0,
         ),
         loss=make_loss(config.train.loss),
         augment=make_augment(config.augment),
@@ -49,6 +53,8 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         normalisation=config.data.normalisation,
         products=precision.products_of(config.train.precision),
         accumulate=config.train.accumulate,
+        crops=crops,
+        balanced=config.train.class_weights == "balanced",
     )
 
 

@@ -132,6 +132,7 @@ class Setup:
             tuple(map(agreement.share, self.moments)),
             self.mesh,
             masked=above > 0 and mel_edges(self.clips.decoding.frontend)[:-2] >= above,
+            targets=self.clips.pools[0].targets,
         )
         if not self.warm_start:
             return state

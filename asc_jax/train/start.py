@@ -60,7 +60,7 @@ def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, S
     steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
     shapes = classifier.shapes_of_one(
         classifier.state_shapes(model),
-        pool.shapes_of_one(decoding),
+        pool.shapes_of_one(decoding, lengths=model.crops is not None),
         batch_size=config.train.batch_size,
         partners=model.partners,
     )

@@ -38,7 +38,7 @@ def cut(path: pathlib.Path, fraction: float = 0.5) -> pathlib.Path:
 def read_waveform(path: pathlib.Path, **options) -> np.ndarray:
     """(T,) of a clip of half a second, or of what `options` say."""
     options = {"sr": SR, "channels": 0, "n_samples": SR // 2, **options}
-    return audio.mono(audio.read_clip(path, **options))
+    return audio.mono(audio.read_clip(path, **options)[0])
 
 
 def test_24_bits_are_not_truncated(tmp_path, stereo):

@@ -156,15 +156,16 @@ def test_another_key_is_another_entry(tiny, folder, decoded):
     assert decoded == []
 
 
-def test_the_digests_of_the_files_are_kept(tiny, folder, decoded):
+def test_the_digests_and_lengths_of_the_files_are_kept(tiny, folder, decoded):
     decoding = Decoding(**SETTINGS)
     paths = [tiny.audio_path(clip) for clip in tiny.clips]
     expected = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
-    _, digests = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
+    first = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
     decoded.clear()
-    _, again = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
+    again = load_pool(tiny, tiny.scene_labels, decoding, cache_dir=folder)
     assert decoded == []
-    assert list(digests) == list(again) == expected
+    assert list(first.digests) == list(again.digests) == expected
+    assert first.seconds.tolist() == again.seconds.tolist() == [0.1] * len(paths)
 
 
 def power_law(waveform, cfg):
@@ -176,11 +177,11 @@ def half_of(function):
 
 
 def louder(function, factor):
-    def decode(path):
-        samples, sr = function(path)
-        return samples * factor, sr
+    def read(*arguments, **options):
+        samples, number = function(*arguments, **options)
+        return samples * factor, number
 
-    return decode
+    return read
 
 
 # The kind of pool that it changes, module, function, what takes its place.
@@ -188,7 +189,7 @@ REPLACED = {
     "mel_spectrogram": ("log_mel", frontend, "mel_spectrogram", power_law),
     "a function in log_mel": ("log_mel", frontend, "mel_to_hz", half_of(frontend.mel_to_hz)),
     "mono": ("waveform", audio, "mono", half_of(audio.mono)),
-    "read_clip": ("waveform", audio, "read_clip", half_of(audio.read_clip)),
+    "read_clip": ("waveform", audio, "read_clip", louder(audio.read_clip, 0.5)),
     "a library's": ("waveform", soxr, "resample", half_of(soxr.resample)),
     "a closure": ("waveform", audio, "decode", louder(audio.decode, 2)),
     "quantise": (
@@ -222,7 +223,7 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
     code = (
         "import sys, numpy; from asc_jax.data import read_dataset; from asc_jax.data.pool import *;"
         "d = read_dataset(sys.argv[1]); f = FrontendConfig(**eval(sys.argv[3]));"
-        "p, _ = load_pool(d, d.scene_labels, Decoding('log_mel', f, 0.1, channels=2),"
+        "p, *_ = load_pool(d, d.scene_labels, Decoding('log_mel', f, 0.1, channels=2),"
         "cache_dir=sys.argv[2]); numpy.save(sys.argv[4], p.values)"
     )
     fields = repr(dataclasses.asdict(FRONTEND))
@@ -289,6 +290,7 @@ DAMAGE = {
     "values flipped": flip("values.npy"),
     "values gone": remove("values.npy"),
     "affine flipped": flip("affine.npy"),
+    "seconds flipped": flip("seconds.npy"),
     "another digest": other_digest,
     "fingerprint gone": remove("fingerprint.json"),
     "fingerprint cut": truncate("fingerprint.json", 30),
@@ -302,7 +304,7 @@ DAMAGE = {
 def test_a_damaged_entry_is_made_again(tmp_path, damage):
     made_of, clips = plain_entry(tmp_path)
     first = cache.store(tmp_path / "cache", made_of, iter(clips))
-    values, affine = map(np.array, first[:2])
+    values, affine, seconds = map(np.array, first[:3])
     assert first.digests == ("a", "b", "c", "d")
     (entry,) = entries(tmp_path / "cache")
     damage(entry)
@@ -310,6 +312,7 @@ def test_a_damaged_entry_is_made_again(tmp_path, damage):
     again = cache.store(tmp_path / "cache", made_of, iter(clips))
     np.testing.assert_array_equal(again[0], values)
     np.testing.assert_array_equal(again[1], affine)
+    np.testing.assert_array_equal(again[2], seconds)
     assert again.digests == first.digests
     assert entries(tmp_path / "cache") == [entry]
 
@@ -321,7 +324,7 @@ def plain_entry(tmp_path):
         path.write_bytes(b"RIFF")
     made_of = cache.fingerprint(paths, {"kind": "log_mel", "n_frames": 5})
     values = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
-    return made_of, list(zip(values, "abcd", strict=True))
+    return made_of, list(zip(values, np.arange(4.0), "abcd", strict=True))
 
 
 def test_a_stop_while_writing_leaves_nothing(tmp_path):
@@ -450,7 +453,7 @@ def test_a_disk_that_is_full_in_the_middle_is_a_warning(tiny, folder, capsys, mo
 def test_a_full_disk(tmp_path, mount_disk):
     disk, _ = mount_disk("64k")
     made_of, _ = plain_entry(tmp_path)
-    clips = itertools.repeat((np.linspace(0, 1, 20_000, dtype=np.float32), "a"), 4)
+    clips = itertools.repeat((np.linspace(0, 1, 20_000, dtype=np.float32), 1.0, "a"), 4)
     with pytest.raises(OSError) as caught:
         cache.store(disk, made_of, clips)
     assert caught.value.errno == errno.ENOSPC

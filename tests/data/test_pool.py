@@ -50,7 +50,7 @@ def waveforms(dataset) -> np.ndarray:
     """(clips, T), decoded one by one."""
     return np.stack(
         [
-            mono(read_clip(dataset.audio_path(clip), sr=48_000, channels=2, n_samples=48_000))
+            mono(read_clip(dataset.audio_path(clip), sr=48_000, channels=2, n_samples=48_000)[0])
             for clip in dataset.clips
         ]
     )
@@ -123,7 +123,7 @@ def test_targets_follow_the_order_of_the_classes(dataset, pools):
 def test_clips_without_labels_have_no_target(dataset, tmp_path):
     clips = tuple(dataclasses.replace(clip, scene_label="") for clip in dataset.clips[:3])
     unlabelled = dataclasses.replace(dataset, clips=clips, scene_labels=())
-    pool, _ = load_pool(
+    pool, *_ = load_pool(
         unlabelled,
         dataset.scene_labels,
         Decoding("waveform", FRONTEND, clip_seconds=1.0, channels=2),
