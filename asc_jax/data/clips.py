@@ -8,7 +8,8 @@ The layout, as the DCASE 2018 Task 1A archives and the later TAU sets have it:
     ROOT/evaluation_setup/fold1_evaluate.txt   path TAB scene_label
     ROOT/evaluation_setup/test.txt             path alone: a set without labels
 
-A folder without any of these may hold a folder per class instead: `ROOT/CLASS/**/*.wav`.
+A folder without these may be ESC-50 or UrbanSound8K as unpacked, hold another table with a column
+`filename`, or a folder per class: `ROOT/CLASS/**/*.wav`.
 
 Nothing here opens an audio file or imports JAX.
 """
@@ -25,7 +26,8 @@ import numpy as np
 from asc_jax.data.class_folders import class_folders
 from asc_jax.data.names import label_fault, look_alike
 from asc_jax.data.on_disk import file_problems
-from asc_jax.data.table import Row, read_rows
+from asc_jax.data.published_tables import find_published_table
+from asc_jax.data.table import Row, names_files, read_rows
 from asc_jax.runtime.errors import InputError
 
 UNLABELLED = ""
@@ -149,14 +151,10 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
             f"no such folder; {argument} must be the folder that holds meta.csv and audio/",
             path=root,
         )
-    table, setup = root / "meta.csv", root / "evaluation_setup"
+    setup = root / "evaluation_setup"
     lists = _find_lists(setup)
-    has_meta = os.path.isfile(table)
-    if has_meta or lists or not (rows := class_folders(root)):
-        table = table if has_meta else _only_list(table, lists, argument)
-        rows = read_rows(table)
-    else:
-        table = root
+    table, rows = _find_table(root, lists, argument)
+    has_meta = table.parent != setup
     clips = tuple(_make_clip(table, row) for row in rows)
     if not clips:
         raise InputError("lists no clip; it needs a row per clip", path=table)
@@ -177,7 +175,7 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
                 "or characters that look alike; write them the same, or make the difference plain",
                 path=table,
             )
-    folds = _folds_of_column(table, rows, lists)
+    folds = _folds_of_columns(table, rows, lists)
     if has_meta and labels and not folds:
         folds = _read_published_folds(setup, lists, clips)
     elif has_meta and not labels:
@@ -185,30 +183,69 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     return Dataset(root, clips, labels, folds)
 
 
-def _folds_of_column(
-    table: pathlib.Path, rows: Sequence[Row], lists: Mapping
-) -> dict[int, PublishedFold]:
-    """The folds of a column `fold`: each holds out its own clips, and trains on the others."""
-    numbers = [row.fold for row in rows]
-    if not any(numbers):
-        return {}
+def _find_table(
+    root: pathlib.Path, lists: "_Lists", argument: str
+) -> tuple[pathlib.Path, list[Row]]:
+    """What says which clips there are, and its rows; the folder itself where classes have one."""
+    meta = root / "meta.csv"
+    if os.path.isfile(meta):
+        return meta, read_rows(meta)
     if lists:
+        table = _only_list(meta, lists, argument)
+        return table, read_rows(table)
+    if found := find_published_table(root):
+        return found
+    tables = [path for path in sorted(root.iterdir()) if path.suffix.lower() in (".csv", ".tsv")]
+    named = [path for path in tables if names_files(path)]
+    if len(named) > 1:
         raise InputError(
-            "has a column fold, and evaluation_setup has lists; delete either", path=table
+            f"this or {named[1].name} may be the table of this set; name one meta.csv",
+            path=named[0],
         )
-    for row in rows:
-        if not row.fold.isdecimal() or int(row.fold) < 1:
+    if not named and (rows := class_folders(root)):
+        return root, rows
+    table = (named or tables[:1] or [_only_list(meta, lists, argument)])[0]
+    return table, read_rows(table)
+
+
+def _folds_of_columns(
+    table: pathlib.Path, rows: Sequence[Row], lists: "_Lists"
+) -> dict[int, PublishedFold]:
+    """The folds of a column `fold`, each of which holds out its own clips, or of a column `split`.
+
+    The latter are one fold: it trains on "train", and holds out "test" or "evaluate".
+    """
+    given = [name for name in ("fold", "split") if any(getattr(row, name) for row in rows)]
+    if not given:
+        return {}
+    if lists or len(given) > 1:
+        other = "evaluation_setup has lists" if lists else "a column split"
+        raise InputError(f"has a column {given[0]}, and {other}; delete either", path=table)
+    fits, expected = {
+        "fold": (lambda cell: cell.isdecimal() and int(cell) > 0, "a number from 1 on"),
+        "split": (lambda cell: cell in ("train", "test", "evaluate"), "train, test or evaluate"),
+    }[given[0]]
+    cells = [getattr(row, given[0]).casefold() for row in rows]
+    for row, cell in zip(rows, cells, strict=True):
+        if not fits(cell):
             raise InputError(
-                f"line {row.line}: fold {row.fold!r} is no number from 1 on; give each clip one",
+                f"line {row.line}: {given[0]} {cell!r} is not {expected}; give each clip one",
                 path=table,
             )
-    folds = np.array([int(number) for number in numbers])
+    if given == ["split"]:
+        sides = {1: np.array([cell != "train" for cell in cells])}
+    else:
+        folds = np.array(list(map(int, cells)))
+        sides = {int(number): folds == number for number in np.unique(folds)}
+    for number, held_out in sides.items():
+        if held_out.all() or not held_out.any():
+            side = "trains on" if held_out.all() else "holds out"
+            raise InputError(f"fold {number} {side} no clip; mend {given[0]}", path=table)
     return {
-        int(number): PublishedFold(
-            tuple(np.flatnonzero(folds != number).tolist()),
-            tuple(np.flatnonzero(folds == number).tolist()),
+        number: PublishedFold(
+            tuple(np.flatnonzero(~held_out).tolist()), tuple(np.flatnonzero(held_out).tolist())
         )
-        for number in np.unique(folds)
+        for number, held_out in sides.items()
     }
 
 

@@ -10,7 +10,7 @@ import re
 
 from asc_jax.runtime.errors import InputError
 
-COLUMNS = ("filename", "scene_label", "identifier", "source_label", "fold")
+COLUMNS = ("filename", "scene_label", "identifier", "source_label", "fold", "split")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
 
     Attributes:
       line: where the row stands in its file, from 1.
-      filename, scene_label, identifier, source_label, fold: its cells.
+      filename, scene_label, identifier, source_label, fold, split: its cells.
     """
 
     line: int
@@ -28,6 +28,16 @@ class Row:
     identifier: str = ""
     source_label: str = ""
     fold: str = ""
+    split: str = ""
+
+
+def names_files(path: pathlib.Path) -> bool:
+    """Says whether a table begins with a header that has a column `filename`."""
+    try:
+        first = next(filter(str.strip, _read_text(path).splitlines()), "")
+    except InputError:
+        return False
+    return "filename" in _cells_of_header(first, _delimiter(first))
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:
@@ -112,10 +122,14 @@ _DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 def _delimiter(first: str) -> str:
     """What separates the columns, by the first line: a header names `filename` among others."""
     for delimiter in _DELIMITERS:
-        cells = [cell.strip().strip('"').casefold() for cell in first.split(delimiter)]
+        cells = _cells_of_header(first, delimiter)
         if "filename" in cells and not set(cells) - set(COLUMNS):
             return delimiter
     return "\t"
+
+
+def _cells_of_header(first: str, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"').casefold() for cell in first.split(delimiter)]
 
 
 def _split(path: pathlib.Path, line: int, text: str, delimiter: str) -> list[str]:

@@ -495,3 +495,103 @@ def test_a_column_of_folds_publishes_them(tmp_path):
     write_files(tmp_path, "evaluation_setup/fold1_train.txt")
     with refused(path=tmp_path / META):
         read_dataset(tmp_path)
+
+
+def test_a_column_of_splits_is_a_published_fold(tmp_path):
+    rows = [("a.wav", "dog", "train"), ("b.wav", "rain", "Test"), ("c.wav", "dog", "evaluate")]
+    write_files(tmp_path, *(row[0] for row in rows))
+    table = "split;filename;scene_label\n" + "".join(f"{s};{n};{c}\n" for n, c, s in rows)
+    (tmp_path / META).write_text(table)
+    assert read_dataset(tmp_path).published_folds == {1: PublishedFold((0,), (1, 2))}
+    for wrong in ("valid", ""):
+        (tmp_path / META).write_text(table.replace("evaluate", wrong))
+        with refused(path=tmp_path / META):
+            read_dataset(tmp_path)
+    (tmp_path / META).write_text(table.replace("Test", "train").replace("evaluate", "train"))
+    with refused(path=tmp_path / META):
+        read_dataset(tmp_path)
+
+
+ESC_50 = (
+    "filename,fold,target,category,esc10,src_file,take\n"
+    "1-100032-A-0.wav,1,0,dog,True,100032,A\n"
+    "2-117271-A-0.wav,2,0,dog,True,117271,A\n"
+    "2-117271-B-10.wav,2,10,rain,True,117271,B\n"
+)
+URBAN_SOUND = (
+    "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
+    "100032-3-0-0.wav,100032,0.0,0.317551,1,1,3,dog_bark\n"
+    "100263-2-0-117.wav,100263,58.5,62.5,1,2,2,children_playing\n"
+    "100263-2-0-121.wav,100263,60.5,64.5,1,2,2,children_playing\n"
+)
+PUBLISHED = {
+    "meta/esc50.csv": (ESC_50, "audio/1-100032-A-0.wav", "dog"),
+    "metadata/UrbanSound8K.csv": (URBAN_SOUND, "audio/fold1/100032-3-0-0.wav", "dog_bark"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sets_are_read_as_they_are_unpacked(tmp_path, name):
+    text, first, label = PUBLISHED[name]
+    lines = [line.split(",") for line in text.splitlines()[1:]]
+    files = [f"audio/{c[0]}" if "esc50" in name else f"audio/fold{c[5]}/{c[0]}" for c in lines]
+    write_files(tmp_path, *files)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(text)
+    dataset = read_dataset(tmp_path)
+    assert [clip.path for clip in dataset.clips] == files and files[0] == first
+    assert dataset.clips[0].scene_label == label
+    one, *two = [clip.location for clip in dataset.clips]
+    assert len(set(two)) == 1 and one not in two
+    assert dataset.published_folds == {
+        1: PublishedFold((1, 2), (0,)),
+        2: PublishedFold((0,), (1, 2)),
+    }
+    for damaged in (
+        text.replace("fold", "part", 1),
+        text.replace(f",{label}", ","),
+        text[:-40],
+        "\0",
+    ):
+        (tmp_path / name).write_text(damaged)
+        with refused(path=tmp_path / name):
+            read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "my recordings.TSV"])
+def test_another_table_serves_if_it_names_files(tmp_path, name):
+    """Also beside recordings in folders, which are no classes then."""
+    write_files(tmp_path, "clips/a.wav", "clips/b.wav")
+    (tmp_path / "notes.csv").write_text("who,when\nme,today\n")
+    (tmp_path / name).write_text("filename,scene_label\nclips/a.wav,dog\nclips/b.wav,rain\n")
+    assert [clip.scene_label for clip in read_dataset(tmp_path).clips] == ["dog", "rain"]
+    (tmp_path / "another.csv").write_text("filename,scene_label\nclips/a.wav,dog\n")
+    with refused(path=tmp_path / "another.csv"):
+        read_dataset(tmp_path)
+
+
+def test_tables_that_name_no_files_stand_beside_classes(tmp_path):
+    write_files(tmp_path, "dog/a.wav", "rain/b.wav")
+    (tmp_path / "notes.csv").write_text("who,when\nme,today\n")
+    assert read_dataset(tmp_path).scene_labels == ("dog", "rain")
+
+
+@pytest.mark.parametrize("year", ["2019", "2020", "2022"])
+def test_the_tau_sets_are_read_as_they_are_unpacked(tmp_path, year):
+    """With clips in no list, as in the development set of 2020, and rows of `test` alone."""
+    part = {"2019": "", "2020": "", "2022": "-0"}[year]
+    devices = {"2019": ["a"], "2020": ["a", "b", "s1", "s6"], "2022": ["a", "c", "s3"]}[year]
+    names = [f"audio/bus-lisbon-{1000 + i}-{i}{part}-{d}.wav" for i, d in enumerate(devices * 3)]
+    train, held_out = names[:-2], names[-2:-1]
+    row = lambda name: f"{name}\tbus\n"
+    dataset = lay_out(
+        tmp_path,
+        HEADER
+        + "".join(f"{n}\tbus\tlisbon-{n.split('-')[2]}\t{n[:-4].split('-')[-1]}\n" for n in names),
+        fold1_train_csv="filename\tscene_label\n" + "".join(map(row, train)),
+        fold1_evaluate_csv="filename\tscene_label\n" + "".join(map(row, held_out)),
+        fold1_test_csv="filename\n" + "".join(f"{name}\n" for name in held_out),
+    )
+    assert dataset.clips[0].location == "lisbon-1000" and dataset.clips[0].city == "lisbon"
+    assert [clip.device for clip in dataset.clips] == devices * 3
+    assert dataset.published_folds[1].evaluate == (len(names) - 2,)
