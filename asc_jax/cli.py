@@ -113,9 +113,29 @@ def data_synth(args) -> None:
 
 
 def data_check(args) -> None:
-    from asc_jax.data.check import check_dataset
+    import json
 
-    print(check_dataset(args.root, argument="FOLDER"))
+    from asc_jax.data.check import check_dataset
+    from asc_jax.report.dataset import KICKER, render, write_page
+    from asc_jax.report.rendering import refuse_other_page
+
+    if args.page:
+        refuse_other_page(args.page, KICKER)
+    found = check_dataset(args.root, argument="FOLDER")
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    if args.page:
+        write_page(args.page, found)
+        print(args.page, file=sys.stderr)
+    if found["faults"]:
+        raise InputError("\n".join(found["faults"]), path=found["root"])
+
+
+def data_import(args) -> None:
+    from asc_jax.data.importing import import_dataset
+
+    import_dataset(args.source, args.root, identifier=args.identifier, link=args.link)
+    place = shlex.quote(str(args.root))
+    print(f"{args.root}; next: asc-jax data check {place}", file=sys.stderr)
 
 
 def train_command(args) -> None:
@@ -333,6 +353,7 @@ def export_command(args) -> None:
 COMMANDS = {
     "synth": data_synth,
     "check": data_check,
+    "import": data_import,
     "train": train_command,
     "gan": gan_command,
     "synthesize": synthesize_command,

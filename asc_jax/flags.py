@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"asc-jax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
-    _data(data.add_subparsers(required=True, metavar="{synth,check}"))
+    _data(data.add_subparsers(required=True, metavar="{synth,check,import}"))
     _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
     _training(commands, "gan", "train WaveGANs on a classifier's training clips")
     _synthesize(commands)
@@ -105,8 +105,32 @@ def _data(commands) -> None:
     synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
     synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
     synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
-    check = _command(commands, "check", "read a data set and decode all of it")
+    check = _command(
+        commands, "check", "decode all of a data set; say what is in it and what is wrong"
+    )
     check.add_argument("root", type=_path, metavar="FOLDER")
+    check.add_argument("--json", action="store_true", help="print it as JSON")
+    check.add_argument("--page", type=_page, metavar="FILE.html", help="write it as a page, too")
+    importing = _command(
+        commands, "import", "copy recordings and their labels into the layout of the TUT sets"
+    )
+    importing.add_argument(
+        "source",
+        type=_path,
+        metavar="SOURCE",
+        help="a folder per class, a table of files and labels, ESC-50 or UrbanSound8K as unpacked",
+    )
+    importing.add_argument("root", type=_path, metavar="FOLDER", help="where to; not there yet")
+    importing.add_argument(
+        "--identifier",
+        type=_expression,
+        metavar="REGEX",
+        help="searched in each file's path: what its first group, or all of it, finds is the "
+        "recording, place or day that the file is of",
+    )
+    importing.add_argument(
+        "--link", action="store_true", help="link to the files instead of copying them"
+    )
 
 
 def _train(train: argparse.ArgumentParser) -> None:
@@ -312,6 +336,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
     return int(text)
+
+
+def _expression(text: str) -> re.Pattern:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text}: is no regular expression ({error})") from None
 
 
 def _word(text: str) -> str:

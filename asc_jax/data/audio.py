@@ -8,12 +8,14 @@ import math
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from asc_jax.data import wav
+from asc_jax.data.class_folders import UNREADABLE
 from asc_jax.data.on_disk import first_three
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
@@ -22,6 +24,9 @@ T = TypeVar("T")
 
 # Lossy codecs pad a clip's end by up to a few frames; more than this is another clip.
 LENGTH_TOLERANCE_S = 0.05
+
+# Largest sample of what is called silence, of full scale: -80 dB.
+SILENCE = 1e-4
 
 # The largest float sample: what 32-bit integers become if nobody divides them by full scale. Of
 # samples up to it no log-mel overflows; beyond it lies no recording, but a damaged file.
@@ -92,6 +97,11 @@ def _decoding(path: pathlib.Path) -> Iterator[None]:
     except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
         # soundfile's own errors have the path in their text, and this without it.
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        if path.suffix.lower().removeprefix(".") in UNREADABLE:
+            converted = shlex.join([str(path), str(path.with_suffix(".wav"))])
+            raise InputError(
+                f"libsndfile does not read its format; convert it: ffmpeg -i {converted}", path=path
+            ) from None
         raise InputError(
             f"not readable as audio ({reason.strip().rstrip('.')}); replace the file", path=path
         ) from None
@@ -161,6 +171,17 @@ def digest(path: pathlib.Path) -> str:
         ) from None
 
 
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """What `decode` returns as (T, channels) float32, full scale at 1; see `mono`."""
+    if samples.ndim == 3:  # the upper 24 bits of 32
+        low, middle, high = (samples[..., i].astype(np.int32) for i in range(3))
+        samples = low << 8 | middle << 16 | high << 24
+    if samples.dtype != np.float32:
+        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = samples.astype(np.float32) * np.float32(1 / full_scale)
+    return samples
+
+
 def mono(samples: np.ndarray) -> np.ndarray:
     """One waveform of what `decode` returns: the mean of the channels, full scale at 1.
 
@@ -175,12 +196,7 @@ def mono(samples: np.ndarray) -> np.ndarray:
 
     Source: report §2.1 (mono as the average of the channels).
     """
-    if samples.ndim == 3:  # the upper 24 bits of 32
-        low, middle, high = (samples[..., i].astype(np.int32) for i in range(3))
-        samples = low << 8 | middle << 16 | high << 24
-    if samples.dtype != np.float32:
-        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = samples.astype(np.float32) * np.float32(1 / full_scale)
+    samples = to_float(samples)
     # Channel by channel: the mean over so short an axis takes ten times as long, in numpy and
     # in XLA.
     return sum(samples.T[1:], start=samples.T[0]) / np.float32(samples.shape[1])

@@ -1,116 +1,260 @@
 """Reading a whole data set once, to say what is in it and what is wrong with it."""
 
+import collections
+import hashlib
 import os
 import pathlib
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from asc_jax.data import audio
-from asc_jax.data.clips import Dataset, read_tables
-from asc_jax.data.on_disk import file_problems
+from asc_jax.data.class_folders import find_recordings
+from asc_jax.data.clips import Clip, Dataset, read_tables
+from asc_jax.data.on_disk import file_problems, first_three
 from asc_jax.runtime.errors import InputError
 
-# Rate (Hz), channels and length (seconds, to a hundredth) of a file.
-_Format = tuple[int, int, float]
+# Of a clip that is called clipped: share of its samples that are at full scale, and what is that.
+_CLIPPED, _FULL_SCALE = 1e-3, 0.9999
 
-# Formats that are told by themselves; clips of all lengths would fill the screen.
-_MOST_FORMATS = 4
+# What `configs/small.py` has, s.
+_LONGEST_OF_SMALL = 30.0
 
 
-def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> str:
-    """Decodes every clip of a data set.
+class Sound(NamedTuple):
+    """What a file that decodes holds.
+
+    Attributes:
+      sr: Hz.
+      channels: how many.
+      seconds: its length.
+      silent: whether it stays below `audio.SILENCE`.
+      constant: whether its samples are all of one value.
+      clipped: share of its samples at full scale.
+      content: names its waveform, in whatever format.
+    """
+
+    sr: int
+    channels: int
+    seconds: float
+    silent: bool
+    constant: bool
+    clipped: float
+    content: str
+
+
+def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
+    """Reads the tables of a data set and decodes all of its clips.
 
     Args:
       root: as for `read_tables`.
       argument: as for `read_tables`.
 
     Returns:
-      A text of a few lines: clips and locations per class, published folds, formats, and the
-      fields with which a config takes the set as it is.
+      What is in it, of JSON types: counts of `classes`, `cities`, `devices`, `folds` and `formats`;
+      `faults`, for which training would be refused or suffer; `notes`, of what may be as it should;
+      `unreadable`, what is wrong with each file that does not decode; `command`, to train on it.
 
     Raises:
-      InputError: as `read_tables`; with a line for each kind of file that is missing or bad,
-        and the formats of the others.
+      InputError: as `read_tables`.
     """
     dataset = read_tables(root, argument=argument)
-    names = [clip.path for clip in dataset.clips]
-    problems = file_problems(dataset.root, names)
-    paths = [path for name in names if os.path.exists(path := dataset.root / name)]
-    formats: dict[_Format, list[pathlib.Path]] = {}
-    bad: dict[pathlib.Path, str] = {}
-    for path, found in zip(paths, audio.map_files(_look, paths), strict=True):
-        if isinstance(found, InputError):
-            bad[path] = str(found)
-        else:
-            formats.setdefault(found, []).append(path)
-    described = _describe_formats(dataset.root, formats)
-    if bad:
-        problems.append(audio.complaints(bad, len(names)))
-    if problems:
-        rest = ["the other files:", *described] if formats else []
-        raise InputError("\n".join([*problems, *rest]))
-    return "\n".join([*_describe_tables(dataset), *described])
+    clips = {clip.path: clip for clip in dataset.clips}
+    there = [path for path in clips if os.path.exists(dataset.root / path)]
+    read = audio.map_files(_listen, [dataset.root / path for path in there])
+    found = dict(zip(there, read, strict=True))
+    sounds = {path: one for path, one in found.items() if isinstance(one, Sound)}
+    bad = {path: str(one) for path, one in found.items() if isinstance(one, InputError)}
+    complaints = {dataset.root / path: told for path, told in bad.items()}
+    faults = [
+        *file_problems(dataset.root, list(clips)),
+        *(audio.complaints(complaints, len(clips)).splitlines() if bad else ()),
+        *_faults_of_sounds(sounds),
+        *_faults_of_copies(dataset, sounds),
+        *_faults_of_folds(dataset),
+    ]
+    return {
+        "root": str(dataset.root),
+        "n_clips": len(clips),
+        "n_locations": len({clip.location for clip in dataset.clips}),
+        "seconds": sum(one.seconds for one in sounds.values()),
+        "classes": _count(dataset.clips, "scene_label"),
+        "cities": _count(dataset.clips, "city"),
+        "devices": _count(dataset.clips, "device"),
+        "folds": [
+            {"fold": fold, "train": len(split.train), "evaluate": len(split.evaluate)}
+            for fold, split in dataset.published_folds.items()
+        ],
+        "formats": _count_formats(sounds),
+        "faults": faults,
+        "notes": list(_notes(dataset, sounds)),
+        "unreadable": bad,
+        "command": _command(dataset, list(sounds.values())),
+    }
 
 
-def _look(path: pathlib.Path) -> _Format | InputError:
-    """The format of a file that decodes, or what is wrong with it."""
+def _listen(path: pathlib.Path) -> Sound | InputError:
+    """What a file holds, or what is wrong with it."""
     try:
         samples, sr = audio.decode(path)
     except InputError as error:
         return error
-    return sr, samples.shape[1], round(samples.shape[0] / sr, 2)
+    samples = audio.to_float(samples)
+    levels = np.abs(samples)
+    waveform = audio.mono(samples)
+    content = hashlib.blake2b(f"{sr}".encode() + waveform.tobytes(), digest_size=8)
+    return Sound(
+        sr=sr,
+        channels=samples.shape[1],
+        seconds=len(samples) / sr,
+        silent=bool(levels.max() < audio.SILENCE),
+        constant=bool(waveform.min() == waveform.max()),
+        clipped=float((levels >= _FULL_SCALE).mean()),
+        content=content.hexdigest(),
+    )
 
 
-def _describe_tables(dataset: Dataset) -> list[str]:
-    n_locations = len({clip.location for clip in dataset.clips})
-    n_clips, n_places = _count(len(dataset.clips), "clip"), _count(n_locations, "location")
-    lines = [f"{dataset.root}: {n_clips}, {n_places}"]
-    if not dataset.labelled:
-        lines.append("  no scene_label: a set to be answered, not to train on")
-    for label in dataset.scene_labels:
-        clips = [clip for clip in dataset.clips if clip.scene_label == label]
-        n_locations = len({clip.location for clip in clips})
-        n_clips, n_places = _count(len(clips), "clip", 6), _count(n_locations, "location", 6)
-        lines.append(f"  {label:20}{n_clips:12}{n_places}")
-    if dataset.labelled and dataset.no_identifiers:
-        lines.append(f"  {dataset.no_identifiers}")
-    for fold, split in dataset.published_folds.items():
-        lines.append(f"  fold {fold}: {len(split.train)} train, {len(split.evaluate)} evaluate")
-    return lines
+def _faults_of_sounds(sounds: Mapping[str, Sound]) -> Iterator[str]:
+    silent = [path for path, one in sounds.items() if one.silent]
+    constant = [path for path, one in sounds.items() if one.constant and not one.silent]
+    if silent:
+        yield f"silent, below -80 dB: {_some(silent, len(sounds))}; leave them out, or replace them"
+    if constant:
+        yield f"of a single value: {_some(constant, len(sounds))}; replace them"
 
 
-def _describe_formats(root: pathlib.Path, formats: dict[_Format, list[pathlib.Path]]) -> list[str]:
-    """The commonest formats, with the first files of all but the commonest, and fields for all."""
-    if not formats:
-        return []
-    lines = []
-    ordered = sorted(formats.items(), key=lambda item: -len(item[1]))
-    for (sr, channels, seconds), paths in ordered[:_MOST_FORMATS]:
-        line = f"  {_count(len(paths), 'file')} of {seconds:g} s, {sr} Hz, "
-        line += _count(channels, "channel")
-        if lines:
-            names = [str(path.relative_to(root)) for path in paths[:3]]
-            line += f" ({', '.join(names)}{', ...' if len(paths) > 3 else ''})"
-        lines.append(line)
-    if others := ordered[_MOST_FORMATS:]:
-        n_files = sum(len(paths) for _, paths in others)
-        lengths = [seconds for (_, _, seconds), _ in others]
-        lines.append(
-            f"  {_count(n_files, 'file')} of {_count(len(others), 'other format')}, "
-            f"{min(lengths):g} to {max(lengths):g} s"
+def _faults_of_copies(dataset: Dataset, sounds: Mapping[str, Sound]) -> Iterator[str]:
+    """What the same sound under two names would do."""
+    copies = _copies(dataset, sounds)
+    by_two_labels = [some for some in copies if len({clip.scene_label for clip in some}) > 1]
+    of_two_places = [
+        some
+        for some in copies
+        if some not in by_two_labels and len({clip.location for clip in some}) > 1
+    ]
+    if by_two_labels:
+        yield (
+            f"one sound with two labels: {_pairs(by_two_labels)}; leave out those that are wrong"
         )
-    fields = _fields(ordered[0][0], list(formats))
-    return [*lines, f"  a config takes all of these with {' '.join(fields)}"]
+    if of_two_places:
+        yield (
+            f"one sound at two locations, which folds may have on both sides: "
+            f"{_pairs(of_two_places)}; leave out the copies, or give them one identifier"
+        )
 
 
-def _fields(commonest: _Format, formats: list[_Format]) -> list[str]:
-    """The fields of a config that take files of these formats."""
-    _, channels, seconds = commonest
-    fields = [f"--config.data.clip_seconds={seconds:g}"]
-    if any(abs(other - seconds) > audio.LENGTH_TOLERANCE_S for _, _, other in formats):
-        fields.append("--config.data.fit_length=True")
-    if any(other != channels for _, other, _ in formats):
-        channels = 0
-    return [*fields, f"--config.data.channels={channels}"]
+def _faults_of_folds(dataset: Dataset) -> Iterator[str]:
+    """Why a fold could not be trained or would be scored on what it has heard."""
+    clips = dataset.clips
+    for fold, split in dataset.published_folds.items():
+        sides = [{clips[i].location for i in side} for side in (split.train, split.evaluate)]
+        if both := sorted(sides[0] & sides[1]):
+            yield (
+                f"fold {fold} has {len(both)} locations on both sides ({first_three(both)}); mend "
+                "its lists"
+            )
+        if absent := set(dataset.scene_labels) - {clips[i].scene_label for i in split.train}:
+            yield f"fold {fold} trains on no clip of {first_three(sorted(absent))}; mend its lists"
+    if len(dataset.scene_labels) == 1:
+        yield f"{dataset.scene_labels[0]} is its only class; training needs two or more"
+    places = collections.defaultdict(set)
+    for clip in clips:
+        places[clip.scene_label].add(clip.location)
+    alone = [label for label in dataset.scene_labels if len(places[label]) == 1]
+    if alone and not dataset.published_folds:
+        yield (
+            f"only one location of {first_three(alone)}: what is trained on it cannot be scored; "
+            "record at another"
+        )
 
 
-def _count(n: int, noun: str, width: int = 0) -> str:
-    return f"{n:{width}} {noun}{'' if n == 1 else 's'}"
+def _notes(dataset: Dataset, sounds: Mapping[str, Sound]) -> Iterator[str]:
+    if not dataset.labelled:
+        yield "no scene_label: a set to be answered, not to train on"
+    elif dataset.no_identifiers:
+        yield dataset.no_identifiers
+    clipped = [path for path, one in sounds.items() if one.clipped > _CLIPPED]
+    if clipped:
+        yield f"clipped, more than {_CLIPPED:.1%} at full scale: {_some(clipped, len(sounds))}"
+    copies = _copies(dataset, sounds)
+    if same := [some for some in copies if len({(c.scene_label, c.location) for c in some}) == 1]:
+        yield f"one sound twice at one location: {_pairs(same)}"
+    listed = {pathlib.PurePosixPath(clip.path).as_posix() for clip in dataset.clips}
+    files = [path.relative_to(dataset.root).as_posix() for path in find_recordings(dataset.root)]
+    if extra := [path for path in files if path not in listed]:
+        yield f"in no table: {_some(extra, len(files))}"
+
+
+def _copies(dataset: Dataset, sounds: Mapping[str, Sound]) -> list[list[Clip]]:
+    """Clips of one waveform, two or more each; of silence none."""
+    same = collections.defaultdict(list)
+    for clip in dataset.clips:
+        one = sounds.get(clip.path)
+        if one and not one.constant:
+            same[one.content].append(clip)
+    return [clips for clips in same.values() if len(clips) > 1]
+
+
+def _pairs(copies: Sequence[Sequence[Clip]]) -> str:
+    """Lists the first two of each, the first three of many, and how many there are."""
+    names = [" = ".join(clip.path for clip in clips[:2]) for clips in copies]
+    return f"{len(names)} ({first_three(names)})"
+
+
+def _some(names: Sequence[str], n: int) -> str:
+    return f"{len(names)} of {n} ({first_three(names)})"
+
+
+def _count(clips: Sequence[Clip], field: str) -> list[dict]:
+    """Clips and locations by a field, where there is one."""
+    by_name = collections.defaultdict(list)
+    for clip in clips:
+        if name := getattr(clip, field):
+            by_name[name].append(clip.location)
+    return [
+        {field: name, "n_clips": len(places), "n_locations": len(set(places))}
+        for name, places in sorted(by_name.items())
+    ]
+
+
+def _count_formats(sounds: Mapping[str, Sound]) -> list[dict]:
+    """Files by ending, rate and channels, the commonest first; examples of all but that one."""
+    formats = collections.defaultdict(list)
+    for path, one in sounds.items():
+        ending = pathlib.PurePosixPath(path).suffix.lower()
+        formats[ending, one.sr, one.channels].append((path, one.seconds))
+    ordered = sorted(formats.items(), key=lambda item: -len(item[1]))
+    return [
+        {
+            "ending": ending,
+            "sr": sr,
+            "channels": channels,
+            "n_files": len(files),
+            "shortest": min(seconds for _, seconds in files),
+            "longest": max(seconds for _, seconds in files),
+            "files": [path for path, _ in files[:3]] if number else [],
+        }
+        for number, ((ending, sr, channels), files) in enumerate(ordered)
+    ]
+
+
+def _command(dataset: Dataset, sounds: Sequence[Sound]) -> str:
+    """The command that trains on a set as it is; "" where none can."""
+    if not (dataset.labelled and sounds):
+        return ""
+    lengths = [one.seconds for one in sounds]
+    words = [f"--config.data.root={shlex.quote(str(dataset.root))}"]
+    if max(lengths) - min(lengths) > audio.LENGTH_TOLERANCE_S:
+        config = "small"
+        if max(lengths) > _LONGEST_OF_SMALL:
+            words.append(f"--config.data.clip_seconds={max(lengths):.2f}")
+    else:
+        config = "resnet50"
+        channels = {one.channels for one in sounds}
+        words.append(f"--config.data.clip_seconds={np.median(lengths):.2f}".rstrip("0").rstrip("."))
+        words.append(f"--config.data.channels={channels.pop() if len(channels) == 1 else 0}")
+    if len(dataset.published_folds) > 1:
+        words += ["--config.folds.kind=published", "--config.folds.n_folds=0"]
+    return f"asc-jax train --config={config} {' '.join(words)} --workdir=runs/own"

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from asc_jax.data.audio import stream
-from asc_jax.data.class_folders import READABLE, UNREADABLE, find_recordings
+from asc_jax.data.class_folders import READABLE, find_recordings
 from asc_jax.runtime.errors import InputError
 
 STDIN = "-"
@@ -62,20 +61,13 @@ def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
     """The blocks of a recording.
 
     Raises:
-      InputError: see `stream`; of a format that libsndfile does not read, with the command that
-        converts it.
+      InputError: see `stream`.
     """
     with _standard_input() if place == STDIN else contextlib.nullcontext(place) as path:
         try:
             yield from stream(pathlib.Path(path))
         except InputError as error:
-            if place == STDIN:
-                raise error.at(path="standard input") from None
-            if place.lower().endswith(tuple(f".{ending}" for ending in UNREADABLE)):
-                converted = shlex.join([place, str(pathlib.Path(place).with_suffix(".wav"))])
-                told = f"libsndfile does not read its format; convert it: ffmpeg -i {converted}"
-                raise InputError(told, path=place) from None
-            raise
+            raise (error.at(path="standard input") if place == STDIN else error) from None
 
 
 @contextlib.contextmanager

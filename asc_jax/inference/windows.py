@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from asc_jax.data.audio import LENGTH_TOLERANCE_S, mono
+from asc_jax.data.audio import LENGTH_TOLERANCE_S, SILENCE, mono
 from asc_jax.runtime.errors import InputError
 
 _BLOCK_S = 10  # of a waveform in memory
-_SILENCE = 1e-4  # largest sample, of full scale: -80 dB
 _FILLED = 0.25  # share of a window that is no sound
 
 
@@ -31,7 +30,7 @@ class Window:
     def note(self) -> str:
         """What makes an answer worth less; see `Prediction.notes`."""
         filled = 1 - (self.end - self.start) / len(self.waveform)
-        if np.abs(self.waveform).max() < _SILENCE:
+        if np.abs(self.waveform).max() < SILENCE:
             return "silence"
         return f"{filled:.0%} filled with zeros" if filled > _FILLED else ""
 

@@ -4,6 +4,7 @@ Templates escape what they are given, so that a label or a file name can never b
 """
 
 import functools
+import pathlib
 import re
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from asc_jax.report import formatting
+from asc_jax.runtime.errors import InputError
 
 
 def render(template: str, **content: object) -> str:
@@ -21,6 +23,26 @@ def render(template: str, **content: object) -> str:
       content: what it shows; a name that the template uses and that is missing is an error.
     """
     return _environment().get_template(template).render(sections=[], **content)
+
+
+def refuse_other_page(path: pathlib.Path, kicker: str) -> None:
+    """Checks that a page takes the place of nothing but an earlier page of its kind.
+
+    Args:
+      path: where it is to go.
+      kicker: the line above its title, by which its kind is known.
+
+    Raises:
+      InputError: another file is there, or cannot be read.
+    """
+    try:
+        if kicker.encode() in path.read_bytes():
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror}); name another", path=path) from None
+    raise InputError("is there already, and is no page of this kind; name another", path=path)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from asc_jax.report.comparison.training import colours, cost, curves, settings
 from asc_jax.report.drawing import forest_plot, reliability_diagram
 from asc_jax.report.formatting import DASH, count, percent, points, row_shares
 from asc_jax.report.page import write_page
-from asc_jax.report.rendering import render
+from asc_jax.report.rendering import refuse_other_page, render
 from asc_jax.runs import table4
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
@@ -62,18 +62,7 @@ def refuse_other_file(out: pathlib.Path) -> None:
     for record, owner in owners.items():
         if out.name == NAME and (out.parent / record).is_file():
             raise InputError(f"is {owner}'s own page; use another --out", path=out)
-    try:
-        if _KICKER.encode() in out.read_bytes():
-            return
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror}); use another --out", path=out
-        ) from None
-    raise InputError(
-        "is there already, and is no page of runs side by side; use another --out", path=out
-    )
+    refuse_other_page(out, _KICKER)
 
 
 def render_comparison(results: Results, folder: pathlib.Path) -> str:

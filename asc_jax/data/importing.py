@@ -1,0 +1,108 @@
+"""Bringing recordings and their labels into the layout of the TUT sets."""
+
+import csv
+import io
+import pathlib
+import re
+import shutil
+
+from asc_jax.data.clips import Clip, Dataset, read_dataset
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import write_whole
+
+
+def import_dataset(
+    source: pathlib.Path,
+    root: pathlib.Path,
+    *,
+    identifier: re.Pattern | None = None,
+    link: bool = False,
+) -> Dataset:
+    """Copies a data set of any form that `read_dataset` knows, with tables that say all of it.
+
+    What a stop has left is completed by the same call.
+
+    Args:
+      source: its folder.
+      root: where to; `meta.csv` comes last.
+      identifier: searched in each file's path below `source`: what its first group, or all of it,
+        finds is the clip's identifier. None for those that the set has itself.
+      link: make symbolic links in the place of copies.
+
+    Returns:
+      The set in its new place.
+
+    Raises:
+      InputError: as `read_dataset`; there is a data set already, the expression finds nothing in
+        a path, a path has a tab or a line break, or a file cannot be written.
+    """
+    dataset = read_dataset(source, argument="SOURCE")
+    if (root / "meta.csv").exists():
+        raise InputError("is a data set already; name another folder", path=root)
+    if root.resolve().is_relative_to(source.resolve()):
+        raise InputError("lies in SOURCE; name a folder beside it", path=root)
+    names = {clip.path: _new_name(clip.path, source) for clip in dataset.clips}
+    identifiers = [_identifier(clip, identifier, source) for clip in dataset.clips]
+    for clip in dataset.clips:
+        _bring(dataset.audio_path(clip), root / names[clip.path], link=link)
+    for fold, split in dataset.published_folds.items():
+        for part in ("train", "evaluate"):
+            clips = [dataset.clips[i] for i in getattr(split, part)]
+            rows = [(names[clip.path], clip.scene_label) for clip in clips]
+            _write_table(root / "evaluation_setup" / f"fold{fold}_{part}.txt", rows)
+    header = ("filename", "scene_label", "identifier", "source_label")
+    rows = [
+        (names[clip.path], clip.scene_label, own, clip.device)
+        for clip, own in zip(dataset.clips, identifiers, strict=True)
+    ]
+    _write_table(root / "meta.csv", [header, *rows])
+    return read_dataset(root)
+
+
+def _new_name(path: str, source: pathlib.Path) -> str:
+    if re.search(r"[\t\r\n]", path):
+        raise InputError("has a tab or a line break in its name; rename it", path=source / path)
+    return f"audio/{pathlib.PurePosixPath(path).as_posix().removeprefix('audio/')}"
+
+
+def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path) -> str:
+    if identifier is None:
+        return "" if clip.location == clip.path else clip.location
+    found = identifier.search(clip.path)
+    name = found and found[1 if identifier.groups else 0]
+    if not (name and name.strip()):
+        raise InputError(
+            f"{identifier.pattern} finds nothing in its path; give an expression for all files",
+            field="--identifier",
+            path=source / clip.path,
+        )
+    return name.strip()
+
+
+def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
+    """Copies a file, or links to it, unless that is done."""
+    try:
+        if place.exists() and place.stat().st_size == source.stat().st_size:
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        if link:
+            place.symlink_to(source.resolve())
+            return
+        part = place.with_name(f"{place.name}.part")
+        try:
+            shutil.copy2(source, part)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror}); mend that, and run the same command to go on",
+            path=place,
+        ) from None
+
+
+def _write_table(path: pathlib.Path, rows: list[tuple[str, ...]]) -> None:
+    content = io.StringIO()
+    csv.writer(content, delimiter="\t", lineterminator="\n").writerows(rows)
+    write_whole(path, content.getvalue())

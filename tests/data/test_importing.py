@@ -1,0 +1,71 @@
+"""Recordings brought into the layout of the TUT sets."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from refusals import refused
+
+from asc_jax.data import read_dataset
+from asc_jax.data.importing import import_dataset
+
+
+@pytest.fixture
+def source(tmp_path) -> pathlib.Path:
+    """A folder per class."""
+    for number, name in enumerate(("dog/day1 a.wav", "dog/day2.flac", "rain/day1.ogg")):
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.random.default_rng(number).uniform(-0.5, 0.5, 8000), 8000)
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_belongs_together_is_in_the_names(source, tmp_path, link):
+    pattern = re.compile(r"(day\d)")
+    dataset = import_dataset(source, tmp_path / "set", identifier=pattern, link=link)
+    assert [(c.path, c.scene_label, c.location) for c in dataset.clips] == [
+        ("audio/dog/day1 a.wav", "dog", "day1"),
+        ("audio/dog/day2.flac", "dog", "day2"),
+        ("audio/rain/day1.ogg", "rain", "day1"),
+    ]
+    for clip in dataset.clips:
+        place = dataset.audio_path(clip)
+        assert place.is_symlink() == link
+        assert place.read_bytes() == (source / clip.path.removeprefix("audio/")).read_bytes()
+    assert len(list(source.rglob("*.*"))) == 3
+
+
+def test_a_stop_is_gone_on_from(source, tmp_path):
+    import_dataset(source, tmp_path / "set")
+    (tmp_path / "set" / "meta.csv").unlink()
+    kept = tmp_path / "set" / "audio" / "dog" / "day2.flac"
+    before = kept.stat().st_ino
+    cut = tmp_path / "set" / "audio" / "rain" / "day1.ogg"
+    cut.write_bytes(b"half")
+    dataset = import_dataset(source, tmp_path / "set")
+    assert kept.stat().st_ino == before and cut.stat().st_size > 4
+    assert dataset.no_identifiers
+
+
+def test_folds_and_identifiers_come_along(scenes, tmp_path):
+    before, after = read_dataset(scenes), import_dataset(scenes, tmp_path / "set", link=True)
+    assert after.clips == before.clips
+    assert after.published_folds == before.published_folds
+
+
+def test_what_cannot_be_brought_leaves_nothing(source, tmp_path):
+    with refused(field="--identifier", path=source / "dog/day1 a.wav"):
+        import_dataset(source, tmp_path / "set", identifier=re.compile("day2"))
+    with refused(path=source / "inside"):
+        import_dataset(source, source / "inside")
+    (source / "dog" / "tab\there.wav").write_bytes((source / "dog" / "day1 a.wav").read_bytes())
+    with refused(path=source / "dog/tab\there.wav"):
+        import_dataset(source, tmp_path / "set")
+    assert not (tmp_path / "set").exists() and not (source / "inside").exists()
+    (source / "dog" / "tab\there.wav").unlink()
+    import_dataset(source, tmp_path / "set")
+    with refused(path=tmp_path / "set"):
+        import_dataset(source, tmp_path / "set")
