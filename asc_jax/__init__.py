@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(place, **how):
-    """Opens a trained run, or an exported one; see `asc_jax.inference.export.load`."""
-    from asc_jax.inference import export  # not at the top: JAX takes a second
+    """Opens a trained run, or an exported one; see `asc_jax.inference.exported.load`."""
+    from asc_jax.inference import exported  # not at the top: JAX takes a second
 
-    return export.load(place, **how)
+    return exported.load(place, **how)

@@ -326,14 +326,14 @@ def predict_command(args) -> None:
     _start_jax()
     environment.start_devices()
     from asc_jax.inference import recordings
-    from asc_jax.inference.export import load
+    from asc_jax.inference.exported import load
     from asc_jax.inference.tables import refuse_overwriting, tell
 
     places = recordings.find(args.places)
     refuse_overwriting(args.csv, args.json, places, args.model)
     model = load(args.model, fold=args.fold, other_functions=args.other_functions)
     said = model.predict_all(recordings.read(places), window=args.window, hop=args.hop)
-    tell(said, len(places), top=args.top, csv=args.csv, json=args.json)
+    tell(said, len(places), top=args.top, csv=args.csv, json=args.json, form=args.submission)
 
 
 def export_command(args) -> None:

@@ -195,6 +195,11 @@ def _predict(commands) -> None:
     predict.add_argument("--top", type=_count, default=3, metavar="N", help="classes shown (3)")
     predict.add_argument("--csv", type=_path, metavar="FILE", help="all probabilities as a table")
     predict.add_argument("--json", type=_path, metavar="FILE", help="the same as JSON")
+    predict.add_argument(
+        "--submission",
+        choices=("leaderboard", "dcase"),
+        help="print the answers as a challenge takes them",
+    )
     _other_functions(predict)
 
 
@@ -202,7 +207,10 @@ def _export(commands) -> None:
     export = _command(commands, "export", "write a trained run as one file to use elsewhere")
     export.add_argument("model", type=_path, metavar="RUN", help="the run folder")
     export.add_argument(
-        "out", type=_path, metavar="FILE", help="NAME.stablehlo, or NAME.onnx (asc_jax[onnx])"
+        "out",
+        type=_path,
+        metavar="FILE",
+        help="NAME.stablehlo, NAME.onnx (asc_jax[onnx]) or NAME.safetensors",
     )
     export.add_argument(
         "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"

@@ -72,8 +72,8 @@ class Recogniser(abc.ABC):
         return f"{kind}({len(self.labels)} classes, windows of {seconds:g} s at {self.sr} Hz)"
 
     @abc.abstractmethod
-    def apply(self, waveforms: jax.Array) -> jax.Array:
-        """The probabilities, a function for `jax.jit`.
+    def answer(self, waveforms: np.ndarray) -> jax.Array | np.ndarray:
+        """The probabilities.
 
         Args:
           waveforms: (B, T) float32 at `sr`, full scale at 1; T of `n_samples`, or of another
@@ -81,11 +81,10 @@ class Recogniser(abc.ABC):
 
         Returns:
           (B, K) float32, in the order of `labels`.
-        """
 
-    @functools.cached_property
-    def _compiled(self):
-        return jax.jit(self.apply)
+        Raises:
+          TypeError: the network does not take T samples.
+        """
 
     def __call__(
         self, waveform: np.ndarray, sr: int, *, window: float = 0.0, hop: float = 0.0
@@ -184,7 +183,7 @@ class Recogniser(abc.ABC):
                 n = 1 if len(waveforms) == 1 else WINDOWS_PER_CALL
                 filled = waveforms + waveforms[:1] * (n - len(waveforms))
                 try:
-                    answers = self._compiled(np.stack(filled))
+                    answers = self.answer(np.stack(filled))
                 except TypeError as error:
                     if n_samples == self.n_samples:
                         raise
@@ -197,6 +196,22 @@ class Recogniser(abc.ABC):
             under_way = some, answers
         if under_way:
             yield under_way[0], np.asarray(under_way[1])
+
+
+class JaxRecogniser(Recogniser):
+    """One that is a function for `jax.jit`, `jax.grad` and the like."""
+
+    @abc.abstractmethod
+    def apply(self, waveforms: jax.Array) -> jax.Array:
+        """The probabilities, as `answer`."""
+
+    @functools.cached_property
+    def _compiled(self):
+        return jax.jit(self.apply)
+
+    def answer(self, waveforms: np.ndarray) -> jax.Array:
+        """See `Recogniser.answer`."""
+        return self._compiled(waveforms)
 
 
 def _parts(

@@ -1,53 +1,41 @@
-"""A trained model as one file, which needs neither the run nor the code that made it.
+"""A trained model as one file.
 
-    NAME.stablehlo   a program of JAX's `jax.export` for CPU, GPU and TPU and any number of windows,
-                     and a card, as a zip; `asc-jax predict` and `asc_jax.load` take it
-    NAME.onnx        the same for one window a call, for onnxruntime (`pip install 'asc_jax[onnx]'`)
+    NAME.stablehlo     a program of JAX's `jax.export` for CPU, GPU and TPU and any number of
+                       windows, and a card, as a zip
+    NAME.onnx          the same for one window a call, for onnxruntime (`asc_jax[onnx]`)
+    NAME.safetensors   the weights, with the config that they are of
 
-Both map waveforms of one rate and length to probabilities: frontend, standardisation, folds and
-softmax are within. Nothing of them is executed when they are read.
+The first two map waveforms of one rate and length to probabilities without the code that trained
+them: frontend, standardisation, folds and softmax are within.
 """
 
 import contextlib
-import dataclasses
+import hashlib
 import io
 import json
-import os
 import pathlib
 import zipfile
-from collections.abc import Callable
 
 import jax
 import jax.export
 import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
 
-from asc_jax.inference.asking import Recogniser
+from asc_jax.config.choices import FUNCTION_FIELDS
+from asc_jax.config.load import flatten, to_json
+from asc_jax.config.rules import PATH_FIELDS
 from asc_jax.inference.model import TrainedModel, portable
-from asc_jax.inference.model import load as load_run
+from asc_jax.runs.checkpoint import digest_arrays
+from asc_jax.runtime import functions
 from asc_jax.runtime.backend import any_platform
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMAT = 1
-_CARD, _PROGRAM = "card.json", "program"
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class ExportedModel(Recogniser):
-    """What `export` has written as StableHLO.
-
-    Attributes:
-      program: of JAX's, see `apply`.
-      card: what it is, as `describe` says.
-    """
-
-    program: jax.export.Exported
-    card: dict
-
-    def apply(self, waveforms: jax.Array) -> jax.Array:
-        """See `Recogniser.apply`; T is `n_samples`."""
-        return self.program.call(waveforms)
+CARD, PROGRAM = "card.json", "program"  # in a .stablehlo
+BANDS = ("band_mean", "band_std")  # of a state, in a .safetensors beside the variables
 
 
 def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
@@ -55,16 +43,17 @@ def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
 
     Args:
       model: to write.
-      path: NAME.stablehlo or NAME.onnx.
+      path: NAME.stablehlo, NAME.onnx or NAME.safetensors.
       card: from `describe`.
 
     Raises:
       InputError: another ending, a package that is missing, a network that cannot be converted, or
         the file cannot be written.
     """
-    write = {".stablehlo": _stablehlo, ".onnx": _onnx}.get(path.suffix.lower())
+    writers = {".stablehlo": _stablehlo, ".onnx": _onnx, ".safetensors": _safetensors}
+    write = writers.get(path.suffix.lower())
     if write is None:
-        raise InputError("must end in .stablehlo or .onnx; name it so", path=path)
+        raise InputError(f"must end in {', '.join(writers)}; name it so", path=path)
     write_whole(path, write(model, card))
 
 
@@ -104,7 +93,7 @@ def _stablehlo(model: TrainedModel, card: dict) -> bytes:
         program = jax.export.export(jax.jit(portable(model)), platforms=PLATFORMS)(shape)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
-        for name, part in ((_CARD, json.dumps(card, indent=1)), (_PROGRAM, program.serialize())):
+        for name, part in ((CARD, json.dumps(card, indent=1)), (PROGRAM, program.serialize())):
             file.writestr(zipfile.ZipInfo(name), part)  # without a date: equal models, equal bytes
     return content.getvalue()
 
@@ -128,70 +117,44 @@ def _onnx(model: TrainedModel, card: dict) -> bytes:
     for name, value in card.items():
         entry = made.metadata_props.add()
         entry.key, entry.value = name, value if isinstance(value, str) else json.dumps(value)
-    return made.SerializeToString()
+    content = made.SerializeToString()
+    return content + seal(content)
 
 
-def read_exported(path: pathlib.Path) -> ExportedModel:
-    """Reads a NAME.stablehlo.
+def seal(content: bytes) -> bytes:
+    """An entry for the metadata at the end of an ONNX file, with the digest of what is before it.
 
-    Raises:
-      InputError: it is no such file, cut, altered, or of a later version.
+    Protocol buffers may be joined: the entry, of field 14 of a model, is one more.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            card, program = parse_json(file.read(_CARD)), file.read(_PROGRAM)
-        version = card["format"]
-        takes = {
-            "labels": tuple(map(str, card["labels"])),
-            "sr": int(card["sampling_rate"]),
-            "n_samples": int(card["n_samples"]),
-        }
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", path=path) from None
-    # The last is zipfile's, of a way to compress that it does not know.
-    except (zipfile.BadZipFile, LookupError, ValueError, TypeError, EOFError, NotImplementedError):
+    name, digest = b"sha256", hashlib.sha256(content).hexdigest().encode()
+    entry = bytes([0x0A, len(name)]) + name + bytes([0x12, len(digest)]) + digest
+    return bytes([14 << 3 | 2, len(entry)]) + entry
+
+
+def _safetensors(model: TrainedModel, card: dict) -> bytes:
+    import safetensors.numpy
+
+    fields = flatten(model.config)
+    if own := [field for field in FUNCTION_FIELDS if functions.is_own(fields[field])]:
         raise InputError(
-            "is no model that asc-jax export has written, or is not whole; copy it again", path=path
-        ) from None
-    if version != FORMAT:
-        raise InputError(
-            f"is of format {version!r}, and this version reads {FORMAT}; take the version that "
-            "wrote it",
-            path=path,
+            "names a function of your own, which weights do not hold; write .stablehlo or .onnx",
+            field=own[0],
+            value=fields[own[0]],
         )
-    return ExportedModel(**takes, program=_deserialise(program, path), card=card)
-
-
-def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = False) -> Recogniser:
-    """Opens a run folder, or what `export` has made of one, for recordings.
-
-    Args:
-      place: a run folder, or NAME.stablehlo.
-      fold: of a run folder: the number of one fold whose model is asked; 0 for the ensemble of all.
-      other_functions: of a run folder: open it though the functions that trained it have changed.
-
-    Raises:
-      InputError: it is neither, or not whole, has no such fold, or its functions have changed.
-    """
-    path = pathlib.Path(place)
-    if not path.is_file():
-        return load_run(path, fold=fold, other_functions=other_functions)
-    if path.suffix.lower() == ".onnx":
-        raise InputError(
-            "is for onnxruntime (docs/models.md); name the run, or a .stablehlo", path=path
-        )
-    if fold:
-        raise InputError("a file has its folds within; leave it out", field="fold", value=fold)
-    return read_exported(path)
-
-
-def _deserialise(program: bytes, path: pathlib.Path) -> jax.export.Exported:
-    read: Callable = jax.export.deserialize
-    try:
-        return read(bytearray(program))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"its program is not read by jax {jax.__version__} ({reason}); export the run again",
-            path=path,
-        ) from None
+    state = model.state
+    arrays = traverse_util.flatten_dict(jax.device_get(state.variables), sep="/")
+    arrays |= {name: np.asarray(getattr(state, name)) for name in BANDS}
+    config = parse_json(to_json(model.config))
+    for group, name in (field.split(".") for field in PATH_FIELDS):
+        if place := config.get(group, {}).get(name):
+            config[group][name] = pathlib.Path(place).name  # the folder is of this machine
+    metadata = {
+        "card": card,
+        "config": config,
+        "made_by": model.made_by,
+        "digest": digest_arrays(arrays),
+    }
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        {name: json.dumps(value) for name, value in metadata.items()},
+    )

@@ -10,23 +10,27 @@ from collections.abc import Callable, Iterator
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from asc_jax.config.load import frontend_config
 from asc_jax.frontend import Frontend, frontend_function
-from asc_jax.inference.asking import Recogniser
+from asc_jax.inference.asking import JaxRecogniser
 from asc_jax.runs import provenance
 from asc_jax.runs.inputs import decoding_of, input_samples, make_network
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.precision import multiplying, products_of
 from asc_jax.scoring import ensemble
-from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.classifier import ClassifierState, Model
 from asc_jax.train.start import describe_use
 from asc_jax.train.trained import open_trained
 
+# What to do where a model's functions have changed.
+MEND = "take the version of asc_jax that made it"
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TrainedModel(Recogniser):
+class TrainedModel(JaxRecogniser):
     """The models of a run's folds, asked together.
 
     Attributes:
@@ -37,6 +41,8 @@ class TrainedModel(Recogniser):
       frontend: waveform to log-mel.
       n_frames: log-mel frames of a window that are kept, from the first; 0 for all.
       products: how float32 is multiplied, see `runtime.precision`.
+      config: of the run.
+      made_by: by which functions it is asked, see `provenance.describe`.
     """
 
     folds: tuple[int, ...]
@@ -46,6 +52,8 @@ class TrainedModel(Recogniser):
     frontend: Frontend
     n_frames: int
     products: str
+    config: ml_collections.FrozenConfigDict
+    made_by: dict
 
     def logits(self, waveforms: jax.Array) -> jax.Array:
         """Each fold's logits: (B, T) float32 at `sr` -> (F, B, K) float32.
@@ -70,7 +78,7 @@ class TrainedModel(Recogniser):
         return multiplying(of_all, self.products)(self.state, waveforms)
 
     def apply(self, waveforms: jax.Array) -> jax.Array:
-        """See `Recogniser.apply`."""
+        """See `JaxRecogniser.apply`."""
         return jax.nn.softmax(ensemble.RULES[self.rule](self.logits(waveforms)), axis=-1)
 
 
@@ -118,25 +126,40 @@ def load(
             field="fold",
             value=fold,
         )
-    decoding = decoding_of(run.config)
-    now = describe_use(run.config, run.model, decoding)
-    mend = "take the version of asc_jax that made it"
-    provenance.refuse_another(
-        run.folder, now, step=run.progress.step, allowed=other_functions, mend=mend
-    )
     rows = np.array([i for i, number in enumerate(run.folds) if fold in (0, number)])
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), run.state.replace(opt_state=()))
+    state = jax.tree.map(lambda leaf: leaf[rows], run.state.replace(opt_state=()))
+    model = assemble(run.config, run.labels, tuple(run.folds[i] for i in rows), run.model, state)
+    provenance.refuse_another(
+        run.folder, model.made_by, step=run.progress.step, allowed=other_functions, mend=MEND
+    )
+    return model
+
+
+def assemble(
+    config, labels: tuple[str, ...], folds: tuple[int, ...], model: Model, state: ClassifierState
+) -> TrainedModel:
+    """Puts a trained model together.
+
+    Args:
+      config: of the run.
+      labels: the classes.
+      folds: the numbers of the folds, in the order of the state's leading axis.
+      model: the functions of the run.
+      state: of these folds, on the host.
+    """
     return TrainedModel(
-        labels=run.labels,
-        sr=decoding.frontend.sr,
-        n_samples=input_samples(run.config),
-        folds=tuple(run.folds[i] for i in rows),
-        rule=run.config.ensemble.rule,
-        state=state,
-        network=make_network(run.config, len(run.labels), axis_name=None),
-        frontend=frontend_config(run.config),
-        n_frames=run.config.data.n_frames,
-        products=products_of(run.config.train.precision),
+        labels=labels,
+        sr=config.frontend.sr,
+        n_samples=input_samples(config),
+        folds=folds,
+        rule=config.ensemble.rule,
+        state=jax.tree.map(jnp.asarray, state),
+        network=make_network(config, len(labels), axis_name=None),
+        frontend=frontend_config(config),
+        n_frames=config.data.n_frames,
+        products=products_of(config.train.precision),
+        config=config,
+        made_by=describe_use(config, model, decoding_of(config)),
     )
 
 

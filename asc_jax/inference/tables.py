@@ -52,6 +52,7 @@ def tell(
     top: int,
     csv: pathlib.Path | None,
     json: pathlib.Path | None,
+    form: str | None = None,
 ) -> None:
     """Prints what a model says of recordings, as it comes, and writes it into tables at the end.
 
@@ -63,6 +64,7 @@ def tell(
       top: classes that are shown.
       csv: where a table goes, if anywhere, as the next.
       json: the other one.
+      form: of a submission, see `as_submission`, that is printed instead, at the end.
 
     Raises:
       InputError: at the end, a line for each recording or table with something wrong.
@@ -73,7 +75,8 @@ def tell(
             if isinstance(one, InputError):
                 bad.append(str(one))
                 continue
-            print(render(name, one, top=top), flush=True)
+            if not form:
+                print(render(name, one, top=top), flush=True)
             answers[name] = one
     finally:
         for path, table in ((csv, as_csv), (json, as_json)):
@@ -83,6 +86,11 @@ def tell(
                     print(f"{path}: {len(answers)} of {n_places} recordings", file=sys.stderr)
                 except InputError as error:
                     bad.append(str(error))
+    if form:
+        try:
+            print(as_submission(answers, form), end="")
+        except InputError as error:
+            bad.append(str(error))
     if bad:
         raise InputError("\n".join(bad))
 
@@ -136,6 +144,35 @@ def as_json(answers: Answers) -> str:
         ]
         listed.append({"path": name} | of(said.mean) | {"windows": windows})
     return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_submission(answers: Answers, form: str) -> str:
+    """The answers as a challenge takes them.
+
+    Args:
+      answers: of the recordings of a set.
+      form: "leaderboard", `Id,Scene_label` with the names of files without their endings, or
+        "dcase", `audio/NAME TAB label` without a header.
+
+    Raises:
+      InputError: two recordings would have one name.
+
+    Source: see `asc_jax.scoring.predictions.write_submission`.
+    """
+    named = {}
+    for place, said in answers.items():
+        path = pathlib.PurePath(place)
+        name = path.stem if form == "leaderboard" else f"audio/{path.name}"
+        if name in named:
+            raise InputError(f"another recording is {name!r} in a submission, too", path=place)
+        named[name] = said.label
+    content = io.StringIO()
+    writer = csv.writer(
+        content, delimiter="," if form == "leaderboard" else "\t", lineterminator="\n"
+    )
+    writer.writerows([("Id", "Scene_label")] if form == "leaderboard" else [])
+    writer.writerows(named.items())
+    return content.getvalue()
 
 
 def _classes(labels: Sequence[str], row: np.ndarray, top: int) -> str:

@@ -163,9 +163,22 @@ def refuse_another(
     if not hosts.is_first() or allowed:
         return
     starts = [start for start in read_starts(folder) if start["step"] < step]
-    if not starts:
-        return
-    then = starts[-1]
+    if starts:
+        refuse_unlike(starts[-1], now, folder, mend)
+
+
+def refuse_unlike(then: Mapping, now: Mapping, folder: pathlib.Path, mend: str) -> None:
+    """Checks that two starts are by the same functions.
+
+    Args:
+      then: of what was made.
+      now: of this process; functions of other names do not count.
+      folder: what was made, for the message.
+      mend: see `refuse_another`.
+
+    Raises:
+      InputError: naming what has changed.
+    """
     files = in_short(other_files(then, now) or ["none of its own files"])
     if changed := other_functions(then, now):
         host = [name for name in changed if now["programs"].get(name, "") is None]

@@ -16,6 +16,7 @@ from refusals import refused
 import asc_jax
 from asc_jax import cli
 from asc_jax.data.audio import write_wav
+from asc_jax.models import resnet
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
 
@@ -94,6 +95,40 @@ def test_what_cannot_be_written_is_one_line(run, tmp_path, capsys):
         assert not (tmp_path / name).exists()
 
 
+def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
+    model, path = asc_jax.load(run), tmp_path / "model.safetensors"
+    assert cli.main(["export", str(run), str(path)]) == 0
+    again = asc_jax.load(path)
+    given = waveforms(model)
+    expected = np.asarray(model.apply(given))
+    np.testing.assert_array_equal(again.apply(given), expected)
+    assert (again.folds, again.rule) == (model.folds, model.rule)
+    assert str(run.parent) not in path.read_text(errors="replace")
+    content = path.read_bytes()
+    damaged = {"cut": content[: len(content) // 2], "altered": content[:-9] + b"\1" + content[-8:],
+               "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b""}  # fmt: skip
+    for name, bad in damaged.items():
+        assert bad != content
+        (tmp_path / f"{name}.safetensors").write_bytes(bad)
+        with refused(path=tmp_path / f"{name}.safetensors"):
+            asc_jax.load(tmp_path / f"{name}.safetensors")
+    # Another function in the place of the one that made it: it says so, and does as it is told.
+    monkeypatch.setattr(resnet.ResNet, "pool", lambda self, x: x.max((1, 2)))
+    with refused(path=path):
+        asc_jax.load(path)
+    other = asc_jax.load(path, other_functions=True).apply(given)
+    assert np.abs(other - expected).max() > 1e-3
+
+
+def test_weights_without_the_users_function_are_not_written(scenes, tmp_path, capsys):
+    (tmp_path / "own.py").write_text("def loss(logits, targets):\n    return (logits**2).sum(-1)\n")
+    run = tmp_path / "run"
+    train(small.config(scenes, "train.epochs=1", f"train.loss={tmp_path / 'own.py'}:loss"), run)
+    assert cli.main(["export", str(run), str(tmp_path / "model.safetensors")]) == 2
+    assert "train.loss" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_onnx_answers_as_the_run_without_jax(run, tmp_path):
     for package in ("jax2onnx", "onnxruntime"):
         if not importlib.util.find_spec(package):
@@ -112,3 +147,13 @@ def test_onnx_answers_as_the_run_without_jax(run, tmp_path):
     expected = model.predict(tmp_path / "a.wav")
     np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), expected.mean, atol=1e-5)
     assert said.splitlines()[0].startswith(expected.label)
+    file = asc_jax.load(path)
+    assert (file.labels, file.sr, file.n_samples) == (model.labels, model.sr, model.n_samples)
+    again = file.predict(tmp_path / "a.wav")
+    np.testing.assert_allclose(again.probabilities, expected.probabilities, atol=1e-5)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    for bad in (content[:middle], content[:middle] + b"?" + content[middle + 1 :], b"", b"\0" * 99):
+        path.write_bytes(bad)
+        with refused(path=path):
+            asc_jax.load(path)

@@ -174,6 +174,25 @@ def test_wrong_words_are_one_line(trained, tmp_path, monkeypatch, capsys, words,
     assert told in line
 
 
+def test_answers_as_a_challenge_takes_them(trained, model, tmp_path, capsys):
+    paths = sorted(trained.clips.glob("*.wav"))[:3]
+    words = ["predict", str(trained.run), *map(str, paths)]
+    labels = [model.predict(path).label for path in paths]
+    assert cli.main([*words, "--submission=leaderboard"]) == 0
+    header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == ["Id", "Scene_label"]
+    assert rows == [[path.stem, label] for path, label in zip(paths, labels, strict=True)]
+    assert cli.main([*words, "--submission=dcase"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        [f"audio/{path.name}", label] for path, label in zip(paths, labels, strict=True)
+    ]
+    shutil.copy(paths[0], tmp_path)
+    assert cli.main([*words, str(tmp_path), "--submission=dcase"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and paths[0].name in err
+
+
 def test_no_table_takes_the_place_of_anything_else(trained, tmp_path, capsys):
     clip = shutil.copy(sorted(trained.clips.glob("*.wav"))[0], tmp_path / "clip.wav")
     before = clip.read_bytes()

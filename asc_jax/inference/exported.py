@@ -1,0 +1,206 @@
+"""Exported models, read from their files. Nothing in a file is executed as it is read."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+from flax import traverse_util
+
+from asc_jax.config.load import from_json
+from asc_jax.inference.asking import JaxRecogniser, Recogniser
+from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, seal
+from asc_jax.inference.model import MEND, TrainedModel, assemble
+from asc_jax.inference.model import load as load_run
+from asc_jax.runs import provenance
+from asc_jax.runs.checkpoint import digest_arrays
+from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.files import parse_json
+from asc_jax.train import classifier
+from asc_jax.train.model import make_model
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ExportedModel(JaxRecogniser):
+    """What `export` has written as StableHLO.
+
+    Attributes:
+      program: of JAX's, see `apply`.
+      card: what it is, as `describe` says.
+    """
+
+    program: jax.export.Exported
+    card: dict
+
+    def apply(self, waveforms: jax.Array) -> jax.Array:
+        """See `JaxRecogniser.apply`; T is `n_samples`."""
+        return self.program.call(waveforms)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class OnnxModel(Recogniser):
+    """What `export` has written as ONNX.
+
+    Attributes:
+      session: onnxruntime's.
+      card: what it is, as `describe` says.
+    """
+
+    session: Any
+    card: dict
+
+    def answer(self, waveforms: np.ndarray) -> np.ndarray:
+        """See `Recogniser.answer`; T is `n_samples`."""
+        if waveforms.shape[1] != self.n_samples:
+            raise TypeError(f"it takes {self.n_samples} samples, not {waveforms.shape[1]}")
+        (name,) = (one.name for one in self.session.get_inputs())
+        return np.concatenate([self.session.run(None, {name: one[None]})[0] for one in waveforms])
+
+
+def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = False) -> Recogniser:
+    """Opens a run folder, or what `export` has made of one, for recordings.
+
+    Args:
+      place: a run folder, NAME.stablehlo, NAME.onnx or NAME.safetensors.
+      fold: of a run folder: the number of one fold whose model is asked; 0 for the ensemble of all.
+      other_functions: of a run folder or NAME.safetensors: open it though the functions that
+        trained it have changed.
+
+    Raises:
+      InputError: it is none of these, or not whole, has no such fold, or its functions have
+        changed.
+    """
+    path = pathlib.Path(place)
+    if not path.is_file():
+        return load_run(path, fold=fold, other_functions=other_functions)
+    if fold:
+        raise InputError("a file has its folds within; leave it out", field="fold", value=fold)
+    match path.suffix.lower():
+        case ".onnx":
+            return _read_onnx(path)
+        case ".safetensors":
+            return _read_safetensors(path, other_functions=other_functions)
+    return _read_stablehlo(path)
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path) -> Iterator[None]:
+    """Turns what goes wrong within into an `InputError`: parsers raise many kinds of error."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})", path=path) from None
+    except Exception:
+        raise InputError(
+            "is no model that asc-jax export has written, or is not whole; copy it again", path=path
+        ) from None
+
+
+def _described(card: dict, path: pathlib.Path) -> dict:
+    """The attributes that a model's card says.
+
+    Raises:
+      InputError: it is of another format.
+    """
+    if card["format"] != FORMAT:
+        raise InputError(
+            f"is of format {card['format']!r}, and this version reads {FORMAT}; take the version "
+            "that wrote it",
+            path=path,
+        )
+    return {
+        "labels": tuple(map(str, card["labels"])),
+        "sr": int(card["sampling_rate"]),
+        "n_samples": int(card["n_samples"]),
+    }
+
+
+def _read_stablehlo(path: pathlib.Path) -> ExportedModel:
+    with _whole(path):
+        with zipfile.ZipFile(path) as file:
+            card, program = parse_json(file.read(CARD)), file.read(PROGRAM)
+        takes = _described(card, path)
+    read: Callable = jax.export.deserialize
+    try:
+        return ExportedModel(**takes, program=read(bytearray(program)), card=card)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"its program is not read by jax {jax.__version__} ({reason}); export the run again",
+            path=path,
+        ) from None
+
+
+def _read_onnx(path: pathlib.Path) -> OnnxModel:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(
+            "needs onnxruntime; pip install 'asc_jax[onnx]', or name the run", path=path
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it would log is raised as well
+    with _whole(path):
+        content = path.read_bytes()  # so that it opens no other file beside this one
+        n_sealed = len(content) - len(seal(b""))
+        if content[n_sealed:] != seal(content[:n_sealed]):
+            raise ValueError("altered")
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        entries = session.get_modelmeta().custom_metadata_map
+        card = {name: _parsed(text) for name, text in entries.items()}
+        return OnnxModel(**_described(card, path), session=session, card=card)
+
+
+def _parsed(text: str) -> object:
+    """An entry of the card: `export` leaves text as it is."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
+
+
+def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedModel:
+    import safetensors
+
+    with _whole(path):
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = {name: parse_json(text) for name, text in file.metadata().items()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["digest"] != digest_arrays(arrays):
+            raise ValueError("altered")
+        card, made_by = metadata["card"], metadata["made_by"]
+        labels = _described(card, path)["labels"]
+        folds = tuple(map(int, card["folds"]))
+        fields = metadata["config"]
+    config = from_json(json.dumps(fields), str(path))
+    model = make_model(config, len(labels), n_steps=1)
+    like = jax.tree.map(
+        lambda leaf: np.zeros((len(folds), *leaf.shape), leaf.dtype),
+        classifier.state_shapes(model).replace(opt_state=()),
+    )
+    wanted = traverse_util.flatten_dict(like.variables, sep="/")
+    wanted |= {name: getattr(like, name) for name in BANDS}
+    kinds = lambda some: {name: (array.dtype, array.shape) for name, array in some.items()}
+    if kinds(arrays) != kinds(wanted):
+        raise InputError("its weights are not those of its config; export the run again", path=path)
+    bands = {name: arrays.pop(name) for name in BANDS}
+    variables = traverse_util.unflatten_dict(arrays, sep="/")
+    state = like.replace(
+        params=variables.pop("params"),
+        batch_stats=variables.pop("batch_stats", {}),
+        collections=variables,
+        **bands,
+    )
+    opened = assemble(config, labels, folds, model, state)
+    if not other_functions:
+        provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
+    return opened
