@@ -59,23 +59,30 @@ def read(places: Iterable[str]) -> Iterator[tuple[str, Iterator[tuple[np.ndarray
 
 
 def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
-    """The blocks of a recording.
+    """The blocks of a recording; see `stream_named`."""
+    with _standard_input() if place == STDIN else contextlib.nullcontext(place) as path:
+        yield from stream_named(pathlib.Path(path), "standard input" if place == STDIN else place)
+
+
+def stream_named(path: pathlib.Path, name: str) -> Iterator[tuple[np.ndarray, int]]:
+    """The blocks of a file that its user knows by another name: `stream`, with that name.
+
+    Args:
+      path: the file.
+      name: what complaints call it.
 
     Raises:
       InputError: see `stream`; of a format that libsndfile does not read, with the command that
         converts it.
     """
-    with _standard_input() if place == STDIN else contextlib.nullcontext(place) as path:
-        try:
-            yield from stream(pathlib.Path(path))
-        except InputError as error:
-            if place == STDIN:
-                raise error.at(path="standard input") from None
-            if place.lower().endswith(tuple(f".{ending}" for ending in UNREADABLE)):
-                converted = shlex.join([place, str(pathlib.Path(place).with_suffix(".wav"))])
-                told = f"libsndfile does not read its format; convert it: ffmpeg -i {converted}"
-                raise InputError(told, path=place) from None
-            raise
+    try:
+        yield from stream(path)
+    except InputError as error:
+        if name.lower().endswith(tuple(f".{ending}" for ending in UNREADABLE)):
+            converted = shlex.join([name, str(pathlib.Path(name).with_suffix(".wav"))])
+            told = f"libsndfile does not read its format; convert it: ffmpeg -i {converted}"
+            raise InputError(told, path=name) from None
+        raise error.at(path=name) from None
 
 
 @contextlib.contextmanager
