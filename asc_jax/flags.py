@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "to change; the output is a file to begin with",
     )
     config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
-    for add in (_evaluate, _predict, _export, _sweep, _reproduce, _report):
+    for add in (_evaluate, _predict, _export, _serve, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -184,6 +184,17 @@ def _export(commands) -> None:
         "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
     )
     _other_functions(export)
+
+
+def _serve(commands) -> None:
+    serve = _command(commands, "serve", "a page on this computer that says what recordings are")
+    serve.add_argument(
+        "model", type=_path, metavar="MODEL", help="a run folder, or what export has made of one"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1 (8000; 0: a free one)"
+    )
+    _other_functions(serve)
 
 
 def _evaluate(commands) -> None:
@@ -311,6 +322,13 @@ def _count(text: str) -> int:
     """A number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    """The number of a port; 0 for any that is free."""
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 65535")
     return int(text)
 
 
