@@ -2,8 +2,8 @@
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
 by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else. A standard output that cannot be written stops no command, see
-`asc_jax.runtime.output`.
+anything else. `serve`, which ends by a signal alone, ends with 0. A standard output that cannot
+be written stops no command, see `asc_jax.runtime.output`.
 """
 
 import contextlib
@@ -350,6 +350,14 @@ def export_command(args) -> None:
     print(args.out)
 
 
+def serve_command(args) -> None:
+    _start_jax()
+    environment.start_devices()
+    from asc_jax.serve.server import serve
+
+    serve(args.model, args.port, other_functions=args.other_functions)
+
+
 COMMANDS = {
     "synth": data_synth,
     "check": data_check,
@@ -362,6 +370,7 @@ COMMANDS = {
     "evaluate": evaluate_command,
     "predict": predict_command,
     "export": export_command,
+    "serve": serve_command,
     "sweep": sweep_command,
     "reproduce": reproduce_command,
     "report": report_command,

@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "to change; the output is a file to begin with",
     )
     config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
-    for add in (_evaluate, _predict, _export, _sweep, _reproduce, _report):
+    for add in (_evaluate, _predict, _export, _serve, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
@@ -218,6 +218,17 @@ def _export(commands) -> None:
     _other_functions(export)
 
 
+def _serve(commands) -> None:
+    serve = _command(commands, "serve", "a page on this computer that says what recordings are")
+    serve.add_argument(
+        "model", type=_path, metavar="MODEL", help="a run folder, or what export has made of one"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1 (8000; 0: a free one)"
+    )
+    _other_functions(serve)
+
+
 def _evaluate(commands) -> None:
     evaluate = _command(
         commands,
@@ -351,6 +362,13 @@ def _expression(text: str) -> re.Pattern:
         return re.compile(text)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"{text}: is no regular expression ({error})") from None
+
+
+def _port(text: str) -> int:
+    """The number of a port; 0 for any that is free."""
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 65535")
+    return int(text)
 
 
 def _word(text: str) -> str:

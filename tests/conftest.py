@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import types
 
+import browser
 import numpy as np
 import pytest
 from checkout import COMPILE_QUICKLY, ROOT
@@ -114,6 +115,12 @@ def mount_disk(tmp_path):
     yield make
     for place in mounted:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a browser; see `browser`."""
+    return browser.find()
 
 
 @pytest.fixture

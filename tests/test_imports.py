@@ -28,6 +28,7 @@ ORDER = (
     "inference",
     "gan",
     "report",
+    "serve",  # a page for recordings
     "experiments",
     "flags",
     "cli",

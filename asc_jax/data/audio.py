@@ -68,11 +68,12 @@ def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
     return samples, sr
 
 
-def stream(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
+def stream(path: pathlib.Path, name: str = "") -> Iterator[tuple[np.ndarray, int]]:
     """`decode`, a block after the other: memory does not grow with the file.
 
     Args:
       path: the file.
+      name: what its user calls it, if not that.
 
     Yields:
       (t, channels) float32, and the sampling rate, Hz.
@@ -80,7 +81,7 @@ def stream(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
     Raises:
       InputError: as `decode`, once the block is reached that it is about.
     """
-    with _decoding(path):
+    with _decoding(path, name):
         _refuse_broken(path)
         for block, sr in _blocks(path):
             _refuse_no_recording(block, sr, path)
@@ -88,15 +89,18 @@ def stream(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
 
 
 @contextlib.contextmanager
-def _decoding(path: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong within into an `InputError`."""
+def _decoding(path: pathlib.Path, name: str = "") -> Iterator[None]:
+    """Turns what goes wrong within into an `InputError`, with the file's name for its user."""
     try:
         yield
-    except (InputError, ImportError):
+    except InputError as error:
+        raise (error.at(path=name) if name else error) from None
+    except ImportError:
         raise
     except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
         # soundfile's own errors have the path in their text, and this without it.
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        path = pathlib.PurePath(name or path)
         if path.suffix.lower().removeprefix(".") in UNREADABLE:
             converted = shlex.join([str(path), str(path.with_suffix(".wav"))])
             raise InputError(

@@ -81,6 +81,19 @@ class TrainedModel(JaxRecogniser):
         """See `JaxRecogniser.apply`."""
         return jax.nn.softmax(ensemble.RULES[self.rule](self.logits(waveforms)), axis=-1)
 
+    def by_fold(self, waveforms: jax.Array) -> jax.Array:
+        """The probabilities of the ensemble and, behind it, of each fold's model.
+
+        Args:
+          waveforms: see `apply`.
+
+        Returns:
+          (1 + F, B, K) float32, folds in the order of `folds`.
+        """
+        logits = self.logits(waveforms)
+        both = jnp.concatenate([ensemble.RULES[self.rule](logits)[None], logits])
+        return jax.nn.softmax(both, axis=-1)
+
 
 def portable(model: TrainedModel) -> Callable[[jax.Array], jax.Array]:
     """`model.apply` out of operations that any compiler knows: folds one by one, plain layers.

@@ -58,16 +58,12 @@ def read(places: Iterable[str]) -> Iterator[tuple[str, Iterator[tuple[np.ndarray
 
 
 def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
-    """The blocks of a recording.
-
-    Raises:
-      InputError: see `stream`.
-    """
-    with _standard_input() if place == STDIN else contextlib.nullcontext(place) as path:
-        try:
-            yield from stream(pathlib.Path(path))
-        except InputError as error:
-            raise (error.at(path="standard input") if place == STDIN else error) from None
+    """The blocks of a recording."""
+    if place != STDIN:
+        yield from stream(pathlib.Path(place))
+        return
+    with _standard_input() as path:
+        yield from stream(pathlib.Path(path), "standard input")
 
 
 @contextlib.contextmanager

@@ -70,6 +70,9 @@ def test_the_ensemble_is_a_function_for_jit_of_one_waveform_and_of_several(train
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     mean = np.asarray(model.logits(waveforms)).mean(axis=0)
     np.testing.assert_allclose(probabilities, jax.nn.softmax(mean), atol=1e-5)
+    ensemble, *folds = np.asarray(model.by_fold(waveforms))
+    np.testing.assert_allclose(ensemble, probabilities, atol=1e-5)
+    np.testing.assert_allclose(folds, jax.nn.softmax(model.logits(waveforms)), atol=1e-5)
     for waveform, row in zip(waveforms, probabilities, strict=True):
         said = model(np.asarray(waveform), model.sr)
         np.testing.assert_allclose(said.probabilities, row[None], atol=1e-5)

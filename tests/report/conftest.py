@@ -4,14 +4,13 @@ import contextlib
 import html.parser
 import http.server
 import json
-import os
 import pathlib
 import re
-import shutil
 import socketserver
 import subprocess
 import threading
 
+import browser
 import numpy as np
 import pytest
 
@@ -174,16 +173,6 @@ def write_sweep(write_run):
     return write
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """A browser that can be told what to do by flags alone."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    # The pages themselves are tested without one; only how they look and behave takes a browser.
-    pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
-
-
 MEASURE = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,">
 <body style="margin:0"><iframe style="border:0;width:390px;height:800px" src="PAGE"></iframe>
 <iframe style="border:0;width:1200px;height:800px" src="PAGE"></iframe>
@@ -239,25 +228,14 @@ def look_at(chromium, tmp_path_factory):
         wrapper.write_text(MEASURE.replace("PAGE", page.name))
         with _serve(page.parent) as server:
             port = server.server_address[1]
-            command = [
+            command = browser.command(
                 chromium,
-                "--headless",
-                *(
-                    f"--disable-{part}"
-                    for part in ("gpu", "sync", "extensions", "component-update")
-                ),
-                *("--no-first-run", "--metrics-recording-only", "--disable-background-networking"),
+                tmp_path_factory.mktemp("browser"),
                 f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
-                f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-                # Nobody listens there: what the browser asks of its maker goes nowhere either.
-                "--proxy-server=127.0.0.1:9",
-                "--proxy-bypass-list=127.0.0.1",
-                "--enable-logging=stderr",
                 "--virtual-time-budget=3000",
                 "--dump-dom",
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),
                 f"http://127.0.0.1:{port}/{wrapper.name}",
-            ]
+            )
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         wrapper.unlink()
         found = re.search(r'<pre id="found">(\[.*?\])</pre>', done.stdout)

@@ -1,0 +1,52 @@
+"""The page that asks for recordings."""
+
+from asc_jax.data.class_folders import READABLE
+from asc_jax.frontend import FrontendConfig
+from asc_jax.inference.model import TrainedModel
+from asc_jax.report.rendering import render
+from asc_jax.serve.listener import Listener
+
+_PICTURES = {"log_mel": "Log-mel", "log10_mel": "Log-mel (decibels)", "mel": "Mel", "pcen": "PCEN"}
+
+
+def make_page(listener: Listener, name: str, *, n_bytes: int) -> str:
+    """Makes the page.
+
+    Args:
+      listener: that answers.
+      name: of its model.
+      n_bytes: the largest recording.
+    """
+    model, n_folds = listener.model, len(listener.systems) - 1
+    origin = [
+        name,
+        f"{len(model.labels)} classes",
+        f"ensemble of {n_folds} folds" if n_folds else "",
+        f"windows of {model.n_samples / model.sr:g} s",
+    ]
+    return render(
+        "serve.html",
+        title="What is this recording?",
+        origin=origin,
+        endings=READABLE,
+        largest=n_bytes,
+        picture=_describe(listener),
+        top=_frequency(listener),
+    )
+
+
+def _describe(listener: Listener) -> str:
+    """What the picture shows."""
+    frontend = listener.frontend
+    if not isinstance(frontend, FrontendConfig):
+        return f"By the run's own frontend, {frontend.name}"
+    kind = f"{_PICTURES[frontend.name]} spectrogram, {frontend.n_mels} bands"
+    if isinstance(listener.model, TrainedModel):
+        return f"{kind}, by the run's frontend"
+    return f"{kind}, by the default frontend; the one within the exported file may differ"
+
+
+def _frequency(listener: Listener) -> str:
+    """The upper end of the picture, where it is a frequency."""
+    frontend = listener.frontend
+    return f"{frontend.highest / 1000:g} kHz" if isinstance(frontend, FrontendConfig) else ""
