@@ -30,11 +30,11 @@ from asc_jax.scoring.predictions import (
     read_logits,
     refuse_double_ids,
     refuse_non_finite,
-    score,
     systems,
     write_logits,
     write_submission,
 )
+from asc_jax.scoring.scores import score
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.predict import predict
@@ -164,7 +164,7 @@ def write_evaluation(
     unlabelled = []
     for one in predictions:
         if not one.labelled:
-            primary = next(iter(systems(one, **chosen).values()))
+            _, primary = next(iter(systems(one, **chosen).values()))
             files = write_submission(workdir / "submission", one, primary, labels)
             files = [file.relative_to(workdir).as_posix() for file in files]
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
