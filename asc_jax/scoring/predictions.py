@@ -31,6 +31,7 @@ class Predictions:
       clips: the list.
       logits: (n, K) where each clip was seen by one model, (F, n, K) by every fold's.
       folds: (n,) the number of the fold whose model saw each clip, or (F,) of all folds.
+      root: the folder that the clips' paths are relative to; None where it is not known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Predictions:
     clips: tuple[Clip, ...]
     logits: np.ndarray
     folds: np.ndarray
+    root: pathlib.Path | None = None
 
     @property
     def out_of_fold(self) -> bool:

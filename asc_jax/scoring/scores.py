@@ -1,4 +1,4 @@
-"""The scores of a list of clips, as `report.json` holds them."""
+"""The scores of a list of clips, as `report.json` holds them: overall, by group, clip by clip."""
 
 import dataclasses
 import math
@@ -11,6 +11,8 @@ from asc_jax.scoring.predictions import Predictions, systems
 from asc_jax.stats.comparison import Comparison
 from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
 
+MOST_WRONG = 50  # clips that are listed with their wrong answers
+
 
 def score(
     predictions: Predictions, scene_labels: Sequence[str], *, rule: str, decision: str
@@ -20,12 +22,15 @@ def score(
     index = {label: k for k, label in enumerate(scene_labels)}
     targets = np.array([index[clip.scene_label] for clip in clips])
     locations = np.array([clip.location for clip in clips])
-    _, primary = next(iter(found.values()))
+    logits, primary = next(iter(found.values()))
 
     def of_part(here: np.ndarray) -> dict:
         scores = _with_intervals(targets[here], primary[here], locations[here], scene_labels)
         kept = ("accuracy", "class_wise_accuracy")
         return {"n_clips": int(here.sum())} | {name: scores[name] for name in kept}
+
+    def by(field: str) -> list[dict]:
+        return [{field: name} | of_part(here) for name, here in groups(clips, field).items()]
 
     per_fold = []
     if predictions.out_of_fold:
@@ -47,6 +52,9 @@ def score(
             for key in ("accuracy", "class_wise_accuracy")
             if len(per_fold) > 1
         },
+        "per_device": by("device"),
+        "per_city": by("city"),
+        "wrong": _wrong(clips, scene_labels, targets, logits, primary),
     }
 
 
@@ -59,6 +67,34 @@ def groups(clips: Sequence[Clip], field: str) -> dict[str, np.ndarray]:
     values = np.array([getattr(clip, field) for clip in clips])
     names = [name for name in np.unique(values) if name]
     return {str(name): values == name for name in names} if len(names) > 1 else {}
+
+
+def _wrong(
+    clips: Sequence[Clip],
+    scene_labels: Sequence[str],
+    targets: np.ndarray,
+    logits: np.ndarray,
+    answer: np.ndarray,
+) -> dict:
+    """How many clips the answers (n,) got wrong, and the clips of the most certain ones."""
+    from scipy.special import softmax
+
+    probabilities = softmax(logits.astype(float), axis=-1)
+    wrong = np.flatnonzero(answer != targets)
+    certain = np.argsort(-probabilities[wrong, answer[wrong]], kind="stable")
+    return {
+        "n_clips": len(wrong),
+        "most_certain": [
+            {
+                "path": clips[i].path,
+                "scene_label": clips[i].scene_label,
+                "scene_probability": float(probabilities[i, targets[i]]),
+                "answer": scene_labels[answer[i]],
+                "answer_probability": float(probabilities[i, answer[i]]),
+            }
+            for i in wrong[certain[:MOST_WRONG]]
+        ],
+    }
 
 
 def _with_intervals(
