@@ -27,13 +27,15 @@ def recipe(config: Mapping[str, object]) -> list[tuple[str, str]]:
     schedule = _fields(config, ["optimizer.schedule"])
     if warmup := config.get("optimizer.warmup"):
         schedule.append(f"warm-up over {_value(warmup)} of the steps")
+    crop = config.get("train.crop_seconds")
     optimizer = _group(config, "optimizer", "optimizer.schedule", "optimizer.warmup")
     parts = {
         "Network": _group(config, "model"),
         "Frontend": _fields(config, ["frontend.name"]),
-        "Loss": _fields(config, ["train.loss", "train.label_smoothing"]),
+        "Loss": _fields(config, ["train.loss", "train.class_weights", "train.label_smoothing"]),
         "Optimizer": optimizer,
         "Learning rate schedule": schedule,
+        "Crops": [f"{_value(crop)} s of each clip"] if crop else [],
         "Augmentation": _augmentation(config),
         "Precision": _fields(config, ["train.precision"]),
         "Seed": [_value(config.get("seed", ""))],
@@ -62,7 +64,8 @@ def _group(config: Mapping[str, object], group: str, *apart: str) -> list[str]:
 
 def _fields(config: Mapping[str, object], fields: list[str]) -> list[str]:
     """Those of the fields that are on, in words."""
-    return [_said(field, config[field]) for field in fields if config.get(field)]
+    on = [field for field in fields if config.get(field) and config[field] != "none"]
+    return [_said(field, config[field]) for field in on]
 
 
 def _said(field: str, value: object) -> str:

@@ -16,7 +16,7 @@ def of_config(name: str, *overrides: str) -> dict[str, str]:
 
 def test_what_is_off_is_left_out():
     found = of_config("resnet50", "model.se_ratio=0", "seed=0")
-    assert "Augmentation" not in found
+    assert not {"Augmentation", "Crops"} & found.keys()
     assert found["Seed"] == "0" and found["Loss"] == "cross_entropy"
     assert found["Optimizer"] == "adam, learning rate 0.001"
     assert found["Learning rate schedule"] == "cosine" and found["Precision"] == "float32"
@@ -28,11 +28,13 @@ def test_what_is_on_is_said():
     found = of_config(
         "esc10", "model.pcen=True", "frontend.name=mel", "data.normalisation=none",
         "data.pool=waveform", "optimizer.warmup=0.05", "optimizer.clip_norm=1.5",
-        "train.label_smoothing=0.1", "augment.mel_masks=0", "seed=7",
+        "train.label_smoothing=0.1", "train.class_weights=balanced", "train.crop_seconds=2.5",
+        "augment.mel_masks=0", "seed=7",
     )  # fmt: skip
     assert {"SE ratio 16", "pcen", "width 32"} <= set(found["Network"].split(", "))
     assert found["Frontend"] == "mel" and found["Seed"] == "7"
-    assert found["Loss"] == "cross_entropy, label smoothing 0.1"
+    assert found["Loss"] == "cross_entropy, class weights balanced, label smoothing 0.1"
+    assert found["Crops"] == "2.5 s of each clip"
     assert found["Optimizer"] == "adam, clip norm 1.5, learning rate 0.002, weight decay 0.05"
     assert found["Learning rate schedule"] == "one_cycle, warm-up over 0.05 of the steps"
     masks = "time masks 2 (up to 25 frames)"  # those of mel bands are off, however wide
