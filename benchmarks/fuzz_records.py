@@ -29,7 +29,7 @@ from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
-from asc_jax.scoring import evaluate, predictions
+from asc_jax.scoring import evaluate, predictions, scores
 from benchmarks.fuzz import refusal
 
 _KEPT = pathlib.Path(__file__).parents[1] / "tests/kept/format1"
@@ -208,7 +208,7 @@ def _logits(folder: pathlib.Path) -> object:
         assert one.logits.shape[-2:] == (n, len(labels)), one.logits.shape
         assert one.folds.shape == ((n,) if one.out_of_fold else one.logits.shape[:1])
         if one.labelled:
-            predictions.score(one, labels, rule="mean_logits", decision="argmax")
+            scores.score(one, labels, rule="mean_logits", decision="argmax")
     _compared(folder)
     return "whole"
 

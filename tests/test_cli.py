@@ -166,6 +166,20 @@ def test_the_report_adds_up(evaluated):
     targets = np.searchsorted(stored["scene_labels"], stored["test/scene_label"])
     answers = stored["test/logits"].mean(axis=0).argmax(axis=-1)
     assert test["systems"][0]["accuracy"]["value"] == pytest.approx((answers == targets).mean())
+    logits = stored["out_of_fold/logits"].astype(float)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    targets = np.searchsorted(stored["scene_labels"], stored["out_of_fold/scene_label"])
+    wrong = probabilities.argmax(axis=-1) != targets
+    certain = np.argsort(-probabilities.max(axis=-1)[wrong], kind="stable")
+    listed = out_of_fold["wrong"]["most_certain"]
+    paths = stored["out_of_fold/path"][wrong][certain].tolist()
+    assert [clip["path"] for clip in listed] == paths[:50] and len(paths) > 0
+    said = [clip["scene_probability"] for clip in listed]
+    of_scene = probabilities[np.arange(len(targets)), targets][wrong][certain]
+    assert said == pytest.approx(of_scene[:50])
+    assert all((evaluated / out_of_fold["audio_root"] / path).is_file() for path in paths)
+    assert report["config"]["train.loss"] == "cross_entropy"
+    assert not [value for value in report["config"].values() if str(value).startswith("/")]
     assert (evaluated / "report.html").is_file()
 
 

@@ -13,11 +13,15 @@ from urllib.parse import quote
 
 from asc_jax.report import figures
 from asc_jax.report.drawing import learning_curves
-from asc_jax.report.formatting import count, duration, percent, quantity, row_shares
+from asc_jax.report.facts import data_facts, recipe, training_facts
+from asc_jax.report.formatting import count, percent, row_shares
 from asc_jax.report.rendering import render
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
+
+# Endings of recordings that browsers play.
+PLAYABLE = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
@@ -71,12 +75,19 @@ def _is_whole(report: Mapping) -> bool:
     try:
         texts = [report.get("title") or ""]
         numbers = [(report.get("training") or {}).get("epochs", 0) + 0]
-        (report.get("versions") or {}).items()
+        for group in ("versions", "config"):
+            (report.get(group) or {}).items()
         network = report.get("network") or {}
         numbers += [network.get(f) for f in ("parameters", "macs", "receptive_field")]
         for one in report.get("lists", []):
             texts += [one["name"], one.get("title", ""), one.get("description", "")]
+            texts.append(one.get("audio_root", ""))
             numbers += [one.get(field, 0) for field in ("n_clips", "n_locations")]
+            wrong = one.get("wrong") or {"n_clips": 0, "most_certain": []}
+            numbers.append(wrong["n_clips"] + 0)
+            for clip in wrong["most_certain"]:
+                texts += [clip[field] for field in ("path", "scene_label", "answer")]
+                numbers += [clip["scene_probability"], clip["answer_probability"]]
             for system in one.get("systems", []):
                 texts.append(system["name"])
                 numbers += system.get("class_wise_accuracy", {}).values()
@@ -145,8 +156,9 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
         curves=learning_curves(metrics, selected),
         validated={m.get("validation_list") for m in metrics if m.get("validation_loss")},
         curve_figures=[name for name in drawings if name.endswith("learning_curves.svg")],
-        training=_training_facts(report.get("network") or {}, training),
-        data=_data_facts(data),
+        recipe=recipe(report.get("config") or {}),
+        training=training_facts(report.get("network") or {}, training),
+        data=data_facts(data),
         splits=[
             (f"Fold {split['fold']}", *(_size(split, f"{part}_") for part in parts))
             for split in splits
@@ -195,36 +207,28 @@ def _list(report: Mapping, scored: Mapping, drawings: Sequence[str]) -> dict[str
             if len(systems) > 1
         ],
         "per_fold": per_fold,
+        "groups": [(field, scored.get(f"per_{field}") or []) for field in ("device", "city")],
+        "wrong": _wrong(scored),
         "spreads": spreads if len(spreads) == len(values) else [],
         "figures": [name for name in figures if name in drawings],
     }
 
 
-def _training_facts(network: Mapping, training: Mapping) -> list[tuple[str, str]]:
-    """Facts about the network and its training; a dash or nothing where there is no number."""
-    size, speed = network.get("input"), training.get("clips_per_second")
-    return [
-        ("Parameters", quantity(network.get("parameters"))),
-        ("Multiply-accumulates per clip", quantity(network.get("macs"))),
-        ("Convolutions", quantity(network.get("convolutions"))),
-        ("Receptive field", count(network.get("receptive_field"), "frame")),
-        ("Input", f"{size[0]} mel bands \N{MULTIPLICATION SIGN} {size[1]} frames" if size else ""),
-        ("Folds", quantity(training.get("n_folds"))),
-        ("Epochs", quantity(training.get("epochs"))),
-        ("Steps", quantity(training.get("steps"))),
-        ("Batch size", quantity(training.get("batch_size"))),
-        ("Training time", duration(training.get("seconds"))),
-        ("Training speed", "" if speed is None else f"{speed:,.1f} clips/s"),
+def _wrong(scored: Mapping) -> dict[str, Any]:
+    """How many clips were answered wrong, and those that are listed, with their recordings."""
+    wrong, root = scored.get("wrong") or {}, scored.get("audio_root")
+    clips = [
+        {
+            **clip,
+            "audio": f"{root}/{clip['path']}" if root else "",
+            "played": clip["path"].lower().endswith(PLAYABLE),
+        }
+        for clip in wrong.get("most_certain") or []
     ]
-
-
-def _data_facts(data: Mapping) -> list[tuple[str, str]]:
-    """Facts about the data set."""
-    seconds, sr = data.get("clip_seconds"), data.get("sr")
-    return [
-        ("Data set", data.get("root", "")),
-        ("Clips", quantity(data.get("n_clips"))),
-        ("Locations", quantity(data.get("n_locations"))),
-        ("Clip length", "" if seconds is None else f"{seconds:g} s"),
-        ("Sampling rate", "" if sr is None else f"{sr / 1000:g} kHz"),
-    ]
+    total = wrong.get("n_clips", 0)
+    some = f"The {len(clips)} most certain of {total:,}"
+    return {
+        "clips": clips,
+        "share": f"{total:,} of {count(scored.get('n_clips'), 'clip')}",
+        "listed": some if len(clips) < total else f"All {total:,}, the most certain first",
+    }

@@ -69,16 +69,19 @@ def breakable(value: object) -> Markup:
     return escape(value).replace("_", Markup("_<wbr>"))
 
 
-def row_label(name: str) -> Markup:
-    """Lets the name of a setting break after its fields, or else after their groups."""
+def row_label(name: str | Markup) -> Markup:
+    """Lets a setting's name break after its fields, or else their groups; leaves markup alone."""
+    if isinstance(name, Markup):
+        return name
     broken = re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", str(escape(name)))
     spans = broken.replace(",", ',</span> <span class="field">')
     return Markup(f'<span class="field">{spans}</span>')
 
 
 def here(path: str) -> str:
-    """Makes a link to a file out of its path in the page's folder.
+    """Makes a link to a file out of its path, seen from the page's folder.
 
-    What `quote` leaves cannot name a scheme or, behind the `./`, another host.
+    What `quote` leaves cannot name a scheme or, behind the `./`, another host. Bytes that are no
+    UTF-8 stay what they are.
     """
-    return f"./{quote(path)}"
+    return f"./{quote(path.encode(errors='surrogateescape'))}"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from asc_jax.config.format import flatten
+from asc_jax.config.rules import PATH_FIELDS
 from asc_jax.data.generated import read_record
 from asc_jax.models.summary import summarise
 from asc_jax.parallel.arrays import fetch
@@ -15,6 +17,7 @@ from asc_jax.runs.checkpoint import Progress, digest_arrays
 from asc_jax.runs.folder import SYNTHETIC
 from asc_jax.runs.inputs import input_shape, make_network, told_of_lengths
 from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runs.own_functions import own_functions
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup
 
@@ -56,8 +59,15 @@ def describe_run(
             "scored_by": {field: start[field] for field in provenance.COMPARED},
         },
         "data": _describe_data(config, setup),
+        "config": _describe_config(config),
         "scene_labels": list(labels),
     }
+
+
+def _describe_config(config) -> dict:
+    """The fields, flat, without paths; the user's own functions as `my_file.py:name`."""
+    own = {field: reference for field, _, reference in own_functions(config)}
+    return {f: v for f, v in (flatten(config) | own).items() if f not in PATH_FIELDS}
 
 
 def _describe_training(

@@ -6,6 +6,7 @@ the choice of its epoch, has seen.
 
 import dataclasses
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,11 +31,11 @@ from asc_jax.scoring.predictions import (
     read_logits,
     refuse_double_ids,
     refuse_non_finite,
-    score,
     systems,
     write_logits,
     write_submission,
 )
+from asc_jax.scoring.scores import score
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.predict import predict
@@ -164,14 +165,18 @@ def write_evaluation(
     unlabelled = []
     for one in predictions:
         if not one.labelled:
-            primary = next(iter(systems(one, **chosen).values()))
+            _, primary = next(iter(systems(one, **chosen).values()))
             files = write_submission(workdir / "submission", one, primary, labels)
             files = [file.relative_to(workdir).as_posix() for file in files]
             entry = {"name": one.name, "title": one.title, "n_clips": len(primary), "files": files}
             unlabelled.append(entry)
     report = {
         **about,
-        "lists": [score(one, labels, **chosen) for one in predictions if one.labelled],
+        "lists": [
+            score(one, labels, **chosen) | {"audio_root": _audio_root(one, workdir)}
+            for one in predictions
+            if one.labelled
+        ],
         "unlabelled": unlabelled,
     }
     write_logits(workdir / "logits.npz", predictions, labels)
@@ -182,6 +187,11 @@ def write_evaluation(
         if ours and path.relative_to(workdir).as_posix() not in written:
             remove(path)
     return report
+
+
+def _audio_root(one: Predictions, workdir: pathlib.Path) -> str:
+    """The folder of a list's recordings, seen from the run folder; "" where it is not known."""
+    return os.path.relpath(one.root, workdir) if one.root else ""
 
 
 def _configs(workdir: pathlib.Path, overrides: Sequence[str]):
@@ -210,7 +220,11 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
     try:
         report = parse_json((workdir / "report.json").read_text(encoding="utf-8"))
         listed = {
-            one["name"]: {"title": one["title"], "description": one.get("description", "")}
+            one["name"]: {
+                "title": one["title"],
+                "description": one.get("description", ""),
+                "root": workdir / one["audio_root"] if one.get("audio_root") else None,
+            }
             for one in (*report["lists"], *report["unlabelled"])
         }
         training = dict(report["training"].items())
@@ -256,6 +270,7 @@ def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predic
         tuple(setup.clips.dataset.clips[i] for i in np.concatenate(held_out)),
         np.concatenate(logits),
         np.concatenate([np.full(len(s.held_out), s.fold) for s in setup.splits]),
+        setup.clips.dataset.root,
     )
 
 
@@ -269,6 +284,7 @@ def _predict_test(setup: Setup, state: ClassifierState, config) -> Predictions:
         tuple(setup.clips.dataset.clips[i] for i in setup.clips.test),
         np.stack(predict(setup, state, lists)),
         np.array([split.fold for split in setup.splits]),
+        setup.clips.dataset.root,
     )
 
 
@@ -288,6 +304,7 @@ def _predict_other(
         dataset.clips,
         np.stack(predict(setup, state, lists, feed)),
         np.array([split.fold for split in setup.splits]),
+        dataset.root,
     )
 
 

@@ -1,9 +1,8 @@
-"""The logits of a list of clips: answers, scores, submissions."""
+"""The logits of a list of clips: answers, files, submissions."""
 
 import csv
 import dataclasses
 import io
-import math
 import pathlib
 import zipfile
 import zlib
@@ -14,8 +13,6 @@ import numpy as np
 from asc_jax.data.clips import Clip
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
-from asc_jax.stats.comparison import Comparison
-from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
 
 # The leaderboard's file, and DCASE's.
 SUBMISSION_ENDINGS = ("_leaderboard.csv", "_dcase.txt")
@@ -34,6 +31,7 @@ class Predictions:
       clips: the list.
       logits: (n, K) where each clip was seen by one model, (F, n, K) by every fold's.
       folds: (n,) the number of the fold whose model saw each clip, or (F,) of all folds.
+      root: the folder that the clips' paths are relative to; None where it is not known.
     """
 
     name: str
@@ -42,6 +40,7 @@ class Predictions:
     clips: tuple[Clip, ...]
     logits: np.ndarray
     folds: np.ndarray
+    root: pathlib.Path | None = None
 
     @property
     def out_of_fold(self) -> bool:
@@ -78,7 +77,9 @@ def refuse_non_finite(predictions: Predictions, source: pathlib.Path) -> None:
     )
 
 
-def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, np.ndarray]:
+def systems(
+    predictions: Predictions, *, rule: str, decision: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The answers to compare on one list.
 
     Args:
@@ -87,88 +88,22 @@ def systems(predictions: Predictions, *, rule: str, decision: str) -> dict[str, 
       decision: one of `choices.DECISIONS`.
 
     Returns:
-      name -> (n,) class indices, the primary system first.
+      name -> (n, K) logits and the (n,) class indices decided by them, the primary system first.
     """
     from asc_jax.scoring import ensemble  # not at the top: stored logits are read without JAX
 
-    def decide(logits) -> np.ndarray:
-        return np.asarray(ensemble.decide(logits, decision))
-
     if predictions.out_of_fold:
-        return {"held-out fold": decide(predictions.logits)}
-    singles = {
-        f"fold {fold}": decide(logits)
-        for fold, logits in zip(predictions.folds, predictions.logits, strict=True)
-    }
-    if len(singles) == 1:  # an ensemble of one is that one
-        return singles
-    answers = {}
-    for name in sorted(ensemble.RULES, key=lambda name: name != rule):
-        combined = ensemble.RULES[name](predictions.logits)
-        answers[name.replace("_", " of ")] = decide(combined)
-    return answers | singles
-
-
-def score(
-    predictions: Predictions, scene_labels: Sequence[str], *, rule: str, decision: str
-) -> dict:
-    """A labelled list's scores, as `report.json` holds them; arguments as `systems`."""
-    index = {label: k for k, label in enumerate(scene_labels)}
-    targets = np.array([index[clip.scene_label] for clip in predictions.clips])
-    locations = np.array([clip.location for clip in predictions.clips])
-    answers = systems(predictions, rule=rule, decision=decision)
-    per_fold = []
-    if predictions.out_of_fold:
-        (answer,) = answers.values()
-        for fold in np.unique(predictions.folds):
-            here = predictions.folds == fold
-            scores = _with_intervals(targets[here], answer[here], locations[here], scene_labels)
-            kept = ("accuracy", "class_wise_accuracy")
-            per_fold.append(
-                {"fold": int(fold), "n_clips": int(here.sum())} | {k: scores[k] for k in kept}
-            )
+        logits = {"held-out fold": predictions.logits}
+    else:
+        by_fold = zip(predictions.folds, predictions.logits, strict=True)
+        logits = {f"fold {fold}": one for fold, one in by_fold}
+        if len(logits) > 1:  # an ensemble of one is that one
+            rules = sorted(ensemble.RULES, key=lambda name: name != rule)
+            combined = {one: ensemble.RULES[one](predictions.logits) for one in rules}
+            logits = {one.replace("_", " of "): mean for one, mean in combined.items()} | logits
     return {
-        "name": predictions.name,
-        "title": predictions.title,
-        "description": predictions.description,
-        "n_clips": len(targets),
-        "n_locations": len(set(locations)),
-        "systems": [
-            {"name": name} | _with_intervals(targets, answer, locations, scene_labels)
-            for name, answer in answers.items()
-        ],
-        "per_fold": per_fold,
-        "mean_of_folds": {
-            key: float(np.mean([fold[key]["value"] for fold in per_fold]))
-            for key in ("accuracy", "class_wise_accuracy")
-            if len(per_fold) > 1
-        },
-    }
-
-
-def _with_intervals(
-    targets: np.ndarray, answer: np.ndarray, locations: np.ndarray, scene_labels: Sequence[str]
-) -> dict:
-    n_classes = len(scene_labels)
-    overall, class_wise, recalls = scores_by_location(targets, answer, locations, n_classes)
-    confusion = confusion_matrix(targets, answer, n_classes)
-    counts = confusion.sum(axis=1).tolist()
-    return {
-        "accuracy": for_json(overall),
-        "class_wise_accuracy": for_json(class_wise),
-        "per_class": [
-            {"scene_label": label, "n_clips": n, **for_json(recall)}
-            for label, n, recall in zip(scene_labels, counts, recalls, strict=True)
-        ],
-        "confusion": confusion.tolist(),
-    }
-
-
-def for_json(one: Score | Comparison) -> dict:
-    """Takes a dataclass apart; None for NaN and infinity, which JSON has not."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in dataclasses.asdict(one).items()
+        name: (np.asarray(one), np.asarray(ensemble.decide(one, decision)))
+        for name, one in logits.items()
     }
 
 

@@ -1,6 +1,7 @@
 """Run folders as evaluate writes them, without training; and a real browser."""
 
 import contextlib
+import html
 import html.parser
 import http.server
 import json
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from asc_jax.data.clips import Clip
-from asc_jax.scoring.predictions import Predictions, score, write_logits
+from asc_jax.scoring.predictions import Predictions, write_logits
+from asc_jax.scoring.scores import score
 
 SCENES = ("park", "street_pedestrian", "tram")
 CITIES = ("paris", "vienna")
@@ -146,7 +148,8 @@ def write_run():
         network = {"parameters": 1000, "macs": 2000, "receptive_field": 30}
         report = {"format": 1, "title": title, "device": "cpu x 2", "versions": {"jax": "1"}}
         report |= {"network": network, "training": {"epochs": epochs}, "scene_labels": scenes}
-        report["lists"] = [score(one, scenes, **chosen) for one in predictions]
+        root = {"audio_root": "../set"}
+        report["lists"] = [score(one, scenes, **chosen) | root for one in predictions]
         (path / "report.json").write_text(json.dumps(report))
         write_logits(path / "logits.npz", predictions, scenes)
         return path
@@ -180,6 +183,7 @@ MEASURE = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,"
 addEventListener("load", () => {
   const found = [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, style = frame.contentWindow.getComputedStyle;
+    page.querySelectorAll("details").forEach(details => details.open = true);
     const colours = s => [...page.querySelectorAll(s)].slice(0, 1).map(e => style(e).color)[0];
     return {width: frame.clientWidth, needed: page.documentElement.scrollWidth,
       paper: style(page.body).backgroundColor, ink: style(page.body).color,
@@ -220,30 +224,69 @@ def _serve(folder: pathlib.Path):
 
 
 @pytest.fixture(scope="session")
-def look_at(chromium, tmp_path_factory):
+def browse(chromium, tmp_path_factory):
+    """Runs the browser: (address, flags) -> what the page's script found, and the console."""
+
+    def run(address: str, *flags: str) -> tuple:
+        profile = tmp_path_factory.mktemp("browser")
+        flags = "--virtual-time-budget=3000", "--dump-dom", *flags, address
+        command = browser.command(chromium, profile, *flags)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        found = re.search(r'<pre id="found">(.+?)</pre>', done.stdout)
+        assert found, done.stdout + done.stderr
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        return json.loads(html.unescape(found[1])), console
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def look_at(browse):
     """Opens a page in the browser: (page, colour scheme) -> what was measured, said, served."""
 
     def look(page: pathlib.Path, scheme: str = "light") -> dict:
         wrapper = page.with_name("measure.html")
         wrapper.write_text(MEASURE.replace("PAGE", page.name))
         with _serve(page.parent) as server:
-            port = server.server_address[1]
-            command = browser.command(
-                chromium,
-                tmp_path_factory.mktemp("browser"),
-                f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
-                "--virtual-time-budget=3000",
-                "--dump-dom",
-                f"http://127.0.0.1:{port}/{wrapper.name}",
-            )
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            address = f"http://127.0.0.1:{server.server_address[1]}/{wrapper.name}"
+            colours = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+            frames, console = browse(address, colours)
         wrapper.unlink()
-        found = re.search(r'<pre id="found">(\[.*?\])</pre>', done.stdout)
-        assert found, done.stdout + done.stderr
-        return {
-            "frames": json.loads(found[1]),
-            "console": [line for line in done.stderr.splitlines() if "CONSOLE" in line],
-            "served": [path for path in server.asked if path != f"/{wrapper.name}"],
-        }
+        served = [path for path in server.asked if path != f"/{wrapper.name}"]
+        return {"frames": frames, "console": console, "served": served}
 
     return look
+
+
+LISTEN = """<!DOCTYPE html><meta charset="utf-8"><iframe src="PAGE"></iframe>
+<pre id="found"></pre><script>
+const frame = document.querySelector("iframe"), found = {};
+frame.onload = () => {
+  for (const player of frame.contentDocument.querySelectorAll("audio")) {
+    const say = what => {
+      found[player.getAttribute("aria-label")] = what;
+      document.getElementById("found").textContent = JSON.stringify(found);
+    };
+    player.onloadedmetadata = () => say(player.duration);
+    player.onerror = () => say(player.error.message);
+    player.preload = "metadata";
+    player.load();
+  }
+};
+</script>"""
+
+
+@pytest.fixture(scope="session")
+def listen_to(browse):
+    """Opens a page from the disk: page -> seconds, or what is wrong, by name of the recording."""
+
+    def listen(page: pathlib.Path) -> dict:
+        wrapper = page.with_name("listen_to.html")
+        wrapper.write_text(LISTEN.replace("PAGE", page.name))
+        # The wrapper may look into the page. What the page may load is up to the page.
+        found, console = browse(wrapper.as_uri(), "--allow-file-access-from-files")
+        wrapper.unlink()
+        assert console == []
+        return found
+
+    return listen

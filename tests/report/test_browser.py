@@ -1,9 +1,14 @@
 """The pages in a real browser: on a phone, in the dark, and alone in the world."""
 
+import json
+import os
 import re
 
+import numpy as np
 import pytest
+import soundfile
 
+from asc_jax.data.clips import Clip
 from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
 from asc_jax.report.page import write_page
@@ -25,6 +30,33 @@ def pages(tmp_path_factory, write_run, write_sweep):
         "one run": write_page(write_run(folder / "run")),
         "several": write_comparison(results),
     }
+
+
+NAMES = (
+    "plain.wav", "a\"b'c.wav", "new\nline.flac", "ha#sh?.ogg", "100%41.wav", "bi\u202edi.wav",
+    "<b>&amp;.wav", "javascript:alert(1).wav", "sp ace;é.wav", "no_utf8\udce9.wav",
+)  # fmt: skip
+
+
+def test_recordings_play_whatever_their_names_are(tmp_path, write_run, listen_to):
+    root = tmp_path / "set #1?%2F\"'\u202e"
+    clips = tuple(Clip(f"{name[0]}/{name}", "park", name) for name in NAMES)
+    for clip in clips:
+        (root / clip.path).parent.mkdir(parents=True, exist_ok=True)
+        with (root / clip.path).open("wb") as file:
+            ending = clip.path.rpartition(".")[2]
+            soundfile.write(file, np.full(24_000, 0.1), 48_000, format=ending)
+    # Models that never answer right.
+    workdir = write_run(tmp_path / "runs" / "one", -100.0, lists={"out_of_fold": clips})
+    report = json.loads((workdir / "report.json").read_text())
+    report["lists"][0]["audio_root"] = os.path.relpath(root, workdir)
+    (workdir / "report.json").write_text(json.dumps(report))
+    found = listen_to(write_page(workdir))
+    assert len(found) == len(clips)
+    assert all(seconds == pytest.approx(0.5, abs=0.01) for seconds in found.values()), found
+    (root / clips[0].path).unlink()
+    found = listen_to(workdir / "report.html")
+    assert [name for name, said in found.items() if isinstance(said, str)] == [clips[0].path]
 
 
 def luminance(colour: str) -> float:

@@ -3,11 +3,13 @@
 import copy
 import json
 import re
+import shutil
 from statistics import fmean, stdev
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
+from checkout import KEPT
 from refusals import refused
 
 from asc_jax.report.curves import fold_lines, loss_top, mean_line
@@ -93,9 +95,14 @@ def test_scores_stand_with_their_intervals_and_the_test_list_first(run, report, 
 
 def test_hostile_input_stays_text(run, report, parse):
     hostile = "<script>alert(1)</script>\"'&$x_{$"
-    report |= {"title": hostile, "config": hostile, "scene_labels": [hostile, "a", "b"]}
+    config = {"model.name": hostile, f"model.{hostile}": [hostile], "augment.name": hostile}
+    report |= {"title": hostile, "config": config, "scene_labels": [hostile, "a", "b"]}
     for scored in report["lists"]:
-        scored["title"] = scored["description"] = hostile
+        scored["title"] = scored["description"] = scored["per_city"][0]["city"] = hostile
+        clip = {"path": f"{hostile}.wav", "scene_label": hostile, "answer": hostile}
+        clip |= {"scene_probability": 0.1, "answer_probability": 0.9}
+        scored["wrong"] = {"n_clips": 1, "most_certain": [clip]}
+        scored["audio_root"] = "javascript:alert(1)"
         for part in scored["systems"]:
             part["name"] = part["per_class"][0]["scene_label"] = hostile
     report["lists"][0]["name"] = "../../" + hostile
@@ -107,8 +114,60 @@ def test_hostile_input_stays_text(run, report, parse):
     page = parse(html)
     assert hostile in page.words
     assert {"./javascript%3Aalert%281%29", ".///host/x"} <= set(page.links)
+    assert f"./javascript%3Aalert%281%29/{quote(hostile)}.wav" in page.values("src")
     written = {path.relative_to(workdir).parts[0] for path in workdir.rglob("*")}
     assert written == {"report.json", "metrics.jsonl", "report.html", "figures"}
+
+
+def test_wrong_answers_stand_with_their_recordings(run, report, parse):
+    out_of_fold, test = report["lists"]
+    for one, name in ((out_of_fold, "long"), (test, "short")):
+        clips = [
+            {
+                "path": f"audio/{name}{i}.{'aiff' if i == 2 else 'WAV'}",
+                "scene_label": "park",
+                "scene_probability": 0.25,
+                "answer": "tram",
+                "answer_probability": 0.75 - i / 1000,
+            }
+            for i in range(50 if name == "long" else 3)
+        ]
+        one["wrong"] = {"n_clips": 1312 if name == "long" else 3, "most_certain": clips}
+    out_of_fold["audio_root"], test["audio_root"] = "../../set", ""
+    html = run()[1]
+    page = parse(html)
+    assert all(p["preload"] == "none" and "controls" in p for p in page.all("audio"))
+    playable = [f"audio/long{i}.WAV" for i in range(50) if i != 2]
+    assert [player["aria-label"] for player in page.all("audio")] == playable
+    assert page.all("audio")[0]["src"] == "./../../set/audio/long0.WAV"
+    assert "./../../set/audio/long2.aiff" in page.values("href")
+    assert "The 50 most certain of 1,312" in page.words and "media-src 'self'" in html
+    assert page.words.index("audio/short0.WAV") < page.words.index("audio/short1.WAV")
+    assert "audio/short1.WAV park 25.0 % tram 74.9 %" in page.words
+    sections = dict(re.findall(r"<h2>(.*?)</h2>(.*?)</section>", html, re.DOTALL))
+    folded = {name: "audio" in "".join(re.findall("<details>.*?</details>", body, re.DOTALL))
+              for name, body in sections.items()}  # fmt: skip
+    assert folded["Out_<wbr>Of_<wbr>Fold"] and not folded["Test"]
+
+
+def test_scores_stand_by_device_and_city(run, report, parse):
+    page = parse(run()[1])
+    for one in report["lists"]:
+        for field, names in (("device", ["a", "b"]), ("city", ["paris", "vienna"])):
+            assert [part[field] for part in one[f"per_{field}"]] == names
+            for part in one[f"per_{field}"]:
+                scores = [part[name] for name in ("accuracy", "class_wise_accuracy")]
+                said = " ".join(f"{percent(s['value'])} {interval(s)}" for s in scores)
+                assert f"{part[field]} {part['n_clips']} {said}" in page.words
+
+
+def test_the_report_of_an_earlier_version_has_a_page(tmp_path, parse):
+    for name in ("report.json", "metrics.jsonl"):
+        shutil.copy(KEPT / "format1" / name, tmp_path)
+    page = parse(write_page(tmp_path))
+    assert "held-out fold" in page.words and not page.all("audio")
+    later = ("Wrong answers", "By device", "By city", "Optimizer", "Seed")
+    assert not any(words in page.words for words in later)
 
 
 def test_same_input_gives_the_same_bytes(run):
@@ -258,6 +317,10 @@ def test_lines_of_the_curves():
         {"training": {"epochs": None}},
         {"versions": "1.0"},
         {"network": {"macs": ""}},
+        {"config": "optimizer.lr"},
+        {"lists": [{"name": "test", "audio_root": 3}]},
+        {"lists": [{"name": "test", "wrong": {"n_clips": None, "most_certain": []}}]},
+        {"lists": [{"name": "test", "wrong": {"n_clips": 1, "most_certain": [{"path": "a"}]}}]},
         {"title": 5},
     ],
 )

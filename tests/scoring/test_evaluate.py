@@ -149,6 +149,9 @@ def test_what_was_scored_beside_is_kept_until_the_run_goes_on(
     report = json.loads(first["report.json"])
     assert [one["name"] for one in report["lists"]] == ["out_of_fold", "more"]
     assert [one["name"] for one in report["unlabelled"]] == ["hidden"]
+    for one, root in zip(report["lists"], (scenes, more), strict=True):
+        assert not one["audio_root"].startswith("/")
+        assert (run_folder / one["audio_root"]).samefile(root)
     assert "figures/confusion_more.svg" in first
     submissions = ("submission/hidden_leaderboard.csv", "submission/hidden_dcase.txt")
     leaderboard, dcase = (first[file].decode().splitlines() for file in submissions)
@@ -261,6 +264,16 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
     assert " 3 " in describe()
     (tmp_path / "metrics.jsonl").write_text(json.dumps(lines[0] | {"skipped_steps": [0, 0]}) + "\n")
     assert len(re.findall(r"[0-9]+", describe())) == 1  # the epoch
+
+
+def test_the_report_names_functions_of_ones_own_as_their_user_does(scenes, tmp_path):
+    source = "def focal(logits, targets):\n    return -(targets * logits).sum(axis=-1)\n"
+    (tmp_path / "parts.py").write_text(source)
+    loss = f"--config.train.loss={tmp_path / 'parts.py'}:focal"
+    config = load_config(str(ROOT / small.CONFIG), [f"--config.data.root={scenes}", loss])
+    found = description._describe_config(config)
+    assert found["train.loss"] == "parts.py:focal" and "data.root" not in found
+    assert json.loads(json.dumps(found)).keys() == found.keys()
 
 
 @pytest.mark.parametrize(

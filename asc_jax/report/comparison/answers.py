@@ -33,12 +33,6 @@ class ClipList:
     targets: np.ndarray
     locations: np.ndarray
 
-    def groups(self, field: str) -> dict[str, np.ndarray]:
-        """name -> (n,) bool, of "city" or "device"; none where there are not two."""
-        values = np.array([getattr(clip, field) for clip in self.clips])
-        names = [name for name in np.unique(values) if name]
-        return {str(name): values == name for name in names} if len(names) > 1 else {}
-
 
 @dataclasses.dataclass(frozen=True)
 class Answers:

@@ -6,7 +6,7 @@ import json
 
 from asc_jax.report.comparison.results import ALPHA, MEASURES, Difference, Result, Results
 from asc_jax.report.formatting import count, p_value, points, spread
-from asc_jax.scoring.predictions import for_json
+from asc_jax.scoring.scores import for_json
 from asc_jax.stats.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}

@@ -18,6 +18,7 @@ from asc_jax.runs import table4
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
+from asc_jax.scoring.scores import groups
 
 NAME = "report.html"
 _KICKER = "Acoustic scene classification, runs side by side"
@@ -139,7 +140,7 @@ def _places(results: Results) -> list[dict[str, Any]]:
     scenes = [one.per_class for one in results.results]
     places = [_place(results, "Accuracy per scene", results.listed.scene_labels, scenes)]
     for field in ("city", "device"):
-        if names := list(results.listed.groups(field)):
+        if names := list(groups(results.listed.clips, field)):
             scores = [[one.groups[field][name] for name in names] for one in results.results]
             places.append(_place(results, f"Class-wise accuracy by {field}", names, scores))
     return places

@@ -10,6 +10,7 @@ from asc_jax.report.comparison import ensembles
 from asc_jax.report.comparison.answers import Answers, ClipList, choose_list, common_lists, gather
 from asc_jax.report.comparison.folders import Row, read_rows
 from asc_jax.runtime.errors import InputError
+from asc_jax.scoring.scores import groups
 from asc_jax.stats.calibration import Reliability, brier_score, log_loss, reliability
 from asc_jax.stats.comparison import Comparison, compare
 from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
@@ -247,7 +248,7 @@ def _result(
         {
             field: {
                 group: scores(own.classes, where)[0]["class_wise_accuracy"]
-                for group, where in listed.groups(field).items()
+                for group, where in groups(listed.clips, field).items()
             }
             for field in ("city", "device")
         },
