@@ -1,8 +1,8 @@
 """The commands: the work is done elsewhere, imported when it is needed.
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
-by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else. A standard output that cannot be written stops no command, see
+by a signal, or because another process of the run is lost or a server does not answer (the same
+command goes on); 1 anything else. A standard output that cannot be written stops no command, see
 `asc_jax.runtime.output`.
 """
 
@@ -118,6 +118,15 @@ def data_check(args) -> None:
     print(check_dataset(args.root, argument="FOLDER"))
 
 
+def data_download(args) -> None:
+    from asc_jax.data.download import accept_licence, download
+    from asc_jax.data.zenodo import RECORDS
+
+    accept_licence(args.accept_license)
+    download(RECORDS[args.set], args.root, args.archives)
+    _say_next(f"{args.root}: the {args.set} set is all there", "data check", args.root)
+
+
 def train_command(args) -> None:
     environment.import_jax()
     from asc_jax.config.load import load_config
@@ -144,7 +153,7 @@ def train_command(args) -> None:
 
 def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
     """Says what is done, and the command that comes next."""
-    flag = "" if command == "report" else "--workdir="
+    flag = "" if command in ("report", "data check") else "--workdir="
     print(f"{done}; next: asc-jax {command} {flag}{shlex.quote(str(folder))}", file=sys.stderr)
 
 
@@ -330,6 +339,7 @@ def export_command(args) -> None:
 COMMANDS = {
     "synth": data_synth,
     "check": data_check,
+    "download": data_download,
     "train": train_command,
     "gan": gan_command,
     "synthesize": synthesize_command,

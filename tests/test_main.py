@@ -13,7 +13,7 @@ def test_without_a_command_the_commands_are_listed(process_as_it_was, capsys):
     out, err = capsys.readouterr()
     assert out == "" and all(f"\n    {name}" in err for name in ("data", "train", "reproduce"))
     assert cli.main(["data"]) == 2
-    assert "{synth,check}" in capsys.readouterr().err
+    assert "{download,synth,check}" in capsys.readouterr().err
 
 
 def test_a_lock_that_its_holder_has_removed_is_none(tmp_path, monkeypatch):
