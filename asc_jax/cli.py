@@ -1,9 +1,9 @@
 """The commands: the work is done elsewhere, imported when it is needed.
 
 Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
-by a signal, or because another process of the run is lost (the same command goes on); 1
-anything else. `serve`, which ends by a signal alone, ends with 0. A standard output that cannot
-be written stops no command, see `asc_jax.runtime.output`.
+by a signal, or because another process of the run is lost or a server does not answer (the same
+command goes on); 1 anything else. `serve`, which ends by a signal alone, ends with 0. A standard
+output that cannot be written stops no command, see `asc_jax.runtime.output`.
 """
 
 import contextlib
@@ -134,8 +134,16 @@ def data_import(args) -> None:
     from asc_jax.data.importing import import_dataset
 
     import_dataset(args.source, args.root, identifier=args.identifier, link=args.link)
-    place = shlex.quote(str(args.root))
-    print(f"{args.root}; next: asc-jax data check {place}", file=sys.stderr)
+    _say_next(str(args.root), "data check", args.root)
+
+
+def data_download(args) -> None:
+    from asc_jax.data.download import accept_licence, download
+    from asc_jax.data.zenodo import RECORDS
+
+    accept_licence(args.accept_license)
+    download(RECORDS[args.set], args.root, args.archives)
+    _say_next(f"{args.root}: the {args.set} set is all there", "data check", args.root)
 
 
 def train_command(args) -> None:
@@ -362,6 +370,7 @@ COMMANDS = {
     "synth": data_synth,
     "check": data_check,
     "import": data_import,
+    "download": data_download,
     "train": train_command,
     "gan": gan_command,
     "synthesize": synthesize_command,

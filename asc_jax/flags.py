@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"asc-jax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
-    _data(data.add_subparsers(required=True, metavar="{synth,check,import}"))
+    _data(data.add_subparsers(required=True, metavar="{download,import,check,synth}"))
     _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
     _training(commands, "gan", "train WaveGANs on a classifier's training clips")
     _synthesize(commands)
@@ -99,6 +99,31 @@ def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
 
 
 def _data(commands) -> None:
+    download = _command(
+        commands, "download", "download TUT Urban Acoustic Scenes 2018, or what is missing of it"
+    )
+    download.add_argument(
+        "--set",
+        default="development",
+        choices=("development", "leaderboard", "evaluation"),
+        help="21.4, 3.0 or 8.9 GB, which unpack to 24.9, 3.5 or 10.4 GB (development)",
+    )
+    download.add_argument(
+        "--root", required=True, type=_path, metavar="FOLDER", help="where to unpack it"
+    )
+    download.add_argument(
+        "--archives",
+        type=_path,
+        metavar="FOLDER",
+        help="where its zip archives lie, or go, and stay (without it each is deleted once it is "
+        "unpacked)",
+    )
+    download.add_argument(
+        "--accept_license",
+        "--accept-license",
+        action="store_true",
+        help="accept the licence of the data: no commercial use",
+    )
     synth = _command(commands, "synth", "write a small procedural data set")
     synth.add_argument("root", type=_path, metavar="FOLDER", help="where to write it")
     synth.add_argument("--seed", type=int, default=0)

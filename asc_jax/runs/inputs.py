@@ -34,7 +34,7 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     if not config.data.root:
         raise InputError(
             "not set; add --config.data.root=FOLDER, the folder that holds meta.csv and audio/ "
-            "(asc-jax data synth FOLDER writes a small one)",
+            "(asc-jax data download fetches TUT's, asc-jax data synth FOLDER writes a small one)",
             field="data.root",
         )
     dataset = read_dataset(config.data.root)

@@ -63,4 +63,4 @@ class RunsFailed(RuntimeError):
 
 
 class Stopped(RuntimeError):
-    """A signal asked the run to stop, and it has. Exit status `STOPPED`."""
+    """A signal asked for a stop, or a server is away; what is done stays. Status `STOPPED`."""

@@ -19,6 +19,8 @@ DEMO, WAVEGAN = str(CONFIGS / "demo.py"), str(CONFIGS / "wavegan.py")
 COMMANDS = (
     ("data", "synth", "{}"),
     ("data", "check", "{}"),
+    ("data", "download", "--root={}"),
+    ("data", "download", "--root=x", "--archives={}"),
     ("train", "--config={}", "--workdir=x"),
     ("train", "--config=x", "--workdir={}"),
     ("gan", "--config={}", "--workdir=x"),
