@@ -55,7 +55,8 @@ def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
     Returns:
       What is in it, of JSON types: counts of `classes`, `cities`, `devices`, `folds` and `formats`;
       `faults`, for which training would be refused or suffer; `notes`, of what may be as it should;
-      `unreadable`, what is wrong with each file that does not decode; `command`, to train on it.
+      `unreadable`, what is wrong with each file that does not decode; `fields`, with which any
+      config takes the set; `command`, which trains a small model on it.
 
     Raises:
       InputError: as `read_tables`.
@@ -91,6 +92,7 @@ def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
         "faults": faults,
         "notes": list(_notes(dataset, sounds)),
         "unreadable": bad,
+        "fields": _fields(list(sounds.values())) if sounds else "",
         "command": _command(dataset, list(sounds.values())),
     }
 
@@ -240,21 +242,26 @@ def _count_formats(sounds: Mapping[str, Sound]) -> list[dict]:
     ]
 
 
+def _fields(sounds: Sequence[Sound]) -> str:
+    """The fields with which any config takes files like these."""
+    lengths = [one.seconds for one in sounds]
+    usual = float(np.median(lengths))
+    channels = {one.channels for one in sounds}
+    words = [f"--config.data.clip_seconds={usual:.2f}".rstrip("0").rstrip(".")]
+    if max(abs(seconds - usual) for seconds in lengths) > audio.LENGTH_TOLERANCE_S:
+        words.append("--config.data.fit_length=True")
+    words.append(f"--config.data.channels={channels.pop() if len(channels) == 1 else 0}")
+    return " ".join(words)
+
+
 def _command(dataset: Dataset, sounds: Sequence[Sound]) -> str:
-    """The command that trains on a set as it is; "" where none can."""
+    """The command that trains a small model on a set as it is; "" where none can."""
     if not (dataset.labelled and sounds):
         return ""
-    lengths = [one.seconds for one in sounds]
-    words = [f"--config.data.root={shlex.quote(str(dataset.root))}"]
-    if max(lengths) - min(lengths) > audio.LENGTH_TOLERANCE_S:
-        config = "small"
-        if max(lengths) > _LONGEST_OF_SMALL:
-            words.append(f"--config.data.clip_seconds={max(lengths):.2f}")
-    else:
-        config = "resnet50"
-        channels = {one.channels for one in sounds}
-        words.append(f"--config.data.clip_seconds={np.median(lengths):.2f}".rstrip("0").rstrip("."))
-        words.append(f"--config.data.channels={channels.pop() if len(channels) == 1 else 0}")
+    words = ["--config=small", f"--config.data.root={shlex.quote(str(dataset.root))}"]
+    longest = max(one.seconds for one in sounds)
+    if longest > _LONGEST_OF_SMALL:
+        words.append(f"--config.data.clip_seconds={longest:.2f}")
     if len(dataset.published_folds) > 1:
-        words += ["--config.folds.kind=published", "--config.folds.n_folds=0"]
-    return f"asc-jax train --config={config} {' '.join(words)} --workdir=runs/own"
+        words += ["--config.folds.kind=published"]
+    return f"asc-jax train {' '.join(words)} --workdir=runs/own"

@@ -25,6 +25,8 @@ def render(found: Mapping) -> str:
         lines.append(f"  fold {one['fold']}: {one['train']} train, {one['evaluate']} evaluate")
     lines += [f"  {', '.join(filter(None, _format(one)))}" for one in found["formats"]]
     lines += [f"  {note}" for note in found["notes"]]
+    if found["fields"]:
+        lines.append(f"  a config takes all of these with {found['fields']}")
     if found["command"] and not found["faults"]:
         lines.append(f"next: {found['command']}")
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
@@ -48,7 +50,10 @@ def write_page(path: pathlib.Path, found: Mapping) -> None:
         origin=_size(found),
         counts={kind: rows for kind, rows in counts.items() if rows},
         formats=[_format(one) for one in found["formats"]],
-        **{name: found[name] for name in ("folds", "faults", "notes", "unreadable", "command")},
+        **{
+            name: found[name]
+            for name in ("folds", "faults", "notes", "unreadable", "fields", "command")
+        },
     )
     write_whole(path, page)
 
