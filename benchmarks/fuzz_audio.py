@@ -127,7 +127,8 @@ def _check_clip(path: pathlib.Path, expected: np.ndarray, sr: int, file: File) -
             names=str(path),
         )  # fmt: skip
         assert not said, said
-        waveform = mono(clip)
+        waveform, seconds = mono(clip[0]), clip[1]
+        assert abs(seconds * sr - len(expected)) < 1
         assert waveform.shape == (n_samples,) and np.isfinite(waveform).all()
         if wanted_sr == sr:
             n = min(n_samples, len(expected))
