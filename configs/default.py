@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
     data.channels = 2  # channels of every file; report §4.1; 0 for any
     data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
+    data.trim_silence = False  # leave out what is below -80 dB at both ends; needs fit_length
     # What log-mels are standardised by: "band": each mel band over the fold's training frames (the
     # DCASE baseline's); "global": all bands together; "clip": each clip by itself; "none": nothing.
     data.normalisation = "band"  # report silent
@@ -112,6 +113,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
+    train.validate_every = 1  # epochs; the last one is validated in any case
     # Steps per dispatch, a lax.scan; no effect on results. 0: up to 32 on a GPU or TPU that holds
     # all clips, 8 of several processes; else one. A signal is heard between two dispatches.
     train.steps_per_call = 0
@@ -121,6 +123,10 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.name = "standard"  # or one of your own
+    # Of waveforms, so with data.pool="waveform", as the next two: the largest factor of speed.
+    augment.time_scale = 0.0  # 0 for none
+    augment.between_class = False  # mixtures of two waveforms as loud as each other, as one says
+    augment.gain_db = 0.0  # largest change of the level, up or down
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)
     augment.time_roll = 0.0  # largest circular shift, fraction of the clip
     augment.time_masks = 0  # number

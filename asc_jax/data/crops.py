@@ -19,17 +19,18 @@ class Crops:
     size: int
     n_windows: int
 
-    def at_random(self, keys: jax.Array, lengths: jax.Array) -> jax.Array:
+    def at_random(self, keys: jax.Array, lengths: jax.Array, size: int = 0) -> jax.Array:
         """Draws where the crop of each clip begins.
 
         Args:
           keys: (B,) of the clips.
           lengths: (B,) int32, what was recorded of each.
+          size: of the crops; 0 for `size`.
 
         Returns:
           (B,) int32, uniform over all places; 0 where the recording is shorter than a crop.
         """
-        ends = jnp.maximum(lengths - self.size, 0) + 1
+        ends = jnp.maximum(lengths - (size or self.size), 0) + 1
         return jax.vmap(lambda key, end: jax.random.randint(key, (), 0, end))(keys, ends)
 
     def evenly(self, lengths: jax.Array) -> jax.Array:

@@ -153,8 +153,13 @@ def log_mels(
     """
     values = take(pool, indices, starts, size)
     if values.ndim == 2:
-        values = frontend_function(frontend)(values)[:, : n_frames or None]
+        values = features_of(values, frontend=frontend, n_frames=n_frames)
     return values
+
+
+def features_of(waveforms: jax.Array, *, frontend: Frontend, n_frames: int) -> jax.Array:
+    """(B, T) waveforms -> (B, N, M) log-mels; see `log_mels`."""
+    return frontend_function(frontend)(waveforms)[:, : n_frames or None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +173,7 @@ class Decoding:
       n_frames: log-mel frames kept, from the first; 0 for all.
       channels: channels that every file must have; 0 for any.
       fit_length: cut or zero-fill clips of another length instead of refusing them.
+      trim_silence: leave out silence at both ends of a file.
     """
 
     kind: str
@@ -176,6 +182,7 @@ class Decoding:
     n_frames: int = 0
     channels: int = 0
     fit_length: bool = False
+    trim_silence: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -364,6 +371,7 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], tuple[np.ndarray
             channels=decoding.channels,
             n_samples=decoding.n_samples,
             fit_length=decoding.fit_length,
+            trim_silence=decoding.trim_silence,
         )
         values = to_mono(samples)
         if decoding.kind == "log_mel":

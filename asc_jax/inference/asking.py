@@ -5,13 +5,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
 
 from asc_jax.data.audio import stream
-from asc_jax.inference.windows import Window, in_windows, of_waveform
+from asc_jax.inference.windows import SILENT, Window, in_windows, of_waveform
 from asc_jax.runtime.errors import InputError
 
 WINDOWS_PER_CALL = 16
@@ -39,8 +39,8 @@ class Prediction:
 
     @property
     def mean(self) -> np.ndarray:
-        """(K,) the windows' probabilities, averaged: the answer for the whole recording."""
-        return self.probabilities.mean(axis=0)
+        """(K,) the answer for the whole recording, see `over_windows`."""
+        return over_windows(self.probabilities, self.notes)
 
     @property
     def label(self) -> str:
@@ -51,6 +51,20 @@ class Prediction:
         """The k most probable classes of the whole recording, and their probabilities."""
         best = np.argsort(-self.mean, kind="stable")[:k]
         return [(self.labels[i], float(self.mean[i])) for i in best]
+
+
+def over_windows(probabilities: np.ndarray, notes: Sequence[str]) -> np.ndarray:
+    """Averages the probabilities of a recording's windows.
+
+    Args:
+      probabilities: (n, K).
+      notes: of the windows, see `Prediction`; silence counts only where all is silent.
+
+    Returns:
+      (K,).
+    """
+    sounding = [note != SILENT for note in notes]
+    return probabilities[sounding if any(sounding) else slice(None)].mean(axis=0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -21,7 +21,8 @@ from asc_jax.runs.inputs import decoding_of, input_samples, make_network
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.precision import multiplying, products_of
 from asc_jax.scoring import ensemble
-from asc_jax.train.classifier import ClassifierState, Model
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.recipe import Model
 from asc_jax.train.start import describe_use
 from asc_jax.train.trained import open_trained
 

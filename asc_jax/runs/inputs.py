@@ -156,6 +156,7 @@ def decoding_of(config) -> Decoding:
         data.n_frames,
         data.channels,
         data.fit_length,
+        data.trim_silence,
     )
 
 
@@ -216,11 +217,9 @@ def crops_of(config) -> Crops | None:
     seconds = config.train.crop_seconds
     if not seconds:
         return None
-    of_waveforms = config.data.pool == "waveform"
-    return Crops(
-        size=input_samples(config) if of_waveforms else input_shape(config)[0],
-        n_windows=config.ensemble.windows or math.ceil(config.data.clip_seconds / seconds),
-    )
+    n_samples, n_windows = input_samples(config), config.ensemble.windows
+    size = n_samples if config.data.pool == "waveform" else input_shape(config)[0]
+    return Crops(size, n_windows or math.ceil(config.data.clip_seconds / seconds))
 
 
 def told_of_lengths(config, seconds: np.ndarray) -> str:

@@ -22,10 +22,11 @@ from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
 from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Model, Steps
+from asc_jax.train.classifier import ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.model import make_model
+from asc_jax.train.recipe import Model
 from asc_jax.train.trial import N_STEPS, try_functions
 from asc_jax.train.warm_start import WarmStart, open_warm_start
 
@@ -209,4 +210,5 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
         batch_size=setup.config.train.batch_size,
         share=setup.config.synthetic.share,
         partners=setup.model.partners,
+        targets=setup.feed.targets if setup.config.augment.get("between_class") else None,
     )

@@ -11,8 +11,9 @@ from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.train import classifier
-from asc_jax.train.classifier import Model, Steps
+from asc_jax.train.classifier import Steps
 from asc_jax.train.predict import score_fold
+from asc_jax.train.recipe import Model
 from asc_jax.train.setup import Setup
 
 

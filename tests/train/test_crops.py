@@ -16,18 +16,21 @@ from small_model import init_state, make_model
 import asc_jax
 from asc_jax.data import batches
 from asc_jax.data.crops import Crops
-from asc_jax.data.pool import log_mels
+from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh, one_device
+from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.scoring.predictions import read_logits
 from asc_jax.train import classifier
+from asc_jax.train.examples import over_windows, scored_windows
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.loop import train
 from asc_jax.train.losses import balanced_weights
+from asc_jax.train.setup import epoch_indices, set_up
 
 SMALL = {
     "name": "resnet", "stage_sizes": (1,), "stage_strides": (1,), "width": 4, "block": "basic",
@@ -92,6 +95,23 @@ def test_another_place_in_each_step(small_pool, small_splits):
     assert len(np.unique(metrics["loss"])) == 3
 
 
+def test_windows_without_a_sound_do_not_score():
+    weights = np.array([[1, 0, 1], [1, 1, 1]], np.float32)
+    logits = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    found = np.exp(over_windows(logits, weights))
+    probabilities = np.asarray(jax.nn.softmax(logits)).reshape(2, 3, 3)
+    np.testing.assert_allclose(found[0], probabilities[0, [0, 2]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[1], probabilities[1].mean(axis=0), rtol=1e-5)
+
+    model = dataclasses.replace(with_crops(make_model(SMALL), 4_000, 3), n_classes=3)
+    values = np.zeros((2, 12_000), np.int16)
+    values[0, :4_000] = 1000  # a sound in the first of three windows; then a clip of silence
+    pool = Pool(values, *np.full((2, 2), [[1e-4], [0]], np.float32), np.zeros(2, np.int32),
+                lengths=np.full(2, 12_000, np.int32))  # fmt: skip
+    _, weights = scored_windows(model, lambda x: x, pool, np.arange(2))
+    assert weights.tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
 def test_balanced_weights_are_those_of_each_folds_training_clips(small_pool, small_splits):
     weights = balanced_weights(np.array([0, 0, 0, 1, 2, 2]), 3)
     np.testing.assert_allclose(weights, [6 / 9, 6 / 3, 6 / 6])
@@ -149,6 +169,48 @@ def test_a_run_of_recordings_of_all_lengths_is_scored_and_used_by_windows(uneven
         said = fold.predict(uneven / stored.clips[i].path, hop=0.3)
         assert len(said.times) == n_windows
         np.testing.assert_allclose(said.mean, np.exp(stored.logits[i]), atol=2e-3)
+
+
+def test_waveforms_are_augmented_in_the_step(scenes, tmp_path):
+    """Alike on one device and on eight, and of clips of two classes each."""
+    fields = (
+        *FIELDS, "augment.time_scale=1.25", "augment.between_class=True", "augment.gain_db=6.0",
+    )  # fmt: skip
+    config = small.config(scenes, *fields)
+    dataset, splits, test = read_data(config)
+    losses = []
+    for mesh_shape in ((1, 1), (2, 4)):
+        setup = set_up(config, dataset, splits, test, mesh_shape=mesh_shape)
+        indices = epoch_indices(setup, epoch=0)[:, :2]
+        targets = setup.feed.targets[indices]
+        assert (targets[..., 0] != targets[..., 1]).all()
+        ((pool, clips),) = setup.feed.calls([indices])
+        _, metrics = setup.train_steps(setup.init(), pool, clips)
+        losses.append(np.asarray(metrics["loss"]))
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    plain = small.config(scenes, *FIELDS, "augment.mixup_alpha=0.0")
+    setup = set_up(plain, dataset, splits, test, mesh_shape=(1, 1))
+    indices = epoch_indices(setup, epoch=0)[:, :2]
+    ((pool, clips),) = setup.feed.calls([indices])
+    _, metrics = setup.train_steps(setup.init(), pool, clips)
+    assert np.abs(np.asarray(metrics["loss"]) - losses[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("field", "others"),
+    [
+        ("augment.between_class", ["augment.between_class=True", "data.pool=log_mel"]),
+        ("augment.time_scale", ["augment.time_scale=1.25", "train.crop_seconds=0.0"]),
+        ("augment.time_scale", ["augment.time_scale=3.0"]),
+        ("augment.time_scale", ["augment.time_scale=0.9"]),
+        ("data.trim_silence", ["data.trim_silence=True", "data.fit_length=False"]),
+        ("train.crop_seconds", ["train.crop_seconds=1.5"]),
+        ("ensemble.windows", ["ensemble.windows=3", "train.crop_seconds=0.0"]),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(scenes, field, others):
+    with refused(field=f"--config.{field}"):
+        small.config(scenes, *FIELDS, *others)
 
 
 def test_a_final_model_of_all_clips_has_no_score_of_its_own(scenes, tmp_path):
