@@ -56,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.folds = folds = ml_collections.ConfigDict()
     # "location": report silent; no location is on both sides of a fold. "published": the data
     # set's own. "random": only to see how much scores flatter where locations are. "all": a final
-    # model, of which each fold trains on all clips, so that none of them can score it.
+    # model, of which each fold trains on all clips but test and inner ones, and none can score it.
     folds.kind = "location"
     # 0: all that are published, or up to 4, as many as each class has locations for.
     folds.n_folds = 4  # report §2.5
@@ -105,7 +105,8 @@ def get_config() -> ml_collections.ConfigDict:
     # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
     # "skip" leaves out that fold's update, counts it, and goes on while a fold is left.
     train.non_finite = "stop"
-    # s; of each clip, at another place in each epoch, and always of what was recorded; 0 for all.
+    # s; of each clip, at another place in each epoch, and always of what was recorded; needs
+    # data.pool="waveform", and takes all frames. 0 for whole clips.
     train.crop_seconds = 0.0  # report: none
     train.loss = "cross_entropy"  # report §4.2; or one of your own
     # Of the loss: "balanced" as if each class had as many clips in the fold's training part.
@@ -135,9 +136,9 @@ def get_config() -> ml_collections.ConfigDict:
     augment.mel_mask_bands = 0  # widest, bands
 
     config.ensemble = ensemble = ml_collections.ConfigDict()
-    # Windows of train.crop_seconds, evenly spaced over a clip, whose probabilities are averaged to
-    # score it; 0 for as many as cover data.clip_seconds.
-    ensemble.windows = 0
+    # s; from one window of train.crop_seconds to the next, whose probabilities are averaged to
+    # score a clip; 0 for windows that follow one another.
+    ensemble.hop_seconds = 0.0
     ensemble.rule = "mean_logits"  # report §2.5: "linearly combined"; or "mean_probabilities"
     ensemble.decision = "argmax"  # or "threshold", the DCASE baseline's
     return config

@@ -23,7 +23,7 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.crop_seconds": (4, 0.0),
         "train.class_weights": (4, "none"),
         "train.validate_every": (4, 1),
-        "ensemble.windows": (4, 0),
+        "ensemble.hop_seconds": (4, 0.0),
         "frontend.name": (2, "log_mel"),
         "frontend.pcen_seconds": (2, 0.4),
         "frontend.pcen_gain": (2, 0.98),

@@ -147,11 +147,17 @@ def _conflicts(flat: Mapping) -> Iterator[InputError]:
             field="train.crop_seconds",
             value=crop_seconds,
         )
-    if flat["ensemble.windows"] and not crop_seconds:
+    if crop_seconds and flat["data.pool"] != "waveform":
+        yield InputError(
+            "is of waveforms; set data.pool='waveform'",
+            field="train.crop_seconds",
+            value=crop_seconds,
+        )
+    if flat["ensemble.hop_seconds"] and not crop_seconds:
         yield InputError(
             "needs windows of a length; set train.crop_seconds, or this to 0",
-            field="ensemble.windows",
-            value=flat["ensemble.windows"],
+            field="ensemble.hop_seconds",
+            value=flat["ensemble.hop_seconds"],
         )
     if flat["data.trim_silence"] and not flat["data.fit_length"]:
         yield InputError(

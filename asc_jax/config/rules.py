@@ -192,7 +192,7 @@ RULES: Mapping[str, Rule] = {
     "train.validate_every": integer(1, 1_000_000),
     "train.steps_per_call": integer(0, 1_000_000),
     "augment.name": function(known.AUGMENTATIONS),
-    "ensemble.windows": integer(0, 1000),
+    "ensemble.hop_seconds": number(0, 3600),
     "ensemble.rule": choice(known.ENSEMBLES),
     "ensemble.decision": choice(known.DECISIONS),
 }

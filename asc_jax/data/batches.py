@@ -37,6 +37,25 @@ def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0
     return -(-max(sum(pass_sizes(split, share)) for split in splits) // batch_size)
 
 
+def class_counts(
+    split: Split, targets: np.ndarray, n_classes: int, share: float = 0.0
+) -> np.ndarray:
+    """(K,) training examples of each class in a pass, of synthetic clips those to be expected.
+
+    Args:
+      split: with its synthetic clips, if any.
+      targets: (clips,) class indices of the whole pool.
+      n_classes: K.
+      share: see `pass_sizes`.
+    """
+    n_synthetic = pass_sizes(split, share)[1]
+    counts = np.bincount(targets[split.train], minlength=n_classes).astype(float)
+    if n_synthetic:
+        generated = np.bincount(targets[split.synthetic], minlength=n_classes)
+        counts += n_synthetic * generated / len(split.synthetic)
+    return counts
+
+
 def steps_per_call(n_steps: int, most: int = MOST_STEPS_PER_CALL) -> int:
     """Steps of one dispatch off a CPU, where a config names none.
 

@@ -75,11 +75,13 @@ class Recogniser(abc.ABC):
       labels: the classes, sorted.
       sr: of the waveforms that it takes, Hz.
       n_samples: of a window at that rate: what its network heard at once in training.
+      hop_samples: from the beginning of such a window to that of the next.
     """
 
     labels: tuple[str, ...]
     sr: int
     n_samples: int
+    hop_samples: int
 
     def __repr__(self) -> str:
         kind, seconds = type(self).__name__, self.n_samples / self.sr
@@ -108,8 +110,9 @@ class Recogniser(abc.ABC):
         Args:
           waveform: (T,) or (T, channels) float, full scale at 1; channels are averaged.
           sr: its rate, Hz; resampled to the model's.
-          window: seconds; 0 for the length of the clips that it was trained on.
-          hop: seconds from a window's beginning to the next one's; 0 for the window's length.
+          window: seconds; 0 for what the network heard at once in training.
+          hop: seconds from a window's beginning to the next one's; 0 for the run's, or for the
+            length of a window that is named.
 
         Raises:
           InputError: it is empty, not finite or of more axes, or the network takes no such window.
@@ -161,7 +164,8 @@ class Recogniser(abc.ABC):
           InputError: a window or a hop that cannot be.
         """
         n_samples = round(window * self.sr) if window else self.n_samples
-        hop_samples = round(hop * self.sr) if hop else n_samples
+        usual = n_samples if window else self.hop_samples
+        hop_samples = round(hop * self.sr) if hop else usual
         for field, value in (("window", n_samples), ("hop", hop_samples)):
             if value < 1:
                 raise InputError("must be a number of seconds above 0", field=field)

@@ -16,11 +16,10 @@ from flax import traverse_util
 
 from asc_jax.config.load import from_json
 from asc_jax.inference.asking import JaxRecogniser, Recogniser
-from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, seal
+from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, own_functions, seal
 from asc_jax.inference.model import MEND, TrainedModel, assemble
 from asc_jax.inference.model import load as load_run
 from asc_jax.runs import provenance
-from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 from asc_jax.train import classifier
@@ -121,6 +120,7 @@ def _described(card: dict, path: pathlib.Path) -> dict:
         "labels": tuple(map(str, card["labels"])),
         "sr": int(card["sampling_rate"]),
         "n_samples": int(card["n_samples"]),
+        "hop_samples": int(card.get("hop_samples", card["n_samples"])),
     }
 
 
@@ -173,15 +173,18 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
 
     with _whole(path):
         with safetensors.safe_open(path, "numpy") as file:
-            metadata = {name: parse_json(text) for name, text in file.metadata().items()}
+            texts = file.metadata()
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["digest"] != digest_arrays(arrays):
+        if texts.pop("digest") != digest_of(arrays, texts):
             raise ValueError("altered")
+        metadata = {name: parse_json(text) for name, text in texts.items()}
         card, made_by = metadata["card"], metadata["made_by"]
         labels = _described(card, path)["labels"]
         folds = tuple(map(int, card["folds"]))
         fields = metadata["config"]
     config = from_json(json.dumps(fields), str(path))
+    if own_functions(config):  # they would be run from wherever the file says
+        raise InputError("names functions that it does not hold; take the run", path=path)
     model = make_model(config, len(labels), n_steps=1)
     like = jax.tree.map(
         lambda leaf: np.zeros((len(folds), *leaf.shape), leaf.dtype),

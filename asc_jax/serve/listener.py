@@ -64,7 +64,7 @@ class Listener:
         """
         model = self.model
         blocks = _pieces(stream(path, name), go_on)
-        windows = in_windows(blocks, model.sr, model.n_samples, model.n_samples)
+        windows = in_windows(blocks, model.sr, model.n_samples, model.hop_samples)
         heard, probabilities, features = [], [], []
         for window in itertools.islice(windows, n_windows):
             go_on()

@@ -33,9 +33,8 @@ from asc_jax.parallel.mapping import (
 from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime.backend import PLATFORMS
-from asc_jax.train.examples import over_windows, scored_windows, training_examples
+from asc_jax.train.examples import scored_windows, training_examples
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.losses import balanced_weights
 from asc_jax.train.recipe import Model
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
@@ -153,7 +152,7 @@ def init_state(
     mesh: Mesh,
     *,
     masked: np.ndarray | bool = False,
-    targets: np.ndarray | None = None,
+    class_weights: Sequence[np.ndarray | None] = (),
 ) -> ClassifierState:
     """Draws the state of all folds before training, each on its own devices.
 
@@ -166,7 +165,7 @@ def init_state(
       moments: `band_moments` of the recorded clips.
       mesh: of the folds.
       masked: (M,) bands that are 0 in every clip.
-      targets: (clips,) class indices, for the weights of classes.
+      class_weights: (K,) of each member, or None; () for none.
 
     Returns:
       The stacked state: every leaf (F, ...), `PER_FOLD`.
@@ -176,9 +175,11 @@ def init_state(
             jax.random.key_data(jax.random.fold_in(jax.random.key(seed), split.fold)),
             own,
             *standardisation(moments, split.train, kind=model.normalisation, masked=masked),
-            balanced_weights(targets[split.train], model.n_classes) if model.balanced else None,
+            weights,
         )
-        for split, seed, own in members
+        for (split, seed, own), weights in zip(
+            members, class_weights or [None] * len(members), strict=True
+        )
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     init = lambda key, *rest: init_fold(jax.random.wrap_key_data(key), *rest, model=model)
@@ -331,21 +332,24 @@ def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState,
     return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
 
 
-def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model) -> jax.Array:
+def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model):
     """Logits of one fold's model, in evaluation mode.
 
     Args:
       state: the fold's.
       pool: the clips.
-      clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
+      clips: (B,) int32 indices into the pool, or of crops (B, 2) windows, see `scored_windows`;
+        where one is -1 the row means nothing.
       model: the functions of the step.
 
     Returns:
-      (B, K) float32 logits; of several windows the logarithms of their mean probabilities.
+      (B, K) float32 logits; of crops these, and (B,) bool, whether there is a sound.
     """
-    inputs, weights = scored_windows(model, state.standardise, pool, jnp.maximum(clips, 0))
-    logits = model.network.apply(state.variables, inputs, train=False)
-    return logits if weights is None else over_windows(logits, weights)
+    if model.crops is not None:
+        inputs, loud = scored_windows(model, state.standardise, pool, jnp.maximum(clips, 0))
+        return model.network.apply(state.variables, inputs, train=False), loud
+    inputs = state.standardise(model.features(pool, jnp.maximum(clips, 0)))
+    return model.network.apply(state.variables, inputs, train=False)
 
 
 def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:
@@ -360,7 +364,7 @@ class Steps:
 
     Attributes:
       train: (state, pool, clips (F, S, B, 2 or 1)) -> state, metrics (F, S). Consumes the state.
-      evaluate: (state, pool, clips (F, B)) -> logits (F, B, K).
+      evaluate: (state, pool, clips (F, B)) -> logits (F, B, K); of crops see `eval_step`.
       keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
     """
 
@@ -395,7 +399,7 @@ def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps
 
 
 def shapes_of_one(
-    like: ClassifierState, one_clip: Pool, *, batch_size: int, partners: bool
+    like: ClassifierState, one_clip: Pool, *, batch_size: int, partners: bool, crops: bool = False
 ) -> dict[str, tuple]:
     """The smallest arguments of the steps, by which it is known what they compute.
 
@@ -404,6 +408,7 @@ def shapes_of_one(
       one_clip: shapes of the smallest pool.
       batch_size: of a step.
       partners: whether the examples have mixup partners.
+      crops: whether they are crops.
 
     Returns:
       Name -> arguments of that function of `Steps`, on `mesh.one_device()`.
@@ -418,5 +423,5 @@ def shapes_of_one(
             *chosen,
         ),
         "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
-        "evaluate": (like, one_clip, batch((1, batch_size))),
+        "evaluate": (like, one_clip, batch((1, batch_size, 2) if crops else (1, batch_size))),
     }

@@ -80,46 +80,20 @@ def _starts(
 
 
 def scored_windows(
-    model: Model, standardise: Callable, pool: Pool, clips: jax.Array
-) -> tuple[jax.Array, jax.Array | None]:
-    """What a fold's network is given of clips to answer for.
+    model: Model, standardise: Callable, pool: Pool, windows: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What a fold's network is given of windows to answer for.
 
     Args:
       model: the functions of the run.
       standardise: log-mels as the fold's network takes them.
       pool: the clips.
-      clips: (B,) int32 indices into the pool.
+      windows: (B, 2) int32: indices into the pool, and the sample at which each begins.
 
     Returns:
-      (B, N, M) log-mels and None; or, of crops, (B * W, N, M) and the weights (B, W) of a clip's
-      windows, of which those without a sound have 0 where waveforms tell.
+      (B, N, M) log-mels, and (B,) bool: whether there is a sound.
     """
-    if model.crops is None:
-        return standardise(model.features(pool, clips)), None
-    starts = model.crops.evenly(pool.lengths[clips])
-    n_windows = starts.shape[1]
-    clips = jnp.repeat(clips, n_windows)
-    inputs = standardise(model.features(pool, clips, starts.reshape(-1)))
-    weights = jnp.ones(starts.shape)
-    if len(pool.shape or pool.values.shape[1:]) == 1:
-        waveforms = take(pool, clips, starts.reshape(-1), size=model.crops.size)
-        loud = (jnp.abs(waveforms).max(axis=-1) >= SILENCE).reshape(starts.shape)
-        weights = jnp.where(loud.any(axis=1, keepdims=True), loud, 1.0)
-    return inputs, weights
-
-
-def over_windows(logits: jax.Array, weights: jax.Array) -> jax.Array:
-    """The logarithm of the mean probabilities of a clip's windows, or of one its logits.
-
-    Args:
-      logits: (B * W, K).
-      weights: (B, W), not all 0 of a clip.
-
-    Returns:
-      (B, K).
-    """
-    if weights.shape[1] == 1:
-        return logits
-    of_windows = jax.nn.log_softmax(logits).reshape(*weights.shape, -1)
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    return jax.nn.logsumexp(of_windows, axis=1, b=shares[..., None])
+    clips, starts = windows[:, 0], windows[:, 1]
+    waveforms = take(pool, clips, starts, model.crops.size)
+    loud = jnp.abs(waveforms).max(axis=-1) >= SILENCE
+    return standardise(model.features(pool, clips, starts)), loud

@@ -173,7 +173,7 @@ class Training:
         last, line = number == self.n_epochs, log_line(setup, progress, steps)
         if last or number % setup.config.train.validate_every == 0:
             line |= validate(setup, state, confusion=last)
-        messages = steps.report(line.get("validation_loss", line["loss"]))
+        messages = steps.report(line.get("validation_loss"))
         scored = "validation_accuracy" in line
         if setup.choosing and scored and number > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)

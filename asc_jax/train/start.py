@@ -64,6 +64,7 @@ def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, S
         pool.shapes_of_one(decoding, lengths=model.crops is not None),
         batch_size=config.train.batch_size,
         partners=model.partners,
+        crops=model.crops is not None,
     )
     programs = pool.computed_by(decoding)
     programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])

@@ -1,5 +1,6 @@
 """A run as one file: the same answers as the run's, and files that are not whole."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 
+import ml_collections
 import numpy as np
 import pytest
 import small
@@ -15,7 +17,9 @@ from refusals import refused
 
 import asc_jax
 from asc_jax import cli
+from asc_jax.config.load import changeable
 from asc_jax.data.audio import write_wav
+from asc_jax.inference import export
 from asc_jax.models import resnet
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
@@ -106,7 +110,8 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
     assert str(run.parent) not in path.read_text(errors="replace")
     content = path.read_bytes()
     damaged = {"cut": content[: len(content) // 2], "altered": content[:-9] + b"\1" + content[-8:],
-               "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b""}  # fmt: skip
+               "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b"",
+               "labels": content.replace(b"airport", b"airp0rt")}  # fmt: skip
     for name, bad in damaged.items():
         assert bad != content
         (tmp_path / f"{name}.safetensors").write_bytes(bad)
@@ -118,6 +123,22 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
         asc_jax.load(path)
     other = asc_jax.load(path, other_functions=True).apply(given)
     assert np.abs(other - expected).max() > 1e-3
+
+
+def test_a_file_runs_no_function_that_it_names(run, tmp_path):
+    """Whoever writes one can name any file of the reader's."""
+    model = asc_jax.load(run)
+    (tmp_path / "own.py").write_text("open('ran', 'w')\ndef loss(logits, targets): pass\n")
+    config = changeable(model.config)
+    config.train.loss = f"{tmp_path / 'own.py'}:loss"
+    other = dataclasses.replace(model, config=ml_collections.FrozenConfigDict(config))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "own_functions", lambda config: [])
+        patch.chdir(tmp_path)
+        export.export(other, tmp_path / "evil.safetensors", export.describe(other, None))
+        with refused(path="evil.safetensors"):
+            asc_jax.load(tmp_path / "evil.safetensors")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_without_the_users_function_are_not_written(scenes, tmp_path, capsys):
