@@ -15,6 +15,7 @@ import io
 import json
 import pathlib
 import zipfile
+from collections.abc import Mapping
 
 import jax
 import jax.export
@@ -30,7 +31,7 @@ from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runtime import functions
 from asc_jax.runtime.backend import any_platform
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import digest, parse_json, write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMAT = 1
@@ -90,10 +91,12 @@ def _stablehlo(model: TrainedModel, card: dict) -> bytes:
     (windows,) = jax.export.symbolic_shape("windows")
     shape = jax.ShapeDtypeStruct((windows, model.n_samples), jnp.float32)
     with any_platform():
-        program = jax.export.export(jax.jit(portable(model)), platforms=PLATFORMS)(shape)
+        exported = jax.export.export(jax.jit(portable(model)), platforms=PLATFORMS)(shape)
+    program = bytes(exported.serialize())
+    card = card | {"sha256": hashlib.sha256(program).hexdigest()}
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
-        for name, part in ((CARD, json.dumps(card, indent=1)), (PROGRAM, program.serialize())):
+        for name, part in ((CARD, json.dumps(card, indent=1)), (PROGRAM, program)):
             file.writestr(zipfile.ZipInfo(name), part)  # without a date: equal models, equal bytes
     return content.getvalue()
 
@@ -148,13 +151,14 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
     for group, name in (field.split(".") for field in PATH_FIELDS):
         if place := config.get(group, {}).get(name):
             config[group][name] = pathlib.Path(place).name  # the folder is of this machine
-    metadata = {
-        "card": card,
-        "config": config,
-        "made_by": model.made_by,
-        "digest": digest_arrays(arrays),
-    }
+    about = {"card": card, "config": config, "made_by": model.made_by}
+    metadata = {name: json.dumps(value) for name, value in about.items()}
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        {name: json.dumps(value) for name, value in metadata.items()},
+        metadata | {"digest": digest_of(arrays, metadata)},
     )
+
+
+def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """The entry `digest` of a .safetensors: of its arrays and its other metadata."""
+    return digest(json.dumps([digest_arrays(arrays), sorted(metadata.items())]))

@@ -1,5 +1,6 @@
 """A run as one file: the same answers as the run's, and files that are not whole."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -9,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import small
 from checkout import ROOT
 from refusals import refused
@@ -16,6 +18,7 @@ from refusals import refused
 import asc_jax
 from asc_jax import cli
 from asc_jax.data.audio import write_wav
+from asc_jax.inference import export
 from asc_jax.models import resnet
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
@@ -74,10 +77,20 @@ def test_a_file_that_is_not_whole_is_one_line(exported, tmp_path, capsys):
         (tmp_path / f"{name}.stablehlo").write_bytes(bad)
     made = {"later": (card | {"format": 99}, program), "no card": ([], program),
             "fields": ({"format": 1}, program), "junk": (card, b"junk")}  # fmt: skip
+    # Such as somebody makes who knows the form.
+    other = hashlib.sha256(program[:-9]).hexdigest()
+    forged = {"labels": card["labels"][1:], "n_samples": 3, "sampling_rate": 0, "sha256": other}
+    made |= {f"other {name}": (card | {name: value}, program) for name, value in forged.items()}
+    made["line"] = (card | {"labels": ["a\nb", *card["labels"][1:]]}, program)
+    made["other program"] = (card | {"sha256": other}, program[:-9])
     for name, (its_card, its_program) in made.items():
         with zipfile.ZipFile(tmp_path / f"{name}.stablehlo", "w") as file:
             file.writestr("card.json", json.dumps(its_card))
             file.writestr("program", its_program)
+    made["compressed"] = card, program
+    with zipfile.ZipFile(tmp_path / "compressed.stablehlo", "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("card.json", json.dumps(card))
+        file.writestr("program", program)
     for name in (*damaged, *made):
         path = tmp_path / f"{name}.stablehlo"
         with refused(path=path):
@@ -106,7 +119,8 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
     assert str(run.parent) not in path.read_text(errors="replace")
     content = path.read_bytes()
     damaged = {"cut": content[: len(content) // 2], "altered": content[:-9] + b"\1" + content[-8:],
-               "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b""}  # fmt: skip
+               "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b"",
+               "label": content.replace(b"tram", b"tran")}  # fmt: skip
     for name, bad in damaged.items():
         assert bad != content
         (tmp_path / f"{name}.safetensors").write_bytes(bad)
@@ -118,6 +132,24 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
         asc_jax.load(path)
     other = asc_jax.load(path, other_functions=True).apply(given)
     assert np.abs(other - expected).max() > 1e-3
+
+
+def test_no_file_that_safetensors_name_is_run(run, tmp_path, monkeypatch):
+    path, ran = tmp_path / "model.safetensors", tmp_path / "ran"
+    assert cli.main(["export", str(run), str(path)]) == 0
+    (tmp_path / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = json.loads(metadata["config"])
+    config["model"]["name"] = "own.py:Network"
+    about = {"card": metadata["card"], "config": json.dumps(config), "made_by": "{}"}
+    digest = export.digest_of(arrays, about)
+    safetensors.numpy.save_file(arrays, path, about | {"digest": digest})
+    monkeypatch.chdir(tmp_path)
+    with refused(path=path):
+        asc_jax.load(path)
+    assert not ran.exists()
 
 
 def test_weights_without_the_users_function_are_not_written(scenes, tmp_path, capsys):
