@@ -220,5 +220,6 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
     )
     opened = assemble(config, labels, folds, model, state)
     if not other_functions:
-        provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
+        with _whole(path):
+            provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
     return opened
