@@ -72,7 +72,7 @@ def _refuse_unwritable(
             raise InputError(
                 f"its tables would be none: {error.message}", path=dataset.root
             ) from None
-    for clip, other in zip(dataset.clips, written.clips, strict=False):
+    for clip, other in zip(dataset.clips, written.clips, strict=True):
         if (names[clip.path], clip.scene_label) != (other.path, other.scene_label):
             raise InputError(
                 "has a name that no table holds; rename it", path=dataset.audio_path(clip)
