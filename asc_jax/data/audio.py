@@ -40,6 +40,9 @@ _FILTER_REACH = 1000
 
 # Values that libsndfile decodes at a time. The header's number of frames reserves nothing.
 _BLOCK = 1 << 22
+# Seconds that `stream` yields at most: of a very low rate a block would be hours.
+_PIECE_S = 10
+
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what it says of a FLAC file of undeclared length
 
 # The largest page of an Ogg file, bytes, and the mark in the header of its last one.
@@ -85,7 +88,8 @@ def stream(path: pathlib.Path, name: str = "") -> Iterator[tuple[np.ndarray, int
         _refuse_broken(path)
         for block, sr in _blocks(path):
             _refuse_no_recording(block, sr, path)
-            yield block, sr
+            for first in range(0, len(block), _PIECE_S * sr):
+                yield block[first : first + _PIECE_S * sr], sr
 
 
 @contextlib.contextmanager

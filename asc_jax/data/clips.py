@@ -174,8 +174,9 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     for column, names in (("scene_label", labels), ("identifier", identifiers)):
         if pair := look_alike(names):
             raise InputError(
-                f"{column} {pair[0]!a} and {pair[1]!a} differ only in case, spaces, leading zeros "
-                "or characters that look alike; write them the same, or make the difference plain",
+                f"{column} {pair[0]!a:.60} and {pair[1]!a:.60} differ only in case, spaces, "
+                "leading zeros or characters that look alike; write them the same, or make the "
+                "difference plain",
                 path=table,
             )
     folds = folds_of_columns(table, rows, lists)

@@ -15,7 +15,7 @@ import requests
 import tqdm
 
 from asc_jax.data.zenodo import Archive
-from asc_jax.runtime.errors import InputError, Stopped
+from asc_jax.runtime.errors import InputError, Stopped, visible
 from asc_jax.runtime.files import remove
 
 TIMEOUT = 25.0  # seconds without a byte: the connection has stalled
@@ -36,7 +36,7 @@ class _Trouble(Exception):
     """
 
     def __init__(self, problem: str, *, silent: float = 0.0, wait: float = 0.0):
-        super().__init__(problem)
+        super().__init__(visible(problem))  # it may have words of the server
         self.silent, self.wait = silent, wait
 
 
@@ -159,7 +159,7 @@ def _chunks(
 
 def _first_byte(response: requests.Response, url: str, start: int, size: int) -> int:
     """The place in the file where an answer begins."""
-    status = f"{response.status_code} {response.reason}"
+    status = f"{response.status_code} {response.reason:.200}"
     if response.status_code in _BUSY:
         wait = response.headers.get("Retry-After", "")
         raise _Trouble(f"answers {status}", wait=float(wait) if wait.isdecimal() else 0.0)
@@ -175,8 +175,8 @@ def _first_byte(response: requests.Response, url: str, start: int, size: int) ->
         first, total = found.groups() if found else ("", "*")
     if total not in ("*", str(size)):
         raise InputError(
-            f"is another file than was published ({total} bytes, not {size}); download it by other "
-            "means, and name its folder with --archives",
+            f"is another file than was published ({total:.20} bytes, not {size}); download it by "
+            "other means, and name its folder with --archives",
             path=url,
         )
     if first not in ("0", str(start)):
@@ -193,4 +193,5 @@ def _trouble(error: requests.RequestException) -> _Trouble:
         return _Trouble(f"nothing came for {TIMEOUT:g} s", silent=TIMEOUT)
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return _Trouble("the connection was cut")
-    return _Trouble(f"the connection fails ({getattr(bottom, 'strerror', None) or bottom})")
+    reason = getattr(bottom, "strerror", None) or str(bottom).strip()
+    return _Trouble(f"the connection fails ({reason:.200})")

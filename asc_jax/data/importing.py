@@ -5,8 +5,10 @@ import io
 import pathlib
 import re
 import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 
-from asc_jax.data.clips import Clip, Dataset, read_dataset
+from asc_jax.data.clips import Clip, Dataset, read_dataset, read_tables
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -34,7 +36,7 @@ def import_dataset(
 
     Raises:
       InputError: as `read_dataset`; there is a data set already, the expression finds nothing in
-        a path, a path has a tab or a line break, or a file cannot be written.
+        a path, a name is such as no table holds, or a file cannot be written.
     """
     dataset = read_dataset(source, argument="SOURCE")
     if (root / "meta.csv").exists():
@@ -43,26 +45,38 @@ def import_dataset(
         raise InputError("lies in SOURCE; name a folder beside it", path=root)
     names = {clip.path: _new_name(clip.path, source) for clip in dataset.clips}
     identifiers = [_identifier(clip, identifier, source) for clip in dataset.clips]
+    _refuse_unwritable(dataset, names, identifiers)
     for clip in dataset.clips:
         _bring(dataset.audio_path(clip), root / names[clip.path], link=link)
-    for fold, split in dataset.published_folds.items():
-        for part in ("train", "evaluate"):
-            clips = [dataset.clips[i] for i in getattr(split, part)]
-            rows = [(names[clip.path], clip.scene_label) for clip in clips]
-            _write_table(root / "evaluation_setup" / f"fold{fold}_{part}.txt", rows)
-    header = ("filename", "scene_label", "identifier", "source_label")
-    rows = [
-        (names[clip.path], clip.scene_label, own, clip.device)
-        for clip, own in zip(dataset.clips, identifiers, strict=True)
-    ]
-    _write_table(root / "meta.csv", [header, *rows])
+    _write_tables(root, dataset, names, identifiers)
     return read_dataset(root)
 
 
 def _new_name(path: str, source: pathlib.Path) -> str:
     if re.search(r"[\t\r\n]", path):
         raise InputError("has a tab or a line break in its name; rename it", path=source / path)
+    if not (source / path).is_file():
+        raise InputError("is no file; leave it out", path=source / path)
     return f"audio/{pathlib.PurePosixPath(path).as_posix().removeprefix('audio/')}"
+
+
+def _refuse_unwritable(
+    dataset: Dataset, names: Mapping[str, str], identifiers: Sequence[str]
+) -> None:
+    """Refuses names that tables do not hold, such as those with line breaks."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write_tables(pathlib.Path(folder), dataset, names, identifiers)
+        try:
+            written = read_tables(folder)
+        except InputError as error:
+            raise InputError(
+                f"its tables would be none: {error.message}", path=dataset.root
+            ) from None
+    for clip, other in zip(dataset.clips, written.clips, strict=True):
+        if (names[clip.path], clip.scene_label) != (other.path, other.scene_label):
+            raise InputError(
+                "has a name that no table holds; rename it", path=dataset.audio_path(clip)
+            )
 
 
 def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path) -> str:
@@ -89,7 +103,7 @@ def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
         if link:
             place.symlink_to(source.resolve())
             return
-        part = place.with_name(f"{place.name}.part")
+        part = place.with_name(".asc_jax.part")  # no name of a recording
         try:
             shutil.copy2(source, part)
             part.replace(place)
@@ -100,6 +114,23 @@ def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
             f"cannot be written ({error.strerror}); mend that, and run the same command to go on",
             path=place,
         ) from None
+
+
+def _write_tables(
+    root: pathlib.Path, dataset: Dataset, names: Mapping[str, str], identifiers: Sequence[str]
+) -> None:
+    """Writes the lists of the folds, then `meta.csv`."""
+    for fold, split in dataset.published_folds.items():
+        for part in ("train", "evaluate"):
+            clips = [dataset.clips[i] for i in getattr(split, part)]
+            rows = [(names[clip.path], clip.scene_label) for clip in clips]
+            _write_table(root / "evaluation_setup" / f"fold{fold}_{part}.txt", rows)
+    header = ("filename", "scene_label", "identifier", "source_label")
+    rows = [
+        (names[clip.path], clip.scene_label, own, clip.device)
+        for clip, own in zip(dataset.clips, identifiers, strict=True)
+    ]
+    _write_table(root / "meta.csv", [header, *rows])
 
 
 def _write_table(path: pathlib.Path, rows: list[tuple[str, ...]]) -> None:

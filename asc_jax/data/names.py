@@ -15,6 +15,10 @@ def label_fault(label: str) -> str:
         return "begins with a dot"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
         return "holds a control character"
+    if label != label.strip():
+        return "begins or ends with a space"
+    if any(unicodedata.category(character) == "Cs" for character in label):
+        return "is not UTF-8"
     if len(label.encode()) > _LABEL_BYTES:
         return f"is longer than {_LABEL_BYTES} bytes"
     return ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from asc_jax.data.names import on_any_disk
+from asc_jax.runtime.errors import visible
 
 
 def file_problems(root: pathlib.Path, paths: Sequence[str]) -> list[str]:
@@ -86,4 +87,4 @@ def _plain(path: str) -> str:
 
 def first_three(names: Sequence[str]) -> str:
     """Lists some names for a message, the first three of many."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return ", ".join(map(visible, names[:3])) + (", ..." if len(names) > 3 else "")

@@ -123,14 +123,14 @@ def folds_of_columns(
         other = "evaluation_setup has lists" if lists else "a column split"
         raise InputError(f"has a column {given[0]}, and {other}; delete either", path=table)
     fits, expected = {
-        "fold": (lambda cell: cell.isdecimal() and int(cell) > 0, "a number from 1 on"),
+        "fold": (re.compile(r"0*[1-9]\d{0,3}").fullmatch, "a number from 1 to 9999"),
         "split": (lambda cell: cell in ("train", "test", "evaluate"), "train, test or evaluate"),
     }[given[0]]
     cells = [getattr(row, given[0]).casefold() for row in rows]
     for row, cell in zip(rows, cells, strict=True):
         if not fits(cell):
             raise InputError(
-                f"line {row.line}: {given[0]} {cell!r} is not {expected}; give each clip one",
+                f"line {row.line}: {given[0]} {cell!r:.60} is not {expected}; give each clip one",
                 path=table,
             )
     if given == ["split"]:
@@ -198,8 +198,8 @@ def _read_list(path: pathlib.Path, labels: Mapping[str, str]) -> tuple[int, ...]
         label = labels[row.filename]
         if row.scene_label not in (label, ""):
             raise InputError(
-                f"{row.filename} is {row.scene_label!r} here and {label!r} in meta.csv; make the "
-                "lists agree",
+                f"{row.filename} is {row.scene_label!r:.60} here and {label!r:.60} in meta.csv; "
+                "make the lists agree",
                 path=path,
             )
         members.append(index[row.filename])

@@ -32,11 +32,15 @@ class Row:
 
 
 def names_files(path: pathlib.Path) -> bool:
-    """Says whether a table begins with a header that has a column `filename`."""
-    try:
-        first = next(filter(str.strip, _read_text(path).splitlines()), "")
-    except InputError:
+    """Says whether a table, in whatever encoding, begins with a header with a column `filename`.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    if not path.is_file():
         return False
+    text = _read(path).replace(b"\0", b"").decode("utf-8-sig", "replace").replace("\ufffd", "")
+    first = next(filter(str.strip, text.splitlines()), "")
     return "filename" in _cells_of_header(first, _delimiter(first))
 
 
@@ -101,18 +105,25 @@ def read_rows(path: pathlib.Path) -> list[Row]:
 
 
 def _read_text(path: pathlib.Path) -> str:
+    content = _read(path)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError("is UTF-16 text; save it as UTF-8", path=path)
     try:
-        content = path.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError("is UTF-16 text; save it as UTF-8", path=path)
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text; save it as UTF-8 text with tabs", path=path) from None
-    except OSError as error:
-        raise InputError(f"{error.strerror}; make it readable", path=path) from None
     if "\0" in text:
         raise InputError("holds NUL characters; save it as UTF-8 text with tabs", path=path)
     return text
+
+
+def _read(path: pathlib.Path) -> bytes:
+    if path.is_fifo():  # which may never end
+        raise InputError("is a pipe, not a file; move it away", path=path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{error.strerror}; make it readable", path=path) from None
 
 
 # What may separate columns.
@@ -161,8 +172,8 @@ def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:
     for name in names:
         if name not in COLUMNS:
             raise InputError(
-                f"its first row names a column {name!r}, which is none of {', '.join(COLUMNS)}; "
-                "rename it, or delete it",
+                f"its first row names a column {name!r:.60}, which is none of "
+                f"{', '.join(COLUMNS)}; rename it, or delete it",
                 path=path,
             )
         if names.count(name) > 1:

@@ -50,6 +50,8 @@ def unpack(path: pathlib.Path, root: pathlib.Path) -> None:
         for name, member in missing.items():
             with _reading(path):
                 content = archive.read(member)
+                if len(content) < member.file_size:
+                    raise EOFError(f"{name} is shorter than the listing says")
             write_whole(root / name, content)
     sizes = {name: member.file_size for name, member in members.items()}
     write_whole(_record(root, path.name), json.dumps(sizes, indent=0) + "\n")
@@ -102,7 +104,8 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         OSError, EOFError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise InputError(
-            f"cannot be unpacked ({error}); delete it, and run the same command to fetch it anew",
+            f"cannot be unpacked ({error!s:.200}); delete it, and run the same command to fetch it "
+            "anew",
             path=path,
         ) from None
 
@@ -130,6 +133,8 @@ def _fault(member: zipfile.ZipInfo) -> str:
     name = member.filename
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is compressed in another way than those of a data set"  # without a bound
     parts = on_any_disk(name).removesuffix("/").split("/")
     if not {"", ".", ".."}.isdisjoint(parts):
         return "is no path below the folder"

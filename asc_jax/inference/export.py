@@ -94,10 +94,12 @@ def _stablehlo(model: TrainedModel, card: dict) -> bytes:
     (windows,) = jax.export.symbolic_shape("windows")
     shape = jax.ShapeDtypeStruct((windows, model.n_samples), jnp.float32)
     with any_platform():
-        program = jax.export.export(jax.jit(portable(model)), platforms=PLATFORMS)(shape)
+        exported = jax.export.export(jax.jit(portable(model)), platforms=PLATFORMS)(shape)
+    program = bytes(exported.serialize())
+    card = card | {"sha256": hashlib.sha256(program).hexdigest()}
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
-        for name, part in ((CARD, json.dumps(card, indent=1)), (PROGRAM, program.serialize())):
+        for name, part in ((CARD, json.dumps(card, indent=1)), (PROGRAM, program)):
             file.writestr(zipfile.ZipInfo(name), part)  # without a date: equal models, equal bytes
     return content.getvalue()
 
@@ -153,12 +155,12 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
     for group, name in (field.split(".") for field in PATH_FIELDS):
         if place := config.get(group, {}).get(name):
             config[group][name] = pathlib.Path(place).name  # the folder is of this machine
-    metadata = {
+    about = {
         "card": card,
         "config": config,
         "made_by": {field: model.made_by[field] for field in provenance.COMPARED},
     }
-    metadata = {name: json.dumps(value) for name, value in metadata.items()}
+    metadata = {name: json.dumps(value) for name, value in about.items()}
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         metadata | {"digest": digest_of(arrays, metadata)},
@@ -168,10 +170,9 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
 def own_functions(config) -> list[str]:
     """Lists the fields of a config that name functions of the user's own."""
     fields = flatten(config)
-    return [field for field in FUNCTION_FIELDS if functions.is_own(fields[field])]
+    return [field for field in FUNCTION_FIELDS if functions.is_own(fields.get(field))]
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """Names all of a NAME.safetensors but for this: whatever is altered by mistake shows."""
-    text = json.dumps({name: metadata[name] for name in ("card", "config", "made_by")})
-    return f"{digest_arrays(dict(arrays))}-{digest(text)}"
+    """The entry `digest` of a .safetensors: of its arrays and its other metadata."""
+    return digest(json.dumps([digest_arrays(arrays), sorted(metadata.items())]))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import numpy as np
 from flax import traverse_util
 
 from asc_jax.config.load import from_json
+from asc_jax.data.names import label_fault
 from asc_jax.inference.asking import JaxRecogniser, Recogniser
 from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, own_functions, seal
 from asc_jax.inference.model import MEND, TrainedModel, assemble
@@ -116,22 +118,32 @@ def _described(card: dict, path: pathlib.Path) -> dict:
             "that wrote it",
             path=path,
         )
-    return {
-        "labels": tuple(map(str, card["labels"])),
-        "sr": int(card["sampling_rate"]),
-        "n_samples": int(card["n_samples"]),
-        "hop_samples": int(card.get("hop_samples", card["n_samples"])),
-    }
+    labels, n_samples = card["labels"], card["n_samples"]
+    sizes = [card["sampling_rate"], n_samples, card.get("hop_samples", n_samples)]
+    if not labels or len(set(labels)) < len(labels) or any(map(label_fault, labels)):
+        raise ValueError("no names of classes")
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError("no sizes")
+    names = ("sr", "n_samples", "hop_samples")
+    return {"labels": tuple(labels), **dict(zip(names, sizes, strict=True))}
 
 
 def _read_stablehlo(path: pathlib.Path) -> ExportedModel:
     with _whole(path):
         with zipfile.ZipFile(path) as file:
+            if any(file.getinfo(name).compress_type for name in (CARD, PROGRAM)):
+                raise ValueError("compressed: may be of any size")
             card, program = parse_json(file.read(CARD)), file.read(PROGRAM)
         takes = _described(card, path)
+        if card["sha256"] != hashlib.sha256(program).hexdigest():
+            raise ValueError("altered")
     read: Callable = jax.export.deserialize
     try:
-        return ExportedModel(**takes, program=read(bytearray(program)), card=card)
+        model = ExportedModel(**takes, program=read(bytearray(program)), card=card)
+        given = jax.ShapeDtypeStruct((2, model.n_samples), np.float32)
+        if jax.eval_shape(model.apply, given).shape != (2, len(model.labels)):
+            raise ValueError("it gives others than its labels")
+        return model
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -157,7 +169,13 @@ def _read_onnx(path: pathlib.Path) -> OnnxModel:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         entries = session.get_modelmeta().custom_metadata_map
         card = {name: _parsed(text) for name, text in entries.items()}
-        return OnnxModel(**_described(card, path), session=session, card=card)
+        model = OnnxModel(**_described(card, path), session=session, card=card)
+        (given,), (said,) = session.get_inputs(), session.get_outputs()
+        kinds = (given.type, given.shape), (said.type, said.shape)
+        sizes = model.n_samples, len(model.labels)
+        if kinds != tuple(("tensor(float)", [1, size]) for size in sizes):
+            raise ValueError("it takes or gives others than its card says")
+        return model
 
 
 def _parsed(text: str) -> object:
@@ -173,28 +191,25 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
 
     with _whole(path):
         with safetensors.safe_open(path, "numpy") as file:
-            texts = file.metadata()
+            metadata = file.metadata()
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if texts.pop("digest") != digest_of(arrays, texts):
+        if metadata.pop("digest") != digest_of(arrays, metadata):
             raise ValueError("altered")
-        metadata = {name: parse_json(text) for name, text in texts.items()}
-        card, made_by = metadata["card"], metadata["made_by"]
+        card, made_by = parse_json(metadata["card"]), parse_json(metadata["made_by"])
         labels = _described(card, path)["labels"]
         folds = tuple(map(int, card["folds"]))
-        fields = metadata["config"]
+        fields = parse_json(metadata["config"])
+        if own_functions(fields):
+            raise ValueError("would run a file")
     config = from_json(json.dumps(fields), str(path))
-    if own_functions(config):  # they would be run from wherever the file says
-        raise InputError("names functions that it does not hold; take the run", path=path)
     model = make_model(config, len(labels), n_steps=1)
-    like = jax.tree.map(
-        lambda leaf: np.zeros((len(folds), *leaf.shape), leaf.dtype),
-        classifier.state_shapes(model).replace(opt_state=()),
-    )
-    wanted = traverse_util.flatten_dict(like.variables, sep="/")
-    wanted |= {name: getattr(like, name) for name in BANDS}
-    kinds = lambda some: {name: (array.dtype, array.shape) for name, array in some.items()}
-    if kinds(arrays) != kinds(wanted):
+    shapes = classifier.state_shapes(model).replace(opt_state=())
+    wanted = traverse_util.flatten_dict(shapes.variables, sep="/")
+    wanted |= {name: getattr(shapes, name) for name in BANDS}
+    kinds = {name: (leaf.dtype, (len(folds), *leaf.shape)) for name, leaf in wanted.items()}
+    if not folds or {n: (array.dtype, array.shape) for n, array in arrays.items()} != kinds:
         raise InputError("its weights are not those of its config; export the run again", path=path)
+    like = jax.tree.map(lambda leaf: np.zeros((len(folds), *leaf.shape), leaf.dtype), shapes)
     bands = {name: arrays.pop(name) for name in BANDS}
     variables = traverse_util.unflatten_dict(arrays, sep="/")
     state = like.replace(
@@ -205,5 +220,6 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
     )
     opened = assemble(config, labels, folds, model, state)
     if not other_functions:
-        provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
+        with _whole(path):
+            provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
     return opened

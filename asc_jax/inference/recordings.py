@@ -1,11 +1,12 @@
 """Recordings that a user names: files, folders, the standard input."""
 
 import contextlib
-import os
 import pathlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from asc_jax.data.audio import stream
 from asc_jax.data.class_folders import READABLE, find_recordings
 from asc_jax.runtime.errors import InputError
 
-STDIN = "-"
+STDIN, _STDIN_NAME = "-", "standard input"
 
 
 def find(places: Sequence[str]) -> list[str]:
@@ -62,15 +63,23 @@ def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
     if place != STDIN:
         yield from stream(pathlib.Path(place))
         return
-    with _standard_input() as path:
-        yield from stream(pathlib.Path(path), "standard input")
+    with _standard_input() as file:
+        yield from stream(pathlib.Path(file.name), _STDIN_NAME)
 
 
-@contextlib.contextmanager
-def _standard_input() -> Iterator[str]:
-    """What comes by the standard input as a file: formats are read back and forth."""
-    with tempfile.NamedTemporaryFile(prefix="asc_jax-") as file:
-        while block := sys.stdin.buffer.read(1 << 20):
-            file.write(block)
-        file.flush()
-        yield os.fspath(file.name)
+def _standard_input() -> BinaryIO:
+    """What comes by the standard input as a temporary file: formats are read back and forth."""
+    if sys.stdin is None:
+        raise InputError("is closed; name a file", path=_STDIN_NAME)
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="asc_jax-"))
+            shutil.copyfileobj(sys.stdin.buffer, file)
+            file.flush()
+            stack.pop_all()
+            return file
+    except OSError as error:
+        raise InputError(
+            f"cannot be kept while it is read ({error.strerror}); free some space, or name a file",
+            path=_STDIN_NAME,
+        ) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from asc_jax.data.on_disk import first_three
 from asc_jax.report.formatting import count, duration
 from asc_jax.report.rendering import render as render_template
+from asc_jax.runtime.errors import visible
 from asc_jax.runtime.files import write_whole
 
 KICKER = "Acoustic scene classification, a data set checked"
@@ -29,7 +30,7 @@ def render(found: Mapping) -> str:
         lines.append(f"  a config takes all of these with {found['fields']}")
     if found["command"] and not found["faults"]:
         lines.append(f"next: {found['command']}")
-    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+    return "\n".join(visible(line.replace("\N{NO-BREAK SPACE}", " ")) for line in lines)
 
 
 def write_page(path: pathlib.Path, found: Mapping) -> None:

@@ -37,13 +37,24 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         field = f"{self.field}={self.value}" if self.value else self.field
-        return ": ".join([part for part in (self.path, field, self.message) if part])
+        parts = visible(self.path), visible(field), visible(self.message, but="\n")
+        return ": ".join([part for part in parts if part])
 
     def at(self, **where: str) -> "InputError":
         """The same error at another `path` or `field`."""
         other = InputError(self.message)
         other.__dict__ |= self.__dict__ | where
         return other
+
+
+def visible(text: str, but: str = "") -> str:
+    """Writes a text of others: escapes take the place of line breaks and a terminal's commands.
+
+    Args:
+      text: to be shown.
+      but: characters that stay as they are.
+    """
+    return "".join(c if c.isprintable() or c in but else ascii(c)[1:-1] for c in text)
 
 
 def shown(value: object) -> str:

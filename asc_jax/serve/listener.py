@@ -15,8 +15,6 @@ from asc_jax.inference.model import TrainedModel
 from asc_jax.inference.windows import in_windows
 from asc_jax.serve.picture import draw
 
-_PIECE_S = 10  # of a recording between two looks at whether to go on
-
 
 class Listener:
     """A model that is asked one window at a time, for its folds and its features as well.
@@ -63,7 +61,7 @@ class Listener:
           InputError: it is cut off or no audio.
         """
         model = self.model
-        blocks = _pieces(stream(path, name), go_on)
+        blocks = _as_long_as(go_on, stream(path, name))
         windows = in_windows(blocks, model.sr, model.n_samples, model.hop_samples)
         heard, probabilities, features = [], [], []
         for window in itertools.islice(windows, n_windows):
@@ -95,14 +93,12 @@ class Listener:
         }
 
 
-def _pieces(
-    blocks: Iterable[tuple[np.ndarray, int]], go_on: Callable[[], None]
+def _as_long_as(
+    go_on: Callable[[], None], blocks: Iterable[tuple[np.ndarray, int]]
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of some seconds: one of a very low rate would become hours of the model's."""
-    for block, sr in blocks:
-        for first in range(0, len(block), _PIECE_S * sr):
-            go_on()
-            yield block[first : first + _PIECE_S * sr], sr
+    for block in blocks:
+        go_on()
+        yield block
 
 
 def _rounded(probabilities: np.ndarray) -> list:

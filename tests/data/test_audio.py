@@ -193,6 +193,13 @@ def test_what_stands_behind_the_sound_of_a_wave64_file_is_no_sound(tmp_path, ste
         audio.decode(path)
 
 
+def test_of_a_very_low_rate_no_stream_is_hours_at_once(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(100_000), 100)
+    pieces = [(len(block), sr) for block, sr in audio.stream(path)]
+    assert sum(n for n, _ in pieces) == 100_000 and max(pieces) == (1000, 100)
+
+
 @pytest.mark.parametrize("error", [ValueError("too big"), MemoryError(), PermissionError(13, "no")])
 def test_whatever_the_decoder_raises_is_one_line(tmp_path, stereo, monkeypatch, error):
     path = write(tmp_path / "a.flac", stereo)

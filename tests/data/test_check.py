@@ -11,6 +11,7 @@ from refusals import refused
 from asc_jax.data import read_dataset
 from asc_jax.data.check import check_dataset
 from asc_jax.report.dataset import render
+from asc_jax.runtime.errors import InputError
 
 
 @pytest.fixture
@@ -165,3 +166,14 @@ def test_a_set_without_labels(root):
     found = check_dataset(root)
     assert not found["classes"] and not found["faults"] and not found["command"]
     assert "scene_label" in found["notes"][0]
+
+
+def test_names_are_shown_in_a_line_each(tmp_path):
+    for number, name in enumerate(("dog/a\x1b[2J.wav", "dog/b\nc.flac", "rain/a.wav")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, 8000, 8000, seed=number)
+    (tmp_path / "rain" / "\x1b.wav").write_bytes(b"")
+    found = check_dataset(tmp_path)
+    assert all(map(str.isprintable, render(found).split("\n")))
+    said = str(InputError("\n".join(found["faults"]), path=tmp_path))
+    assert all(map(str.isprintable, said.split("\n"))) and "\\x1b.wav" in said

@@ -1,6 +1,7 @@
 """Reading the tables of a data set, and refusing those that contradict themselves."""
 
 import itertools
+import os
 import pathlib
 import subprocess
 import sys
@@ -415,6 +416,17 @@ def test_a_folder_in_the_place_of_a_table(tmp_path):
         lay_out(tmp_path, TUT, fold1_evaluate_txt=EVALUATE)
 
 
+def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / META)
+    with refused(path=META):
+        read_dataset(tmp_path)
+    (tmp_path / META).unlink()
+    (tmp_path / "evaluation_setup").mkdir()
+    os.mkfifo(tmp_path / "evaluation_setup" / "fold1_train.txt")
+    with refused(path="fold1_train.txt"):
+        lay_out(tmp_path, TUT, fold1_evaluate_txt=EVALUATE)
+
+
 def test_reading_tables_needs_neither_jax_nor_a_decoder(scenes):
     program = (
         "import sys; from asc_jax.data import read_dataset; read_dataset(sys.argv[1]); "
@@ -487,10 +499,11 @@ def test_a_column_of_folds_publishes_them(tmp_path):
     (tmp_path / META).write_text(table)
     folds = read_dataset(tmp_path).published_folds
     assert folds == {1: PublishedFold((0, 3), (1, 2)), 2: PublishedFold((1, 2), (0, 3))}
-    for wrong in ("0", "x", ""):
+    for wrong in ("0", "x", "", "\xb2", "10000", "9" * 5000):
         (tmp_path / META).write_text(table.replace("c.wav,dog,1", f"c.wav,dog,{wrong}"))
-        with refused(path=tmp_path / META):
+        with refused(path=tmp_path / META) as caught:
             read_dataset(tmp_path)
+        assert len(caught.value.message) < 200
     (tmp_path / META).write_text(table)
     write_files(tmp_path, "evaluation_setup/fold1_train.txt")
     with refused(path=tmp_path / META):
@@ -574,6 +587,22 @@ def test_tables_that_name_no_files_stand_beside_classes(tmp_path):
     write_files(tmp_path, "dog/a.wav", "rain/b.wav")
     (tmp_path / "notes.csv").write_text("who,when\nme,today\n")
     assert read_dataset(tmp_path).scene_labels == ("dog", "rain")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_table_in_another_encoding_is_not_passed_over_for_folders(tmp_path, encoding):
+    write_files(tmp_path, "audio/a.wav")
+    table = "filename\tscene_label\naudio/a.wav\tcaf\xe9\n"
+    (tmp_path / "table.tsv").write_bytes(table.encode(encoding))
+    with refused(path="table.tsv"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dog ", os.fsdecode(b"dog\xff")])
+def test_a_class_that_no_table_can_name_is_refused(tmp_path, name):
+    write_files(tmp_path, f"{name}/a.wav", "rain/b.wav")
+    with refused(path=tmp_path):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("year", ["2019", "2020", "2022"])

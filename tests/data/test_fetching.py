@@ -116,6 +116,25 @@ def test_the_silent_are_given_up(fetch, server):
     assert files_in(fetch.path.parent) == []
 
 
+def test_what_a_server_says_is_no_command_for_the_terminal(fetch, server, capsys):
+    def speaks(handler, _):
+        handler.wfile.write(b"\x1b[2J" + b"x" * 9000 + b"\r\n\r\n")
+
+    def answers(handler, _):
+        handler.wfile.write(b"HTTP/1.0 503 \x1b[2J\r\n\r\n")
+
+    server.answers = [speaks, answers]
+    fetch()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.isprintable() and len(line) < 500 for line in lines)
+    server.answers = [lambda handler, _: handler.wfile.write(b"HTTP/1.0 404 \x1b[2J\r\n\r\n")]
+    with refused(path=NAME) as caught:
+        fetching.fetch(
+            fetch.url, Archive(NAME, 5, ""), fetch.path.with_name(NAME), tqdm.tqdm(disable=True)
+        )
+    assert str(caught.value).isprintable()
+
+
 def test_nobody_listens(fetch, server):
     with tqdm.tqdm(disable=True) as bar, pytest.raises(Stopped):
         fetching.fetch("http://127.0.0.1:1/x", Archive("x", 5, ""), fetch.path, bar)

@@ -1,7 +1,9 @@
 """Recordings brought into the layout of the TUT sets."""
 
+import os
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from refusals import refused
 
 from asc_jax.data import read_dataset
 from asc_jax.data.importing import import_dataset
+from asc_jax.runtime.errors import InputError
 
 
 @pytest.fixture
@@ -69,3 +72,48 @@ def test_what_cannot_be_brought_leaves_nothing(source, tmp_path):
     import_dataset(source, tmp_path / "set")
     with refused(path=tmp_path / "set"):
         import_dataset(source, tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.wav", "audio/a.wav"],
+        ["audio/a.wav.part", "audio/a.wav"],
+        ["audio/day1.wav", "audio/DAY1.wav"],
+        ["audio/day1.wav", "audio/folder"],
+    ],
+)
+def test_names_that_would_be_lost_on_the_way(source, tmp_path, names):
+    """Refused before anything is copied, or brought whole."""
+    other = tmp_path / "other"
+    (other / "audio" / "folder").mkdir(parents=True)
+    for number, name in enumerate(names):
+        if name != "audio/folder":
+            (other / name).write_bytes(b"sound" + bytes(number))
+    (other / "meta.csv").write_text("".join(f"{name}\tdog\n" for name in names))
+    try:
+        dataset = import_dataset(other, tmp_path / "set", identifier=re.compile("day1|DAY1|[^/]+$"))
+    except InputError:
+        assert not (tmp_path / "set").exists()
+    else:
+        brought = [dataset.audio_path(clip).read_bytes() for clip in dataset.clips]
+        assert brought == [(other / name).read_bytes() for name in names]
+
+
+def test_a_name_that_is_not_utf8_leaves_nothing(source, tmp_path):
+    name = os.fsdecode(b"day1 \xff.wav")
+    (source / "dog" / name).write_bytes(b"sound")
+    with refused(path=f"dog/{name}"):
+        import_dataset(source, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_line_break_in_an_identifier_leaves_nothing(source, tmp_path):
+    (source / "meta").mkdir()
+    (source / "dog").rename(source / "audio")
+    shutil.rmtree(source / "rain")
+    rows = 'filename,fold,category,src_file\nday1 a.wav,1,dog,"x\ny"\nday2.flac,2,dog,z\n'
+    (source / "meta" / "esc50.csv").write_text(rows)
+    with refused(path=source):
+        import_dataset(source, tmp_path / "set")
+    assert not (tmp_path / "set").exists()

@@ -103,6 +103,28 @@ def test_a_damaged_archive_leaves_no_damaged_file(tmp_path):
             unpack(put(tmp_path, content), root)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_may_grow_without_bound_is_not_unpacked(tmp_path, method):
+    path, root = tmp_path / "bomb.zip", tmp_path / "set"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(f"{TOP}/audio/a.wav", bytes(1 << 20))
+    with refused(path=path):
+        unpack(path, root)
+    assert not root.exists()
+
+
+def test_a_listing_that_says_another_size_or_name(tmp_path):
+    content = zipped({"audio/a.wav": b"a" * 3000})
+    listing = content.index(b"PK\1\2")
+    size = content[: listing + 26] + b"\1" + content[listing + 27 :]
+    name = content[:27] + b"\7" + content[28:]
+    for number, damaged in enumerate((size, name)):
+        path, root = put(tmp_path, damaged), tmp_path / f"set{number}"
+        with refused(path=path) as caught:
+            unpack(path, root)
+        assert len(caught.value.message) < 400 and files_in(root) == {}
+
+
 def evil_zip(path: pathlib.Path, names: list[str], mode: int = stat.S_IFREG | 0o644) -> None:
     """A zip whose names are exactly these; its first file is as it should be."""
     with zipfile.ZipFile(path, "w") as archive:

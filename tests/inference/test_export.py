@@ -1,6 +1,7 @@
 """A run as one file: the same answers as the run's, and files that are not whole."""
 
-import dataclasses
+import contextlib
+import hashlib
 import importlib.util
 import json
 import re
@@ -8,19 +9,19 @@ import subprocess
 import sys
 import zipfile
 
-import ml_collections
 import numpy as np
 import pytest
+import safetensors.numpy
 import small
 from checkout import ROOT
 from refusals import refused
 
 import asc_jax
 from asc_jax import cli
-from asc_jax.config.load import changeable
 from asc_jax.data.audio import write_wav
 from asc_jax.inference import export
 from asc_jax.models import resnet
+from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
 
@@ -78,10 +79,20 @@ def test_a_file_that_is_not_whole_is_one_line(exported, tmp_path, capsys):
         (tmp_path / f"{name}.stablehlo").write_bytes(bad)
     made = {"later": (card | {"format": 99}, program), "no card": ([], program),
             "fields": ({"format": 1}, program), "junk": (card, b"junk")}  # fmt: skip
+    # Such as somebody makes who knows the form.
+    other = hashlib.sha256(program[:-9]).hexdigest()
+    forged = {"labels": card["labels"][1:], "n_samples": 3, "sampling_rate": 0, "sha256": other}
+    made |= {f"other {name}": (card | {name: value}, program) for name, value in forged.items()}
+    made["line"] = (card | {"labels": ["a\nb", *card["labels"][1:]]}, program)
+    made["other program"] = (card | {"sha256": other}, program[:-9])
     for name, (its_card, its_program) in made.items():
         with zipfile.ZipFile(tmp_path / f"{name}.stablehlo", "w") as file:
             file.writestr("card.json", json.dumps(its_card))
             file.writestr("program", its_program)
+    made["compressed"] = card, program
+    with zipfile.ZipFile(tmp_path / "compressed.stablehlo", "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("card.json", json.dumps(card))
+        file.writestr("program", program)
     for name in (*damaged, *made):
         path = tmp_path / f"{name}.stablehlo"
         with refused(path=path):
@@ -117,6 +128,18 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
         (tmp_path / f"{name}.safetensors").write_bytes(bad)
         with refused(path=tmp_path / f"{name}.safetensors"):
             asc_jax.load(tmp_path / f"{name}.safetensors")
+    # Such as somebody makes who knows the form.
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    made_by = json.loads(metadata["made_by"])
+    for name in made_by:
+        about = metadata | {"made_by": json.dumps(made_by | {name: None})}
+        del about["digest"]
+        forged = about | {"digest": export.digest_of(arrays, about)}
+        safetensors.numpy.save_file(arrays, tmp_path / "forged.safetensors", forged)
+        with contextlib.suppress(InputError):
+            asc_jax.load(tmp_path / "forged.safetensors")
     # Another function in the place of the one that made it: it says so, and does as it is told.
     monkeypatch.setattr(resnet.ResNet, "pool", lambda self, x: x.max((1, 2)))
     with refused(path=path):
@@ -125,20 +148,22 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
     assert np.abs(other - expected).max() > 1e-3
 
 
-def test_a_file_runs_no_function_that_it_names(run, tmp_path):
-    """Whoever writes one can name any file of the reader's."""
-    model = asc_jax.load(run)
-    (tmp_path / "own.py").write_text("open('ran', 'w')\ndef loss(logits, targets): pass\n")
-    config = changeable(model.config)
-    config.train.loss = f"{tmp_path / 'own.py'}:loss"
-    other = dataclasses.replace(model, config=ml_collections.FrozenConfigDict(config))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "own_functions", lambda config: [])
-        patch.chdir(tmp_path)
-        export.export(other, tmp_path / "evil.safetensors", export.describe(other, None))
-        with refused(path="evil.safetensors"):
-            asc_jax.load(tmp_path / "evil.safetensors")
-    assert not (tmp_path / "ran").exists()
+def test_no_file_that_safetensors_name_is_run(run, tmp_path, monkeypatch):
+    path, ran = tmp_path / "model.safetensors", tmp_path / "ran"
+    assert cli.main(["export", str(run), str(path)]) == 0
+    (tmp_path / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = json.loads(metadata["config"])
+    config["model"]["name"] = "own.py:Network"
+    about = {"card": metadata["card"], "config": json.dumps(config), "made_by": "{}"}
+    digest = export.digest_of(arrays, about)
+    safetensors.numpy.save_file(arrays, path, about | {"digest": digest})
+    monkeypatch.chdir(tmp_path)
+    with refused(path=path):
+        asc_jax.load(path)
+    assert not ran.exists()
 
 
 def test_weights_without_the_users_function_are_not_written(scenes, tmp_path, capsys):

@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import shutil
+import tempfile
 import types
 
 import jax
@@ -18,6 +19,7 @@ from refusals import refused
 import asc_jax
 from asc_jax import cli
 from asc_jax.data import audio
+from asc_jax.inference import recordings
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.scoring.predictions import read_logits
 from asc_jax.train.loop import train
@@ -232,3 +234,14 @@ def test_a_model_is_told_in_a_line_and_takes_batches_alone(model):
     assert len(repr(model).splitlines()) == 1 and len(repr(model)) < 100
     with refused(field="waveforms"):
         model.apply(np.zeros(model.n_samples, np.float32))
+
+
+def test_a_standard_input_that_is_closed_or_does_not_fit_is_a_line(mount_disk, monkeypatch):
+    folder, _ = mount_disk("100k")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    for stdin in (None, io.TextIOWrapper(io.BytesIO(bytes(1_000_000)))):
+        monkeypatch.setattr("sys.stdin", stdin)
+        ((_, blocks),) = recordings.read(["-"])
+        with refused(path="standard input"):
+            next(blocks)
+        assert list(folder.iterdir()) == []
