@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from asc_jax.data.clips import Clip, Dataset, read_dataset, read_tables
+from asc_jax.data.published_folds import find_lists
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -46,10 +47,17 @@ def import_dataset(
     names = {clip.path: _new_name(clip.path, source) for clip in dataset.clips}
     identifiers = [_identifier(clip, identifier, source) for clip in dataset.clips]
     _refuse_unwritable(dataset, names, identifiers)
+    if dataset.published_folds.keys() != _folds_there(root) != set():
+        raise InputError("holds lists of another data set; name another folder", path=root)
     for clip in dataset.clips:
         _bring(dataset.audio_path(clip), root / names[clip.path], link=link)
     _write_tables(root, dataset, names, identifiers)
     return read_dataset(root)
+
+
+def _folds_there(root: pathlib.Path) -> set[int]:
+    """The numbers of the folds of which a folder has lists."""
+    return {number for number, _ in find_lists(root / "evaluation_setup")}
 
 
 def _new_name(path: str, source: pathlib.Path) -> str:
@@ -82,6 +90,13 @@ def _refuse_unwritable(
 def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path) -> str:
     if identifier is None:
         return "" if clip.location == clip.path else clip.location
+    if clip.city:
+        raise InputError(
+            "has a name of TUT's form, which says its location; leave --identifier out, or rename "
+            "the files",
+            field="--identifier",
+            path=source / clip.path,
+        )
     found = identifier.search(clip.path)
     name = found and found[1 if identifier.groups else 0]
     if not (name and name.strip()):
@@ -96,7 +111,7 @@ def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path)
 def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
     """Copies a file, or links to it, unless that is done."""
     try:
-        if place.exists() and place.stat().st_size == source.stat().st_size:
+        if place.exists() and _is_same(source, place):
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
@@ -114,6 +129,14 @@ def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
             f"cannot be written ({error.strerror}); mend that, and run the same command to go on",
             path=place,
         ) from None
+
+
+def _is_same(source: pathlib.Path, place: pathlib.Path) -> bool:
+    """Whether a file is, by its size and time or by its link, the one that was brought."""
+    if place.is_symlink():
+        return place.samefile(source)
+    ours, theirs = source.stat(), place.stat()
+    return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 
 def _write_tables(

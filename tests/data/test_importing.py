@@ -53,6 +53,34 @@ def test_a_stop_is_gone_on_from(source, tmp_path):
     assert dataset.no_identifiers
 
 
+def test_a_file_of_another_source_is_not_taken_for_done(source, tmp_path):
+    """Recordings of one length have one size."""
+    import_dataset(source, tmp_path / "set")
+    (tmp_path / "set" / "meta.csv").unlink()
+    other = shutil.copytree(source, tmp_path / "other")
+    path = other / "dog" / "day1 a.wav"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    import_dataset(other, tmp_path / "set")
+    assert (tmp_path / "set" / "audio" / "dog" / "day1 a.wav").read_bytes() == bytes(content)
+
+
+def test_lists_of_another_set_are_not_mixed_in(source, scenes, tmp_path):
+    import_dataset(scenes, tmp_path / "set", link=True)
+    (tmp_path / "set" / "meta.csv").unlink()
+    with refused(path=tmp_path / "set"):
+        import_dataset(source, tmp_path / "set")
+    assert not (tmp_path / "set" / "audio" / "dog").exists()
+
+
+def test_names_of_tuts_form_take_no_other_identifier(scenes, tmp_path):
+    """They would be read by their names all the same."""
+    with refused(field="--identifier"):
+        import_dataset(scenes, tmp_path / "set", identifier=re.compile("-([a-z]+)-"))
+    assert not (tmp_path / "set").exists()
+
+
 def test_folds_and_identifiers_come_along(scenes, tmp_path):
     before, after = read_dataset(scenes), import_dataset(scenes, tmp_path / "set", link=True)
     assert after.clips == before.clips

@@ -1,12 +1,15 @@
 """A data set checked by the command: text, JSON, a page, and the status."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 import soundfile
+from checkout import CONFIGS
 
 from asc_jax import cli
+from asc_jax.data.check import check_dataset
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -36,3 +39,15 @@ def test_text_json_and_page_say_the_same(root, tmp_path, capsys):
     page.write_text("mine")
     assert cli.main(["data", "check", str(root), "--page", str(page)]) == 2
     assert page.read_text() == "mine"
+
+
+def test_the_command_that_it_ends_with_trains(root, tmp_path, process_as_it_was):
+    words = shlex.split(check_dataset(root)["command"])
+    small = ("model.stage_sizes=(1,)", "model.stage_strides=(1,)", "model.width=2",
+             "train.epochs=1", "frontend.n_mels=8", "train.crop_seconds=0.5")  # fmt: skip
+    run = tmp_path / "run"
+    words = [word for word in words[1:] if not word.startswith("--workdir")]
+    words = [word.replace("--config=small", f"--config={CONFIGS / 'small.py'}") for word in words]
+    assert cli.main([*words, f"--workdir={run}", *(f"--config.{word}" for word in small)]) == 0
+    splits = json.loads((run / "splits.json").read_text())
+    assert len(splits["folds"]) == 3 and len(splits["clips"]) == 6
