@@ -16,7 +16,7 @@ from asc_jax.models import resnet
 from benchmarks.fuzz import refusal
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-FILES = ("demo", "esc10", "baseline", "resnet50", "resnet152", "se_resnet152",
+FILES = ("demo", "small", "esc10", "baseline", "resnet50", "resnet152", "se_resnet152",
          "se_resnet152_aug", "se_resnet152_mel80", "wavegan")  # fmt: skip
 
 
@@ -43,7 +43,8 @@ _WORDS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["", " ", "None", "True", "1e5", "~", "~nobody", "gs://b/x", "../x", "a\0b",
                      "adam", "mean_logits", "inner", "waveform", "host", "resnet", "bfloat16",
-                     "argmax", "splice", "\udce9", "x" * 300, "(1, 2)", "nan", "0x10", "1_000"]),
+                     "argmax", "splice", "balanced", "all", "\udce9", "x" * 300, "(1, 2)", "nan",
+                     "0x10", "1_000"]),
 )  # fmt: skip
 _PLAIN = st.one_of(_NUMBERS, _WORDS, st.booleans(), st.none())
 _ANY = st.one_of(
@@ -185,6 +186,10 @@ NETWORKS = st.one_of(
             frontend__pad_mode=st.sampled_from(["constant", "reflect"]),
             frontend__power=st.floats(0, 4), frontend__log_floor=st.floats(0, 1),
             train__precision=st.sampled_from(["float32", "bfloat16"]),
+            train__crop_seconds=st.one_of(st.floats(0, 0.2), st.floats(0, 30)),
+            train__class_weights=st.sampled_from(["none", "balanced"]),
+            ensemble__windows=st.integers(0, 30),
+            folds__kind=st.sampled_from(["all", "location"]), folds__n_folds=st.integers(0, 3),
         ),
     ),
     st.builds(
@@ -208,7 +213,7 @@ def check_network(given: Network) -> str:
 
     from asc_jax import frontend
     from asc_jax.models.summary import render, summarise
-    from asc_jax.runs.inputs import input_shape, make_network
+    from asc_jax.runs.inputs import crops_of, input_shape, make_network
 
     check = _check_of(given.config)
     known = flatten(_config(given.config))
@@ -230,6 +235,9 @@ def check_network(given: Network) -> str:
             lambda wave: frontend.log_mel(wave, of_frontend),
             jax.ShapeDtypeStruct((2, n_samples), jnp.float32),
         )
+        if crops := crops_of(config):
+            assert crops.n_windows == (config.ensemble.windows or crops.n_windows) >= 1
+            assert crops.size == n_frames if config.data.pool == "log_mel" else crops.size > 0
         assert log_mels.shape[1] >= n_frames and log_mels.shape[2] == n_mels, log_mels.shape
         network, key = make_network(config, 10, axis_name=None), jax.random.key(0)
         seen = jax.ShapeDtypeStruct((2, n_frames, n_mels), jnp.float32)
