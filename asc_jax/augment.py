@@ -1,13 +1,14 @@
-"""Augmentation of standardised log-mels, one example and one key at a time.
+"""Augmentation, of waveforms and of standardised log-mels, one example and one key at a time.
 
-Each function takes a single (N, M) example, so that its randomness depends on that
-example's key alone and not on the batch or the device it is in; the training step maps
-`augment` over the batch.
+Each function takes a single example, so that its randomness depends on that example's key
+alone and not on the batch or the device it is in; the training step maps `augment_waveform`
+and `augment` over the batch.
 """
 
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -15,12 +16,20 @@ import jax.numpy as jnp
 
 from asc_jax.runtime import functions
 
+# The fields of `Augmentation` that are of waveforms.
+WAVEFORM_FIELDS = ("time_scale", "between_class", "gain_db")
+
+_QUIET = 1e-8  # mean square of what is hardly a sound: -80 dB
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """What the training step does to its examples; all zeros do nothing.
 
     Attributes:
+      time_scale: largest factor by which a waveform is played faster or slower; 0 for none.
+      between_class: mix waveforms of two examples, see `between_class`.
+      gain_db: largest change of a waveform's level, up or down, dB.
       mixup_alpha: parameter of the Beta distribution of mixup's weight; 0 for no mixup.
       time_roll: largest circular shift along time, as a fraction of the clip.
       time_masks: number of time masks.
@@ -29,12 +38,109 @@ class Augmentation:
       mel_mask_bands: widest mel mask, bands.
     """
 
+    time_scale: float = 0.0
+    between_class: bool = False
+    gain_db: float = 0.0
     mixup_alpha: float = 0.0
     time_roll: float = 0.0
     time_masks: int = 0
     time_mask_frames: int = 0
     mel_masks: int = 0
     mel_mask_bands: int = 0
+
+
+def augment_waveform(
+    key: jax.Array,
+    waveform: jax.Array,
+    target: jax.Array,
+    partner: jax.Array,
+    partner_target: jax.Array,
+    cfg: Augmentation,
+) -> tuple[jax.Array, jax.Array]:
+    """One example's waveform, augmented.
+
+    Args:
+      key: the example's random key.
+      waveform: (R,) float32; R is `reach(T, cfg.time_scale)` where the result has T samples.
+      target: (K,) float32 class probabilities.
+      partner: (R,), another training example of the fold, for `between_class`.
+      partner_target: (K,), its class probabilities.
+      cfg: what to do.
+
+    Returns:
+      (T,) and (K,) float32.
+    """
+    scale_key, partner_key, mix_key, gain_key = jax.random.split(key, 4)
+    if cfg.time_scale:
+        waveform = time_scale(scale_key, waveform, cfg.time_scale)
+        partner = time_scale(partner_key, partner, cfg.time_scale)
+    if cfg.between_class:
+        waveform, target = between_class(mix_key, waveform, target, partner, partner_target)
+    if cfg.gain_db:
+        waveform = gain(gain_key, waveform, cfg.gain_db)
+    return waveform, target
+
+
+def reach(n_samples: int, factor: float) -> int:
+    """Samples of a recording that a waveform of so many may be made of; see `time_scale`."""
+    return math.ceil(n_samples * factor) if factor else n_samples
+
+
+def time_scale(key: jax.Array, waveform: jax.Array, factor: float) -> jax.Array:
+    """Plays a waveform faster or slower, its pitch with it.
+
+    Args:
+      key: of the speed, `factor` to a power from -1 to 1, uniform.
+      waveform: (R,); see `reach`.
+      factor: above 1.
+
+    Returns:
+      (T,) with T * factor = R: samples between those of the waveform, interpolated linearly.
+    """
+    n_samples = math.floor(len(waveform) / factor)
+    speed = factor ** jax.random.uniform(key, minval=-1.0, maxval=1.0)
+    places = jnp.arange(n_samples) * speed
+    before = jnp.minimum(places.astype(jnp.int32), len(waveform) - 2)
+    share = places - before
+    return waveform[before] * (1 - share) + waveform[before + 1] * share
+
+
+def between_class(
+    key: jax.Array,
+    waveform: jax.Array,
+    target: jax.Array,
+    partner: jax.Array,
+    partner_target: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes two waveforms in a ratio that is heard, and their targets in the same.
+
+    The ratio is uniform. The weights of the waveforms correct it for their levels, and keep the
+    energy of a mixture of sounds that have nothing in common.
+
+    Args:
+      key: of the ratio.
+      waveform: (T,).
+      target: (K,).
+      partner: (T,).
+      partner_target: (K,).
+
+    Returns:
+      (T,) and (K,).
+
+    Source: Tokozume et al., arXiv:1711.10282, with levels of all frequencies alike in the place
+    of A-weighted ones.
+    """
+    ratio = jax.random.uniform(key, minval=1e-4, maxval=1 - 1e-4)
+    level, partner_level = (jnp.sqrt(jnp.mean(x**2) + _QUIET) for x in (waveform, partner))
+    weight = 1 / (1 + level / partner_level * (1 - ratio) / ratio)
+    mixed = (weight * waveform + (1 - weight) * partner) / jnp.hypot(weight, 1 - weight)
+    return mixed, ratio * target + (1 - ratio) * partner_target
+
+
+def gain(key: jax.Array, waveform: jax.Array, most_db: float) -> jax.Array:
+    """Changes the level of a waveform by up to +-`most_db`, uniform in dB."""
+    change = jax.random.uniform(key, minval=-most_db, maxval=most_db)
+    return waveform * 10 ** (change / 20)
 
 
 def augment(
@@ -96,10 +202,27 @@ def make_augment(group: Mapping) -> Callable:
     )
 
 
+def make_waveform_augment(group: Mapping) -> Callable | None:
+    """The augmentation of waveforms that a config's `augment` group says, if any.
+
+    Returns:
+      A function like `augment_waveform`, of its first five arguments.
+    """
+    cfg = waveform_augmentation(group)
+    return functools.partial(augment_waveform, cfg=cfg) if cfg else None
+
+
+def waveform_augmentation(group: Mapping) -> Augmentation | None:
+    """What a config's `augment` group says of waveforms; None where it says nothing."""
+    fields = {} if functions.is_own(group["name"]) else dict(group)
+    own = {name: fields[name] for name in WAVEFORM_FIELDS if fields.get(name)}
+    return Augmentation(**own) if own else None
+
+
 def takes_partners(group: Mapping) -> bool:
     """Whether the augmentation of a config's `augment` group combines two examples."""
     if not functions.is_own(group["name"]):
-        return group["mixup_alpha"] > 0
+        return group["mixup_alpha"] > 0 or group["between_class"]
     own = inspect.signature(functions.load(group["name"], field="augment.name"))
     return {"partner", "partner_target"} <= own.parameters.keys()
 

@@ -166,8 +166,8 @@ def train_command(args) -> None:
 
         train(config, args.workdir, **how)
     if hosts.is_first():
-        # What has trained on all clips cannot be scored on any of them.
-        command = "predict" if config.folds.kind == "all" else "evaluate"
+        scored = config.folds.kind != "all" or config.folds.test_fold
+        command = "evaluate" if scored else "predict"
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
             _say_next(f"{folder}: all {config.train.epochs} epochs are done", command, folder)
 

@@ -209,7 +209,7 @@ def _predict(commands) -> None:
         help="audio files, folders of them, or - for the standard input; of any length",
     )
     predict.add_argument(
-        "--window", type=_seconds, default=0.0, metavar="S", help="seconds (those of its clips)"
+        "--window", type=_seconds, default=0.0, metavar="S", help="seconds (what it heard at once)"
     )
     predict.add_argument(
         "--hop", type=_seconds, default=0.0, metavar="S", help="from window to window (--window)"

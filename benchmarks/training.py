@@ -23,10 +23,10 @@ from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime import precision
 from asc_jax.train import classifier
-from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer, make_schedule
+from asc_jax.train.recipe import Model
 
 N_CLASSES = 10
 LEARNING_RATE = 1e-3

@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.n_frames = 500  # log-mel frames kept of 501; the DCASE baseline's; 0 for all
     data.channels = 2  # channels of every file; report §4.1; 0 for any
     data.fit_length = False  # cut or zero-fill clips of another length instead of refusing them
+    data.trim_silence = False  # leave out what is below -80 dB at both ends; needs fit_length
     # What log-mels are standardised by: "band": each mel band over the fold's training frames (the
     # DCASE baseline's); "global": all bands together; "clip": each clip by itself; "none": nothing.
     data.normalisation = "band"  # report silent
@@ -55,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.folds = folds = ml_collections.ConfigDict()
     # "location": report silent; no location is on both sides of a fold. "published": the data
     # set's own. "random": only to see how much scores flatter where locations are. "all": a final
-    # model, of which each fold trains on all clips, so that none of them can score it.
+    # model, of which each fold trains on all clips but test and inner ones, and none can score it.
     folds.kind = "location"
     # 0: all that are published, or up to 4, as many as each class has locations for.
     folds.n_folds = 4  # report §2.5
@@ -104,7 +105,8 @@ def get_config() -> ml_collections.ConfigDict:
     # A loss or gradient that is not finite: "stop" ends the run, naming the fold and the step;
     # "skip" leaves out that fold's update, counts it, and goes on while a fold is left.
     train.non_finite = "stop"
-    # s; of each clip, at another place in each epoch, and always of what was recorded; 0 for all.
+    # s; of each clip, at another place in each epoch, and always of what was recorded; needs
+    # data.pool="waveform", and takes all frames. 0 for whole clips.
     train.crop_seconds = 0.0  # report: none
     train.loss = "cross_entropy"  # report §4.2; or one of your own
     # Of the loss: "balanced" as if each class had as many clips in the fold's training part.
@@ -112,6 +114,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
+    train.validate_every = 1  # epochs; the last one is validated in any case
     # Steps per dispatch, a lax.scan; no effect on results. 0: up to 32 on a GPU or TPU that holds
     # all clips, 8 of several processes; else one. A signal is heard between two dispatches.
     train.steps_per_call = 0
@@ -121,6 +124,10 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.name = "standard"  # or one of your own
+    # Of waveforms, so with data.pool="waveform", as the next two: the largest factor of speed.
+    augment.time_scale = 0.0  # 0 for none
+    augment.between_class = False  # mixtures of two waveforms as loud as each other, as one says
+    augment.gain_db = 0.0  # largest change of the level, up or down
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)
     augment.time_roll = 0.0  # largest circular shift, fraction of the clip
     augment.time_masks = 0  # number
@@ -129,9 +136,9 @@ def get_config() -> ml_collections.ConfigDict:
     augment.mel_mask_bands = 0  # widest, bands
 
     config.ensemble = ensemble = ml_collections.ConfigDict()
-    # Windows of train.crop_seconds, evenly spaced over a clip, whose probabilities are averaged to
-    # score it; 0 for as many as cover data.clip_seconds.
-    ensemble.windows = 0
+    # s; from one window of train.crop_seconds to the next, whose probabilities are averaged to
+    # score a clip; 0 for windows that follow one another.
+    ensemble.hop_seconds = 0.0
     ensemble.rule = "mean_logits"  # report §2.5: "linearly combined"; or "mean_probabilities"
     ensemble.decision = "argmax"  # or "threshold", the DCASE baseline's
     return config

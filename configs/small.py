@@ -21,9 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
     config = demo.get_config()
     config.title = "A small SE-ResNet-rev"
     config.data.clip_seconds = 30.0  # s; what is longer is cut, and said so
-    config.data.n_frames = 0  # all
     config.data.channels = 0  # any
     config.data.fit_length = True
+    config.data.pool = "waveform"
     config.folds.n_folds = 0  # as many as there are places for, up to 4
     config.folds.test_fold = 0  # all recordings are in the folds
     config.train.crop_seconds = 3.0  # s

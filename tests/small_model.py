@@ -12,10 +12,10 @@ from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.train import classifier
-from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer, make_schedule
+from asc_jax.train.recipe import Model
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
 FRONTEND = FrontendConfig(n_mels=16)  # of `small_pool`

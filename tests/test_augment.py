@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asc_jax.augment import Augmentation, augment, mask_axis, mixup, time_roll
+from asc_jax.augment import (
+    Augmentation,
+    augment,
+    augment_waveform,
+    between_class,
+    gain,
+    mask_axis,
+    mixup,
+    reach,
+    time_roll,
+    time_scale,
+)
 
 N, M, K = 40, 12, 3
 ALL = Augmentation(
@@ -175,3 +186,76 @@ def test_a_mask_wider_than_the_axis_stays_on_it():
     widths = np.sum(out[:, 0] == 0, axis=1)
     assert widths.max() == M
     assert widths.min() == 0
+
+
+SR, T = 8_000, 4_000
+
+
+def tone(hertz: float, n: int, level: float = 1.0) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(n) / SR)).astype(np.float32)
+
+
+def test_time_scale_moves_the_pitch_by_up_to_its_factor_and_keeps_the_wave():
+    n = reach(T, 1.25)
+    assert n == 5_000
+    scaled = over_keys(lambda key: time_scale(key, jnp.asarray(tone(440, n)), 1.25), 400)
+    assert scaled.shape == (400, T)
+    spectra = np.abs(np.fft.rfft(scaled * np.hanning(T), 8 * T))
+    pitches = spectra.argmax(axis=1) * SR / (8 * T)
+    speeds = np.log(pitches / 440) / np.log(1.25)
+    assert speeds.min() < -0.97 and speeds.max() > 0.97 and np.abs(speeds).max() < 1.01
+    assert abs(speeds.mean()) < 4 * np.sqrt(1 / 3 / 400)  # uniform
+    # Still a tone: as loud, and all of it at that pitch.
+    np.testing.assert_allclose(scaled.std(axis=1), np.sqrt(0.5), rtol=0.02)
+    near = np.abs(np.fft.rfftfreq(8 * T, 1 / SR) - pitches[:, None]) < 10
+    assert ((spectra**2 * near).sum(axis=1) > 0.99 * (spectra**2).sum(axis=1)).all()
+
+
+def test_between_class_mixes_in_the_ratio_that_is_heard():
+    """Sounds of levels 40 dB apart are heard in the targets' ratio."""
+    loud, soft = tone(500, T, 0.5), tone(1500, T, 0.005)
+    one, other = np.eye(K, dtype=np.float32)[:2]
+    mix = lambda key: between_class(key, *map(jnp.asarray, (loud, one, soft, other)))
+    mixed, targets = over_keys(mix, 500)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    ratios = targets[:, 0]
+    assert ratios.min() < 0.02 and ratios.max() > 0.98
+    assert abs(ratios.mean() - 0.5) < 4 * np.sqrt(1 / 12 / 500)
+    spectra = np.abs(np.fft.rfft(mixed)) * 2 / T
+    heard = spectra[:, [500 * T // SR, 1500 * T // SR]]
+    inside = (ratios > 0.05) & (ratios < 0.95)
+    np.testing.assert_allclose((heard[:, 0] / heard.sum(axis=1))[inside], ratios[inside], atol=0.02)
+
+
+def test_between_class_keeps_the_energy_of_sounds_that_differ():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 40_000)).astype(np.float32)
+    one, other = np.eye(K, dtype=np.float32)[:2]
+    mix = lambda key, x, y: between_class(key, jnp.asarray(x), one, jnp.asarray(y), other)
+    mixed, _ = over_keys(lambda key: mix(key, a, b), 50)
+    np.testing.assert_allclose(mixed.std(axis=1), 1, atol=0.03)
+    silent = np.zeros(T, np.float32)
+    mixed, _ = over_keys(lambda key: mix(key, silent, silent), 20)
+    assert not mixed.any()
+
+
+def test_gain_is_uniform_in_decibels():
+    levels = over_keys(lambda key: gain(key, jnp.ones(1), 6.0)[0], 2000)
+    decibels = 20 * np.log10(levels)
+    assert -6 <= decibels.min() < -5.9 and 5.9 < decibels.max() <= 6.001
+    assert abs(decibels.mean()) < 4 * 12 / np.sqrt(12 * 2000)
+
+
+def test_waveforms_are_augmented_by_their_own_keys_alone():
+    cfg = Augmentation(time_scale=1.25, between_class=True, gain_db=6.0)
+    rng = np.random.default_rng(0)
+    waveforms, partners = rng.standard_normal((2, 4, reach(T, 1.25))).astype(np.float32)
+    targets, others = np.eye(K, dtype=np.float32)[rng.integers(0, K, (2, 4))]
+    run = jax.jit(jax.vmap(functools.partial(augment_waveform, cfg=cfg)))
+    batch = waveforms, targets, partners, others
+    waveform, target = run(keys(4), *batch)
+    assert waveform.shape == (4, T)
+    again = run(keys(4)[::-1], *(x[::-1] for x in batch))
+    np.testing.assert_array_equal(again[0][::-1], waveform)
+    np.testing.assert_array_equal(again[1][::-1], target)
+    assert np.abs(waveform - run(keys(4, seed=1), *batch)[0]).max() > 0.1

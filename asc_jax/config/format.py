@@ -19,9 +19,11 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.accumulate": (2, 1),
         "train.init_from": (3, ""),
         "train.writers": (2, ()),
+        "data.trim_silence": (4, False),
         "train.crop_seconds": (4, 0.0),
         "train.class_weights": (4, "none"),
-        "ensemble.windows": (4, 0),
+        "train.validate_every": (4, 1),
+        "ensemble.hop_seconds": (4, 0.0),
         "frontend.name": (2, "log_mel"),
         "frontend.pcen_seconds": (2, 0.4),
         "frontend.pcen_gain": (2, 0.98),
@@ -36,6 +38,11 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "model.remat": (2, False),
     },  # of classifiers with this network, as the next
     "baseline": {},
+    "standard": {
+        "augment.time_scale": (4, 0.0),
+        "augment.between_class": (4, False),
+        "augment.gain_db": (4, 0.0),
+    },  # of classifiers with this augmentation
 }
 
 
@@ -112,7 +119,8 @@ def as_before(fields: Mapping[str, object]) -> dict[str, object]:
 
 def _later_fields(fields: Mapping[str, object]) -> dict[str, tuple[int, object]]:
     """Of `LATER_FIELDS`, those of a config of this kind."""
-    kinds = ("gan",) if "gan.loss" in fields else ("classifier", fields.get("model.name"))
+    names = fields.get("model.name"), fields.get("augment.name", "standard")
+    kinds = ("gan",) if "gan.loss" in fields else ("classifier", *names)
     return {f: later for kind in kinds for f, later in LATER_FIELDS.get(kind, {}).items()}
 
 

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 from ml_collections.config_flags.config_path import get_type
 
+from asc_jax.augment import WAVEFORM_FIELDS
 from asc_jax.config import format as config_format
 from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.files import call
@@ -146,12 +147,34 @@ def _conflicts(flat: Mapping) -> Iterator[InputError]:
             field="train.crop_seconds",
             value=crop_seconds,
         )
-    if flat["ensemble.windows"] and not crop_seconds:
+    if crop_seconds and flat["data.pool"] != "waveform":
+        yield InputError(
+            "is of waveforms; set data.pool='waveform'",
+            field="train.crop_seconds",
+            value=crop_seconds,
+        )
+    if flat["ensemble.hop_seconds"] and not crop_seconds:
         yield InputError(
             "needs windows of a length; set train.crop_seconds, or this to 0",
-            field="ensemble.windows",
-            value=flat["ensemble.windows"],
+            field="ensemble.hop_seconds",
+            value=flat["ensemble.hop_seconds"],
         )
+    if flat["data.trim_silence"] and not flat["data.fit_length"]:
+        yield InputError(
+            "leaves clips of all lengths; set data.fit_length=True", field="data.trim_silence"
+        )
+    of_waveforms = [f"augment.{name}" for name in WAVEFORM_FIELDS if flat.get(f"augment.{name}")]
+    if of_waveforms and not is_own(flat["augment.name"]):
+        factor = flat["augment.time_scale"]
+        if flat["data.pool"] != "waveform":
+            yield InputError("is of waveforms; set data.pool='waveform'", field=of_waveforms[0])
+        if factor and not 0 < crop_seconds * factor <= clip_seconds:
+            yield InputError(
+                "takes as many times train.crop_seconds of a clip; set that above 0, and "
+                "data.clip_seconds to as much or more",
+                field="augment.time_scale",
+                value=factor,
+            )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
         yield InputError(

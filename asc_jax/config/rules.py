@@ -119,6 +119,12 @@ FRONTEND_RULES: Mapping[str, Mapping[str, Rule]] = dict.fromkeys(FRONTENDS, _MEL
 
 AUGMENT_RULES: Mapping[str, Mapping[str, Rule]] = {
     "standard": {
+        "augment.time_scale": Rule(
+            "0, or a number above 1, at most 4",
+            lambda value: value == 0 or (number(1, 4).fits(value) and value > 1),
+        ),
+        "augment.between_class": flag,
+        "augment.gain_db": number(0, 100),
         "augment.mixup_alpha": number(0, 1000),
         "augment.time_roll": number(0, 1),
         "augment.time_masks": integer(0, 1000),
@@ -151,6 +157,7 @@ RULES: Mapping[str, Rule] = {
     "data.n_frames": integer(0),
     "data.channels": integer(0),
     "data.fit_length": flag,
+    "data.trim_silence": flag,
     "data.normalisation": choice(normalisation.KINDS),
     "data.pool": choice(pool.KINDS),
     "data.placement": choice(known.PLACEMENTS),
@@ -182,9 +189,10 @@ RULES: Mapping[str, Rule] = {
     "train.label_smoothing": number(0, 0.99),
     "train.selection": choice(known.SELECTIONS),
     "train.select_after": integer(0),
+    "train.validate_every": integer(1, 1_000_000),
     "train.steps_per_call": integer(0, 1_000_000),
     "augment.name": function(known.AUGMENTATIONS),
-    "ensemble.windows": integer(0, 1000),
+    "ensemble.hop_seconds": number(0, 3600),
     "ensemble.rule": choice(known.ENSEMBLES),
     "ensemble.decision": choice(known.DECISIONS),
 }

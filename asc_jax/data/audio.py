@@ -269,7 +269,13 @@ def _declared_size(header: bytes) -> int:
 
 
 def read_clip(
-    path: pathlib.Path, *, sr: int, channels: int, n_samples: int, fit_length: bool = False
+    path: pathlib.Path,
+    *,
+    sr: int,
+    channels: int,
+    n_samples: int,
+    fit_length: bool = False,
+    trim_silence: bool = False,
 ) -> tuple[np.ndarray, float]:
     """`decode`, held to a data set's form.
 
@@ -279,15 +285,20 @@ def read_clip(
       channels: how many channels the file must have; 0 for any.
       n_samples: length of a clip at `sr`.
       fit_length: take clips of any length: the end is cut, or filled with zeros.
+      trim_silence: leave out what is below `SILENCE` at both ends, unless all of it is.
 
     Returns:
-      What `mono` takes, of `n_samples` samples; and how long the file is, seconds.
+      What `mono` takes, of `n_samples` samples; and how long the file is, seconds, without what is
+      left out.
 
     Raises:
       InputError: as `decode`, or the file has another number of channels, or the length is
         wrong by more than a codec's padding.
     """
     samples, file_sr = decode(path)
+    if trim_silence:
+        loud = np.flatnonzero(np.abs(to_float(samples)).max(axis=1) >= SILENCE)
+        samples = samples[loud[0] : loud[-1] + 1] if loud.size else samples
     faults, mends = [], []
     if channels and samples.shape[1] != channels:
         faults.append(f"has {samples.shape[1]} channels, not data.channels={channels}")

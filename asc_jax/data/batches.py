@@ -12,6 +12,7 @@ MOST_STEPS_PER_CALL = 32  # a signal is heard, and a loss looked at, between two
 # the synthetic clips.
 BATCH_STREAM, PARTNER_STREAM = 0, 1
 _SYNTHETIC = 2
+_OTHERS = 4  # beyond the streams of synthetic clips
 
 
 def pass_sizes(split: Split, share: float) -> tuple[int, int]:
@@ -34,6 +35,25 @@ def steps_per_epoch(splits: Sequence[Split], batch_size: int, share: float = 0.0
     Synthetic clips thus make an epoch longer: each real training clip still comes up in it.
     """
     return -(-max(sum(pass_sizes(split, share)) for split in splits) // batch_size)
+
+
+def class_counts(
+    split: Split, targets: np.ndarray, n_classes: int, share: float = 0.0
+) -> np.ndarray:
+    """(K,) training examples of each class in a pass, of synthetic clips those to be expected.
+
+    Args:
+      split: with its synthetic clips, if any.
+      targets: (clips,) class indices of the whole pool.
+      n_classes: K.
+      share: see `pass_sizes`.
+    """
+    n_synthetic = pass_sizes(split, share)[1]
+    counts = np.bincount(targets[split.train], minlength=n_classes).astype(float)
+    if n_synthetic:
+        generated = np.bincount(targets[split.synthetic], minlength=n_classes)
+        counts += n_synthetic * generated / len(split.synthetic)
+    return counts
 
 
 def steps_per_call(n_steps: int, most: int = MOST_STEPS_PER_CALL) -> int:
@@ -59,8 +79,9 @@ def epoch_indices(
     batch_size: int,
     share: float = 0.0,
     partners: bool = True,
+    targets: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The clips of one epoch's batches, and each one's mixup partner.
+    """The clips of one epoch's batches, and each one's partner to be mixed with.
 
     A fold's stream is its training clips shuffled anew in every pass, pass after pass; its
     synthetic clips, themselves an endless sequence of shuffled passes, are shuffled in. It
@@ -73,7 +94,8 @@ def epoch_indices(
       n_steps: steps of an epoch.
       batch_size: clips per step and fold B.
       share: of the entries that are synthetic; see `pass_sizes`.
-      partners: whether there is mixup; without, no clip is fetched for it.
+      partners: whether examples are mixed; without, no clip is fetched for it.
+      targets: (clips,) class indices, for partners of another class; None for any.
 
     Returns:
       (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner;
@@ -89,7 +111,26 @@ def epoch_indices(
         for split, seed in zip(splits, seeds, strict=True)
     ]
     indices = np.array(streams, np.int32)  # (F, 2 or 1, n_steps * B)
+    if targets is not None and partners:
+        for split, seed, (clips, others) in zip(splits, seeds, indices, strict=True):
+            _of_other_classes(clips, others, targets, split, (seed, split.fold, _OTHERS, epoch))
     return np.moveaxis(indices.reshape(len(splits), -1, n_steps, batch_size), 1, -1)
+
+
+def _of_other_classes(
+    clips: np.ndarray,
+    partners: np.ndarray,
+    targets: np.ndarray,
+    split: Split,
+    key: tuple[int, ...],
+) -> None:
+    """Draws a training clip in the place of each partner (n,) of the class of its clip (n,)."""
+    rng = np.random.default_rng(key)
+    alike = targets[clips] == targets[partners]
+    for label in np.unique(targets[clips[alike]]):
+        places = np.flatnonzero(alike & (targets[clips] == label))
+        others = split.train[targets[split.train] != label]
+        partners[places] = rng.choice(others, len(places))
 
 
 def answer() -> np.ndarray:

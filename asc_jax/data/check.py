@@ -19,8 +19,8 @@ from asc_jax.runtime.errors import InputError
 # Of a clip that is called clipped: share of its samples that are at full scale, and what is that.
 _CLIPPED, _FULL_SCALE = 1e-3, 0.9999
 
-# What `configs/small.py` has, s.
-_LONGEST_OF_SMALL = 30.0
+# What `configs/small.py` has, s and clips; and s of the frames that other configs keep.
+_LONGEST_OF_SMALL, _BATCH_OF_SMALL, _LONGEST_OF_FRAMES = 30.0, 16, 10.02
 
 
 class Sound(NamedTuple):
@@ -155,10 +155,10 @@ def _faults_of_folds(dataset: Dataset) -> Iterator[str]:
         if both := sorted(sides[0] & sides[1]):
             yield (
                 f"fold {fold} has {len(both)} locations on both sides ({first_three(both)}); mend "
-                "its lists"
+                "them"
             )
         if absent := set(dataset.scene_labels) - {clips[i].scene_label for i in split.train}:
-            yield f"fold {fold} trains on no clip of {first_three(sorted(absent))}; mend its lists"
+            yield f"fold {fold} trains on no clip of {first_three(sorted(absent))}; mend it"
     if len(dataset.scene_labels) == 1:
         yield f"{dataset.scene_labels[0]} is its only class; training needs two or more"
     places = collections.defaultdict(set)
@@ -243,13 +243,14 @@ def _count_formats(sounds: Mapping[str, Sound]) -> list[dict]:
 
 
 def _fields(sounds: Sequence[Sound]) -> str:
-    """The fields with which any config takes files like these."""
+    """The fields with which any config takes files like these whole."""
     lengths = [one.seconds for one in sounds]
-    usual = float(np.median(lengths))
-    channels = {one.channels for one in sounds}
-    words = [f"--config.data.clip_seconds={usual:.2f}".rstrip("0").rstrip(".")]
-    if max(abs(seconds - usual) for seconds in lengths) > audio.LENGTH_TOLERANCE_S:
+    longest, channels = max(lengths), {one.channels for one in sounds}
+    words = [f"--config.data.clip_seconds={longest:.2f}".rstrip("0").rstrip(".")]
+    if longest - min(lengths) > audio.LENGTH_TOLERANCE_S:
         words.append("--config.data.fit_length=True")
+    if longest > _LONGEST_OF_FRAMES:
+        words.append("--config.data.n_frames=0")
     words.append(f"--config.data.channels={channels.pop() if len(channels) == 1 else 0}")
     return " ".join(words)
 
@@ -262,6 +263,11 @@ def _command(dataset: Dataset, sounds: Sequence[Sound]) -> str:
     longest = max(one.seconds for one in sounds)
     if longest > _LONGEST_OF_SMALL:
         words.append(f"--config.data.clip_seconds={longest:.2f}")
-    if len(dataset.published_folds) > 1:
-        words += ["--config.folds.kind=published"]
+    n_train = len(dataset.clips) // 2  # of two folds, the fewest
+    if dataset.published_folds:
+        several = len(dataset.published_folds) > 1
+        words.append("--config.folds.kind=published" if several else "--config.folds.test_fold=1")
+        n_train = min(len(fold.train) for fold in dataset.published_folds.values()) // 2
+    if n_train < _BATCH_OF_SMALL:
+        words.append(f"--config.train.batch_size={max(1, n_train)}")
     return f"asc-jax train {' '.join(words)} --workdir=runs/own"

@@ -101,6 +101,12 @@ class Dataset:
             "are of one recording (then give meta.csv a column identifier)."
         )
 
+    @property
+    def folds_source(self) -> pathlib.Path:
+        """Where the published folds are written, for messages."""
+        setup = self.root / "evaluation_setup"
+        return setup if setup.is_dir() else self.root
+
     def audio_path(self, clip: Clip) -> pathlib.Path:
         return self.root / clip.path
 

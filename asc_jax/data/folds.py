@@ -109,18 +109,22 @@ def _refuse_few(n_folds: int, label: str, n: int, noun: str) -> None:
             "cross-validation needs at least 2 folds", field="folds.n_folds", value=n_folds
         )
     if n == 1:
-        raise InputError(
-            f"scene_label {label!r} has only one {noun}, which cannot be both trained on and "
-            f"held out; add another {noun}, or leave that class out",
-            field="folds.n_folds",
-            value=n_folds,
-        )
+        _refuse_only_one(label, noun, n_folds)
     if n < n_folds:
         raise InputError(
             f"scene_label {label!r} has only {n} {noun}s; use at most {n} folds",
             field="folds.n_folds",
             value=n_folds,
         )
+
+
+def _refuse_only_one(label: str, noun: str, n_folds: int) -> None:
+    raise InputError(
+        f"scene_label {label!r} has only one {noun}, which cannot be both trained on and held out; "
+        f"add another {noun}, or leave that class out",
+        field="folds.n_folds",
+        value=n_folds,
+    )
 
 
 def _fewest_locations(clips: Sequence[Clip]) -> tuple[str, int]:
@@ -186,8 +190,7 @@ def make_splits(
         if test_fold not in dataset.published_folds:
             mend = "name one of these, or 0" if dataset.published_folds else "set it to 0"
             raise InputError(
-                f"{dataset.root / 'evaluation_setup'} publishes "
-                f"{_listing(dataset.published_folds)}; {mend}",
+                f"{dataset.folds_source} publishes {_listing(dataset.published_folds)}; {mend}",
                 field="folds.test_fold",
                 value=test_fold,
             )
@@ -225,7 +228,7 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
     """Refuses folds that train on no clip of a class, or that never hold one out."""
     where, mend = {"field": "folds.seed"}, "set another"
     if kind == "published":
-        where, mend = {"path": dataset.root / "evaluation_setup"}, "mend the lists"
+        where, mend = {"path": dataset.folds_source}, "mend the published folds"
 
     def labels(indices) -> set[str]:
         return {dataset.clips[i].scene_label for i in indices}
@@ -252,10 +255,13 @@ def _most_folds(clips: Sequence[Clip], kind: str) -> int:
     if kind == "all":
         return _USUAL
     if kind == "location":
-        _, fewest = _fewest_locations(clips)
+        label, fewest = _fewest_locations(clips)
     else:
-        fewest = min(collections.Counter(clip.scene_label for clip in clips).values())
-    return min(_USUAL, max(2, fewest))
+        counts = collections.Counter(clip.scene_label for clip in clips)
+        label, fewest = min(counts.items(), key=lambda item: item[1])
+    if fewest < 2:
+        _refuse_only_one(label, "location" if kind == "location" else "clip", n_folds=0)
+    return min(_USUAL, fewest)
 
 
 def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -264,7 +270,7 @@ def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarr
     if len(published) < n_folds:
         fewer = f"set folds.n_folds to at most {len(published)}, or " if published else "set "
         raise InputError(
-            f"{dataset.root / 'evaluation_setup'} publishes {_listing(published)}; "
+            f"{dataset.folds_source} publishes {_listing(published)}; "
             f"{fewer}folds.kind='location' to make folds",
             field="folds.n_folds",
             value=n_folds,
@@ -279,7 +285,7 @@ def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarr
         raise InputError(
             f"{path} is held out by {counts.max()} folds and would be scored as often; give it "
             "to one, or set folds.n_folds=1",
-            path=dataset.root / "evaluation_setup",
+            path=dataset.folds_source,
         )
     return pairs
 
@@ -343,10 +349,10 @@ def refuse_leak(clips: Sequence[Clip], split: Split, test: np.ndarray) -> None:
             clip = clips[i]
             other_side, other_path = owner.setdefault(clip.location, (side, clip.path))
             if other_side != side:
-                mend = "split by location (folds.kind='location') or mend the lists"
+                mend = "split by location (folds.kind='location'), or mend the published folds"
                 if part == "test":
-                    mend = "the train and evaluate lists of a published fold overlap: mend them"
+                    mend = "the two sides of a published fold overlap: mend it"
                 raise InputError(
                     f"fold {split.fold}: location {clip.location!r} is on both sides, {other_path} "
-                    f"({other_side}) and {clip.path} ({part}); {mend} in evaluation_setup"
+                    f"({other_side}) and {clip.path} ({part}); {mend}"
                 )

@@ -15,6 +15,7 @@ from asc_jax.runtime.errors import InputError
 KINDS = ("band", "global", "clip", "none")
 
 _MOMENTS_BATCH = 16  # clips per call of `band_moments`
+_MOMENTS_SAMPLES = 16 * 480_000  # the same of waveforms
 _LEAST_VARIANCE = 1e-6  # what never changes (above a recording's bandwidth, say) stays at 0
 
 
@@ -33,9 +34,13 @@ def band_moments(
       mean and variance over the frames, each (clips, M) float64.
     """
 
+    size = _MOMENTS_BATCH
+    if pool.values.ndim == 2:  # of long waveforms fewer, for the memory of their frames
+        size = max(1, min(size, _MOMENTS_SAMPLES // pool.values.shape[1]))
+
     @jax.jit
     def moments(pool):
-        frames = features(pool, np.arange(_MOMENTS_BATCH))
+        frames = features(pool, np.arange(size))
         where = None
         if pool.lengths is not None:
             n_frames = frames.shape[1]
@@ -44,10 +49,10 @@ def band_moments(
         return jnp.mean(frames, axis=1, where=where), jnp.var(frames, axis=1, where=where)
 
     def read(clips):  # whole batches only, so that one program serves
-        return read_clips([pool], clips, _MOMENTS_BATCH)
+        return read_clips([pool], clips, size)
 
     clips = np.arange(len(pool.targets))
-    some = [clips[first : first + _MOMENTS_BATCH] for first in clips[::_MOMENTS_BATCH]]
+    some = [clips[first : first + size] for first in clips[::size]]
     rows = [jax.device_get(moments(batch)) for batch in prefetch(read, some)]
     mean, variance = (
         np.concatenate([row[i] for row in rows])[: len(clips)].astype(np.float64) for i in (0, 1)

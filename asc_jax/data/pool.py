@@ -1,7 +1,6 @@
 """The pool: clips as arrays that all folds share, the whole data set or what a few steps need."""
 
 import dataclasses
-import math
 import pathlib
 import sys
 import tempfile
@@ -35,8 +34,8 @@ class Pool:
       offset: (clips,) float32.
       targets: (clips,) int32 class indices; -1 where a clip has no label.
       shape: of a clip whose values are a row; () where they have it.
-      lengths: (clips,) int32 frames or samples that were recorded; those behind are zeros of a
-        waveform. None where all clips are taken whole.
+      lengths: (clips,) int32 samples that were recorded; those behind are zeros. None where all
+        clips are taken whole.
     """
 
     values: jax.Array
@@ -107,25 +106,22 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
 def take(
     pool: Pool, indices: jax.Array, starts: jax.Array | None = None, size: int = 0
 ) -> jax.Array:
-    """Takes clips, or a crop of each.
+    """Takes clips, or of waveforms a crop of each.
 
     Args:
       pool: the pool.
       indices: (B,) which clips.
-      starts: (B,) where each crop begins, frames or samples; None for whole clips.
-      size: of the crops, in the same unit.
+      starts: (B,) the sample at which each crop begins; None for whole clips.
+      size: samples of the crops.
 
     Returns:
       (B, N, M) log-mels or (B, T) waveforms, float32.
     """
-    shape = pool.shape or pool.values.shape[1:]
     if starts is None:
-        values = pool.values[indices].reshape(-1, *shape)
+        values = pool.values[indices].reshape(-1, *(pool.shape or pool.values.shape[1:]))
     else:
-        width = math.prod(shape[1:])  # of a frame, in a clip's row
-        rows = pool.values.reshape(len(pool.values), -1)
-        crop = lambda i, start: jax.lax.dynamic_slice(rows, (i, start * width), (1, size * width))
-        values = jax.vmap(crop)(indices, starts).reshape(-1, size, *shape[1:])
+        crop = lambda i, start: jax.lax.dynamic_slice(pool.values, (i, start), (1, size))
+        values = jax.vmap(crop)(indices, starts).reshape(-1, size)
     trailing = (1,) * (values.ndim - 1)
     scale = pool.scale[indices].reshape(-1, *trailing)
     offset = pool.offset[indices].reshape(-1, *trailing)
@@ -146,15 +142,20 @@ def log_mels(
     Args:
       pool: the pool.
       indices: which clips.
-      starts: see `take`. Of waveforms the frontend hears the crops alone.
+      starts: see `take`; the frontend hears the crops alone.
       frontend: for a pool of waveforms.
       n_frames: frames kept, from the first; 0 for all.
       size: see `take`.
     """
     values = take(pool, indices, starts, size)
     if values.ndim == 2:
-        values = frontend_function(frontend)(values)[:, : n_frames or None]
+        values = features_of(values, frontend=frontend, n_frames=n_frames)
     return values
+
+
+def features_of(waveforms: jax.Array, *, frontend: Frontend, n_frames: int) -> jax.Array:
+    """(B, T) waveforms -> (B, N, M) log-mels; see `log_mels`."""
+    return frontend_function(frontend)(waveforms)[:, : n_frames or None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +169,7 @@ class Decoding:
       n_frames: log-mel frames kept, from the first; 0 for all.
       channels: channels that every file must have; 0 for any.
       fit_length: cut or zero-fill clips of another length instead of refusing them.
+      trim_silence: leave out silence at both ends of a file.
     """
 
     kind: str
@@ -176,6 +178,7 @@ class Decoding:
     n_frames: int = 0
     channels: int = 0
     fit_length: bool = False
+    trim_silence: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -278,9 +281,8 @@ def load_pool(
 
 def _lengths(entry: cache.Entry, decoding: Decoding) -> np.ndarray:
     """(clips,) int32, see `Pool.lengths`: one at least."""
-    longest = entry.values.shape[1]
-    lengths = np.ceil(entry.seconds / decoding.clip_seconds * longest)
-    return np.clip(lengths, 1, longest).astype(np.int32)
+    lengths = np.rint(entry.seconds * decoding.frontend.sr)
+    return np.clip(lengths, 1, decoding.n_samples).astype(np.int32)
 
 
 def computed_by(decoding: Decoding) -> dict[str, str | None]:
@@ -364,6 +366,7 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], tuple[np.ndarray
             channels=decoding.channels,
             n_samples=decoding.n_samples,
             fit_length=decoding.fit_length,
+            trim_silence=decoding.trim_silence,
         )
         values = to_mono(samples)
         if decoding.kind == "log_mel":

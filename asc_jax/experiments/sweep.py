@@ -52,6 +52,20 @@ class Run:
         return f"{name_of(trained)}/seed{self.seed}"
 
 
+def refuse_unscored(config) -> None:
+    """Refuses a config whose run could not be compared with others.
+
+    Raises:
+      InputError: it holds out no clip.
+    """
+    if config.folds.kind == "all" and not config.folds.test_fold:
+        raise InputError(
+            "holds out no clip to score a run by; choose other folds",
+            field="folds.kind",
+            value="all",
+        )
+
+
 def sweep(
     ablation: Ablation,
     workdir: pathlib.Path,
@@ -87,6 +101,8 @@ def sweep(
             print(job)
         return
     if not ablation.of_gan:
+        for setting in ablation.settings:
+            refuse_unscored(setting.config)
         read_data(ablation.settings[0].config)  # or each run would say that there is none
     data = identify(ablation.base)
     with hold(workdir):

@@ -5,13 +5,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
 
 from asc_jax.data.audio import stream
-from asc_jax.inference.windows import Window, in_windows, of_waveform
+from asc_jax.inference.windows import SILENT, Window, in_windows, of_waveform
 from asc_jax.runtime.errors import InputError
 
 WINDOWS_PER_CALL = 16
@@ -39,8 +39,8 @@ class Prediction:
 
     @property
     def mean(self) -> np.ndarray:
-        """(K,) the windows' probabilities, averaged: the answer for the whole recording."""
-        return self.probabilities.mean(axis=0)
+        """(K,) the answer for the whole recording, see `over_windows`."""
+        return over_windows(self.probabilities, self.notes)
 
     @property
     def label(self) -> str:
@@ -53,6 +53,20 @@ class Prediction:
         return [(self.labels[i], float(self.mean[i])) for i in best]
 
 
+def over_windows(probabilities: np.ndarray, notes: Sequence[str]) -> np.ndarray:
+    """Averages the probabilities of a recording's windows.
+
+    Args:
+      probabilities: (n, K).
+      notes: of the windows, see `Prediction`; silence counts only where all is silent.
+
+    Returns:
+      (K,).
+    """
+    sounding = [note != SILENT for note in notes]
+    return probabilities[sounding if any(sounding) else slice(None)].mean(axis=0)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Recogniser(abc.ABC):
     """What says which class a recording is of.
@@ -61,11 +75,13 @@ class Recogniser(abc.ABC):
       labels: the classes, sorted.
       sr: of the waveforms that it takes, Hz.
       n_samples: of a window at that rate: what its network heard at once in training.
+      hop_samples: from the beginning of such a window to that of the next.
     """
 
     labels: tuple[str, ...]
     sr: int
     n_samples: int
+    hop_samples: int
 
     def __repr__(self) -> str:
         kind, seconds = type(self).__name__, self.n_samples / self.sr
@@ -94,8 +110,9 @@ class Recogniser(abc.ABC):
         Args:
           waveform: (T,) or (T, channels) float, full scale at 1; channels are averaged.
           sr: its rate, Hz; resampled to the model's.
-          window: seconds; 0 for the length of the clips that it was trained on.
-          hop: seconds from a window's beginning to the next one's; 0 for the window's length.
+          window: seconds; 0 for what the network heard at once in training.
+          hop: seconds from a window's beginning to the next one's; 0 for the run's, or for the
+            length of a window that is named.
 
         Raises:
           InputError: it is empty, not finite or of more axes, or the network takes no such window.
@@ -147,7 +164,8 @@ class Recogniser(abc.ABC):
           InputError: a window or a hop that cannot be.
         """
         n_samples = round(window * self.sr) if window else self.n_samples
-        hop_samples = round(hop * self.sr) if hop else n_samples
+        usual = n_samples if window else self.hop_samples
+        hop_samples = round(hop * self.sr) if hop else usual
         for field, value in (("window", n_samples), ("hop", hop_samples)):
             if value < 1:
                 raise InputError("must be a number of seconds above 0", field=field)

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import pathlib
 import zipfile
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.config.load import flatten, to_json
 from asc_jax.config.rules import PATH_FIELDS
 from asc_jax.inference.model import TrainedModel, portable
+from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runtime import functions
 from asc_jax.runtime.backend import any_platform
@@ -78,6 +80,7 @@ def describe(model: TrainedModel, report: dict | None) -> dict:
         "labels": list(model.labels),
         "sampling_rate": model.sr,
         "n_samples": model.n_samples,
+        "hop_samples": model.hop_samples,
         "input": "waveforms, (windows, n_samples) float32, full scale at 1",
         "output": "probabilities, (windows, labels) float32",
         "folds": list(model.folds),
@@ -102,7 +105,9 @@ def _stablehlo(model: TrainedModel, card: dict) -> bytes:
 
 
 def _onnx(model: TrainedModel, card: dict) -> bytes:
-    said = io.StringIO()  # it tells of plugins that this version of JAX lacks
+    # It tells, by all ways, of plugins that this version of JAX lacks.
+    said = io.StringIO()
+    logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             import jax2onnx
@@ -137,12 +142,11 @@ def seal(content: bytes) -> bytes:
 def _safetensors(model: TrainedModel, card: dict) -> bytes:
     import safetensors.numpy
 
-    fields = flatten(model.config)
-    if own := [field for field in FUNCTION_FIELDS if functions.is_own(fields[field])]:
+    if own := own_functions(model.config):
         raise InputError(
             "names a function of your own, which weights do not hold; write .stablehlo or .onnx",
             field=own[0],
-            value=fields[own[0]],
+            value=flatten(model.config)[own[0]],
         )
     state = model.state
     arrays = traverse_util.flatten_dict(jax.device_get(state.variables), sep="/")
@@ -151,12 +155,22 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
     for group, name in (field.split(".") for field in PATH_FIELDS):
         if place := config.get(group, {}).get(name):
             config[group][name] = pathlib.Path(place).name  # the folder is of this machine
-    about = {"card": card, "config": config, "made_by": model.made_by}
+    about = {
+        "card": card,
+        "config": config,
+        "made_by": {field: model.made_by[field] for field in provenance.COMPARED},
+    }
     metadata = {name: json.dumps(value) for name, value in about.items()}
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         metadata | {"digest": digest_of(arrays, metadata)},
     )
+
+
+def own_functions(config) -> list[str]:
+    """Lists the fields of a config that name functions of the user's own."""
+    fields = flatten(config)
+    return [field for field in FUNCTION_FIELDS if functions.is_own(fields.get(field))]
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

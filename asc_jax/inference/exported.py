@@ -15,15 +15,13 @@ import jax.export
 import numpy as np
 from flax import traverse_util
 
-from asc_jax.config.choices import FUNCTION_FIELDS
-from asc_jax.config.load import flatten, from_json
+from asc_jax.config.load import from_json
 from asc_jax.data.names import label_fault
 from asc_jax.inference.asking import JaxRecogniser, Recogniser
-from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, seal
+from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, own_functions, seal
 from asc_jax.inference.model import MEND, TrainedModel, assemble
 from asc_jax.inference.model import load as load_run
 from asc_jax.runs import provenance
-from asc_jax.runtime import functions
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 from asc_jax.train import classifier
@@ -120,12 +118,14 @@ def _described(card: dict, path: pathlib.Path) -> dict:
             "that wrote it",
             path=path,
         )
-    labels, sizes = card["labels"], [card["sampling_rate"], card["n_samples"]]
+    labels, n_samples = card["labels"], card["n_samples"]
+    sizes = [card["sampling_rate"], n_samples, card.get("hop_samples", n_samples)]
     if not labels or len(set(labels)) < len(labels) or any(map(label_fault, labels)):
         raise ValueError("no names of classes")
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError("no sizes")
-    return {"labels": tuple(labels), "sr": sizes[0], "n_samples": sizes[1]}
+    names = ("sr", "n_samples", "hop_samples")
+    return {"labels": tuple(labels), **dict(zip(names, sizes, strict=True))}
 
 
 def _read_stablehlo(path: pathlib.Path) -> ExportedModel:
@@ -199,7 +199,7 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
         labels = _described(card, path)["labels"]
         folds = tuple(map(int, card["folds"]))
         fields = parse_json(metadata["config"])
-        if any(functions.is_own(flatten(fields).get(field)) for field in FUNCTION_FIELDS):
+        if own_functions(fields):
             raise ValueError("would run a file")
     config = from_json(json.dumps(fields), str(path))
     model = make_model(config, len(labels), n_steps=1)

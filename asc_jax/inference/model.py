@@ -17,11 +17,12 @@ from asc_jax.config.load import frontend_config
 from asc_jax.frontend import Frontend, frontend_function
 from asc_jax.inference.asking import JaxRecogniser
 from asc_jax.runs import provenance
-from asc_jax.runs.inputs import decoding_of, input_samples, make_network
+from asc_jax.runs.inputs import crops_of, decoding_of, input_samples, kept_frames, make_network
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.precision import multiplying, products_of
 from asc_jax.scoring import ensemble
-from asc_jax.train.classifier import ClassifierState, Model
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.recipe import Model
 from asc_jax.train.start import describe_use
 from asc_jax.train.trained import open_trained
 
@@ -160,16 +161,18 @@ def assemble(
       model: the functions of the run.
       state: of these folds, on the host.
     """
+    crops = crops_of(config)
     return TrainedModel(
         labels=labels,
         sr=config.frontend.sr,
         n_samples=input_samples(config),
+        hop_samples=crops.hop if crops else input_samples(config),
         folds=folds,
         rule=config.ensemble.rule,
         state=jax.tree.map(jnp.asarray, state),
         network=make_network(config, len(labels), axis_name=None),
         frontend=frontend_config(config),
-        n_frames=config.data.n_frames,
+        n_frames=kept_frames(config),
         products=products_of(config.train.precision),
         config=config,
         made_by=describe_use(config, model, decoding_of(config)),

@@ -9,6 +9,7 @@ from asc_jax.data.audio import LENGTH_TOLERANCE_S, SILENCE, mono
 from asc_jax.runtime.errors import InputError
 
 _BLOCK_S = 10  # of a waveform in memory
+SILENT = "silence"  # the note of a window
 _FILLED = 0.25  # share of a window that is no sound
 
 
@@ -31,7 +32,7 @@ class Window:
         """What makes an answer worth less; see `Prediction.notes`."""
         filled = 1 - (self.end - self.start) / len(self.waveform)
         if np.abs(self.waveform).max() < SILENCE:
-            return "silence"
+            return SILENT
         return f"{filled:.0%} filled with zeros" if filled > _FILLED else ""
 
 

@@ -51,8 +51,8 @@ class Baseline(nn.Module):
             raise InputError(
                 "pools at least 20 bands and 500 frames into one, and gets "
                 f"{n_mels} bands x {n_frames} frames; raise frontend.n_mels or make clips longer "
-                "(data.clip_seconds with data.fit_length=True, data.n_frames), or choose another "
-                "model",
+                "(data.clip_seconds with data.fit_length=True, data.n_frames; without "
+                "train.crop_seconds), or choose another model",
                 field="model.name",
                 value="baseline",
             )

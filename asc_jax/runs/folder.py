@@ -48,13 +48,15 @@ FREE_FIELDS = {
     "train.non_finite",
     "train.steps_per_call",
     "train.writers",
+    "ensemble.hop_seconds",
     "ensemble.rule",
     "ensemble.decision",
     "gan.classifier",
 }
 
 # Of these, what a sweep or a reproduction may change: all of its runs are scored alike.
-FREE_OF_SEVERAL = FREE_FIELDS - {"ensemble.rule", "ensemble.decision"}
+_OF_SCORING = {"ensemble.hop_seconds", "ensemble.rule", "ensemble.decision"}
+FREE_OF_SEVERAL = FREE_FIELDS - _OF_SCORING
 
 # A run folder's record of its synthetic clips.
 SYNTHETIC = "synthetic.json"

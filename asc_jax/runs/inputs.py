@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import pathlib
 
 import flax.linen as nn
@@ -156,6 +155,7 @@ def decoding_of(config) -> Decoding:
         data.n_frames,
         data.channels,
         data.fit_length,
+        data.trim_silence,
     )
 
 
@@ -203,7 +203,12 @@ def make_network(config, n_classes: int, *, axis_name: str | None = DATA) -> nn.
 def input_shape(config) -> tuple[int, int]:
     """Frames and mel bands of a clip, or of a crop, as the network sees it."""
     n_frames, n_mels = feature_shape(frontend_config(config), input_samples(config))
-    return min(n_frames, config.data.n_frames or n_frames), n_mels
+    return min(n_frames, kept_frames(config) or n_frames), n_mels
+
+
+def kept_frames(config) -> int:
+    """Log-mel frames that are kept of a clip, from the first; 0 for all, as of a crop."""
+    return 0 if config.train.crop_seconds else config.data.n_frames
 
 
 def input_samples(config) -> int:
@@ -216,11 +221,9 @@ def crops_of(config) -> Crops | None:
     seconds = config.train.crop_seconds
     if not seconds:
         return None
-    of_waveforms = config.data.pool == "waveform"
-    return Crops(
-        size=input_samples(config) if of_waveforms else input_shape(config)[0],
-        n_windows=config.ensemble.windows or math.ceil(config.data.clip_seconds / seconds),
-    )
+    sr = config.frontend.sr
+    hop = round((config.ensemble.hop_seconds or seconds) * sr)
+    return Crops(input_samples(config), hop, round(LENGTH_TOLERANCE_S * sr))
 
 
 def told_of_lengths(config, seconds: np.ndarray) -> str:

@@ -20,7 +20,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.data.splits import refuse_other_splits
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import read_config, refuse_other_sound, refuse_untrained
-from asc_jax.runs.inputs import crops_of, read_data, read_pool
+from asc_jax.runs.inputs import read_data, read_pool, told_of_lengths
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.scoring.description import describe_run
@@ -97,21 +97,20 @@ def evaluate(
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     if not (others or len(test) or any(len(split.held_out) for split in splits)):
         raise InputError(
-            "has trained on all clips (folds.kind='all'), so that none can score it; add "
-            "--data=FOLDER with other recordings, or see the score of the same config's folds "
-            "(folds.kind='location')",
+            "has held out no clip to score it (folds.kind='all'); add --data=FOLDER with other "
+            "recordings, or see the score of the same config's folds (folds.kind='location')",
             path=workdir,
         )
     setup = set_up(config, dataset, splits, test)
     refuse_other_sound(workdir, dataset, None, setup.clips.digests)
-    pools, before = {}, heard_before(workdir, config)
+    pools, told, before = {}, {}, heard_before(workdir, config)
     for name, other in others.items():
         refuse_seen_locations(other, setup, before)
         if not other.labelled:
             refuse_double_ids(other.clips, other.root)
         loaded = read_pool(of_others, other, dataset.scene_labels)
         refuse_seen_audio(other, loaded.digests, setup, before)
-        pools[name] = loaded.pool
+        pools[name], told[name] = loaded.pool, told_of_lengths(of_others, loaded.seconds)
     state, progress, epochs = restore_chosen(workdir, config, setup.like)
     start = describe_start(setup)
     provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
@@ -122,7 +121,9 @@ def evaluate(
     if len(setup.clips.test):
         predictions.append(_predict_test(setup, state, config))
     for name, other in others.items():
-        predictions.append(_predict_other(name, other, pools[name], setup, state, of_others))
+        one = _predict_other(name, other, pools[name], setup, state, of_others)
+        described = f"{one.description} {told[name]}".strip()
+        predictions.append(dataclasses.replace(one, description=described))
 
     about = describe_run(workdir, config, setup, state, progress, epochs, start)
     predictions += _earlier(workdir, about, {one.name for one in predictions})
@@ -294,8 +295,6 @@ def _predict_other(
     feed = make_feed([pool], setup.mesh, config.data.placement)
     lists = [np.arange(len(dataset.clips))] * len(setup.splits)
     description = f"The clips of {name}, scored by the ensemble of all folds."
-    if config.data.fit_length and not config.train.crop_seconds:
-        description += f" They were cut or filled with zeros to {config.data.clip_seconds:g} s."
     description += _windows(config)
     return Predictions(
         name,
@@ -310,10 +309,10 @@ def _predict_other(
 
 def _windows(config) -> str:
     """What a description says of a model that hears windows of clips."""
-    crops = crops_of(config)
-    if crops is None:
+    seconds = config.train.crop_seconds
+    if not seconds:
         return ""
-    seconds = f"{config.train.crop_seconds:g} s"
-    if crops.n_windows == 1:
-        return f" Of each clip {seconds} in its middle are heard."
-    return f" A clip's probabilities are the mean over {crops.n_windows} windows of {seconds}."
+    hop = config.ensemble.hop_seconds or seconds
+    return (
+        f" A clip's probabilities are the mean over windows of {seconds:g} s, one every {hop:g} s."
+    )

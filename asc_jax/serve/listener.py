@@ -10,7 +10,7 @@ import numpy as np
 
 from asc_jax.data.audio import stream
 from asc_jax.frontend import FrontendConfig, frontend_function
-from asc_jax.inference.asking import Recogniser
+from asc_jax.inference.asking import Recogniser, over_windows
 from asc_jax.inference.model import TrainedModel
 from asc_jax.inference.windows import in_windows
 from asc_jax.serve.picture import draw
@@ -62,7 +62,7 @@ class Listener:
         """
         model = self.model
         blocks = _as_long_as(go_on, stream(path, name))
-        windows = in_windows(blocks, model.sr, model.n_samples, model.n_samples)
+        windows = in_windows(blocks, model.sr, model.n_samples, model.hop_samples)
         heard, probabilities, features = [], [], []
         for window in itertools.islice(windows, n_windows):
             go_on()
@@ -71,6 +71,7 @@ class Listener:
             features.append(np.asarray(picture)[0])
             heard.append(window)
         by_system = np.stack(probabilities, axis=1)
+        notes = [window.note for window in heard]
         times = np.array([(window.start, window.end) for window in heard]) / model.sr
         drawn = draw(features, times[:, 0], model.n_samples / model.sr, times[-1, 1])
         return {
@@ -79,9 +80,13 @@ class Listener:
             "seconds": times[-1, 1],
             "whole": next(windows, None) is None,
             "times": times.round(3).tolist(),
-            "notes": [window.note for window in heard],
+            "notes": notes,
             "systems": [
-                {"name": system, "probabilities": _rounded(rows), "mean": _rounded(rows.mean(0))}
+                {
+                    "name": system,
+                    "probabilities": _rounded(rows),
+                    "mean": _rounded(over_windows(rows, notes)),
+                }
                 for system, rows in zip(self.systems, by_system, strict=True)
             ],
             "picture": f"data:image/png;base64,{base64.b64encode(drawn).decode()}",

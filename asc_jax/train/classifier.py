@@ -16,12 +16,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from asc_jax.data.crops import Crops
 from asc_jax.data.folds import Split
 from asc_jax.data.normalisation import by_own_moments, standardisation
 from asc_jax.data.pool import Pool
 from asc_jax.models.dropout import DROPOUT_STREAM
-from asc_jax.models.example_keys import example_keys
 from asc_jax.ops.global_norm import global_norm
 from asc_jax.parallel.arrays import put, shapes_per_fold
 from asc_jax.parallel.mapping import (
@@ -35,55 +33,14 @@ from asc_jax.parallel.mapping import (
 from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime.backend import PLATFORMS
+from asc_jax.train.examples import scored_windows, training_examples
 from asc_jax.train.hyperparameters import Hyperparameters
-from asc_jax.train.losses import balanced_weights
-from asc_jax.train.optimizer import Optimizer
+from asc_jax.train.recipe import Model
 
 # What a step's key becomes for dropout, and a fold's for its initial values: beyond every place
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
 _OTHER_STREAMS = _DROPOUT - 1
-_CROPS = _DROPOUT - 2  # and the next lower one, of partners
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """What the folds of a run have in common: the functions that their steps are made of.
-
-    Attributes:
-      network: applied to (B, N, M) log-mels; its variables are drawn by its own initialisers.
-      optimizer: of a model's hyperparameters; applied to its gradients.
-      schedule: step -> the learning rate as a share of its peak, as the optimizer has it.
-      features: (pool, clips) -> (B, N, M) log-mels; with a third argument, (B,) where each
-        begins, of crops.
-      loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
-      augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
-        example.
-      partners: whether `augment` uses the partners.
-      input_shape: (N, M) of a clip, or of a crop.
-      n_classes: of the data set, K.
-      normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.
-      products: how the steps multiply float32, "float32" or "tensorfloat32".
-      accumulate: parts of a batch whose gradients are taken one after the other, each normalised
-        by its own clips.
-      crops: which parts of clips the network hears; None for whole clips.
-      balanced: whether the loss is weighted as if each class had as many training clips.
-    """
-
-    network: nn.Module
-    optimizer: Optimizer
-    schedule: optax.Schedule
-    features: Callable[..., jax.Array]
-    loss: Callable[..., jax.Array]
-    augment: Callable[..., tuple[jax.Array, jax.Array]]
-    partners: bool
-    input_shape: tuple[int, int]
-    n_classes: int
-    normalisation: str = "band"
-    products: str = "float32"
-    accumulate: int = 1
-    crops: Crops | None = None
-    balanced: bool = False
 
 
 @flax.struct.dataclass
@@ -195,7 +152,7 @@ def init_state(
     mesh: Mesh,
     *,
     masked: np.ndarray | bool = False,
-    targets: np.ndarray | None = None,
+    class_weights: Sequence[np.ndarray | None] = (),
 ) -> ClassifierState:
     """Draws the state of all folds before training, each on its own devices.
 
@@ -208,7 +165,7 @@ def init_state(
       moments: `band_moments` of the recorded clips.
       mesh: of the folds.
       masked: (M,) bands that are 0 in every clip.
-      targets: (clips,) class indices, for the weights of classes.
+      class_weights: (K,) of each member, or None; () for none.
 
     Returns:
       The stacked state: every leaf (F, ...), `PER_FOLD`.
@@ -218,9 +175,11 @@ def init_state(
             jax.random.key_data(jax.random.fold_in(jax.random.key(seed), split.fold)),
             own,
             *standardisation(moments, split.train, kind=model.normalisation, masked=masked),
-            balanced_weights(targets[split.train], model.n_classes) if model.balanced else None,
+            weights,
         )
-        for split, seed, own in members
+        for (split, seed, own), weights in zip(
+            members, class_weights or [None] * len(members), strict=True
+        )
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     init = lambda key, *rest: init_fold(jax.random.wrap_key_data(key), *rest, model=model)
@@ -275,16 +234,7 @@ def train_step(
       clipping, over the fold's whole batch.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    log_mel, partner_log_mel = (
-        state.standardise(_features(pool, clips[:, i], key, i, model=model)) for i in (0, -1)
-    )
-    target, partner_target = (
-        jax.nn.one_hot(pool.targets[clips[:, i]], model.n_classes) for i in (0, -1)
-    )
-    inputs, targets = jax.vmap(model.augment)(
-        example_keys(key, clips.shape[0], DATA), log_mel, target, partner_log_mel, partner_target
-    )
-
+    inputs, targets = training_examples(model, state.standardise, pool, clips, key)
     if model.accumulate == 1:
         updated, (loss, logits, grads) = _gradient(
             state, state.untrained, inputs, targets, key, model=model
@@ -319,17 +269,6 @@ def train_step(
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
     metrics = {"loss": loss, "accuracy": accuracy, "gradient_norm": norm}
     return after.replace(step=state.step + 1), metrics
-
-
-def _features(
-    pool: Pool, clips: jax.Array, key: jax.Array, column: int, *, model: Model
-) -> jax.Array:
-    """(B, N, M) log-mels of examples (column 0) or of their partners, each of a crop of its own."""
-    if model.crops is None:
-        return model.features(pool, clips)
-    key = jax.random.fold_in(key, _CROPS - (column != 0))
-    keys = example_keys(key, len(clips), DATA)
-    return model.features(pool, clips, model.crops.at_random(keys, pool.lengths[clips]))
 
 
 def _gradient(
@@ -393,29 +332,24 @@ def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState,
     return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
 
 
-def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model) -> jax.Array:
+def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model):
     """Logits of one fold's model, in evaluation mode.
 
     Args:
       state: the fold's.
       pool: the clips.
-      clips: (B,) int32 indices into the pool; where one is -1 the row means nothing.
+      clips: (B,) int32 indices into the pool, or of crops (B, 2) windows, see `scored_windows`;
+        where one is -1 the row means nothing.
       model: the functions of the step.
 
     Returns:
-      (B, K) float32 logits; of several windows the logarithms of their mean probabilities.
+      (B, K) float32 logits; of crops these, and (B,) bool, whether there is a sound.
     """
-    clips, starts, n_windows = jnp.maximum(clips, 0), (), 1
     if model.crops is not None:
-        n_windows = model.crops.n_windows
-        starts = (model.crops.evenly(pool.lengths[clips]).reshape(-1),)
-        clips = jnp.repeat(clips, n_windows)
-    inputs = state.standardise(model.features(pool, clips, *starts))
-    logits = model.network.apply(state.variables, inputs, train=False)
-    if n_windows == 1:
-        return logits
-    of_windows = jax.nn.log_softmax(logits).reshape(-1, n_windows, model.n_classes)
-    return jax.nn.logsumexp(of_windows, axis=1) - np.float32(np.log(n_windows))
+        inputs, loud = scored_windows(model, state.standardise, pool, jnp.maximum(clips, 0))
+        return model.network.apply(state.variables, inputs, train=False), loud
+    inputs = state.standardise(model.features(pool, jnp.maximum(clips, 0)))
+    return model.network.apply(state.variables, inputs, train=False)
 
 
 def keep_best(best: BestEpoch, state: ClassifierState, score, epoch) -> BestEpoch:
@@ -430,7 +364,7 @@ class Steps:
 
     Attributes:
       train: (state, pool, clips (F, S, B, 2 or 1)) -> state, metrics (F, S). Consumes the state.
-      evaluate: (state, pool, clips (F, B)) -> logits (F, B, K).
+      evaluate: (state, pool, clips (F, B)) -> logits (F, B, K); of crops see `eval_step`.
       keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
     """
 
@@ -465,7 +399,7 @@ def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps
 
 
 def shapes_of_one(
-    like: ClassifierState, one_clip: Pool, *, batch_size: int, partners: bool
+    like: ClassifierState, one_clip: Pool, *, batch_size: int, partners: bool, crops: bool = False
 ) -> dict[str, tuple]:
     """The smallest arguments of the steps, by which it is known what they compute.
 
@@ -474,6 +408,7 @@ def shapes_of_one(
       one_clip: shapes of the smallest pool.
       batch_size: of a step.
       partners: whether the examples have mixup partners.
+      crops: whether they are crops.
 
     Returns:
       Name -> arguments of that function of `Steps`, on `mesh.one_device()`.
@@ -488,5 +423,5 @@ def shapes_of_one(
             *chosen,
         ),
         "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
-        "evaluate": (like, one_clip, batch((1, batch_size))),
+        "evaluate": (like, one_clip, batch((1, batch_size, 2) if crops else (1, batch_size))),
     }

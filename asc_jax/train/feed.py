@@ -42,12 +42,14 @@ class Feed:
       placement: where the clips are: "device" (all of them on every device), "sharded" (each on
         one device) or "host" (in the cache's files).
       targets: (clips,) int32 class indices, on the host.
+      lengths: (clips,) int32, see `Pool.lengths`, on the host; or None.
       calls: brings the clips to the steps; see `Calls`. From the host it raises `InputError`
         if a cache file is gone, or no longer whole.
     """
 
     placement: str
     targets: np.ndarray
+    lengths: np.ndarray | None
     calls: Calls
 
 
@@ -62,7 +64,9 @@ def make_feed(pools: Sequence[Pool], mesh: Mesh, placement: str) -> Feed:
     if placement == "auto":
         placement = _choose(pools, mesh)
     targets = np.concatenate([pool.targets for pool in pools])
-    return Feed(placement, targets, PLACEMENTS[placement](pools, mesh, len(targets)))
+    cropped = pools[0].lengths is not None
+    lengths = np.concatenate([pool.lengths for pool in pools]) if cropped else None
+    return Feed(placement, targets, lengths, PLACEMENTS[placement](pools, mesh, len(targets)))
 
 
 def _all_on_device(pools: Sequence[Pool], mesh: Mesh, n_clips: int) -> Calls:

@@ -169,10 +169,13 @@ class Training:
             another then.
         """
         setup, state = self._setup, snapshot["state"]
-        last = progress.epochs + 1 == self.n_epochs
-        line = log_line(setup, progress, steps) | validate(setup, state, confusion=last)
-        messages = steps.report(line.get("validation_loss", line["loss"]))
-        if setup.choosing and line["epoch"] > setup.config.train.select_after:
+        number = progress.epochs + 1
+        last, line = number == self.n_epochs, log_line(setup, progress, steps)
+        if last or number % setup.config.train.validate_every == 0:
+            line |= validate(setup, state, confusion=last)
+        messages = steps.report(line.get("validation_loss"))
+        scored = "validation_accuracy" in line
+        if setup.choosing and scored and number > setup.config.train.select_after:
             scores = np.array(line["validation_accuracy"], np.float32)
             epochs = np.full(scores.shape, line["epoch"], np.int32)
             now = put((scores, epochs), setup.mesh, PER_FOLD)

@@ -29,18 +29,16 @@ def cross_entropy(
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), smoothed)
 
 
-def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
-    """Weighs classes as if each had as many clips; the mean over the clips is 1.
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """Weighs classes as if each had as many examples; the mean over the examples is 1.
 
     Args:
-      targets: (n,) class indices of training clips; each class has one at least.
-      n_classes: K.
+      counts: (K,) examples of each class, above 0.
 
     Returns:
       (K,) float32.
     """
-    counts = np.bincount(targets, minlength=n_classes)
-    return (len(targets) / (n_classes * counts)).astype(np.float32)
+    return (counts.mean() / counts).astype(np.float32)
 
 
 LOSSES = {"cross_entropy": cross_entropy}

@@ -3,14 +3,14 @@
 import functools
 from collections.abc import Callable
 
-from asc_jax.augment import make_augment, takes_partners
+from asc_jax.augment import make_augment, make_waveform_augment, reach, takes_partners
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
-from asc_jax.runs.inputs import crops_of, input_shape, make_network
+from asc_jax.runs.inputs import crops_of, input_samples, input_shape, kept_frames, make_network
 from asc_jax.runtime import functions, precision
-from asc_jax.train.classifier import Model
 from asc_jax.train.losses import make_loss
 from asc_jax.train.optimizer import make_optimizer, make_schedule
+from asc_jax.train.recipe import Model, Waveforms
 
 
 def make_model(config, n_classes: int, n_steps: int) -> Model:
@@ -42,7 +42,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         features=functools.partial(
             pool.log_mels,
             frontend=frontend_config(config),
-            n_frames=config.data.n_frames,
+            n_frames=kept_frames(config),
             size=crops.size if crops else 0,
         ),
         loss=make_loss(config.train.loss),
@@ -55,6 +55,20 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         accumulate=config.train.accumulate,
         crops=crops,
         balanced=config.train.class_weights == "balanced",
+        waveforms=_make_waveforms(config),
+    )
+
+
+def _make_waveforms(config) -> Waveforms | None:
+    augment = make_waveform_augment(config.augment)
+    if augment is None:
+        return None
+    return Waveforms(
+        augment,
+        reach(input_samples(config), config.augment.time_scale),
+        functools.partial(
+            pool.features_of, frontend=frontend_config(config), n_frames=kept_frames(config)
+        ),
     )
 
 

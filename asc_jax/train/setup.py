@@ -22,10 +22,12 @@ from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
 from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Model, Steps
+from asc_jax.train.classifier import ClassifierState, Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.losses import balanced_weights
 from asc_jax.train.model import make_model
+from asc_jax.train.recipe import Model
 from asc_jax.train.trial import N_STEPS, try_functions
 from asc_jax.train.warm_start import WarmStart, open_warm_start
 
@@ -111,6 +113,12 @@ class Setup:
         folder = self.config.train.init_from
         return open_warm_start(folder, self.clips, self.splits) if folder else None
 
+    def _class_weights(self) -> list[np.ndarray]:
+        """(K,) of each model; see `balanced_weights`."""
+        targets = np.concatenate([pool.targets for pool in self.clips.pools])
+        about = targets, self.model.n_classes, self.config.synthetic.share
+        return [balanced_weights(batches.class_counts(split, *about)) for split in self.splits]
+
     def refuse_unfit(self) -> None:
         """Checks what a state before the first step is made of, before it is.
 
@@ -132,7 +140,7 @@ class Setup:
             tuple(map(agreement.share, self.moments)),
             self.mesh,
             masked=above > 0 and mel_edges(self.clips.decoding.frontend)[:-2] >= above,
-            targets=self.clips.pools[0].targets,
+            class_weights=self._class_weights() if self.model.balanced else (),
         )
         if not self.warm_start:
             return state
@@ -209,4 +217,5 @@ def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
         batch_size=setup.config.train.batch_size,
         share=setup.config.synthetic.share,
         partners=setup.model.partners,
+        targets=setup.feed.targets if setup.config.augment.get("between_class") else None,
     )

@@ -11,8 +11,9 @@ from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runs import provenance
 from asc_jax.train import classifier
-from asc_jax.train.classifier import Model, Steps
+from asc_jax.train.classifier import Steps
 from asc_jax.train.predict import score_fold
+from asc_jax.train.recipe import Model
 from asc_jax.train.setup import Setup
 
 
@@ -63,6 +64,7 @@ def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, S
         pool.shapes_of_one(decoding, lengths=model.crops is not None),
         batch_size=config.train.batch_size,
         partners=model.partners,
+        crops=model.crops is not None,
     )
     programs = pool.computed_by(decoding)
     programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])

@@ -10,8 +10,9 @@ from asc_jax.parallel.agreement import read_by_first
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runs.folder import read_trained_config
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Model
+from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.model import make_model
+from asc_jax.train.recipe import Model
 from asc_jax.train.restore import restore_chosen
 
 

@@ -14,8 +14,8 @@ from asc_jax.parallel.mapping import compile_once
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import functions
 from asc_jax.runtime.errors import InputError
-from asc_jax.train.classifier import Model
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.recipe import Model
 
 N_STEPS = 100  # of the run that schedules are tried for
 

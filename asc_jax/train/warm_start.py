@@ -22,7 +22,8 @@ from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.inputs import Clips
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
-from asc_jax.train.classifier import ClassifierState, Model
+from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.recipe import Model
 from asc_jax.train.trained import open_trained
 
 NAME = "warm_start.json"

@@ -196,11 +196,12 @@ class Watch(EpochSteps):
             for values, skipped in zip(self.metrics[name], self.skipped, strict=True)
         ]
 
-    def report(self, validation_loss: Sequence[float | None]) -> list[str]:
+    def report(self, validation_loss: Sequence[float | None] | None) -> list[str]:
         """What to say of an epoch: a line for each run that it lost, or fold that skipped steps.
 
         Args:
-          validation_loss: of each fold at the epoch's end; None where it is not finite.
+          validation_loss: of each fold at the epoch's end; None where it is not finite. None
+            instead of them where nothing was validated.
 
         Raises:
           Diverged: no run is left; see `see`. With skipping, no fold of any with a finite step
@@ -208,12 +209,17 @@ class Watch(EpochSteps):
         """
         setup, lines, finite = self._setup, [], set()
         epoch = _epoch(setup, self._first)
-        if not self._skipping:
+        validated = validation_loss is not None
+        if not self._skipping and validated:
             losses = np.array(validation_loss, float)[:, None]  # of None, NaN
             last = self._first + setup.steps_per_epoch - 1
             self._lose(diverged_runs({"loss": losses}, setup, last))
         for run, split, skipped, loss in zip(
-            setup.runs, setup.splits, self.skipped, validation_loss, strict=True
+            setup.runs,
+            setup.splits,
+            self.skipped,
+            validation_loss if validated else [0.0] * len(setup.runs),
+            strict=True,
         ):
             if run in self.lost:
                 continue
@@ -228,10 +234,8 @@ class Watch(EpochSteps):
             elif not skipped.all():
                 finite.add(run)
         if self._skipping:
-            where = (
-                f"all folds: the loss or the gradient was finite at no step of epoch {epoch}, or "
-                "its validation was not finite"
-            )
+            where = f"all folds: the loss or the gradient was finite at no step of epoch {epoch}"
+            where += ", or its validation was not finite" * validated
             self._lose({run: where for run in setup.runs if run not in finite})
         return self._lines + lines
 

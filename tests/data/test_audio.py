@@ -366,3 +366,16 @@ def test_the_progress_bar_is_on_a_terminals_stderr(capfd, monkeypatch, terminal)
     output = capfd.readouterr()
     assert ("decoding" in output.err) == terminal
     assert output.out == ""
+
+
+def test_silence_at_both_ends_is_trimmed_and_counted_by_nobody(tmp_path, stereo):
+    quiet = np.full((SR // 10, 2), 1e-5)
+    path = write(
+        tmp_path / "a.wav", np.concatenate([quiet, stereo, quiet, stereo, quiet]), subtype="PCM_24"
+    )
+    options = {"sr": SR, "channels": 0, "n_samples": 2 * SR, "fit_length": True}
+    samples, seconds = audio.read_clip(path, **options, trim_silence=True)
+    assert seconds == pytest.approx(1.1, abs=1e-4)
+    np.testing.assert_allclose(audio.to_float(samples)[: SR // 2], stereo, atol=1e-4)
+    silent = write(tmp_path / "b.wav", quiet, subtype="PCM_24")
+    assert audio.read_clip(silent, **options, trim_silence=True)[1] == pytest.approx(0.1)

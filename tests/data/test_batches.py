@@ -82,6 +82,20 @@ def test_partners_are_another_stream_of_the_same_fold():
         assert np.mean(clip == partner) < 3 / len(one.train)
 
 
+def test_partners_of_another_class_are_the_folds_and_as_they_were_where_they_differ():
+    targets = np.arange(200) % 3
+    sizes = {"seed": 3, "epoch": 1, "n_steps": 20, "batch_size": 8}
+    plain, other = epoch_indices(SPLITS, **sizes), epoch_indices(SPLITS, **sizes, targets=targets)
+    np.testing.assert_array_equal(plain[..., 0], other[..., 0])
+    assert (targets[other[..., 0]] != targets[other[..., 1]]).all()
+    differed = targets[plain[..., 0]] != targets[plain[..., 1]]
+    np.testing.assert_array_equal(plain[differed], other[differed])
+    for split, clips in zip(SPLITS, other, strict=True):
+        assert np.isin(clips, split.train).all()
+    alone = epoch_indices(SPLITS[1:], **sizes, targets=targets)
+    np.testing.assert_array_equal(alone, other[1:])
+
+
 @pytest.mark.parametrize(("batch_size", "n_steps"), [(1, 13), (4, 4), (13, 1), (14, 1)])
 def test_an_epoch_covers_the_largest_fold(batch_size, n_steps):
     assert steps_per_epoch(SPLITS, batch_size) == n_steps

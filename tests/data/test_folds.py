@@ -177,7 +177,7 @@ def test_a_published_fold_that_trains_on_no_clip_of_a_class(inner_fraction):
     train = indices_of(SMALL, "bus-0", "bus-1", "park-0", "park-1")
     evaluate = indices_of(SMALL, "bus-2", "park-2", "tram-0")
     data = dataset(SMALL, {1: PublishedFold(train, evaluate)})
-    with refused(path="evaluation_setup") as caught:
+    with refused(path="set") as caught:
         make_splits(data, kind="published", n_folds=1, seed=0, inner_fraction=inner_fraction)
     assert "fold 1" in caught.value.message and "tram" in caught.value.message
 
@@ -185,7 +185,7 @@ def test_a_published_fold_that_trains_on_no_clip_of_a_class(inner_fraction):
 def test_a_class_that_no_published_fold_holds_out():
     train = indices_of(SMALL, "bus-0", "park-0", "tram-0")
     data = dataset(SMALL, {1: PublishedFold(train, indices_of(SMALL, "bus-1", "park-1"))})
-    with refused(path="evaluation_setup") as caught:
+    with refused(path="set") as caught:
         make_splits(data, kind="published", n_folds=1, seed=0)
     assert "tram" in caught.value.message
 

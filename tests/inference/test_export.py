@@ -122,7 +122,7 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
     content = path.read_bytes()
     damaged = {"cut": content[: len(content) // 2], "altered": content[:-9] + b"\1" + content[-8:],
                "config": content.replace(b'width\\": 2', b'width\\": 3'), "none": b"",
-               "label": content.replace(b"tram", b"tran")}  # fmt: skip
+               "labels": content.replace(b"airport", b"airp0rt")}  # fmt: skip
     for name, bad in damaged.items():
         assert bad != content
         (tmp_path / f"{name}.safetensors").write_bytes(bad)

@@ -258,35 +258,19 @@ def look_at(browse):
     return look
 
 
-LISTEN = """<!DOCTYPE html><meta charset="utf-8"><iframe src="PAGE"></iframe>
-<pre id="found"></pre><script>
-const frame = document.querySelector("iframe"), found = {};
-frame.onload = () => {
-  for (const player of frame.contentDocument.querySelectorAll("audio")) {
-    const say = what => {
-      found[player.getAttribute("aria-label")] = what;
-      document.getElementById("found").textContent = JSON.stringify(found);
-    };
-    player.onloadedmetadata = () => say(player.duration);
-    player.onerror = () => say(player.error.message);
-    player.preload = "metadata";
-    player.load();
-  }
-};
-</script>"""
+PLAYERS = "[...document.querySelectorAll('audio')]"
 
 
 @pytest.fixture(scope="session")
-def listen_to(browse):
+def listen_to(chromium, tmp_path_factory):
     """Opens a page from the disk: page -> seconds, or what is wrong, by name of the recording."""
 
     def listen(page: pathlib.Path) -> dict:
-        wrapper = page.with_name("listen_to.html")
-        wrapper.write_text(LISTEN.replace("PAGE", page.name))
-        # The wrapper may look into the page. What the page may load is up to the page.
-        found, console = browse(wrapper.as_uri(), "--allow-file-access-from-files")
-        wrapper.unlink()
-        assert console == []
-        return found
+        with browser.tab(chromium, tmp_path_factory.mktemp("browser")) as tab:
+            tab.open(page.as_uri())
+            tab.run(f"{PLAYERS}.forEach(one => {{ one.preload = 'metadata'; one.load(); }})")
+            tab.until(f"{PLAYERS}.every(one => one.error || one.readyState)")
+            said = "[one.getAttribute('aria-label'), one.error ? one.error.message : one.duration]"
+            return dict(tab.run(f"{PLAYERS}.map(one => {said})"))
 
     return listen

@@ -11,23 +11,29 @@ import pytest
 import small
 import soundfile
 from refusals import refused
-from small_model import init_state, make_model
+from small_model import PLAIN, init_state, make_model
 
 import asc_jax
-from asc_jax.data import batches
+from asc_jax import models
+from asc_jax.augment import Augmentation
+from asc_jax.data import Split, batches
 from asc_jax.data.crops import Crops
-from asc_jax.data.pool import log_mels
-from asc_jax.frontend import FrontendConfig
+from asc_jax.data.pool import Pool, log_mels
+from asc_jax.frontend import FrontendConfig, frontend_function
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh, one_device
+from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.scoring.predictions import read_logits
 from asc_jax.train import classifier
+from asc_jax.train.examples import scored_windows
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.loop import train
 from asc_jax.train.losses import balanced_weights
+from asc_jax.train.predict import _over_windows
+from asc_jax.train.setup import epoch_indices, set_up
 
 SMALL = {
     "name": "resnet", "stage_sizes": (1,), "stage_strides": (1,), "width": 4, "block": "basic",
@@ -36,86 +42,161 @@ SMALL = {
 }  # fmt: skip
 
 
-def with_crops(model, size: int, n_windows: int = 3):
-    features = functools.partial(
-        log_mels, frontend=FrontendConfig(n_mels=16), n_frames=0, size=size
-    )
-    crops = Crops(size, n_windows)
-    return dataclasses.replace(model, features=features, crops=crops, input_shape=(size, 16))
+FRONTEND = FrontendConfig(sr=8_000, n_fft=256, win_length=200, hop_length=100, n_mels=16)
+SIZE, LENGTH = 800, 1600  # samples of a crop, and of a clip
 
 
-def trained(model, pool, splits, devices: int, n_steps: int = 2):
-    """The state after some steps, their losses, and logits of some clips."""
+def model_of_crops(augmentation=PLAIN, **how):
+    model = make_model(SMALL, augmentation=augmentation, **how)
+    features = functools.partial(log_mels, frontend=FRONTEND, n_frames=0, size=SIZE)
+    crops = Crops(SIZE, hop=SIZE // 2, tolerance=0)
+    return dataclasses.replace(model, features=features, crops=crops, input_shape=(9, 16))
+
+
+@pytest.fixture(scope="module")
+def waveforms(small_pool) -> Pool:
+    """40 clips of 1600 samples, of which 1200 were recorded; each class has a tone of its own."""
+    rng = np.random.default_rng(0)
+    tones = np.sin(np.outer(1 + small_pool.targets, np.arange(LENGTH)) / 3)
+    values = np.rint(3000 * (tones + rng.normal(size=tones.shape))).astype(np.int16)
+    affine = np.full((2, 40), [[1e-4], [0]], np.float32)
+    lengths = np.full(40, 1200, np.int32)
+    return Pool(values, *affine, small_pool.targets, lengths=lengths)
+
+
+def trained(model, pool, splits, devices: int = 1, begin=None):
+    """The state after two steps, their losses, and what is answered for eight windows.
+
+    `begin` is the pool by which log-mels are standardised, if it is another.
+    """
     mesh = make_mesh(len(splits), 8, jax.devices()[:devices])
-    clips = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=n_steps, batch_size=8)
-    state = put(init_state(model, splits, pool, targets=pool.targets), mesh, PER_FOLD)
+    clips = batches.epoch_indices(
+        splits, seed=7, epoch=0, n_steps=2, batch_size=8, partners=model.partners
+    )
+    state = put(init_state(model, splits, begin or pool), mesh, PER_FOLD)
     steps = classifier.compile_steps(mesh, model)
-    on_devices = put(pool, mesh, SHARED)
-    state, metrics = steps.train(state, on_devices, clips)
-    logits = steps.evaluate(state, on_devices, np.tile(np.arange(8, dtype=np.int32), (4, 1)))
-    return jax.device_get((state, metrics["loss"], logits))
+    state, metrics = steps.train(state, put(pool, mesh, SHARED), clips)
+    windows = np.stack([np.arange(8) % 40, np.tile([0, 400], 4)], axis=1).astype(np.int32)
+    logits, loud = steps.evaluate(state, put(pool, mesh, SHARED), np.stack([windows] * len(splits)))
+    return jax.device_get((state, metrics["loss"], logits, loud))
 
 
-def test_steps_hear_crops_alone_and_scores_average_their_windows(small_pool, small_splits):
-    """What lies behind a clip's recorded part changes nothing; on any number of devices."""
-    pool = small_pool.replace(lengths=np.full(40, 14, np.int32))
-    model = with_crops(make_model(SMALL), 10)
-    state, loss, logits = trained(model, pool, small_splits, 1)
-    noisy = pool.values.copy()
-    noisy[:, 14:] = 30_000
-    again, loss_of_noisy, _ = trained(model, pool.replace(values=noisy), small_splits, 1)
-    np.testing.assert_array_equal(loss, loss_of_noisy)
-    jax.tree.map(np.testing.assert_array_equal, state.params, again.params)
-    sharded, sharded_loss, _ = trained(model, pool, small_splits, 8)
-    np.testing.assert_allclose(loss, sharded_loss, rtol=1e-4)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4),
-                 state.params, sharded.params)  # fmt: skip
-
-    # Windows of 10 in 14 frames begin at 0, 2 and 4.
+def test_steps_hear_crops_of_what_was_recorded(waveforms, small_splits):
+    """What lies behind changes nothing, and the devices change nothing."""
+    model = model_of_crops(Augmentation(mixup_alpha=0.4))
+    state, loss, logits, loud = trained(model, waveforms, small_splits)
+    noisy = waveforms.values.copy()
+    noisy[:, 1200:] = 30_000
+    again = trained(model, waveforms.replace(values=noisy), small_splits, begin=waveforms)
+    jax.tree.map(np.testing.assert_array_equal, (state.params, loss, logits),
+                 (again[0].params, *again[1:3]))  # fmt: skip
+    sharded = trained(model, waveforms, small_splits, 8)
+    np.testing.assert_allclose(loss, sharded[1], rtol=1e-4)
+    np.testing.assert_allclose(logits, sharded[2], atol=1e-3)
     one = jax.tree.map(lambda leaf: leaf[0], state)
-    values = pool.values[:8] * np.float32(1e-3) - 5
-    windows = np.stack([values[:, start : start + 10] for start in (0, 2, 4)])
-    apply = lambda x: model.network.apply(one.variables, one.standardise(x), train=False)
-    probabilities = np.stack([jax.nn.softmax(apply(x)) for x in windows]).mean(axis=0)
-    np.testing.assert_allclose(np.exp(logits[0]), probabilities, atol=1e-5)
+    heard = waveforms.values[1, 400:1200] * np.float32(1e-4)
+    x = one.standardise(frontend_function(FRONTEND)(heard[None]))
+    expected = model.network.apply(one.variables, x, train=False)
+    np.testing.assert_allclose(logits[0, 1], expected[0], atol=1e-4)
+    assert loud.all()
 
 
-def test_another_place_in_each_step(small_pool, small_splits):
-    """The same clip twice, without any other randomness: two losses."""
-    pool = small_pool.replace(lengths=np.full(40, 24, np.int32))
-    model = with_crops(make_model(SMALL, optimizer="sgd"), 6)
-    mesh = one_device()
+def test_a_step_is_what_its_parts_give(waveforms, small_splits):
+    """Crops of examples and partners by keys of their own, mixed, weighted by both classes."""
+    model = model_of_crops(Augmentation(mixup_alpha=0.4), optimizer="sgd")
+    model = dataclasses.replace(model, balanced=True)
+    weights = np.array([0.5, 1.0, 3.0], np.float32)
+    state = init_state(model, small_splits[:1], waveforms, class_weights=[weights])
+    one = jax.tree.map(lambda leaf: leaf[0], state)
+    clips = np.array([[0, 1], [2, 0], [1, 1], [5, 3]], np.int32)
+    step = classifier.compile_steps(one_device(), model).train
+    given = put(state, one_device(), PER_FOLD)
+    _, metrics = step(given, put(waveforms, one_device(), SHARED), clips[None, None])
+
+    key = jax.random.fold_in(jax.random.wrap_key_data(one.key_data), 0)
+    fold_in = jax.random.fold_in
+    inputs, targets = [], []
+    for i, (clip, partner) in enumerate(clips):
+        parts = []
+        for which, number in ((clip, 2**32 - 3), (partner, 2**32 - 4)):
+            start = jax.random.randint(fold_in(fold_in(key, number), i), (), 0, 401)
+            heard = jax.lax.dynamic_slice(
+                waveforms.values[which] * np.float32(1e-4), (start,), (SIZE,)
+            )
+            parts.append(one.standardise(frontend_function(FRONTEND)(heard)))
+            parts.append(jax.nn.one_hot(waveforms.targets[which], 3))
+        mixed, target = model.augment(fold_in(key, i), *parts)
+        inputs.append(mixed)
+        targets.append(target)
+    targets = np.stack(targets)
+    network = models.build(SMALL, 3, axis_name=None)
+    logits, _ = network.apply(one.variables, np.stack(inputs), train=True, mutable=["batch_stats"])
+    losses = model.loss(logits, targets, label_smoothing=one.hyperparameters.label_smoothing)
+    expected = np.mean(np.asarray(losses) * (targets @ weights))
+    np.testing.assert_allclose(metrics["loss"][0, 0], expected, rtol=1e-4)
+
+
+def test_another_place_in_each_step(waveforms, small_splits):
+    """The same clip thrice, without any other randomness: three losses."""
+    model, mesh = model_of_crops(optimizer="sgd"), one_device()
     recipe = Hyperparameters(lr=1e-30)
-    state = put(init_state(model, small_splits[:1], pool, recipe=recipe), mesh, PER_FOLD)
+    state = put(init_state(model, small_splits[:1], waveforms, recipe=recipe), mesh, PER_FOLD)
     clips = np.full((1, 3, 8, 1), 5, np.int32)
-    _, metrics = classifier.compile_steps(mesh, model).train(state, put(pool, mesh, SHARED), clips)
+    step = classifier.compile_steps(mesh, model).train
+    _, metrics = step(state, put(waveforms, mesh, SHARED), clips)
     assert len(np.unique(metrics["loss"])) == 3
 
 
-def test_balanced_weights_are_those_of_each_folds_training_clips(small_pool, small_splits):
-    weights = balanced_weights(np.array([0, 0, 0, 1, 2, 2]), 3)
-    np.testing.assert_allclose(weights, [6 / 9, 6 / 3, 6 / 6])
-    plain = make_model(SMALL)
+def test_windows_without_a_sound_do_not_score(waveforms):
+    logits = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    place = np.array([0, 0, 0, 1, 1, 2])
+    found = np.exp(_over_windows(logits, np.array([1, 0, 1, 0, 0, 1], bool), place, 3))
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    np.testing.assert_allclose(found[0], probabilities[[0, 2]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[1], probabilities[[3, 4]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[2], probabilities[5], rtol=1e-5)
+    quiet = waveforms.values.copy()
+    quiet[3, :SIZE] = 0
+    windows = np.array([[3, 0], [3, 400]])
+    pool = waveforms.replace(values=quiet)
+    _, loud = scored_windows(model_of_crops(), lambda x: x, pool, windows)
+    assert loud.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weights_balance_classes_in_parts_of_a_batch_too(waveforms, small_splits, accumulate):
+    counts = batches.class_counts(small_splits[0], waveforms.targets, 3)
+    np.testing.assert_allclose(
+        balanced_weights(counts),
+        counts.mean() / np.bincount(waveforms.targets[small_splits[0].train]),
+    )
+    plain = dataclasses.replace(model_of_crops(), accumulate=accumulate)
     balanced = dataclasses.replace(plain, balanced=True)
-    few = small_pool.replace(targets=np.where(np.arange(40) % 5 == 0, 1, 0).astype(np.int32))
-    few.targets[::7] = 2
-    state = init_state(balanced, small_splits, few, targets=few.targets)
-    for split, own in zip(small_splits, state.class_weights, strict=True):
-        np.testing.assert_allclose(own, balanced_weights(few.targets[split.train], 3))
-    # Of a batch of one class the loss is that class's weight times the other's loss.
-    only = np.flatnonzero(few.targets == 2)[:4].astype(np.int32)
+    weights = [np.array([1.0, 1.0, 2.5], np.float32)] * 4
+    only = np.flatnonzero(waveforms.targets == 2)[:4].astype(np.int32)
     losses = []
-    for model in (plain, balanced):
-        start = init_state(model, small_splits[:1], few, targets=few.targets)
+    for model, own in ((plain, ()), (balanced, weights)):
+        state = put(
+            init_state(model, small_splits, waveforms, class_weights=own), one_device(), PER_FOLD
+        )
         step = classifier.compile_steps(one_device(), model).train
-        start = put(start, one_device(), PER_FOLD)
-        _, metrics = step(start, put(few, one_device(), SHARED), only[None, None, :, None])
-        losses.append(float(metrics["loss"][0, 0]))
-    assert losses[1] / losses[0] == pytest.approx(float(state.class_weights[0, 2]), rel=1e-5)
+        clips = np.broadcast_to(only[:, None], (4, 1, 4, 1))
+        _, metrics = step(state, put(waveforms, one_device(), SHARED), clips)
+        losses.append(np.asarray(metrics["loss"]))
+    np.testing.assert_allclose(losses[1] / losses[0], 2.5, rtol=1e-5)
+
+
+def test_synthetic_clips_count_where_classes_are_weighed():
+    """30 and 10 recorded clips, and 20 of the second class generated: as many of each."""
+    targets = np.repeat([0, 1, 1], [30, 10, 20])
+    none = np.array([], np.int32)
+    split = Split(1, np.arange(40, dtype=np.int32), none, none, np.arange(40, 60, dtype=np.int32))
+    np.testing.assert_allclose(batches.class_counts(split, targets, 2), [30, 30])
+    np.testing.assert_allclose(batches.class_counts(split, targets, 2, share=0.2), [30, 20])
 
 
 FIELDS = (
-    "train.epochs=2", "train.crop_seconds=0.4", "data.n_frames=0", "data.fit_length=True",
+    "train.epochs=2", "train.crop_seconds=0.4", "data.fit_length=True",
     "train.class_weights=balanced", "data.channels=0", "data.pool=waveform",
 )  # fmt: skip
 
@@ -130,25 +211,85 @@ def uneven(scenes, tmp_path):
     return root
 
 
-def test_a_run_of_recordings_of_all_lengths_is_scored_and_used_by_windows(uneven, tmp_path, capfd):
+@pytest.mark.parametrize("frontend", ["log_mel", "pcen"])
+def test_a_run_of_recordings_of_all_lengths_is_scored_and_asked_alike(
+    uneven, tmp_path, capfd, frontend
+):
     run = tmp_path / "run"
-    train(small.config(uneven, *FIELDS), run)
+    train(small.config(uneven, *FIELDS, f"frontend.name={frontend}"), run)
     assert "shorter than train.crop_seconds=0.4" in capfd.readouterr().err
     report = evaluate(run)
     assert report["network"]["input"] == [8, 21]
-    assert "3 windows of 0.4 s" in report["lists"][0]["description"]
-    model = asc_jax.load(run)
-    assert model.n_samples == round(0.4 * model.sr)
+    assert "windows of 0.4 s" in report["lists"][0]["description"]
     stored = read_logits(run / "logits.npz")[0]["out_of_fold"]
     np.testing.assert_allclose(np.exp(stored.logits).sum(axis=-1), 1, atol=1e-5)
-    lengths = {c.path: soundfile.info(uneven / c.path).duration for c in stored.clips}
-    # The three windows of a clip of 1 s begin at 0, 0.3 and 0.6 s; of one of 0.3 s at 0.
-    whole = next(i for i, clip in enumerate(stored.clips) if lengths[clip.path] == 1)
-    for i, n_windows in ((whole, 3), (list(lengths.values()).index(0.3), 1)):
-        fold = asc_jax.load(run, fold=int(stored.folds[i]))
-        said = fold.predict(uneven / stored.clips[i].path, hop=0.3)
+    lengths = [soundfile.info(uneven / clip.path).duration for clip in stored.clips]
+    chosen = [lengths.index(0.3), lengths.index(0.7), lengths.index(1.0)]
+    for i, n_windows in zip(chosen, (1, 2, 3), strict=True):
+        said = asc_jax.load(run, fold=int(stored.folds[i])).predict(uneven / stored.clips[i].path)
         assert len(said.times) == n_windows
         np.testing.assert_allclose(said.mean, np.exp(stored.logits[i]), atol=2e-3)
+
+
+def test_the_hop_of_windows_is_of_scoring_alone(uneven, tmp_path):
+    """Another one needs no training: the run goes on, and is asked by it."""
+    run, words = tmp_path / "run", [*FIELDS, "train.epochs=1"]
+    train(small.config(uneven, *words), run)
+    before = asc_jax.load(run)
+    train(small.config(uneven, *words, "ensemble.hop_seconds=0.2"), run)
+    evaluate(run)
+    after = asc_jax.load(run)
+    assert (before.hop_samples, after.hop_samples) == (0.4 * after.sr, 0.2 * after.sr)
+    stored = read_logits(run / "logits.npz")[0]["out_of_fold"]
+    said = asc_jax.load(run, fold=int(stored.folds[9])).predict(uneven / stored.clips[9].path)
+    assert len(said.times) == 4
+    np.testing.assert_allclose(said.mean, np.exp(stored.logits[9]), atol=2e-3)
+
+
+def test_waveforms_are_augmented_in_the_step(scenes, tmp_path):
+    """Alike on one device and on eight, and of clips of two classes each."""
+    fields = (
+        *FIELDS, "augment.time_scale=1.25", "augment.between_class=True", "augment.gain_db=6.0",
+    )  # fmt: skip
+    config = small.config(scenes, *fields)
+    dataset, splits, test = read_data(config)
+    losses = []
+    for mesh_shape in ((1, 1), (2, 4)):
+        setup = set_up(config, dataset, splits, test, mesh_shape=mesh_shape)
+        indices = epoch_indices(setup, epoch=0)[:, :2]
+        targets = setup.feed.targets[indices]
+        assert (targets[..., 0] != targets[..., 1]).all()
+        ((pool, clips),) = setup.feed.calls([indices])
+        _, metrics = setup.train_steps(setup.init(), pool, clips)
+        losses.append(np.asarray(metrics["loss"]))
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    plain = small.config(scenes, *FIELDS, "augment.mixup_alpha=0.0")
+    setup = set_up(plain, dataset, splits, test, mesh_shape=(1, 1))
+    indices = epoch_indices(setup, epoch=0)[:, :2]
+    ((pool, clips),) = setup.feed.calls([indices])
+    _, metrics = setup.train_steps(setup.init(), pool, clips)
+    assert np.abs(np.asarray(metrics["loss"]) - losses[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("field", "others"),
+    [
+        (
+            "augment.between_class",
+            ["augment.between_class=True", "data.pool=log_mel", "train.crop_seconds=0.0"],
+        ),
+        ("augment.time_scale", ["augment.time_scale=1.25", "train.crop_seconds=0.0"]),
+        ("augment.time_scale", ["augment.time_scale=3.0"]),
+        ("augment.time_scale", ["augment.time_scale=0.9"]),
+        ("data.trim_silence", ["data.trim_silence=True", "data.fit_length=False"]),
+        ("train.crop_seconds", ["train.crop_seconds=1.5"]),
+        ("ensemble.hop_seconds", ["ensemble.hop_seconds=0.3", "train.crop_seconds=0.0"]),
+        ("train.crop_seconds", ["data.pool=log_mel"]),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(scenes, field, others):
+    with refused(field=f"--config.{field}"):
+        small.config(scenes, *FIELDS, *others)
 
 
 def test_a_final_model_of_all_clips_has_no_score_of_its_own(scenes, tmp_path):

@@ -76,9 +76,8 @@ class FakeSetup:
 
     @property
     def feed(self) -> Feed:
-        return Feed(
-            "device", np.zeros(40, np.int32), lambda indices: ((None, clips) for clips in indices)
-        )
+        calls = lambda indices: ((None, clips) for clips in indices)
+        return Feed("device", np.zeros(40, np.int32), None, calls)
 
     def train_steps(self, state, pool, clips):
         first, self.done = self.done, self.done + clips.shape[1]
