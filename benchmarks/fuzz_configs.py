@@ -168,7 +168,7 @@ _SIZES = st.one_of(st.integers(1, 8), st.integers(1, 300))
 NETWORKS = st.one_of(
     st.builds(
         Network,
-        st.sampled_from(["resnet50", "baseline", "se_resnet152"]),
+        st.sampled_from(["resnet50", "baseline", "se_resnet152", "small"]),
         _fields(
             model__stage_sizes=_STAGES.map(tuple), model__stage_strides=_STAGES.map(tuple),
             model__width=_SIZES, model__block=st.sampled_from(sorted(resnet.BLOCKS)),
@@ -188,7 +188,8 @@ NETWORKS = st.one_of(
             train__precision=st.sampled_from(["float32", "bfloat16"]),
             train__crop_seconds=st.one_of(st.floats(0, 0.2), st.floats(0, 30)),
             train__class_weights=st.sampled_from(["none", "balanced"]),
-            ensemble__windows=st.integers(0, 30),
+            ensemble__hop_seconds=st.one_of(st.floats(0, 1e-3), st.floats(0, 30)),
+            data__pool=st.sampled_from(["log_mel", "waveform"]),
             folds__kind=st.sampled_from(["all", "location"]), folds__n_folds=st.integers(0, 3),
         ),
     ),
@@ -236,8 +237,8 @@ def check_network(given: Network) -> str:
             jax.ShapeDtypeStruct((2, n_samples), jnp.float32),
         )
         if crops := crops_of(config):
-            assert crops.n_windows == (config.ensemble.windows or crops.n_windows) >= 1
-            assert crops.size == n_frames if config.data.pool == "log_mel" else crops.size > 0
+            longest = round(config.data.clip_seconds * of_frontend.sr)
+            assert min(crops.size, crops.hop) > 0 and crops.size <= longest + 1, crops
         assert log_mels.shape[1] >= n_frames and log_mels.shape[2] == n_mels, log_mels.shape
         network, key = make_network(config, 10, axis_name=None), jax.random.key(0)
         seen = jax.ShapeDtypeStruct((2, n_frames, n_mels), jnp.float32)
