@@ -9,17 +9,21 @@ import collections
 import dataclasses
 import importlib
 import os
+import pathlib
+import re
 import signal
 import sys
 import tempfile
 import time
 import traceback
+import unittest
 from collections.abc import Callable
 
 import hypothesis
 from hypothesis import strategies as st
 
 LONGEST_S = 60  # for one input; beyond it is a hang
+MOST_BYTES = 2 << 30  # of memory, for one input besides what there is before
 
 # By the subject's name: its module, its strategy, its check, and its share of the inputs.
 SUBJECTS = {
@@ -31,6 +35,14 @@ SUBJECTS = {
     "config values": ("fuzz_configs", "VALUES", "check_value", 12),
     "networks of configs": ("fuzz_configs", "NETWORKS", "check_network", 1),
     "records": ("fuzz_records", "RECORDS", "check_record", 20),
+    "model files": ("fuzz_models", "MODELS", "check_model", 8),
+    "ONNX files": ("fuzz_models", "ONNX", "check_onnx", 6),
+    "recordings": ("fuzz_recordings", "RECORDINGS", "check_recording", 20),
+    "data sets": ("fuzz_sets", "SETS", "check_set", 20),
+    "splits": ("fuzz_sets", "SPLITS", "check_splits", 20),
+    "archives": ("fuzz_downloads", "ARCHIVES", "check_archive", 20),
+    "answers of a server": ("fuzz_downloads", "ANSWERS", "check_answer", 8),
+    "requests": ("fuzz_server", "REQUESTS", "check_requests", 12),
     "scores": ("fuzz_numbers", "ANSWERS", "check_scores", 12),
     "corrections and weights": ("fuzz_numbers", "MANY", "check_many", 8),
     "resampling": ("fuzz_numbers", "RATES", "check_resampling", 2),
@@ -63,7 +75,11 @@ def run(args) -> dict:
         for name in args.subject or SUBJECTS:
             n = max(1, round(n_examples * SUBJECTS[name][-1] / shares))
             print(f"{name}: {n} inputs", file=sys.stderr)
-            rows.append(examine(name, n, args.seed))
+            try:
+                rows.append(examine(name, n, args.seed))
+            except unittest.SkipTest as reason:
+                print(f"left out: {reason}", file=sys.stderr)
+                continue
             print(*rows[-1]["shown"], sep="\n", file=sys.stderr, end="")
     total = {key: sum(row[key] for row in rows) for key in ("inputs", "read", "refused", "faults")}
     return {
@@ -83,6 +99,9 @@ def examine(name: str, n: int, seed: int) -> dict:
 
     Returns:
       A row of the table; "shown" has the faults in words.
+
+    Raises:
+      unittest.SkipTest: a package is not installed.
     """
     one = subject(name)
     outcomes: collections.Counter = collections.Counter()
@@ -91,7 +110,7 @@ def examine(name: str, n: int, seed: int) -> dict:
     def check(given: object) -> None:
         nonlocal slowest
         began = time.perf_counter()
-        with _Alarm():
+        with _Bounds():
             outcome = one.check(given)
         slowest = max(slowest, time.perf_counter() - began)
         outcomes[outcome] += 1
@@ -109,6 +128,8 @@ def examine(name: str, n: int, seed: int) -> dict:
         hypothesis.seed(seed)(settings(hypothesis.given(one.inputs)(check)))()
     except BaseExceptionGroup as group:
         faults = [_in_words(error) for error in group.exceptions]
+    except unittest.SkipTest:
+        raise
     except Exception as error:
         faults = [_in_words(error)]
     return {
@@ -129,19 +150,29 @@ def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} ({place})\n{notes}"
 
 
-class _Alarm:
-    """Raises TimeoutError in what takes longer than `LONGEST_S`."""
+class _Bounds:
+    """Raises TimeoutError in what takes longer than `LONGEST_S`, and what takes `MOST_BYTES`."""
 
     def __enter__(self):
         self._before = signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
+        self._n_bytes = _peak_bytes()
 
     def __exit__(self, *_):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._before)
+        n_bytes = _peak_bytes() - self._n_bytes
+        assert n_bytes < MOST_BYTES, f"took {n_bytes} bytes"
 
     def _ring(self, *_):
         raise TimeoutError(f"took longer than {LONGEST_S} s")
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has had."""
+    (found,) = re.findall(r"VmHWM:\s*(\d+) kB", pathlib.Path("/proc/self/status").read_text())
+    return 1024 * int(found)
 
 
 def refusal(call: Callable, *args, names: str = "", **kwargs) -> tuple[object, str]:
@@ -162,6 +193,6 @@ def refusal(call: Callable, *args, names: str = "", **kwargs) -> tuple[object, s
         return call(*args, **kwargs), ""
     except InputError as error:
         said = str(error)
-    assert 0 < len(said) < 2000, said
+    assert 0 < len(said) < 2000 and all(map(str.isprintable, said.split("\n"))), said
     assert names in said, (names, said)
     return None, said

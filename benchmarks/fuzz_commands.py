@@ -13,6 +13,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_models import original
+
 _ROOT = pathlib.Path(__file__).parents[1]
 _LONGEST_S = 50  # of one process
 _STATUSES = (0, 1, 2, 75)
@@ -55,6 +57,9 @@ _BEGINNINGS = st.one_of(
         ("data", "check", "set"), ("data", "check", "broken"), ("data", "check"), ("data",), (),
         ("report", "run"), ("report", "run", "--json"), ("report", "set"), ("report", "--help"),
         ("sweep", "--config=configs/ablations/se.py", "--workdir=w", "--dry_run"),
+        ("predict", "m.stablehlo", "-"), ("predict", "m.stablehlo", "set/audio"),
+        ("predict", "m.stablehlo", "broken"), ("export", "m.stablehlo", "w/n.stablehlo"),
+        ("data", "import", "broken", "w/new"),
         ("reproduce", "--workdir=w", "--dry_run"), ("--help",), ("--version",), ("train",),
     ]),
     _CONFIG.map(lambda config: ("summary", f"--config={config}")),
@@ -131,6 +136,7 @@ def _folder() -> pathlib.Path:
     (folder / "broken/audio/1.wav").write_bytes(b"RIFF")
     shutil.copytree(_ROOT / "tests/kept/format1", folder / "run")
     (folder / "configs").symlink_to(_ROOT / "configs")
+    (folder / "m.stablehlo").write_bytes(original("stablehlo"))
     return folder
 
 

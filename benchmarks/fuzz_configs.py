@@ -16,7 +16,7 @@ from asc_jax.models import resnet
 from benchmarks.fuzz import refusal
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-FILES = ("demo", "esc10", "baseline", "resnet50", "resnet152", "se_resnet152",
+FILES = ("demo", "small", "esc10", "baseline", "resnet50", "resnet152", "se_resnet152",
          "se_resnet152_aug", "se_resnet152_mel80", "wavegan")  # fmt: skip
 
 
@@ -43,7 +43,8 @@ _WORDS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["", " ", "None", "True", "1e5", "~", "~nobody", "gs://b/x", "../x", "a\0b",
                      "adam", "mean_logits", "inner", "waveform", "host", "resnet", "bfloat16",
-                     "argmax", "splice", "\udce9", "x" * 300, "(1, 2)", "nan", "0x10", "1_000"]),
+                     "argmax", "splice", "balanced", "all", "\udce9", "x" * 300, "(1, 2)", "nan",
+                     "0x10", "1_000"]),
 )  # fmt: skip
 _PLAIN = st.one_of(_NUMBERS, _WORDS, st.booleans(), st.none())
 _ANY = st.one_of(
@@ -167,7 +168,7 @@ _SIZES = st.one_of(st.integers(1, 8), st.integers(1, 300))
 NETWORKS = st.one_of(
     st.builds(
         Network,
-        st.sampled_from(["resnet50", "baseline", "se_resnet152"]),
+        st.sampled_from(["resnet50", "baseline", "se_resnet152", "small"]),
         _fields(
             model__stage_sizes=_STAGES.map(tuple), model__stage_strides=_STAGES.map(tuple),
             model__width=_SIZES, model__block=st.sampled_from(sorted(resnet.BLOCKS)),
@@ -185,6 +186,11 @@ NETWORKS = st.one_of(
             frontend__pad_mode=st.sampled_from(["constant", "reflect"]),
             frontend__power=st.floats(0, 4), frontend__log_floor=st.floats(0, 1),
             train__precision=st.sampled_from(["float32", "bfloat16"]),
+            train__crop_seconds=st.one_of(st.floats(0, 0.2), st.floats(0, 30)),
+            train__class_weights=st.sampled_from(["none", "balanced"]),
+            ensemble__hop_seconds=st.one_of(st.floats(0, 1e-3), st.floats(0, 30)),
+            data__pool=st.sampled_from(["log_mel", "waveform"]),
+            folds__kind=st.sampled_from(["all", "location"]), folds__n_folds=st.integers(0, 3),
         ),
     ),
     st.builds(
@@ -208,7 +214,7 @@ def check_network(given: Network) -> str:
 
     from asc_jax import frontend
     from asc_jax.models.summary import render, summarise
-    from asc_jax.runs.inputs import input_shape, make_network
+    from asc_jax.runs.inputs import crops_of, input_shape, make_network
 
     check = _check_of(given.config)
     known = flatten(_config(given.config))
@@ -230,6 +236,9 @@ def check_network(given: Network) -> str:
             lambda wave: frontend.log_mel(wave, of_frontend),
             jax.ShapeDtypeStruct((2, n_samples), jnp.float32),
         )
+        if crops := crops_of(config):
+            longest = round(config.data.clip_seconds * of_frontend.sr)
+            assert min(crops.size, crops.hop) > 0 and crops.size <= longest + 1, crops
         assert log_mels.shape[1] >= n_frames and log_mels.shape[2] == n_mels, log_mels.shape
         network, key = make_network(config, 10, axis_name=None), jax.random.key(0)
         seen = jax.ShapeDtypeStruct((2, n_frames, n_mels), jnp.float32)

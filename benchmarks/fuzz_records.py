@@ -242,7 +242,7 @@ _READERS: dict[str, tuple[Callable, Callable]] = {
     "fingerprint.json": (_fingerprint, lambda content: "same or none"),
 }  # fmt: skip
 
-_JSON = st.one_of(
+JSON = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 5), st.integers(), st.floats(allow_nan=False),
     st.sampled_from(["", "1", "x", "\0", "\udce9", "../../x", "é"]), st.just([]), st.just({}),
     st.lists(st.integers(), max_size=3), st.dictionaries(st.just("a"), st.integers()),
@@ -268,7 +268,7 @@ RECORDS = st.builds(
          "other bytes", "UTF-16", "line twice"]
     ),
     st.tuples(*[st.floats(0, 1, exclude_max=True)] * 6),
-    _JSON,
+    JSON,
     st.binary(min_size=1, max_size=12),
 )  # fmt: skip
 
@@ -297,13 +297,18 @@ def damage(record: Record, content: bytes) -> bytes:
         if record.kind == "line twice":
             lines.insert(at, lines[at])
         else:
-            lines[at] = _damage_json(record, lines[at])
+            lines[at] = damage_json(record, lines[at])
         return b"\n".join(lines) + b"\n"
-    return _damage_json(record, content)
+    return damage_json(record, content)
 
 
-def _damage_json(record: Record, content: bytes) -> bytes:
-    """One value of a JSON text is another one, or is gone."""
+def damage_json(record, content: bytes) -> bytes:
+    """One value of a JSON text is another one, or is gone.
+
+    Args:
+      record: what is done: `kind`, `places` and `value`, see `Record`.
+      content: the text.
+    """
     whole = {"": json.loads(content)}
     parent, key = whole, ""
     for share in record.places[1:]:

@@ -159,6 +159,12 @@ def _conflicts(flat: Mapping) -> Iterator[InputError]:
             field="ensemble.hop_seconds",
             value=flat["ensemble.hop_seconds"],
         )
+    if 0 < flat["ensemble.hop_seconds"] * flat["frontend.sr"] < 1:
+        yield InputError(
+            "is shorter than a sample; set 0 for windows in a row",
+            field="ensemble.hop_seconds",
+            value=flat["ensemble.hop_seconds"],
+        )
     if flat["data.trim_silence"] and not flat["data.fit_length"]:
         yield InputError(
             "leaves clips of all lengths; set data.fit_length=True", field="data.trim_silence"

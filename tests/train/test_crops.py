@@ -284,6 +284,7 @@ def test_waveforms_are_augmented_in_the_step(scenes, tmp_path):
         ("data.trim_silence", ["data.trim_silence=True", "data.fit_length=False"]),
         ("train.crop_seconds", ["train.crop_seconds=1.5"]),
         ("ensemble.hop_seconds", ["ensemble.hop_seconds=0.3", "train.crop_seconds=0.0"]),
+        ("ensemble.hop_seconds", ["ensemble.hop_seconds=1e-6"]),
         ("train.crop_seconds", ["data.pool=log_mel"]),
     ],
 )
