@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asc_jax.data import audio
+from asc_jax.data import audio, many_files
 from asc_jax.data.class_folders import find_recordings
 from asc_jax.data.clips import Clip, Dataset, read_tables
 from asc_jax.data.on_disk import file_problems, first_three
@@ -64,14 +64,14 @@ def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
     dataset = read_tables(root, argument=argument)
     clips = {clip.path: clip for clip in dataset.clips}
     there = [path for path in clips if os.path.exists(dataset.root / path)]
-    read = audio.map_files(_listen, [dataset.root / path for path in there])
+    read = many_files.map_files(_listen, [dataset.root / path for path in there])
     found = dict(zip(there, read, strict=True))
     sounds = {path: one for path, one in found.items() if isinstance(one, Sound)}
     bad = {path: str(one) for path, one in found.items() if isinstance(one, InputError)}
     complaints = {dataset.root / path: told for path, told in bad.items()}
     faults = [
         *file_problems(dataset.root, list(clips)),
-        *(audio.complaints(complaints, len(clips)).splitlines() if bad else ()),
+        *(many_files.complaints(complaints, len(clips)).splitlines() if bad else ()),
         *_faults_of_sounds(sounds),
         *_faults_of_copies(dataset, sounds),
         *_faults_of_folds(dataset),

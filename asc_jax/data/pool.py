@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asc_jax import frontend as frontend_module
-from asc_jax.data import audio, cache
+from asc_jax.data import audio, cache, many_files
 from asc_jax.data.clips import Dataset
 from asc_jax.frontend import Frontend, FrontendConfig, frontend_function
 from asc_jax.parallel import programs
@@ -255,7 +255,7 @@ def load_pool(
 
     def clips() -> Iterator[cache.Clip]:
         all_of_it = lambda path: (*read(path), audio.digest(path))
-        return audio.map_files(all_of_it, paths, workers=workers)
+        return many_files.map_files(all_of_it, paths, workers=workers)
 
     def loaded(entry: cache.Entry) -> Loaded:
         pool = Pool(entry.values, *entry.affine, targets)
@@ -347,7 +347,7 @@ def written_in() -> dict[str, str]:
 def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], tuple[np.ndarray, float]]:
     """What turns a file into its clip of the pool, before that is quantised.
 
-    It is called from `audio.map_files`' threads, one clip a call: XLA's buffers for a large
+    It is called from `map_files`' threads, one clip a call: XLA's buffers for a large
     batch are fetched from the system anew each time, which on a CPU takes as long as the
     log-mels themselves (docs/performance.md).
 

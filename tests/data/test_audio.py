@@ -12,7 +12,7 @@ import soundfile
 import soxr
 from refusals import refused
 
-from asc_jax.data import audio
+from asc_jax.data import audio, many_files
 from asc_jax.runtime.errors import InputError
 
 SR = 48_000
@@ -289,7 +289,7 @@ def test_fit_length_cuts_and_zero_fills(tmp_path, stereo, subtype):
 def bad_files(read, paths) -> list[str]:
     """What is said of some files, a line for each kind of fault."""
     with pytest.raises(InputError) as caught:
-        list(audio.map_files(read, paths, workers=2))
+        list(many_files.map_files(read, paths, workers=2))
     return str(caught.value).splitlines()
 
 
@@ -298,7 +298,7 @@ def test_all_bad_files_are_listed_at_once(tmp_path, stereo):
     paths[2].write_bytes(b"")
     cut(paths[7])
     paths[11].unlink()
-    clips = audio.map_files(read_waveform, paths, workers=2)
+    clips = many_files.map_files(read_waveform, paths, workers=2)
     assert next(clips).shape == next(clips).shape
     with pytest.raises(InputError):
         next(clips)  # the caller's work is lost anyway once a file is bad
@@ -311,8 +311,8 @@ def test_order_is_kept_whichever_file_is_read_first():
         time.sleep(0.02 if number % 3 == 0 else 0)
         return number
 
-    assert list(audio.map_files(read, range(40), workers=4)) == list(range(40))
-    assert list(audio.map_files(read, [], workers=4)) == []
+    assert list(many_files.map_files(read, range(40), workers=4)) == list(range(40))
+    assert list(many_files.map_files(read, [], workers=4)) == []
 
 
 def test_what_differs_in_numbers_alone_is_one_line():
@@ -343,7 +343,7 @@ def test_few_results_are_in_memory_at_a_time(workers):
             most_ahead = max(most_ahead, started - taken)
         return number
 
-    for _ in audio.map_files(read, range(100), workers=workers):
+    for _ in many_files.map_files(read, range(100), workers=workers):
         time.sleep(0.001)  # a consumer slower than the readers
         taken += 1
     assert started == 100
@@ -355,14 +355,14 @@ def test_a_programming_error_is_no_bad_file():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(audio.map_files(read, range(3), workers=2))
+        list(many_files.map_files(read, range(3), workers=2))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_progress_bar_is_on_a_terminals_stderr(capfd, monkeypatch, terminal):
     """A file would be filled with it."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    list(audio.map_files(abs, range(3), workers=1))
+    list(many_files.map_files(abs, range(3), workers=1))
     output = capfd.readouterr()
     assert ("decoding" in output.err) == terminal
     assert output.out == ""
