@@ -8,7 +8,7 @@ import tempfile
 import jax
 import numpy as np
 
-from asc_jax.data import many_files, pool
+from asc_jax.data import decoding, many_files
 from asc_jax.frontend import FrontendConfig, log_mel, mel_filterbank
 from benchmarks import measure
 
@@ -44,7 +44,7 @@ def write_clips(folder: pathlib.Path, n_files: int, seconds: int) -> list[pathli
 
 def from_files(paths: list[pathlib.Path], seconds: int, rounds: int) -> list[dict]:
     """Rows for reading and log-mels together, as the pool is made."""
-    read = pool.clip_reader(pool.Decoding("log_mel", CONFIG, seconds, channels=2))
+    read = decoding.clip_reader(decoding.Decoding("log_mel", CONFIG, seconds, channels=2))
     calls, absent = {"asc_jax": lambda: list(many_files.map_files(read, paths))}, {}
     librosa_log_mel = _librosa()
     if librosa_log_mel is None:

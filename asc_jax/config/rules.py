@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from asc_jax import models
 from asc_jax.config import choices as known
-from asc_jax.data import folds, normalisation, pool
+from asc_jax.data import decoding, folds, normalisation
 from asc_jax.frontend import FRONTENDS, NORMS, PAD_MODES, WINDOWS, FrontendConfig
 from asc_jax.models import phase_shuffle, resnet, wavegan
 from asc_jax.runtime.functions import is_own
@@ -159,7 +159,7 @@ RULES: Mapping[str, Rule] = {
     "data.fit_length": flag,
     "data.trim_silence": flag,
     "data.normalisation": choice(normalisation.KINDS),
-    "data.pool": choice(pool.KINDS),
+    "data.pool": choice(decoding.KINDS),
     "data.placement": choice(known.PLACEMENTS),
     "frontend.name": function(tuple(FRONTENDS)),
     "frontend.sr": integer(1000, 768_000),

@@ -9,7 +9,7 @@ import functools
 import jax
 import numpy as np
 
-from asc_jax.data.pool import Decoding, clip_reader
+from asc_jax.data.decoding import Decoding, clip_reader
 from asc_jax.frontend import resample
 from asc_jax.gan.embedder import Classifier
 from asc_jax.gan.setup import GanSetup

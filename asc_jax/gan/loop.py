@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from asc_jax.config.load import check_gan_config, flatten, to_json
-from asc_jax.data import pool
+from asc_jax.data import decoding
 from asc_jax.gan import monitor
 from asc_jax.gan.corpora import refuse_other_corpora, write_corpora
 from asc_jax.gan.embedder import (
@@ -228,7 +228,7 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     programs = name_programs(
         setup, setup.classifier, sr=setup.sr, how="concatenate", training=training
     )
-    answers = {"decoding": pool.answer(setup.decoding)}
+    answers = {"decoding": decoding.answer(setup.decoding)}
     if training:
         answers["looks"] = monitor.answer()
     refuse_unlike(json.dumps(programs, sort_keys=True))

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from asc_jax.data.clips import Dataset
-from asc_jax.data.pool import Decoding, Pool, load_pool, take
+from asc_jax.data.decoding import Decoding
+from asc_jax.data.pool import Pool, load_pool, take
 from asc_jax.frontend import FrontendConfig
 from asc_jax.gan.corpora import Corpus, make_corpora
 from asc_jax.gan.embedder import Classifier, make_recogniser, open_classifier

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asc_jax.config.load import check_gan_config, override, to_json
-from asc_jax.data.pool import answer
+from asc_jax.data.decoding import answer
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
 from asc_jax.frontend import resample
 from asc_jax.gan import screen

@@ -13,9 +13,10 @@ from asc_jax.config.load import changeable, frontend_config
 from asc_jax.data.audio import LENGTH_TOLERANCE_S
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.crops import Crops
+from asc_jax.data.decoding import Decoding
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
-from asc_jax.data.pool import Decoding, Loaded, Pool, load_pool
+from asc_jax.data.pool import Loaded, Pool, load_pool
 from asc_jax.frontend import feature_shape
 from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.mesh import DATA

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from asc_jax.data import batches, normalisation, pool
-from asc_jax.data.pool import Decoding
+from asc_jax.data import decoding as decode
+from asc_jax.data.decoding import Decoding
 from asc_jax.parallel import agreement
 from asc_jax.parallel.mesh import one_device
 from asc_jax.parallel.programs import name_program
@@ -40,7 +41,7 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
             logits = np.random.default_rng(0).standard_normal((100, 5))
             answers["validation"] = score_fold(logits, np.arange(100) % 5)
     agreement.refuse_unlike(json.dumps(programs, sort_keys=True))
-    files = pool.written_in()
+    files = decode.written_in()
     return provenance.describe(setup.mesh, programs, answers, step=step, files=files)
 
 
@@ -53,7 +54,7 @@ def describe_use(config, model: Model, decoding: Decoding) -> dict:
       decoding: of its clips.
     """
     programs, answers, *_ = _of_scoring(config, model, decoding)
-    return provenance.describe(one_device(), programs, answers, files=pool.written_in())
+    return provenance.describe(one_device(), programs, answers, files=decode.written_in())
 
 
 def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, Steps, dict]:
@@ -66,6 +67,6 @@ def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, S
         partners=model.partners,
         crops=model.crops is not None,
     )
-    programs = pool.computed_by(decoding)
+    programs = decode.computed_by(decoding)
     programs["evaluate"] = name_program(steps.evaluate, *shapes["evaluate"])
-    return programs, {"decoding": pool.answer(decoding)}, steps, shapes
+    return programs, {"decoding": decode.answer(decoding)}, steps, shapes

@@ -22,8 +22,9 @@ import soxr
 from refusals import refused
 
 from asc_jax import frontend
-from asc_jax.data import audio, cache, pool, read_dataset
-from asc_jax.data.pool import Decoding, load_pool
+from asc_jax.data import audio, cache, decoding, pool, read_dataset
+from asc_jax.data.decoding import Decoding
+from asc_jax.data.pool import load_pool
 from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.frontend import FrontendConfig
 from asc_jax.runtime.errors import InputError
@@ -222,6 +223,7 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
     shutil.copytree(root, package, ignore=shutil.ignore_patterns("__pycache__"))
     code = (
         "import sys, numpy; from asc_jax.data import read_dataset; from asc_jax.data.pool import *;"
+        "from asc_jax.frontend import FrontendConfig;"
         "d = read_dataset(sys.argv[1]); f = FrontendConfig(**eval(sys.argv[3]));"
         "p, *_ = load_pool(d, d.scene_labels, Decoding('log_mel', f, 0.1, channels=2),"
         "cache_dir=sys.argv[2]); numpy.save(sys.argv[4], p.values)"
@@ -246,8 +248,8 @@ def test_an_edited_package_is_another_entry_and_a_comment_in_the_frontend_is_not
 
 
 def test_what_decodes_is_known_by_its_files_and_the_log_mel_by_its_program():
-    named = pool.written_in()
-    assert {"data/pool.py", "data/audio.py", "data/wav.py", "data/cache.py"} <= named.keys()
+    named = decoding.written_in()
+    assert {"data/decoding.py", "data/audio.py", "data/wav.py", "data/cache.py"} <= named.keys()
     assert "frontend.py" not in named
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from asc_jax.data.clips import Clip, Dataset
 from asc_jax.data.crops import Crops
+from asc_jax.data.decoding import Decoding
 from asc_jax.data.normalisation import band_moments
-from asc_jax.data.pool import Decoding, as_rows, load_pool, log_mels, take
+from asc_jax.data.pool import as_rows, load_pool, log_mels, take
 from asc_jax.frontend import FrontendConfig, frontend_function
 from asc_jax.inference.windows import in_windows
 

@@ -10,8 +10,8 @@ from refusals import refused
 
 from asc_jax.data import read_dataset
 from asc_jax.data.audio import mono, read_clip
+from asc_jax.data.decoding import Decoding
 from asc_jax.data.pool import (
-    Decoding,
     Pool,
     as_rows,
     join,

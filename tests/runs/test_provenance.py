@@ -16,7 +16,7 @@ from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.load import load_config
-from asc_jax.data import audio, batches, normalisation, pool
+from asc_jax.data import audio, batches, decoding, normalisation
 from asc_jax.frontend import FRONTENDS, log_mel
 from asc_jax.models import resnet
 from asc_jax.ops import batch_norm
@@ -332,8 +332,8 @@ def test_decoding_is_known_by_its_files_too(scenes, tmp_path, now):
 
 
 def test_a_helper_of_what_decodes_is_found_wherever_it_is(monkeypatch):
-    names = set(pool.written_in())
-    assert {"data/pool.py", "data/audio.py", "data/cache.py", "data/wav.py"} <= names
+    names = set(decoding.written_in())
+    assert {"data/decoding.py", "data/audio.py", "data/cache.py", "data/wav.py"} <= names
     assert not names & {"frontend.py", "runs/provenance.py", "train/losses.py"}
     monkeypatch.setattr(audio, "decode", functools.partial(losses, None))
-    assert set(pool.written_in()) > names
+    assert set(decoding.written_in()) > names
