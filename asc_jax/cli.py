@@ -121,20 +121,27 @@ def data_check(args) -> None:
 
     if args.page:
         refuse_other_page(args.page, KICKER)
-    found = check_dataset(args.root, argument="FOLDER")
+    try:
+        found = check_dataset(args.root, argument="FOLDER")
+    except InputError as error:
+        if args.json:
+            print(json.dumps({"root": str(args.root), "faults": [str(error)]}, indent=1))
+        raise
     print(json.dumps(found, indent=1) if args.json else render(found))
     if args.page:
         write_page(args.page, found)
         print(args.page, file=sys.stderr)
     if found["faults"]:
-        raise InputError("\n".join(found["faults"]), path=found["root"])
+        raise InputError("\n".join(found["faults"]))
 
 
 def data_import(args) -> None:
     from asc_jax.data.importing import import_dataset
 
-    import_dataset(args.source, args.root, identifier=args.identifier, link=args.link)
-    _say_next(str(args.root), "data check", args.root)
+    made = import_dataset(args.source, args.root, identifier=args.identifier, link=args.link)
+    n_clips, n_places = len(made.clips), len({clip.location for clip in made.clips})
+    counted = f"{n_clips} clips, {len(made.scene_labels)} classes, {n_places} locations"
+    _say_next(f"{args.root}: {counted}", "data check", args.root)
 
 
 def data_download(args) -> None:

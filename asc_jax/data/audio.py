@@ -96,15 +96,24 @@ def _decoding(path: pathlib.Path, name: str = "") -> Iterator[None]:
     except Exception as error:  # libsndfile and its wrapper raise what a header leads them to
         # soundfile's own errors have the path in their text, and this without it.
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
-        path = pathlib.PurePath(name or path)
-        if path.suffix.lower().removeprefix(".") in UNREADABLE:
-            converted = shlex.join([str(path), str(path.with_suffix(".wav"))])
+        is_mp4, path = _is_mp4(path), pathlib.PurePath(name or path)
+        if is_mp4 or path.suffix.lower().removeprefix(".") in UNREADABLE:
+            new = path.with_suffix(".wav")
+            new = path.with_stem(f"{path.stem}_converted") if new == path else new
+            converted = shlex.join([str(path), str(new)])
             raise InputError(
                 f"libsndfile does not read its format; convert it: ffmpeg -i {converted}", path=path
             ) from None
         raise InputError(
             f"not readable as audio ({reason.strip().rstrip('.')}); replace the file", path=path
         ) from None
+
+
+def _is_mp4(path: pathlib.Path) -> bool:
+    """Whether a file is what telephones write, whatever its name."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
+    return False
 
 
 def _refuse_no_recording(samples: np.ndarray, sr: int, path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import math
 import os
 import pathlib
 import shlex
@@ -246,7 +247,8 @@ def _fields(sounds: Sequence[Sound]) -> str:
     """The fields with which any config takes files like these whole."""
     lengths = [one.seconds for one in sounds]
     longest, channels = max(lengths), {one.channels for one in sounds}
-    words = [f"--config.data.clip_seconds={longest:.2f}".rstrip("0").rstrip(".")]
+    rounded = math.ceil(100 * (longest - audio.LENGTH_TOLERANCE_S)) / 100
+    words = [f"--config.data.clip_seconds={max(rounded, round(longest, 2)):g}"]
     if longest - min(lengths) > audio.LENGTH_TOLERANCE_S:
         words.append("--config.data.fit_length=True")
     if longest > _LONGEST_OF_FRAMES:

@@ -33,7 +33,7 @@ from asc_jax.data.published_folds import (
     refuse_other_lists,
 )
 from asc_jax.data.published_tables import find_published_table
-from asc_jax.data.table import Row, names_files, read_rows
+from asc_jax.data.table import COLUMNS, Row, lists_any, names_files, read_rows
 from asc_jax.runtime.errors import InputError
 
 UNLABELLED = ""
@@ -206,6 +206,13 @@ def _find_table(root: pathlib.Path, lists: Lists, argument: str) -> tuple[pathli
             path=named[0],
         )
     if not named and (rows := class_folders(root)):
+        recordings = {row.filename.rpartition("/")[2] for row in rows}
+        if unread := [path for path in tables if lists_any(path, recordings)]:
+            raise InputError(
+                f"lists recordings, and is not read: its header has no column filename; name its "
+                f"columns {', '.join(COLUMNS)}, as far as it has them",
+                path=unread[0],
+            )
         return root, rows
     table = (named or tables[:1] or [only_list(meta, lists, argument)])[0]
     return table, read_rows(table)

@@ -101,7 +101,8 @@ def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path)
     name = found and found[1 if identifier.groups else 0]
     if not (name and name.strip()):
         raise InputError(
-            f"{identifier.pattern} finds nothing in its path; give an expression for all files",
+            f"{identifier.pattern} finds nothing in its path{' by its first group' * bool(found)}; "
+            "give an expression for all files",
             field="--identifier",
             path=source / clip.path,
         )

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import pathlib
 import re
+from collections.abc import Collection
 
 from asc_jax.runtime.errors import InputError
 
@@ -41,7 +42,20 @@ def names_files(path: pathlib.Path) -> bool:
         return False
     text = _read(path).replace(b"\0", b"").decode("utf-8-sig", "replace").replace("\ufffd", "")
     first = next(filter(str.strip, text.splitlines()), "")
-    return "filename" in _cells_of_header(first, _delimiter(first))
+    return any("filename" in _cells_of_header(first, delimiter) for delimiter in _DELIMITERS)
+
+
+def lists_any(path: pathlib.Path, names: Collection[str]) -> bool:
+    """Says whether a table has a cell, in its first lines, that is or ends in one of some names.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    if not path.is_file():
+        return False
+    lines = _read(path).decode("utf-8-sig", "replace").splitlines()[:20]
+    cells = {cell.strip(" \"'") for line in lines for cell in re.split("[,;\t]", line)}
+    return any(cell.replace("\\", "/").rpartition("/")[2] in names for cell in cells if cell)
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:

@@ -15,6 +15,8 @@ from asc_jax.inference.windows import SILENT, Window, in_windows, of_waveform
 from asc_jax.runtime.errors import InputError
 
 WINDOWS_PER_CALL = 16
+_CALL_S = 480  # of windows in a call, at most; of longer ones there are fewer
+_LONGEST_S = 600  # a window, or a hop
 
 Blocks = Iterable[tuple[np.ndarray, int]]  # ((t, channels) float32, its rate, Hz)
 Part = Window | InputError | None  # of a recording: a window, or its end
@@ -41,6 +43,15 @@ class Prediction:
     def mean(self) -> np.ndarray:
         """(K,) the answer for the whole recording, see `over_windows`."""
         return over_windows(self.probabilities, self.notes)
+
+    @property
+    def note(self) -> str:
+        """What makes the answer for the whole recording worth less; see `notes`."""
+        noted = [note for note in self.notes if note]
+        alike = len(noted) == len(self.notes) and len(set(noted)) == 1
+        if alike or not noted:
+            return noted[0] if alike else ""
+        return f"{len(noted)} of {len(self.notes)} windows are noted"
 
     @property
     def label(self) -> str:
@@ -167,8 +178,8 @@ class Recogniser(abc.ABC):
         usual = n_samples if window else self.hop_samples
         hop_samples = round(hop * self.sr) if hop else usual
         for field, value in (("window", n_samples), ("hop", hop_samples)):
-            if value < 1:
-                raise InputError("must be a number of seconds above 0", field=field)
+            if not 1 <= value <= _LONGEST_S * self.sr:
+                raise InputError(f"must be seconds above 0, at most {_LONGEST_S}", field=field)
         parts = _parts(recordings, self.sr, n_samples, hop_samples)
         times, rows, notes = [], [], []  # of the recording that is under way
         for some, answers in self._asked(parts, n_samples, window):
@@ -193,12 +204,13 @@ class Recogniser(abc.ABC):
         While the device answers, the next ones are read.
         """
         under_way = None
-        for some in _with_windows(parts, WINDOWS_PER_CALL):
+        per_call = max(1, min(WINDOWS_PER_CALL, _CALL_S * self.sr // n_samples))
+        for some in _with_windows(parts, per_call):
             waveforms = [part.waveform for _, part in some if isinstance(part, Window)]
             answers = np.zeros((0, len(self.labels)), np.float32)
             if waveforms:
                 # One or a whole call, so that two programs serve.
-                n = 1 if len(waveforms) == 1 else WINDOWS_PER_CALL
+                n = 1 if len(waveforms) == 1 else per_call
                 filled = waveforms + waveforms[:1] * (n - len(waveforms))
                 try:
                     answers = self.answer(np.stack(filled))

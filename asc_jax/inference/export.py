@@ -57,6 +57,8 @@ def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
     write = writers.get(path.suffix.lower())
     if write is None:
         raise InputError(f"must end in {', '.join(writers)}; name it so", path=path)
+    if not path.parent.is_dir():
+        raise InputError("its folder is not there; correct the name", path=path)
     write_whole(path, write(model, card))
 
 

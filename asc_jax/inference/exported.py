@@ -42,6 +42,8 @@ class ExportedModel(JaxRecogniser):
 
     def apply(self, waveforms: jax.Array) -> jax.Array:
         """See `JaxRecogniser.apply`; T is `n_samples`."""
+        if waveforms.shape[-1] != self.n_samples:
+            raise TypeError(f"it takes {self.n_samples} samples, not {waveforms.shape[-1]}")
         return self.program.call(waveforms)
 
 

@@ -13,6 +13,8 @@ from asc_jax.inference.asking import Prediction
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
+STDOUT = pathlib.Path("-")
+
 Answers = Mapping[str, Prediction]  # by the recordings' names
 
 
@@ -32,9 +34,13 @@ def refuse_overwriting(
     """
     kept = {pathlib.Path(place).resolve() for place in places}
     for flag, path in (("--csv", csv), ("--json", json)):
-        if path is None:
+        if path in (None, STDOUT):
             continue
         path = path.resolve()
+        if not path.parent.is_dir():
+            raise InputError(
+                "its folder is not there; correct the name", field=flag, value=str(path)
+            )
         if path in kept or path.is_relative_to(model.resolve()):
             raise InputError(
                 "would take the place of a recording, of the other table or of the model; name "
@@ -64,23 +70,26 @@ def tell(
       top: classes that are shown.
       csv: where a table goes, if anywhere, as the next.
       json: the other one.
-      form: of a submission, see `as_submission`, that is printed instead, at the end.
+      form: of a submission, see `as_submission`, that is printed instead, at the end; as a table
+        is whose place is `STDOUT`.
 
     Raises:
       InputError: at the end, a line for each recording or table with something wrong.
     """
-    answers, bad = {}, []
+    answers, bad, shown = {}, [], not (form or STDOUT in (csv, json))
     try:
         for name, one in said:
             if isinstance(one, InputError):
                 bad.append(str(one))
                 continue
-            if not form:
+            if shown:
                 print(render(name, one, top=top), flush=True)
             answers[name] = one
     finally:
         for path, table in ((csv, as_csv), (json, as_json)):
-            if path and answers:
+            if path == STDOUT and answers:
+                print(table(answers), end="")
+            elif path and answers:
                 try:
                     write_whole(path, table(answers))
                     print(f"{path}: {len(answers)} of {n_places} recordings", file=sys.stderr)
@@ -104,8 +113,7 @@ def render(name: str, said: Prediction, *, top: int) -> str:
             classes = _classes(said.labels, row, top)
             lines.append(f"  {_clock(start)} to {_clock(end)}  {classes}{note}")
     name = name if name.isprintable() else ascii(name)
-    noted = sum(map(bool, notes))
-    note = notes[0] if len(notes) == 1 else f" ({noted} windows are noted)" if noted else ""
+    note = f" ({said.note})" if said.note else ""
     return "\n".join([*lines, f"{name}: {_classes(said.labels, said.mean, top)}{note}"])
 
 
@@ -119,7 +127,7 @@ def as_csv(answers: Answers) -> str:
         parts = zip(said.times, said.probabilities, said.notes, strict=True)
         parts = [("window", *part) for part in parts]
         whole = np.array([0.0, said.times[:, 1].max()])
-        for kind, (start, end), row, note in (*parts, ("whole", whole, said.mean, "")):
+        for kind, (start, end), row, note in (*parts, ("whole", whole, said.mean, said.note)):
             label = labels[int(row.argmax())]
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", note, label, *numbers])
@@ -142,7 +150,7 @@ def as_json(answers: Answers) -> str:
                 said.times, said.probabilities, said.notes, strict=True
             )
         ]
-        listed.append({"path": name} | of(said.mean) | {"windows": windows})
+        listed.append({"path": name, "note": said.note} | of(said.mean) | {"windows": windows})
     return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -10,7 +10,7 @@ from asc_jax.runtime.errors import InputError
 
 _BLOCK_S = 10  # of a waveform in memory
 SILENT = "silence"  # the note of a window
-_FILLED = 0.25  # share of a window that is no sound
+_FILLED = 0.1  # share of a window that is no sound
 
 
 @dataclasses.dataclass(frozen=True)

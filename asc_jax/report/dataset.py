@@ -26,10 +26,11 @@ def render(found: Mapping) -> str:
         lines.append(f"  fold {one['fold']}: {one['train']} train, {one['evaluate']} evaluate")
     lines += [f"  {', '.join(filter(None, _format(one)))}" for one in found["formats"]]
     lines += [f"  {note}" for note in found["notes"]]
-    if found["fields"]:
-        lines.append(f"  a config takes all of these with {found['fields']}")
-    if found["command"] and not found["faults"]:
-        lines.append(f"next: {found['command']}")
+    if not found["faults"]:
+        if found["fields"]:
+            lines.append(f"  any other config takes it with {found['fields']}")
+        if found["command"]:
+            lines.append(f"next: {found['command']}")
     return "\n".join(visible(line.replace("\N{NO-BREAK SPACE}", " ")) for line in lines)
 
 

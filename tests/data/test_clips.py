@@ -583,6 +583,18 @@ def test_another_table_serves_if_it_names_files(tmp_path, name):
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["file,scene_label\ndog/a.wav,rain\n", "filename,scene_label,comment\ndog/a.wav,rain,x\n",
+     "label;path\nrain;C:\\sounds\\a.wav\n"],
+)  # fmt: skip
+def test_a_table_of_recordings_with_other_columns_is_not_passed_over(tmp_path, table):
+    write_files(tmp_path, "dog/a.wav", "rain/b.wav")
+    (tmp_path / "labels.csv").write_text(table)
+    with refused(path=tmp_path / "labels.csv"):
+        read_dataset(tmp_path)
+
+
 def test_tables_that_name_no_files_stand_beside_classes(tmp_path):
     write_files(tmp_path, "dog/a.wav", "rain/b.wav")
     (tmp_path / "notes.csv").write_text("who,when\nme,today\n")

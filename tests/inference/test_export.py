@@ -57,6 +57,8 @@ def test_stablehlo_answers_as_the_run(run, exported):
     np.testing.assert_allclose(file.apply(given), model.apply(given), atol=1e-5)
     said, expected = (one(given.ravel(), model.sr) for one in (file, model))
     np.testing.assert_allclose(said.probabilities, expected.probabilities, atol=1e-5)
+    with refused(field="window"):
+        file(given.ravel(), model.sr, window=0.5)
     report = json.loads((run / "report.json").read_text())
     (scored,) = file.card["scores"].values()
     assert scored["class_wise_accuracy"] == report["lists"][0]["systems"][0]["class_wise_accuracy"]

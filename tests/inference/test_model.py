@@ -212,11 +212,29 @@ def test_no_table_takes_the_place_of_anything_else(trained, tmp_path, capsys):
 
 def test_a_table_that_cannot_be_written_costs_no_other(trained, tmp_path, capsys):
     clip = sorted(trained.clips.glob("*.wav"))[0]
-    (tmp_path / "file").write_text("")
-    tables = [f"--csv={tmp_path / 'file' / 'a.csv'}", f"--json={tmp_path / 'a.json'}"]
+    (tmp_path / "a.csv").mkdir()
+    tables = [f"--csv={tmp_path / 'a.csv'}", f"--json={tmp_path / 'a.json'}"]
     assert cli.main(["predict", str(trained.run), str(clip), *tables]) == 2
     assert "a.csv" in capsys.readouterr().err.splitlines()[-1]
     assert len(json.loads((tmp_path / "a.json").read_text())) == 1
+    assert (
+        cli.main(["predict", str(trained.run), str(clip), f"--json={tmp_path / 'no' / 'a'}"]) == 2
+    )
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_table_on_the_standard_output_is_all_of_it(trained, tmp_path, capsys):
+    clip = sorted(trained.clips.glob("*.wav"))[0]
+    assert cli.main(["predict", str(trained.run), str(clip), "--json=-"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    assert said["path"] == str(clip) and said["note"] == ""
+    assert not pathlib.Path("-").exists()
+
+
+def test_a_window_has_a_largest_length(model):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(model.n_samples)
+    with refused(field="window"):
+        model(noise, model.sr, window=1e9)
 
 
 def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
@@ -224,7 +242,9 @@ def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
     assert model(noise, model.sr).notes == ("",)
     assert model(0 * noise, model.sr).notes == ("silence",)
     assert model(noise[:10], model.sr).notes == ("100% filled with zeros",)
-    assert model(np.concatenate([noise, 0 * noise]), model.sr).notes == ("", "silence")
+    both = model(np.concatenate([noise, 0 * noise]), model.sr)
+    assert both.notes == ("", "silence") and both.note == "1 of 2 windows are noted"
+    assert model(np.zeros(3 * model.n_samples), model.sr).note == "silence"
     soundfile.write(tmp_path / "a.wav", 0 * noise, model.sr)
     assert cli.main(["predict", str(trained.run), str(tmp_path / "a.wav")]) == 0
     assert "silence" in capsys.readouterr().out

@@ -63,7 +63,9 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
             state, metrics = steps.train(state, pool, clips)
             losses.append(np.asarray(metrics["loss"]))
         config = ml_collections.ConfigDict({"train": {"batch_size": BATCH_SIZE}})
-        setup = types.SimpleNamespace(config=config, feed=clips_feed, steps=steps, mesh=mesh)
+        setup = types.SimpleNamespace(
+            config=config, feed=clips_feed, steps=steps, mesh=mesh, model=model
+        )
         logits = predict(setup, state, [split.held_out for split in splits])
         results[placement] = np.concatenate(losses, axis=1), jax.device_get(state), logits
     return results
