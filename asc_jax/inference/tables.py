@@ -95,6 +95,12 @@ def tell(
                     print(f"{path}: {len(answers)} of {n_places} recordings", file=sys.stderr)
                 except InputError as error:
                     bad.append(str(error))
+    if n_filled := sum(any("filled" in note for note in one.notes) for one in answers.values()):
+        print(
+            f"{n_filled} of {n_places} recordings are shorter than a window, which zeros fill; the "
+            "answer is worth little, and --window=SECONDS asks a run for what there is",
+            file=sys.stderr,
+        )
     if form:
         try:
             print(as_submission(answers, form), end="")
