@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
 
-FORMAT = 4  # of what is written now; files of format 1 may lack the number
+FORMAT = 5  # of what is written now; files of format 1 may lack the number
 
 # Fields that have come since format 1, by the kind of config that has them: field -> (the format
 # that it came with, the value that means "as before").
