@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from asc_jax.report.formatting import percent
+
 Line = list[tuple[float, float]]  # (epoch, value)
 
 
@@ -31,6 +33,30 @@ def mean_line(lines: Sequence[Line]) -> Line:
         for epoch, value in line:
             by_epoch.setdefault(epoch, []).append(value)
     return [(e, fmean(v)) for e, v in sorted(by_epoch.items()) if len(v) == len(lines)]
+
+
+def optimistic_score(metrics: Sequence[Mapping]) -> str:
+    """Says what the score would be if each fold's epoch had been chosen on the scored clips.
+
+    Many published scores are chosen so.
+
+    Args:
+      metrics: the epochs of `metrics.jsonl`.
+
+    Returns:
+      The best and the last epoch's class-wise accuracy; "" where only one epoch was validated,
+      or none on the clips that are scored.
+    """
+    scored = [one for one in metrics if one.get("validation_list") == "held_out"]
+    lines = fold_lines(scored, "validation_accuracy")
+    if not lines or any(len(line) < 2 for line in lines):
+        return ""
+    best = fmean(max(value for _, value in line) for line in lines)
+    last = fmean(line[-1][1] for line in lines)
+    return (
+        f"{percent(best)} % class-wise accuracy if each fold's epoch were chosen on the clips that "
+        f"it is scored on, of {max(map(len, lines))}; {percent(last)} % at the last one"
+    )
 
 
 def loss_top(lines: Sequence[Line]) -> float:

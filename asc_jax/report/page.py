@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from asc_jax.report import figures
+from asc_jax.report.curves import optimistic_score
 from asc_jax.report.drawing import learning_curves
 from asc_jax.report.facts import data_facts, recipe, training_facts
 from asc_jax.report.formatting import count, percent, row_shares
@@ -169,6 +170,7 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
         selection=[
             ("Checkpoint selection", training.get("selection", "")),
             ("Epoch used per fold", ", ".join(map(str, selected))),
+            ("Optimistic score, not comparable", optimistic_score(metrics)),
         ],
         footer=" · ".join(f"{n} {version}" for n, version in report.get("versions", {}).items()),
     )

@@ -265,6 +265,28 @@ def test_epochs_without_validation_and_a_torn_line(run, metrics, parse):
     assert (workdir / "report.html").read_text(encoding="utf-8") == html
 
 
+@pytest.mark.parametrize(
+    "epochs, best, last",
+    [
+        ([[0.5, 0.9], [0.8, 0.7], [0.6, 0.6]], "85.0", "60.0"),  # folds have their own best epochs
+        ([[0.5, 0.9]], None, None),  # nothing to choose from
+    ],
+)
+def test_the_optimistic_score_stands_beside_the_last_one(run, metrics, parse, epochs, best, last):
+    """By how much a score flatters whose epochs were chosen on the scored clips."""
+    log = [
+        metrics[0] | {"epoch": i, "validation_list": "held_out", "validation_accuracy": scores}
+        for i, scores in enumerate(epochs, start=1)
+    ]
+    words = parse(run(metrics=log)[1]).words
+    assert ("Optimistic score" in words) == (best is not None)
+    if best:
+        said = words.partition("Optimistic score")[2]
+        assert re.findall(r"[\d.]+(?= %)", said)[:2] == [best, last]
+    inner = [line | {"validation_list": "inner"} for line in log]
+    assert "Optimistic score" not in parse(run(metrics=inner, name="inner")[1]).words
+
+
 def test_a_missing_report_is_named(tmp_path):
     with refused(path=tmp_path / "report.json") as caught:
         write_page(tmp_path)
