@@ -114,11 +114,13 @@ def get_config() -> ml_collections.ConfigDict:
     train.label_smoothing = 0.0  # report silent
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
-    train.validate_every = 1  # epochs; the last one is validated in any case
+    # Epochs from one validation and checkpoint to the next. The last one has both in any case. On
+    # a GPU or TPU the steps of those between are as few dispatches as they can be.
+    train.validate_every = 1
     # Steps per dispatch, a lax.scan; no effect on results. 0: up to 32 on a GPU or TPU that holds
     # all clips, 8 of several processes; else one. A signal is heard between two dispatches.
     train.steps_per_call = 0
-    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
+    train.save_every = 0  # steps between further checkpoints; 0: none but of train.validate_every
     train.keep_checkpoints = 2  # newest kept on disk
     train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"
 

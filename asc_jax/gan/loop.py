@@ -98,7 +98,7 @@ class Training:
 
     def __init__(self, setup: GanSetup, config, workdir: pathlib.Path):
         self.n_epochs, self.steps_per_epoch = config.train.epochs, config.train.steps_per_epoch
-        self.mesh = setup.mesh
+        self.look_every, self.mesh = 1, setup.mesh
         self._setup, self._workdir, self._config = setup, workdir, config
         self._save_every = config.train.save_every
         self._seed, self._n_clips = config.seed, config.train.watch_clips
@@ -151,7 +151,7 @@ class Training:
             f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
             f"frechet distance {distance:.3g}"
         )
-        return Conclusion(snapshot, line, result, messages)
+        return Conclusion(snapshot, [line], result, messages)
 
     def is_over(self, snapshot: Snapshot, progress: Progress) -> str:
         running = progress.metrics or fetch(snapshot.state.running).any()

@@ -23,17 +23,17 @@ from asc_jax.train.watch import Calls, EpochSteps
 
 @dataclasses.dataclass(frozen=True)
 class Conclusion:
-    """What an epoch has come to.
+    """What some epochs have come to.
 
     Attributes:
       snapshot: that the next epoch begins with.
-      line: for `metrics.jsonl`.
+      lines: of each epoch, for `metrics.jsonl`.
       result: in short, for the progress bar.
       messages: for the user, a line each.
     """
 
     snapshot: Any
-    line: dict
+    lines: list[dict]
     result: str
     messages: list[str]
 
@@ -44,11 +44,13 @@ class Task(Protocol):
     Attributes:
       n_epochs: of the run.
       steps_per_epoch: of each epoch.
+      look_every: epochs after which the run is looked at and saved.
       mesh: of the devices.
     """
 
     n_epochs: int
     steps_per_epoch: int
+    look_every: int
     mesh: jax.sharding.Mesh
 
     def restore(self, checkpoints: Checkpoints) -> tuple[Any, Progress]:
@@ -64,7 +66,7 @@ class Task(Protocol):
         """Does what comes before the steps of this process."""
 
     def begin(self, progress: Progress) -> EpochSteps:
-        """What sees the steps of the epoch under way."""
+        """What sees the steps up to the next look."""
 
     def calls(self, progress: Progress) -> Generator[Any]:
         """What each call of the steps up to the next save takes."""
@@ -73,7 +75,7 @@ class Task(Protocol):
         """Queues a call: the snapshot after it, its metrics on the devices, its number of steps."""
 
     def conclude(self, snapshot: Any, progress: Progress, steps: EpochSteps) -> Conclusion:
-        """Looks at the run after the last step of an epoch."""
+        """Looks at the run after the last step of an epoch, `look_every` after the look before."""
 
     def is_over(self, snapshot: Any, progress: Progress) -> str:
         """Why nothing is left to train, though epochs are; "" otherwise."""
@@ -122,18 +124,20 @@ def run_epochs(
             task.prepare(snapshot, progress, log)
             steps = task.begin(progress)
             while progress.epochs < task.n_epochs:
-                bar.describe(f"epoch {progress.epochs + 1}/{task.n_epochs}")
+                epochs = next_look(task, progress)
+                bar.describe(f"epoch {epochs}/{task.n_epochs}")
                 snapshot, progress = run_steps(task, snapshot, progress, steps, bar, stop)
-                if progress.step == (progress.epochs + 1) * task.steps_per_epoch:
-                    epoch = task.conclude(snapshot, progress, steps)
-                    snapshot = epoch.snapshot
-                    for message in epoch.messages if hosts.is_first() else ():
+                if progress.step == epochs * task.steps_per_epoch:
+                    concluded = task.conclude(snapshot, progress, steps)
+                    snapshot = concluded.snapshot
+                    for message in concluded.messages if hosts.is_first() else ():
                         bar.write(message)
                     # In this order: a line without its checkpoint is dropped on restart, but a
                     # checkpoint without its line would leave a gap in the log.
-                    log.write(epoch.line)
-                    bar.conclude(epoch.result)
-                    progress = Progress(progress.step, progress.epochs + 1, lost=steps.lost)
+                    for line in concluded.lines:
+                        log.write(line)
+                    bar.conclude(concluded.result)
+                    progress = Progress(progress.step, epochs, lost=steps.lost)
                     steps = task.begin(progress)
                 checkpoints.save(progress, snapshot)
                 if over := task.is_over(snapshot, progress):
@@ -146,6 +150,11 @@ def run_epochs(
     return snapshot, progress
 
 
+def next_look(task: Task, progress: Progress) -> int:
+    """How many epochs are done when the run is looked at next."""
+    return min((progress.epochs // task.look_every + 1) * task.look_every, task.n_epochs)
+
+
 def run_steps(
     task: Task, snapshot: Any, progress: Progress, steps: EpochSteps, bar, stop: StopSignal
 ) -> tuple[Any, Progress]:
@@ -155,7 +164,7 @@ def run_steps(
       task: the run.
       snapshot: at `progress`.
       progress: where the run stands.
-      steps: of the epoch; sees these.
+      steps: up to the next look; sees these.
       bar: of the run.
       stop: a signal ends this after the call under way; see `Calls`.
 

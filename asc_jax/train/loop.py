@@ -36,7 +36,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
 from asc_jax.train.classifier import BestEpoch, ClassifierState
-from asc_jax.train.epochs import Conclusion, run_epochs
+from asc_jax.train.epochs import Conclusion, next_look, run_epochs
 from asc_jax.train.model import make_model
 from asc_jax.train.predict import predict, score_fold
 from asc_jax.train.restore import snapshot_like
@@ -113,7 +113,7 @@ class Training:
 
     def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
         self.n_epochs, self.steps_per_epoch = setup.config.train.epochs, setup.steps_per_epoch
-        self.mesh = setup.mesh
+        self.look_every, self.mesh = setup.config.train.validate_every, setup.mesh
         self._calls = setup.feed.calls  # placed now, while the devices' memory is free
         self._setup, self._workdir, self._profile = setup, workdir, profile
 
@@ -148,10 +148,11 @@ class Training:
 
     def calls(self, progress: Progress) -> Generator:
         """The pool and the clips of each call, as `Feed.calls` gives them."""
-        group, n_steps = self._setup.config.train, self.steps_per_epoch
-        first = progress.step - progress.epochs * n_steps
-        last = min(n_steps, first + group.save_every) if group.save_every else n_steps
-        indices = epoch_indices(self._setup, epoch=progress.epochs)
+        epochs = range(progress.epochs, next_look(self, progress))
+        indices = epoch_indices(self._setup, epochs)
+        first = progress.step - progress.epochs * self.steps_per_epoch
+        last, save_every = indices.shape[1], self._setup.config.train.save_every
+        last = min(last, first + save_every) if save_every else last
         size = self._setup.steps_per_call
         bounds = [*range(first, last, size), last]
         return self._calls(indices[:, i:j] for i, j in itertools.pairwise(bounds))
@@ -162,17 +163,16 @@ class Training:
         return snapshot | {"state": state}, metrics, clips.shape[1]
 
     def conclude(self, snapshot: dict, progress: Progress, steps: Watch) -> Conclusion:
-        """Validates the epoch, and keeps each fold's best one where the config says so.
+        """Validates the last epoch, and keeps each fold's best one where the config says so.
 
         Raises:
           Diverged: no run is left of which all is finite; on all processes, for none waits for
             another then.
         """
         setup, state = self._setup, snapshot["state"]
-        number = progress.epochs + 1
-        last, line = number == self.n_epochs, log_line(setup, progress, steps)
-        if last or number % setup.config.train.validate_every == 0:
-            line |= validate(setup, state, confusion=last)
+        lines = log_lines(setup, progress, steps)
+        line, number = lines[-1], lines[-1]["epoch"]
+        line |= validate(setup, state, confusion=number == self.n_epochs)
         messages = steps.report(line.get("validation_loss"))
         scored = "validation_accuracy" in line
         if setup.choosing and scored and number > setup.config.train.select_after:
@@ -181,7 +181,7 @@ class Training:
             now = put((scores, epochs), setup.mesh, PER_FOLD)
             best = setup.steps.keep_best(snapshot["best"], state, *now)
             snapshot = snapshot | {"best": best}
-        return Conclusion(snapshot, line, in_short(line), messages)
+        return Conclusion(snapshot, lines, in_short(line), messages)
 
     def is_over(self, snapshot: dict, progress: Progress) -> str:
         return ""
@@ -257,18 +257,28 @@ def in_short(line: dict) -> str:
     return f"loss {mean(line['loss']):.3f}, {line['validation_list']} {mean(scores):.1%} ({folds})"
 
 
-def log_line(setup: Setup, progress: Progress, watch: Watch) -> dict:
-    """What `metrics.jsonl` says of the training in an epoch whose steps are all done."""
-    n_clips = watch.skipped.size * setup.config.train.batch_size
-    return {
-        **epoch_fields(progress, watch.times, n_clips, setup.mesh),
-        "loss": watch.mean("loss"),
-        "train_accuracy": watch.mean("accuracy"),
-        "gradient_norm": watch.mean("gradient_norm"),
-        "learning_rate": setup.learning_rates(progress.step - 1),
-        "skipped_steps": watch.skipped.sum(axis=1).tolist(),
-        "non_finite": setup.config.train.non_finite,
-    }
+def log_lines(setup: Setup, progress: Progress, watch: Watch) -> list[dict]:
+    """What `metrics.jsonl` says of the training in the epochs whose steps are all done."""
+    n_steps = setup.steps_per_epoch
+    n_epochs = watch.skipped.shape[1] // n_steps
+    n_clips = n_steps * len(setup.splits) * setup.config.train.batch_size
+    lines = []
+    for i in range(n_epochs):
+        steps, last = slice(i * n_steps, (i + 1) * n_steps), progress.epochs + i + 1
+        # Of epochs that were one dispatch nobody has the time of each.
+        until = Progress(last * n_steps, progress.epochs + i, progress.seconds / n_epochs)
+        lines.append(
+            {
+                **epoch_fields(until, watch.times, n_clips, setup.mesh),
+                "loss": watch.mean("loss", steps),
+                "train_accuracy": watch.mean("accuracy", steps),
+                "gradient_norm": watch.mean("gradient_norm", steps),
+                "learning_rate": setup.learning_rates(until.step - 1),
+                "skipped_steps": watch.skipped[:, steps].sum(axis=1).tolist(),
+                "non_finite": setup.config.train.non_finite,
+            }
+        )
+    return lines
 
 
 def validate(setup: Setup, state: ClassifierState, *, confusion: bool = False) -> dict:

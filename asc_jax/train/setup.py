@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import ml_collections
@@ -76,7 +76,8 @@ class Setup:
         on_cpu = platform_of(self.mesh.devices.flat[0]) == "cpu"
         if on_cpu or self.feed.placement != "device":
             return 1
-        n_steps = min(train.save_every or self.steps_per_epoch, self.steps_per_epoch)
+        n_steps = self.steps_per_epoch * min(train.validate_every, train.epochs)
+        n_steps = min(train.save_every or n_steps, n_steps)
         together = {} if jax.process_count() == 1 else {"most": agreement.TOGETHER}
         return batches.steps_per_call(n_steps, **together)
 
@@ -207,15 +208,16 @@ def hyperparameters(config) -> Hyperparameters:
     return Hyperparameters(**{field.partition(".")[2]: fields[field] for field in own})
 
 
-def epoch_indices(setup: Setup, *, epoch: int) -> np.ndarray:
-    """The clips of an epoch's batches; see `batches.epoch_indices`."""
-    return batches.epoch_indices(
+def epoch_indices(setup: Setup, epochs: Sequence[int]) -> np.ndarray:
+    """The clips of the batches of some epochs in a row; see `batches.epoch_indices`."""
+    of_epoch = functools.partial(
+        batches.epoch_indices,
         setup.splits,
         seed=setup.seeds,
-        epoch=epoch,
         n_steps=setup.steps_per_epoch,
         batch_size=setup.config.train.batch_size,
         share=setup.config.synthetic.share,
         partners=setup.model.partners,
         targets=setup.feed.targets if setup.config.augment.get("between_class") else None,
     )
+    return np.concatenate([of_epoch(epoch=epoch) for epoch in epochs], axis=1)

@@ -31,7 +31,8 @@ def trace_steps(setup: Setup, state: ClassifierState, folder: pathlib.Path) -> p
     Raises:
       InputError: the folder cannot be written.
     """
-    clips = epoch_indices(setup, epoch=0)[:, : setup.steps_per_call]
+    n_epochs = -(-setup.steps_per_call // setup.steps_per_epoch)
+    clips = epoch_indices(setup, range(n_epochs))[:, : setup.steps_per_call]
     copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # a step consumes its state
     calls = setup.feed.calls([clips] * (1 + N_CALLS))
     tracing = contextlib.nullcontext()

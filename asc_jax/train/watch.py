@@ -127,7 +127,7 @@ def peak_memory(mesh: jax.sharding.Mesh) -> int | None:
 
 
 class EpochSteps:
-    """The steps of an epoch, as their metrics come back from the devices.
+    """The steps of the epochs between two looks, as their metrics come back from the devices.
 
     Attributes:
       times: of the steps.
@@ -135,7 +135,7 @@ class EpochSteps:
     """
 
     def __init__(self, progress: Progress, axis: int):
-        """Of the epoch under way; a checkpoint keeps what was seen before a restart.
+        """Of what is under way; a checkpoint keeps what was seen before a restart.
 
         Args:
           progress: where the run stands.
@@ -158,7 +158,7 @@ class EpochSteps:
 
 
 class Watch(EpochSteps):
-    """The steps of an epoch of classifiers, (F, steps) of each metric.
+    """The steps of some epochs of classifiers, (F, steps) of each metric.
 
     A run is lost where a step is not finite, or with skipping where no fold is finite any more.
     One that is alone ends then. In a program of several it trains on for nothing, since the
@@ -169,7 +169,7 @@ class Watch(EpochSteps):
         super().__init__(progress, axis=1)
         self._setup = setup
         self._skipping = setup.config.train.non_finite == "skip"
-        self._first = progress.epochs * setup.steps_per_epoch
+        self._epochs, self._first = progress.epochs, progress.epochs * setup.steps_per_epoch
         self._lines = []
 
     def see(self, calls: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -189,18 +189,20 @@ class Watch(EpochSteps):
         """(F, steps) bool."""
         return not_finite(self.metrics)
 
-    def mean(self, name: str) -> list[float | None]:
-        """A metric's mean per fold over the steps that were not skipped; None of no step."""
+    def mean(self, name: str, steps: slice = slice(None)) -> list[float | None]:
+        """A metric's mean per fold over those steps that were not skipped; None of no step."""
         return [
             float(values[~skipped].mean()) if not skipped.all() else None
-            for values, skipped in zip(self.metrics[name], self.skipped, strict=True)
+            for values, skipped in zip(
+                self.metrics[name][:, steps], self.skipped[:, steps], strict=True
+            )
         ]
 
     def report(self, validation_loss: Sequence[float | None] | None) -> list[str]:
-        """What to say of an epoch: a line for each run that it lost, or fold that skipped steps.
+        """What to say of them: a line for each run that was lost, or fold that skipped steps.
 
         Args:
-          validation_loss: of each fold at the epoch's end; None where it is not finite. None
+          validation_loss: of each fold at their end; None where it is not finite. None
             instead of them where nothing was validated.
 
         Raises:
@@ -208,16 +210,17 @@ class Watch(EpochSteps):
             and a finite validation.
         """
         setup, lines, finite = self._setup, [], set()
-        epoch = _epoch(setup, self._first)
+        skipped_steps = self.skipped
+        last = self._first + skipped_steps.shape[1] - 1
+        epoch = _epoch(setup, last)
         validated = validation_loss is not None
         if not self._skipping and validated:
             losses = np.array(validation_loss, float)[:, None]  # of None, NaN
-            last = self._first + setup.steps_per_epoch - 1
             self._lose(diverged_runs({"loss": losses}, setup, last))
         for run, split, skipped, loss in zip(
             setup.runs,
             setup.splits,
-            self.skipped,
+            skipped_steps,
             validation_loss if validated else [0.0] * len(setup.runs),
             strict=True,
         ):
@@ -245,7 +248,7 @@ class Watch(EpochSteps):
         self.lost = self.lost | new
         self._lines += [f"{_of_run(run)}{where}; the others go on" for run, where in new.items()]
         if self.lost.keys() >= set(self._setup.runs):
-            raise Diverged(say_lost(self.lost, _kept(_epoch(self._setup, self._first))))
+            raise Diverged(say_lost(self.lost, _kept(self._epochs)))
 
 
 def not_finite(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -270,7 +273,7 @@ def diverged_runs(metrics: Mapping[str, np.ndarray], setup: Setup, n_before: int
         what = "gradient" if np.isfinite(metrics["loss"][model, step]) else "loss"
         where = (
             f"fold {setup.splits[model].fold}: the {what} is not finite at step "
-            f"{n_before + step + 1} (epoch {_epoch(setup, n_before)})"
+            f"{n_before + step + 1} (epoch {_epoch(setup, n_before + step)})"
         )
         runs.setdefault(setup.runs[model], where)
     return runs
@@ -290,9 +293,9 @@ def _of_run(name: str) -> str:
     return f"{name}: " if name else ""
 
 
-def _epoch(setup: Setup, n_before: int) -> int:
-    return n_before // setup.steps_per_epoch + 1
+def _epoch(setup: Setup, step: int) -> int:
+    return step // setup.steps_per_epoch + 1
 
 
-def _kept(epoch: int) -> str:
-    return f"epoch {epoch - 1} is saved" if epoch > 1 else "no epoch was finished"
+def _kept(epochs: int) -> str:
+    return f"epoch {epochs} is saved" if epochs else "no epoch was saved"

@@ -256,7 +256,7 @@ def test_waveforms_are_augmented_in_the_step(scenes, tmp_path):
     losses = []
     for mesh_shape in ((1, 1), (2, 4)):
         setup = set_up(config, dataset, splits, test, mesh_shape=mesh_shape)
-        indices = epoch_indices(setup, epoch=0)[:, :2]
+        indices = epoch_indices(setup, [0])[:, :2]
         targets = setup.feed.targets[indices]
         assert (targets[..., 0] != targets[..., 1]).all()
         ((pool, clips),) = setup.feed.calls([indices])
@@ -265,7 +265,7 @@ def test_waveforms_are_augmented_in_the_step(scenes, tmp_path):
     np.testing.assert_allclose(*losses, rtol=1e-4)
     plain = small.config(scenes, *FIELDS, "augment.mixup_alpha=0.0")
     setup = set_up(plain, dataset, splits, test, mesh_shape=(1, 1))
-    indices = epoch_indices(setup, epoch=0)[:, :2]
+    indices = epoch_indices(setup, [0])[:, :2]
     ((pool, clips),) = setup.feed.calls([indices])
     _, metrics = setup.train_steps(setup.init(), pool, clips)
     assert np.abs(np.asarray(metrics["loss"]) - losses[0]).max() > 1e-2

@@ -45,6 +45,8 @@ def test_the_steps_of_a_dispatch_divide_an_epochs_where_they_can(n_steps, expect
     [
         ([], "cpu", 1),
         ([], "gpu", 3),  # an epoch has three
+        (["train.validate_every=2", "train.epochs=5"], "gpu", 6),  # two epochs at once
+        (["train.validate_every=9", "train.epochs=3"], "gpu", 9),
         (["train.save_every=2"], "gpu", 2),
         (["train.save_every=1000"], "gpu", 3),
         (["data.placement=host"], "gpu", 1),  # a call's clips would take memory for each step

@@ -81,6 +81,28 @@ def test_signals_save_the_step_and_the_run_goes_on_bit_for_bit(
     assert all(line["seconds"] > 0 for line in read_metrics(workdir / "metrics.jsonl"))
 
 
+def test_epochs_without_validation_are_trained_as_the_others_and_in_one_go(
+    scenes, whole, tmp_path, stop_at_step
+):
+    """Stopped in the second epoch, whose predecessor was neither validated nor saved."""
+    fields = (*FIELDS, "train.save_every=0", f"train.validate_every={EPOCHS}")
+    config, workdir = small.config(scenes, *fields), tmp_path / "run"
+    stop_at_step(STEPS_PER_EPOCH + 1)
+    with pytest.raises(Stopped):
+        train(config, workdir)
+    stopped = saved_steps(workdir)
+    assert STEPS_PER_EPOCH < stopped[0] < EPOCHS * STEPS_PER_EPOCH
+    train(config, workdir)
+    assert saved_steps(workdir) == [*stopped, EPOCHS * STEPS_PER_EPOCH]
+    *of_state, log = end_of_training(workdir)
+    *expected, whole_log = end_of_training(whole)
+    assert of_state == expected
+    assert log[-1] == whole_log[-1]
+    assert log[0] == {
+        field: value for field, value in whole_log[0].items() if "validation" not in field
+    }
+
+
 def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes, whole):
     log = read_metrics(whole / "metrics.jsonl")
     assert [line["non_finite"] for line in log] == ["stop"] * EPOCHS

@@ -212,7 +212,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_means(small_splits, save_
     progress, watch = run_epoch(setup)
     (message,) = watch.report([1.0] * 4)
     assert re.findall(r"\d+", message) == ["3", "2", "2", "12"]  # epoch, fold, steps, of
-    line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
+    (line,) = loop.log_lines(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["skipped_steps"] == [0, 2, 0, 0] and line["non_finite"] == "skip"
     assert line["loss"] == line["gradient_norm"] == [6.5] * 4
     assert line["learning_rate"] == [0.1 * (3 * N_STEPS - 1)] * 4  # of the last step
@@ -226,7 +226,7 @@ def test_folds_without_a_finite_step_or_validation_are_null_and_the_last_one_end
     bad = [(3, step) for step in range(N_STEPS)]
     setup = FakeSetup(small_splits, with_bad(*bad), non_finite="skip")
     progress, watch = run_epoch(setup)
-    line = loop.log_line(setup, dataclasses.replace(progress, seconds=2.0), watch)
+    (line,) = loop.log_lines(setup, dataclasses.replace(progress, seconds=2.0), watch)
     assert line["loss"] == [6.5, 6.5, 6.5, None]
     lost, skipped = watch.report([1.0, None, 1.0, 1.0])
     assert "fold 2" in lost and "fold 4" in skipped
@@ -246,7 +246,7 @@ def test_a_fold_that_is_not_finite_on_its_validation_clips_has_no_figures(
     setup = FakeSetup(small_splits, with_bad())
     progress, watch = run_epoch(setup)
     progress = dataclasses.replace(progress, seconds=1.0)
-    line = loop.log_line(setup, progress, watch) | loop.validate(setup, None)
+    line = loop.log_lines(setup, progress, watch)[0] | loop.validate(setup, None)
     for name in ("validation_loss", "validation_accuracy"):
         assert [value is None for value in line[name]] == [False, True, False, False]
     assert "nan" not in loop.in_short(line)
