@@ -226,7 +226,9 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_site_lists_every_field():
+def test_the_site_has_every_page_and_every_field():
+    listed = (ROOT / "mkdocs.yml").read_text()
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if page.name not in listed]
     table_of_fields = runpy.run_path(str(ROOT / "docs" / "pages.py"))["table_of_fields"]
     files = ("configs/default.py", "configs/resnet50.py", "configs/wavegan.py")
     tables = "".join(map(table_of_fields, files))
