@@ -75,10 +75,15 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # "adam" or "adamw" (one and the same: weight decay is always decoupled), "nadam", "radam",
-    # "lamb", "lion", "rmsprop", "sgd" (Nesterov's momentum, 0.9), or one of your own.
+    # "lamb", "lion", "rmsprop", "sgd" (Nesterov's), or one of your own.
     optimizer.name = "adam"  # report §4.2
+    optimizer.momentum = 0.9  # of "sgd"
     optimizer.lr = 1e-3  # peak; report silent; Adam's customary value
-    optimizer.schedule = "cosine"  # report silent; decays to 0, so that the last epoch is it
+    # "constant", "cosine" (decays to 0, so that the last epoch is it), "linear", "one_cycle",
+    # "steps" (falls at `drops`), or one of your own.
+    optimizer.schedule = "cosine"  # report silent
+    optimizer.drops = ()  # of "steps": shares of the run after which the rate falls, as (0.5, 0.75)
+    optimizer.drop_factor = 0.1  # that it is then multiplied by
     # Share of the run in which the learning rate rises from 0 to the schedule's; report silent.
     optimizer.warmup = 0.0
     optimizer.weight_decay = 0.0  # per step and unit of lr, kernels only; report silent

@@ -16,7 +16,7 @@ FUNCTION_FIELDS = (
 
 # train.optimizer
 OPTIMIZERS = ("adam", "adamw", "nadam", "radam", "lamb", "lion", "rmsprop", "sgd")
-SCHEDULES = ("constant", "cosine", "linear", "one_cycle")
+SCHEDULES = ("constant", "cosine", "linear", "one_cycle", "steps")
 LOSSES = ("cross_entropy",)  # train.losses
 CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("standard",)  # augment.make_augment

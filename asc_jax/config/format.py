@@ -32,6 +32,9 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.loss": (2, "cross_entropy"),
         "augment.name": (2, "standard"),
         "optimizer.warmup": (2, 0.0),
+        "optimizer.drops": (5, ()),
+        "optimizer.drop_factor": (5, 0.1),
+        "optimizer.momentum": (5, 0.9),
     },
     "resnet": {
         "model.pcen": (2, False),

@@ -177,6 +177,12 @@ RULES: Mapping[str, Rule] = {
     "optimizer.lr": positive(),
     "optimizer.schedule": function(known.SCHEDULES),
     "optimizer.warmup": number(0, 1),
+    "optimizer.drops": Rule(
+        "a tuple of shares of the run between 0 and 1, ascending",
+        lambda value: tuple_of(number(0, 1)).fits(value) and list(value) == sorted(set(value)),
+    ),
+    "optimizer.drop_factor": positive(1),
+    "optimizer.momentum": number(0, 0.9999),
     "optimizer.weight_decay": number(0),
     "optimizer.clip_norm": number(0),
     "train.init_from": folder,

@@ -24,11 +24,15 @@ def recipe(config: Mapping[str, object]) -> list[tuple[str, str]]:
     Returns:
       A name and its value each; the value is "" where there is nothing to say.
     """
-    schedule = _fields(config, ["optimizer.schedule"])
+    schedule = _fields(config, ["optimizer.schedule", "optimizer.drops"])
+    if config.get("optimizer.drops"):
+        schedule += _fields(config, ["optimizer.drop_factor"])
     if warmup := config.get("optimizer.warmup"):
         schedule.append(f"warm-up over {_value(warmup)} of the steps")
     crop = config.get("train.crop_seconds")
-    optimizer = _group(config, "optimizer", "optimizer.schedule", "optimizer.warmup")
+    of_schedule = ("schedule", "warmup", "drops", "drop_factor")
+    others = of_schedule if config.get("optimizer.name") == "sgd" else (*of_schedule, "momentum")
+    optimizer = _group(config, "optimizer", *(f"optimizer.{name}" for name in others))
     parts = {
         "Network": _group(config, "model"),
         "Frontend": _fields(config, ["frontend.name"]),

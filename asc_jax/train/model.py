@@ -26,7 +26,11 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
     """
     group = config.optimizer
     schedule = make_schedule(
-        _own_or_name(group.schedule, "optimizer.schedule"), n_steps, group.warmup
+        _own_or_name(group.schedule, "optimizer.schedule"),
+        n_steps,
+        group.warmup,
+        drops=group.drops,
+        drop_factor=group.drop_factor,
     )
     crops = crops_of(config)
     return Model(
@@ -36,6 +40,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
             name=_own_or_name(group.name, "optimizer.name"),
             share=schedule,
             clip_norm=group.clip_norm,
+            momentum=group.momentum,
             fields=group.to_dict(),
         ),
         schedule=schedule,
