@@ -39,6 +39,7 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
     "resnet": {
         "model.pcen": (2, False),
         "model.remat": (2, False),
+        "model.drop_path_rate": (5, 0.0),
     },  # of classifiers with this network, as the next
     "baseline": {},
     "standard": {

@@ -90,6 +90,7 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
         "model.max_receptive_field": integer(0),
         "model.head": choice(resnet.HEADS),
         "model.dropout_rate": number(0, 0.99),
+        "model.drop_path_rate": number(0, 0.99),
         "model.pcen": flag,
         "model.remat": flag,
     },
