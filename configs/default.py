@@ -117,6 +117,11 @@ def get_config() -> ml_collections.ConfigDict:
     # Of the loss: "balanced" as if each class had as many clips in the fold's training part.
     train.class_weights = "none"  # report: none
     train.label_smoothing = 0.0  # report silent
+    # Of the weights over steps; where there is one, that network is validated, chosen and scored,
+    # with statistics of its own (docs/training.md). "ema": exponential; "swa": equal weights.
+    train.average = "none"  # report: none
+    train.ema_decay = 0.999  # of "ema": per step, with its bias corrected
+    train.average_after = 0.75  # of "swa": share of the run after which steps are averaged
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
     train.validate_every = 1  # epochs; the last one is validated in any case

@@ -72,6 +72,9 @@ class Task(Protocol):
     def step(self, snapshot: Any, call: Any) -> tuple[Any, dict[str, jax.Array], int]:
         """Queues a call: the snapshot after it, its metrics on the devices, its number of steps."""
 
+    def complete(self, snapshot: Any, progress: Progress) -> Any:
+        """Adds what a checkpoint needs and no step has made."""
+
     def conclude(self, snapshot: Any, progress: Progress, steps: EpochSteps) -> Conclusion:
         """Looks at the run after the last step of an epoch."""
 
@@ -124,6 +127,7 @@ def run_epochs(
             while progress.epochs < task.n_epochs:
                 bar.describe(f"epoch {progress.epochs + 1}/{task.n_epochs}")
                 snapshot, progress = run_steps(task, snapshot, progress, steps, bar, stop)
+                snapshot = task.complete(snapshot, progress)
                 if progress.step == (progress.epochs + 1) * task.steps_per_epoch:
                     epoch = task.conclude(snapshot, progress, steps)
                     snapshot = epoch.snapshot
