@@ -204,7 +204,7 @@ def run(scenes, tmp_path_factory):
 def opened(folder):
     """A run's newest checkpoint, and what is scored of it."""
     config = read_config(folder)
-    setup = set_up(config, *read_data(config))
+    setup = set_up(config, *read_data(config), mesh_shape=config.train.mesh)
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         snapshot, _ = checkpoints.restore(snapshot_like(setup.like, choosing=setup.choosing))
     state = restore_chosen(folder, config, setup.like)[0]
@@ -227,8 +227,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_average(scenes, run, tmp_path
     average = snapshot["state"].average
     assert (average.count == 7).all()
     of_now = make_statistics(setup, put(snapshot["state"], setup.mesh, PER_FOLD), epoch=1)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # of eight devices
-    jax.tree.map(close, average, jax.device_get(of_now.average))
+    assert_equal(average, jax.device_get(of_now.average))
     assert_equal((state.params, state.untrained), (average.params, average.untrained))
     train(config, folder)
     assert end_of_training(folder) == end_of_training(run)
