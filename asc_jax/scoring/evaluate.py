@@ -21,18 +21,15 @@ from asc_jax.data.splits import refuse_other_splits
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import read_data, read_pool, told_of_lengths
+from asc_jax.runs.logits import Predictions, read_logits, refuse_non_finite, write_logits
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.scoring.description import describe_run
 from asc_jax.scoring.other_sets import read_others, refuse_seen_audio, refuse_seen_locations
 from asc_jax.scoring.predictions import (
     SUBMISSION_ENDINGS,
-    Predictions,
-    read_logits,
     refuse_double_ids,
-    refuse_non_finite,
     systems,
-    write_logits,
     write_submission,
 )
 from asc_jax.scoring.scores import score

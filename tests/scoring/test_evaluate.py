@@ -24,10 +24,10 @@ from asc_jax.data.clips import Clip, read_dataset
 from asc_jax.experiments.jobs import is_scored
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.logits import Predictions, read_logits
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring import description, evaluate
 from asc_jax.scoring.evaluate import write_evaluation
-from asc_jax.scoring.predictions import Predictions, read_logits
 from asc_jax.train.loop import train
 
 SCENES = ("park", "tram")
