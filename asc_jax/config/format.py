@@ -32,6 +32,9 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.loss": (2, "cross_entropy"),
         "augment.name": (2, "standard"),
         "optimizer.warmup": (2, 0.0),
+        "distillation.run": (5, ""),
+        "distillation.weight": (5, 0.5),
+        "distillation.temperature": (5, 2.0),
     },
     "resnet": {
         "model.pcen": (2, False),

@@ -254,7 +254,9 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
         for epoch, skipped in ((1, [0, 2]), (2, [1, 0]))
     ]
     train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8, init_from="")
-    config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
+    none = {"synthetic": types.SimpleNamespace(root="")}
+    none["distillation"] = types.SimpleNamespace(run="")
+    config = types.SimpleNamespace(train=train, **none)
     nothing = dict.fromkeys(("params", "untrained", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
     describe = lambda: description._describe_training(
