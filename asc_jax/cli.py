@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from asc_jax.flags import build_parser, parse
 from asc_jax.parallel import hosts
 from asc_jax.runtime import environment
-from asc_jax.runtime.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped
+from asc_jax.runtime.errors import STOPPED, Diverged, InputError, RunsFailed, Stopped, visible
 from asc_jax.runtime.interruption import Interruptible
 
 
@@ -342,35 +342,54 @@ def predict_command(args) -> None:
     environment.start_devices()
     from asc_jax.inference import recordings
     from asc_jax.inference.exported import load
+    from asc_jax.inference.shipped import find
     from asc_jax.inference.tables import refuse_overwriting, tell
 
-    places = recordings.find(args.places)
-    refuse_overwriting(args.csv, args.json, places, args.model)
-    model = load(args.model, fold=args.fold, other_functions=args.other_functions)
+    place, places = find(args.model), recordings.find(args.places)
+    refuse_overwriting(args.csv, args.json, places, place)
+    model = load(place, fold=args.fold, other_functions=args.other_functions)
+    about = model.card.get("about")
+    if about:
+        known = f"trained on {about['data']}; accuracy: {about['accuracy']}"
+        print(f"{args.model}: {visible(known)}", file=sys.stderr)
     said = model.predict_all(recordings.read(places), window=args.window, hop=args.hop)
-    tell(said, len(places), top=args.top, csv=args.csv, json=args.json, form=args.submission)
+    form = args.submission
+    tell(said, len(places), top=args.top, csv=args.csv, json=args.json, form=form, about=about)
+
+
+def models_command(args) -> None:
+    from asc_jax.inference.card import render
+    from asc_jax.inference.shipped import read_cards
+
+    for name, card in read_cards().items():
+        seconds = card["n_samples"] / card["sampling_rate"]
+        print(f"{name}: windows of {seconds:g} s; {', '.join(card['labels'])}")
+        print(render(card["about"]))
 
 
 def export_command(args) -> None:
     _start_jax()
     environment.start_devices()
+    from asc_jax.inference.card import read_card
     from asc_jax.inference.export import describe, export
     from asc_jax.inference.model import load
     from asc_jax.report.page import read_report
 
+    about = read_card(args.card) if args.card else None
     model = load(args.model, fold=args.fold, other_functions=args.other_functions)
     path = args.model / "report.json"
     report = read_report(path) if path.exists() else None
-    export(model, args.out, describe(model, report))
+    export(model, args.out, describe(model, report, about))
     print(args.out)
 
 
 def serve_command(args) -> None:
     _start_jax()
     environment.start_devices()
+    from asc_jax.inference.shipped import find
     from asc_jax.serve.server import serve
 
-    serve(args.model, args.port, other_functions=args.other_functions)
+    serve(find(args.model), args.port, other_functions=args.other_functions)
 
 
 COMMANDS = {
@@ -385,6 +404,7 @@ COMMANDS = {
     "config": config_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "models": models_command,
     "export": export_command,
     "serve": serve_command,
     "sweep": sweep_command,

@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "to change; the output is a file to begin with",
     )
     config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
+    _command(commands, "models", "the models that come with the package, and what to know of them")
     for add in (_evaluate, _predict, _export, _serve, _sweep, _reproduce, _report):
         add(commands)
     return parser
@@ -199,7 +200,10 @@ def _synthesize(commands) -> None:
 def _predict(commands) -> None:
     predict = _command(commands, "predict", "say what recordings are, by a trained run")
     predict.add_argument(
-        "model", type=_path, metavar="MODEL", help="a run folder, or what export has made of one"
+        "model",
+        type=_expanded,
+        metavar="MODEL",
+        help="a run folder, what export has made of one, or a name of asc-jax models",
     )
     predict.add_argument(
         "places",
@@ -238,6 +242,13 @@ def _export(commands) -> None:
         help="NAME.stablehlo, NAME.onnx (asc_jax[onnx]) or NAME.safetensors",
     )
     export.add_argument(
+        "--card",
+        type=_path,
+        metavar="FILE.toml",
+        help="what to know of the model, kept in the file: data, licence, accuracy, measured, "
+        "date and command",
+    )
+    export.add_argument(
         "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
     )
     _other_functions(export)
@@ -246,7 +257,10 @@ def _export(commands) -> None:
 def _serve(commands) -> None:
     serve = _command(commands, "serve", "a page on this computer that says what recordings are")
     serve.add_argument(
-        "model", type=_path, metavar="MODEL", help="a run folder, or what export has made of one"
+        "model",
+        type=_expanded,
+        metavar="MODEL",
+        help="a run folder, what export has made of one, or a name of asc-jax models",
     )
     serve.add_argument(
         "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1 (8000; 0: a free one)"

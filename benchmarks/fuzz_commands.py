@@ -59,6 +59,7 @@ _BEGINNINGS = st.one_of(
         ("sweep", "--config=configs/ablations/se.py", "--workdir=w", "--dry_run"),
         ("predict", "m.stablehlo", "-"), ("predict", "m.stablehlo", "set/audio"),
         ("predict", "m.stablehlo", "broken"), ("export", "m.stablehlo", "w/n.stablehlo"),
+        ("predict", "esc10", "broken"), ("models",),
         ("data", "import", "broken", "w/new"),
         ("reproduce", "--workdir=w", "--dry_run"), ("--help",), ("--version",), ("train",),
     ]),

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from asc_jax.config import load as configs
 from asc_jax.inference import export
+from asc_jax.inference.card import FIELDS
 from asc_jax.inference.exported import load
 from asc_jax.inference.model import TrainedModel, assemble
 from asc_jax.train import classifier
@@ -93,7 +94,8 @@ def original(ending: str, number: int = 0) -> bytes:
     """A model's file as `export` writes it."""
     with tempfile.TemporaryDirectory() as folder:
         path, model = pathlib.Path(folder) / f"m.{ending}", _model(number)
-        export.export(model, path, export.describe(model, None))
+        about = dict.fromkeys(FIELDS, "as said")
+        export.export(model, path, export.describe(model, None, about))
         return path.read_bytes()
 
 

@@ -27,9 +27,10 @@ from asc_jax.report import table4 as table4_report
 from asc_jax.report.comparison import export
 from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
+from asc_jax.runs import logits as stored_logits
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
-from asc_jax.scoring import evaluate, predictions, scores
+from asc_jax.scoring import evaluate, scores
 from benchmarks.fuzz import refusal
 
 _KEPT = pathlib.Path(__file__).parents[1] / "tests/kept/format1"
@@ -202,7 +203,7 @@ def _fingerprint(folder: pathlib.Path) -> object:
 
 
 def _logits(folder: pathlib.Path) -> object:
-    lists, labels = predictions.read_logits(folder / "logits.npz")
+    lists, labels = stored_logits.read_logits(folder / "logits.npz")
     for one in lists.values():
         n = len(one.clips)
         assert one.logits.shape[-2:] == (n, len(labels)), one.logits.shape

@@ -147,6 +147,13 @@ def get_config() -> ml_collections.ConfigDict:
     augment.mel_masks = 0  # number
     augment.mel_mask_bands = 0  # widest, bands
 
+    config.distillation = distillation = ml_collections.ConfigDict()  # report: none
+    # An evaluated run whose logits share in the targets, each clip's of the model that held it out;
+    # none of these may have heard what is scored here. "" for none.
+    distillation.run = ""
+    distillation.weight = 0.5  # the teacher's share of a target; the label has the rest
+    distillation.temperature = 2.0  # that the teacher's logits are divided by
+
     config.ensemble = ensemble = ml_collections.ConfigDict()
     # s; from one window of train.crop_seconds to the next, whose probabilities are averaged to
     # score a clip; 0 for windows that follow one another.

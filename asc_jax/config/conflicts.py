@@ -25,6 +25,13 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
                 field=field,
                 value=flat[field],
             )
+    if flat["distillation.run"] and flat["synthetic.root"]:
+        yield InputError(
+            "goes with recorded clips alone: no teacher has answered for generated ones; set it or "
+            "synthetic.root to ''",
+            field="distillation.run",
+            value=flat["distillation.run"],
+        )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
         yield InputError(
             "needs clips to choose the epoch on; set folds.inner_fraction (0.3, say), or "

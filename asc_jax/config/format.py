@@ -38,6 +38,9 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "optimizer.drops": (5, ()),
         "optimizer.drop_factor": (5, 0.1),
         "optimizer.momentum": (5, 0.9),
+        "distillation.run": (5, ""),
+        "distillation.weight": (5, 0.5),
+        "distillation.temperature": (5, 2.0),
     },
     "resnet": {
         "model.pcen": (2, False),

@@ -38,6 +38,8 @@ class Pool:
       shape: of a clip whose values are a row; () where they have it.
       lengths: (clips,) int32 samples that were recorded; those behind are zeros. None where all
         clips are taken whole.
+      soft_targets: (clips, K) float32 class probabilities to train on in the place of `targets`;
+        None where there are none.
     """
 
     values: jax.Array
@@ -46,6 +48,7 @@ class Pool:
     targets: jax.Array
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
     lengths: jax.Array | None = None
+    soft_targets: jax.Array | None = None
 
 
 def join(pools: Sequence[Pool]) -> Pool:
@@ -91,6 +94,9 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
     scale, offset = np.zeros((2, size), np.float32)
     targets = np.zeros(size, np.int32)
     lengths = None if pools[0].lengths is None else np.zeros(size, np.int32)
+    soft = pools[0].soft_targets
+    if soft is not None:
+        soft = np.zeros((size, soft.shape[1]), np.float32)
     start = 0
     for pool in pools:
         n_clips = len(pool.targets)
@@ -101,8 +107,10 @@ def read_clips(pools: Sequence[Pool], clips: np.ndarray, size: int) -> Pool:
         targets[low:high] = pool.targets[rows]
         if lengths is not None:
             lengths[low:high] = pool.lengths[rows]
+        if soft is not None:
+            soft[low:high] = pool.soft_targets[rows]
         start += n_clips
-    return Pool(values, scale, offset, targets, lengths=lengths)
+    return Pool(values, scale, offset, targets, lengths=lengths, soft_targets=soft)
 
 
 def take(

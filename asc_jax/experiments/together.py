@@ -43,7 +43,7 @@ from asc_jax.runs.sweep_record import (
 )
 from asc_jax.runtime.errors import Diverged, InputError
 from asc_jax.runtime.files import remove, write_whole
-from asc_jax.train import warm_start
+from asc_jax.train.heard import DISTILLATION, WARM_START
 from asc_jax.train.loop import make_curves, train
 from asc_jax.train.restore import on_host, snapshot_like
 from asc_jax.train.setup import Setup
@@ -318,7 +318,7 @@ def _write_runs(program: _Program, setup: Setup, progress: Progress) -> None:
         write_run(partial, config, dataset, splits, test, synthetic, setup.clips.digests)
         log = [_own_part(line, own, len(program.runs)) for line in lines]
         write_whole(partial / "metrics.jsonl", as_text(log))
-        for record in (provenance.NAME, warm_start.NAME):
+        for record in (provenance.NAME, WARM_START, DISTILLATION):
             if (program.folder / record).exists():
                 shutil.copy(program.folder / record, partial)
         with Checkpoints(partial / "checkpoints") as checkpoints:

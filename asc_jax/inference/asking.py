@@ -87,12 +87,14 @@ class Recogniser(abc.ABC):
       sr: of the waveforms that it takes, Hz.
       n_samples: of a window at that rate: what its network heard at once in training.
       hop_samples: from the beginning of such a window to that of the next.
+      card: what an exported file says of itself, see `export.describe`; empty of a run folder.
     """
 
     labels: tuple[str, ...]
     sr: int
     n_samples: int
     hop_samples: int
+    card: dict = dataclasses.field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         kind, seconds = type(self).__name__, self.n_samples / self.sr

@@ -62,12 +62,13 @@ def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
     write_whole(path, write(model, card))
 
 
-def describe(model: TrainedModel, report: dict | None) -> dict:
+def describe(model: TrainedModel, report: dict | None, about: dict | None = None) -> dict:
     """The card of a model: what it takes and gives, and what it has scored.
 
     Args:
       model: to describe.
       report: the run's `report.json`, if it has been evaluated.
+      about: what people say of it, from `card.read_card`, if anything.
     """
     scores = {}
     for one in (report or {}).get("lists", []):
@@ -89,7 +90,7 @@ def describe(model: TrainedModel, report: dict | None) -> dict:
         "ensemble": model.rule,
         "title": (report or {}).get("title", ""),
         "scores": scores,
-    }
+    } | ({"about": about} if about else {})
 
 
 def _stablehlo(model: TrainedModel, card: dict) -> bytes:

@@ -17,7 +17,9 @@ from flax import traverse_util
 
 from asc_jax.config.load import from_json
 from asc_jax.data.names import label_fault
+from asc_jax.inference import shipped
 from asc_jax.inference.asking import JaxRecogniser, Recogniser
+from asc_jax.inference.card import refuse_odd
 from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, own_functions, seal
 from asc_jax.inference.model import MEND, TrainedModel, assemble
 from asc_jax.inference.model import load as load_run
@@ -34,11 +36,9 @@ class ExportedModel(JaxRecogniser):
 
     Attributes:
       program: of JAX's, see `apply`.
-      card: what it is, as `describe` says.
     """
 
     program: jax.export.Exported
-    card: dict
 
     def apply(self, waveforms: jax.Array) -> jax.Array:
         """See `JaxRecogniser.apply`; T is `n_samples`."""
@@ -53,11 +53,9 @@ class OnnxModel(Recogniser):
 
     Attributes:
       session: onnxruntime's.
-      card: what it is, as `describe` says.
     """
 
     session: Any
-    card: dict
 
     def answer(self, waveforms: np.ndarray) -> np.ndarray:
         """See `Recogniser.answer`; T is `n_samples`."""
@@ -71,7 +69,8 @@ def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = Fal
     """Opens a run folder, or what `export` has made of one, for recordings.
 
     Args:
-      place: a run folder, NAME.stablehlo, NAME.onnx or NAME.safetensors.
+      place: a run folder, NAME.stablehlo, NAME.onnx or NAME.safetensors; or, as text, the name of a
+        model of the package, see `shipped.find`.
       fold: of a run folder: the number of one fold whose model is asked; 0 for the ensemble of all.
       other_functions: of a run folder or NAME.safetensors: open it though the functions that
         trained it have changed.
@@ -80,7 +79,7 @@ def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = Fal
       InputError: it is none of these, or not whole, has no such fold, or its functions have
         changed.
     """
-    path = pathlib.Path(place)
+    path = shipped.find(place)
     if not path.is_file():
         return load_run(path, fold=fold, other_functions=other_functions)
     if fold:
@@ -112,7 +111,7 @@ def _described(card: dict, path: pathlib.Path) -> dict:
     """The attributes that a model's card says.
 
     Raises:
-      InputError: it is of another format.
+      InputError: it is of another format, or what people have written in it is no card.
     """
     if card["format"] != FORMAT:
         raise InputError(
@@ -120,6 +119,8 @@ def _described(card: dict, path: pathlib.Path) -> dict:
             "that wrote it",
             path=path,
         )
+    if "about" in card:
+        refuse_odd(card["about"], path)
     labels, n_samples = card["labels"], card["n_samples"]
     sizes = [card["sampling_rate"], n_samples, card.get("hop_samples", n_samples)]
     if not labels or len(set(labels)) < len(labels) or any(map(label_fault, labels)):
@@ -220,8 +221,10 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
         collections=variables,
         **bands,
     )
-    opened = assemble(config, labels, folds, model, state)
+    opened = dataclasses.replace(assemble(config, labels, folds, model, state), card=card)
     if not other_functions:
         with _whole(path):
+            if path.parent == shipped.FOLDER:  # goes with these files, whichever it was made with
+                made_by |= {"source": opened.made_by["source"]}
             provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
     return opened

@@ -1,6 +1,7 @@
 """What a model says of recordings, as text for a terminal and as files."""
 
 import csv
+import functools
 import io
 import json
 import pathlib
@@ -59,6 +60,7 @@ def tell(
     csv: pathlib.Path | None,
     json: pathlib.Path | None,
     form: str | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Prints what a model says of recordings, as it comes, and writes it into tables at the end.
 
@@ -72,6 +74,7 @@ def tell(
       json: the other one.
       form: of a submission, see `as_submission`, that is printed instead, at the end; as a table
         is whose place is `STDOUT`.
+      about: of the model, see `as_json`.
 
     Raises:
       InputError: at the end, a line for each recording or table with something wrong.
@@ -86,7 +89,8 @@ def tell(
                 print(render(name, one, top=top), flush=True)
             answers[name] = one
     finally:
-        for path, table in ((csv, as_csv), (json, as_json)):
+        to_json = functools.partial(as_json, about=about)
+        for path, table in ((csv, as_csv), (json, to_json)):
             if path == STDOUT and answers:
                 print(table(answers), end="")
             elif path and answers:
@@ -140,8 +144,14 @@ def as_csv(answers: Answers) -> str:
     return content.getvalue()
 
 
-def as_json(answers: Answers) -> str:
-    """A list of recordings: path, label, probabilities by label, and the same of each window."""
+def as_json(answers: Answers, about: Mapping[str, str] | None = None) -> str:
+    """A list of recordings: path, label, probabilities by label, and the same of each window.
+
+    Args:
+      answers: of the recordings.
+      about: what people say of the model (`card.FIELDS`), which each has as `model`, if anything.
+    """
+    model = {"model": dict(about)} if about else {}
     listed = []
     for name, said in answers.items():
         of = lambda row, labels=said.labels: {
@@ -156,7 +166,9 @@ def as_json(answers: Answers) -> str:
                 said.times, said.probabilities, said.notes, strict=True
             )
         ]
-        listed.append({"path": name, "note": said.note} | of(said.mean) | {"windows": windows})
+        listed.append(
+            {"path": name, "note": said.note} | of(said.mean) | {"windows": windows} | model
+        )
     return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"
 
 

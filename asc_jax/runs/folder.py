@@ -150,8 +150,9 @@ def fixed_fields(config, free: Collection[str] = FREE_FIELDS) -> dict[str, objec
     fields = flatten(config)
     fixed = {name: value for name, value in fields.items() if name not in free}
     fixed |= {field: reference for field, _, reference in own_functions(config)}
-    if source := fields.get("train.init_from"):  # config.json has it so
-        fixed["train.init_from"] = os.path.abspath(source)
+    for field in ("train.init_from", "distillation.run"):
+        if source := fields.get(field):  # config.json has it so
+            fixed[field] = os.path.abspath(source)
     if "synthetic.root" in fields:  # its clips may move, but neither come nor go
         fixed["synthetic.root"] = "a folder" if fields["synthetic.root"] else ""
     return fixed

@@ -105,6 +105,12 @@ def _describe_training(
     if config.train.init_from:
         source = pathlib.Path(config.train.init_from).name
         note += f" Each model began with one of {source} that had heard nothing it is scored on."
+    if config.distillation.run:
+        source, share = pathlib.Path(config.distillation.run).name, config.distillation.weight
+        note += (
+            f" Of each target {share:.0%} is the answer of that model of {source} which held the "
+            "clip out; none of these had heard what is scored."
+        )
     if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):
         note += " Other functions have gone on with what some had begun: see starts.jsonl."
     others = provenance.other_functions(starts[-1], start) if starts else []

@@ -21,28 +21,25 @@ from asc_jax.data.splits import refuse_other_splits
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import read_data, read_pool, told_of_lengths
+from asc_jax.runs.logits import Predictions, read_logits, refuse_non_finite, write_logits
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.scoring.description import describe_run
 from asc_jax.scoring.other_sets import read_others, refuse_seen_audio, refuse_seen_locations
 from asc_jax.scoring.predictions import (
     SUBMISSION_ENDINGS,
-    Predictions,
-    read_logits,
     refuse_double_ids,
-    refuse_non_finite,
     systems,
-    write_logits,
     write_submission,
 )
 from asc_jax.scoring.scores import score
 from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
+from asc_jax.train.heard import heard_before
 from asc_jax.train.predict import predict
 from asc_jax.train.restore import restore_chosen
 from asc_jax.train.setup import Setup, set_up
 from asc_jax.train.start import describe_start
-from asc_jax.train.warm_start import heard_before
 
 # The fields that scoring may change: where things are, and how the work is done.
 PLACES = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.runs.inputs import sets_beside
 from asc_jax.runtime.errors import InputError
+from asc_jax.train.heard import Heard
 from asc_jax.train.setup import Setup
-from asc_jax.train.warm_start import Heard
 
 _LONGEST_NAME = 100  # bytes of a set's name, which names files
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from asc_jax.data.clips import Clip
-from asc_jax.scoring.predictions import Predictions, systems
+from asc_jax.runs.logits import Predictions
+from asc_jax.scoring.predictions import systems
 from asc_jax.stats.comparison import Comparison
 from asc_jax.stats.scores import Score, confusion_matrix, scores_by_location
 

@@ -66,6 +66,8 @@ def _from_waveforms(
 
 
 def _targets(model: Model, pool: Pool, clips: jax.Array, column: int) -> jax.Array:
+    if pool.soft_targets is not None:
+        return pool.soft_targets[clips[:, column]]
     return jax.nn.one_hot(pool.targets[clips[:, column]], model.n_classes)
 
 

@@ -1,5 +1,6 @@
 """Training the classifier: its folder, its epochs and their validation."""
 
+import dataclasses
 import itertools
 import pathlib
 import sys
@@ -36,6 +37,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
 from asc_jax.train.classifier import BestEpoch, ClassifierState
+from asc_jax.train.distillation import distil, read_distillation, read_teachers
 from asc_jax.train.epochs import Conclusion, next_look, run_epochs
 from asc_jax.train.model import make_model
 from asc_jax.train.predict import predict, score_fold
@@ -83,6 +85,9 @@ def train(
         begins = read_by_first(lambda: not (workdir / "checkpoints").exists())
         if begins and source:
             read_trained_config(pathlib.Path(source), "train.init_from")
+        teachers = None
+        if begins and config.distillation.run:
+            teachers = read_teachers(config.distillation.run)
         dataset, splits, test = read_data(config)
         refuse_other_splits(workdir / "splits.json", dataset, splits, test)
         if begins and dataset.no_identifiers and hosts.is_first():
@@ -94,6 +99,10 @@ def train(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )
         refuse_other_sound(workdir, dataset, synthetic, setup.clips.digests)
+        if config.distillation.run:
+            clips = setup.clips
+            distillation = distil(teachers, clips) if begins else read_distillation(workdir, clips)
+            setup = dataclasses.replace(setup, clips=distillation.apply(clips, config))
         if begins:
             setup.refuse_unfit()
             told = told_of_lengths(config, setup.clips.seconds)
@@ -104,6 +113,8 @@ def train(
         task = Training(setup, workdir, profile=profile)
         # Not before: wrong input leaves no folder behind.
         write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
+        if teachers:
+            distillation.write(workdir)
         keep = config.train.keep_checkpoints
         _, progress = run_epochs(task, workdir, keep=keep, other_functions=other_functions)
     return setup, progress

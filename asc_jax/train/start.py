@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 
 from asc_jax.data import batches, normalisation, pool
@@ -32,10 +33,16 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
     model, decoding = setup.model, setup.clips.decoding
     programs, answers, steps, shapes = _of_scoring(setup.config, model, decoding)
     if training:
+        like, one_clip, batch = shapes["train"]
+        if setup.config.distillation.run:
+            soft = jax.ShapeDtypeStruct((1, model.n_classes), np.float32)
+            one_clip = one_clip.replace(soft_targets=soft)
         programs["init"] = classifier.name_init(model)
-        programs["train"] = name_program(steps.train, *shapes["train"])
+        programs["train"] = name_program(steps.train, like, one_clip, batch)
         if model.averaging:
-            programs["statistics"] = name_program(steps.statistics, *shapes["statistics"])
+            *_, numbers = shapes["statistics"]
+            of_averages = like, one_clip, batch, numbers
+            programs["statistics"] = name_program(steps.statistics, *of_averages)
         answers["batches"] = batches.answer()
         answers["normalisation"] = normalisation.answer()
         if setup.choosing:

@@ -5,9 +5,7 @@ locations. `warm_start.json` of the run folder says which one that is, and what 
 """
 
 import dataclasses
-import functools
 import json
-import operator
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,33 +19,13 @@ from asc_jax.parallel.agreement import read_by_first
 from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.inputs import Clips
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, reading, write_whole
+from asc_jax.runtime.files import reading, write_whole
 from asc_jax.train.classifier import ClassifierState
+from asc_jax.train.heard import WARM_START, Heard, earlier, heard, read_earlier, read_record
 from asc_jax.train.recipe import Model
 from asc_jax.train.trained import open_trained
 
-NAME = "warm_start.json"
-
 _FIELD = "train.init_from"
-
-
-@dataclasses.dataclass(frozen=True)
-class Heard:
-    """What a model has trained on, or chosen its epoch by.
-
-    Attributes:
-      locations: of the clips.
-      audio: digests of their files.
-    """
-
-    locations: frozenset[str] = frozenset()
-    audio: frozenset[str] = frozenset()
-
-    def __or__(self, other: "Heard") -> "Heard":
-        return Heard(self.locations | other.locations, self.audio | other.audio)
-
-    def as_json(self) -> dict:
-        return {"locations": sorted(self.locations), "audio": sorted(self.audio)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +102,8 @@ class WarmStart:
         """
         if not hosts.is_first():
             return
-        path = workdir / NAME
-        if path.exists() and _read_json(path)["weights"] != self.record["weights"]:
+        path = workdir / WARM_START
+        if path.exists() and read_record(path)["weights"] != self.record["weights"]:
             raise InputError(
                 f"the run has begun with other weights than {self.folder} has now; put those back, "
                 "or use another --workdir",
@@ -148,34 +126,20 @@ def open_warm_start(folder: str, clips: Clips, splits: Sequence[Split]) -> WarmS
     source = pathlib.Path(folder)
     run = open_trained(source, _FIELD)
     record, folds, state = run.record, run.folds, run.state
-    before = read_by_first(lambda: _earlier(source, run.config))
+    before = read_by_first(lambda: read_earlier(source, run.config))
     with reading(source / "splits.json"):  # one of an earlier version has no digests
-        trained = {fold: _heard(record, fold, "train") | _before(before, fold) for fold in folds}
-        chosen = {fold: _heard(record, fold, "inner") for fold in folds}
+        trained = {fold: heard(record, fold, "train") | earlier(before, fold) for fold in folds}
+        chosen = {fold: heard(record, fold, "inner") for fold in folds}
     begins_with = {split.fold: _match(split, clips, trained, chosen, source) for split in splits}
-    heard = {fold: trained[theirs] | chosen[theirs] for fold, theirs in begins_with.items()}
+    known = {fold: trained[theirs] | chosen[theirs] for fold, theirs in begins_with.items()}
     about = {
         "source": str(source.absolute()),
         "weights": digest_arrays(_weights(state)),
         "folds": {str(fold): theirs for fold, theirs in begins_with.items()},
-        "heard": {str(fold): one.as_json() for fold, one in heard.items()},
+        "heard": {str(fold): one.as_json() for fold, one in known.items()},
     }
     rows = tuple(folds.index(begins_with[split.fold]) for split in splits)
     return WarmStart(source, state, rows, about)
-
-
-def heard_before(workdir: pathlib.Path, config) -> Heard:
-    """What a run's models had heard, all of them together, before its first step.
-
-    Args:
-      workdir: the run folder.
-      config: of the run.
-
-    Raises:
-      InputError: the run began with another's models, and its record of them is gone.
-    """
-    earlier = _earlier(workdir, config)
-    return functools.reduce(operator.or_, (_before(earlier, fold) for fold in earlier), Heard())
 
 
 def _match(
@@ -211,25 +175,6 @@ def _match(
     )
 
 
-def _heard(record: Mapping, fold: int, part: str) -> Heard:
-    """What is on one side of a fold, by its run's `splits.json`."""
-    paths = record["folds"][str(fold)][part]
-    locations = frozenset(record["clips"][path][1] for path in paths)
-    return Heard(locations, frozenset(record["audio"][path] for path in paths))
-
-
-def _earlier(workdir: pathlib.Path, config) -> dict:
-    """What the models of a run had heard before it, by fold; nothing without a warm start."""
-    return _read_json(workdir / NAME)["heard"] if config.train.init_from else {}
-
-
-def _before(earlier: Mapping, fold: int | str) -> Heard:
-    """The same of one fold."""
-    if not earlier:
-        return Heard()
-    return Heard(**{name: frozenset(each) for name, each in earlier[str(fold)].items()})
-
-
 def _weights(state: ClassifierState) -> dict:
     """What a warm start takes of a state, where it fits."""
     return {name: getattr(state, name) for name in ("params", "batch_stats", "collections")}
@@ -238,8 +183,3 @@ def _weights(state: ClassifierState) -> dict:
 def _kind(leaf) -> tuple | None:
     """Of one model's part of an array; None of none."""
     return None if leaf is None else (leaf.shape[1:], leaf.dtype)
-
-
-def _read_json(path: pathlib.Path) -> dict:
-    with reading(path):
-        return parse_json(path.read_text(encoding="utf-8"))

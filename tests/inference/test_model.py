@@ -20,8 +20,8 @@ import asc_jax
 from asc_jax import cli
 from asc_jax.data import audio
 from asc_jax.inference import recordings
+from asc_jax.runs.logits import read_logits
 from asc_jax.scoring.evaluate import evaluate
-from asc_jax.scoring.predictions import read_logits
 from asc_jax.train.loop import train
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")

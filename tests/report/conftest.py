@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from asc_jax.data.clips import Clip
-from asc_jax.scoring.predictions import Predictions, write_logits
+from asc_jax.runs.logits import Predictions, write_logits
 from asc_jax.scoring.scores import score
 
 SCENES = ("park", "street_pedestrian", "tram")

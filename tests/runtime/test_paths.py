@@ -113,7 +113,7 @@ def test_every_field_that_names_a_folder_is_one_of_the_list():
         for group, values in load_config(path, **kind).items()
         if hasattr(values, "items")
         for name in values
-        if name.endswith(("root", "dir", "classifier", "init_from"))
+        if name.endswith(("root", "dir", "classifier", "init_from")) or name == "run"
     }
     assert fields == set(PATH_FIELDS)
 

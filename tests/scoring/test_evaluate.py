@@ -24,10 +24,10 @@ from asc_jax.data.clips import Clip, read_dataset
 from asc_jax.experiments.jobs import is_scored
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Progress
+from asc_jax.runs.logits import Predictions, read_logits
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring import description, evaluate
 from asc_jax.scoring.evaluate import write_evaluation
-from asc_jax.scoring.predictions import Predictions, read_logits
 from asc_jax.train.loop import train
 
 SCENES = ("park", "tram")
@@ -254,7 +254,9 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
         for epoch, skipped in ((1, [0, 2]), (2, [1, 0]))
     ]
     train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8, init_from="")
-    config = types.SimpleNamespace(train=train, synthetic=types.SimpleNamespace(root=""))
+    none = {"synthetic": types.SimpleNamespace(root="")}
+    none["distillation"] = types.SimpleNamespace(run="")
+    config = types.SimpleNamespace(train=train, **none)
     nothing = dict.fromkeys(("params", "untrained", "band_mean", "band_std"), ())
     state = types.SimpleNamespace(step=np.array([10, 10]), **nothing)
     describe = lambda: description._describe_training(

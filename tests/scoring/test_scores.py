@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from asc_jax.data.clips import Clip
+from asc_jax.runs.logits import Predictions, write_logits
 from asc_jax.scoring import scores
-from asc_jax.scoring.predictions import Predictions, write_logits
 from asc_jax.scoring.scores import MOST_WRONG, score
 from asc_jax.stats.scores import scores_by_location
 

@@ -24,9 +24,9 @@ from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh, one_device
 from asc_jax.runs.inputs import read_data
+from asc_jax.runs.logits import read_logits
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.scoring.evaluate import evaluate
-from asc_jax.scoring.predictions import read_logits
 from asc_jax.train import classifier
 from asc_jax.train.examples import scored_windows
 from asc_jax.train.hyperparameters import Hyperparameters

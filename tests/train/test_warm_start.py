@@ -15,10 +15,10 @@ from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.inputs import read_data
 from asc_jax.scoring.evaluate import evaluate
+from asc_jax.train.heard import WARM_START as NAME
 from asc_jax.train.loop import train
 from asc_jax.train.restore import restore_chosen
 from asc_jax.train.setup import set_up
-from asc_jax.train.warm_start import NAME
 
 FIELDS = ("train.epochs=1", "train.mesh=(1, 1)")
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from asc_jax.data.clips import Clip
 from asc_jax.report.comparison.folders import Row, Run
+from asc_jax.runs.logits import Predictions
 from asc_jax.runtime.errors import InputError
 from asc_jax.scoring.alignment import align
 from asc_jax.scoring.blending import blend
-from asc_jax.scoring.predictions import Predictions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from asc_jax.config import format as config_format
 from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.report.page import read_report
+from asc_jax.runs.logits import Predictions, read_logits
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runs.provenance import read_starts
 from asc_jax.runs.sweep_record import RECORD, read_record
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import digest
 from asc_jax.scoring.alignment import refuse_other_labels
-from asc_jax.scoring.predictions import Predictions, read_logits
 
 
 @dataclasses.dataclass(frozen=True)

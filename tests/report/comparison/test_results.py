@@ -12,8 +12,8 @@ from asc_jax.config.choices import DECISIONS
 from asc_jax.data.clips import Clip
 from asc_jax.report.comparison.answers import decide
 from asc_jax.report.comparison.results import compare_runs
+from asc_jax.runs.logits import read_logits
 from asc_jax.scoring import ensemble
-from asc_jax.scoring.predictions import read_logits
 from asc_jax.stats.comparison import compare
 from asc_jax.stats.scores import scores_by_location
 from asc_jax.stats.significance import benjamini_hochberg, holm

@@ -7,7 +7,7 @@ import pytest
 from refusals import refused
 
 from asc_jax.data.clips import Clip
-from asc_jax.scoring.predictions import Predictions, read_logits, refuse_non_finite, write_logits
+from asc_jax.runs.logits import Predictions, read_logits, refuse_non_finite, write_logits
 
 CLIPS = (
     Clip("audio/tram-paris-1-0-a.wav", "tram", "paris-1", "paris", "a"),
