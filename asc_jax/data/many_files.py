@@ -5,12 +5,10 @@ import concurrent.futures
 import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from asc_jax.data.on_disk import first_three
-from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
 
 T = TypeVar("T")
@@ -35,10 +33,9 @@ def map_files(
     Raises:
       InputError: after the last file, with a line for each kind of bad file; see `complaints`.
     """
-    from asc_jax.parallel.bar import is_shown, make_bar
+    from asc_jax.parallel.bar import make_bar, say_without_bar
 
-    if hosts.is_first() and not is_shown():
-        print(f"decoding {len(paths):,} clips", file=sys.stderr, flush=True)
+    say_without_bar(f"decoding {len(paths):,} clips")
     workers = workers or os.cpu_count() or 1
     pending: collections.deque[tuple[pathlib.Path, concurrent.futures.Future]]
     pending = collections.deque()

@@ -1,4 +1,4 @@
-"""Progress on the standard error: a bar in a terminal, and in the first process alone."""
+"""Progress, which the first process alone shows: a bar in a terminal, lines elsewhere."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ _COLUMNS = 79  # of a terminal that does not say how many it has
 
 def is_shown() -> bool:
     """Whether this process shows bars."""
-    return hosts.is_first() and sys.stderr.isatty()
+    return hosts.is_first() and sys.stderr is not None and sys.stderr.isatty()
 
 
 def make_bar(total: int, unit: str, doing: str = "", n_done: int = 0) -> tqdm.tqdm:
@@ -24,7 +24,8 @@ def make_bar(total: int, unit: str, doing: str = "", n_done: int = 0) -> tqdm.tq
       doing: what stands before the bar.
       n_done: units that were done before.
     """
-    known = _width() > 0
+    shown = is_shown()
+    known = shown and _width() > 0
     return tqdm.tqdm(
         total=total,
         unit=unit,
@@ -33,7 +34,7 @@ def make_bar(total: int, unit: str, doing: str = "", n_done: int = 0) -> tqdm.tq
         leave=False,
         dynamic_ncols=known,
         ncols=None if known else _COLUMNS,
-        disable=not is_shown(),
+        disable=not shown,
     )
 
 
@@ -43,6 +44,12 @@ def _width() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except OSError:
         return 0
+
+
+def say_without_bar(text: str) -> None:
+    """Prints on the standard error what a bar would say, where none is shown."""
+    if hosts.is_first() and sys.stderr is not None and not is_shown():
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_above(text: str) -> None:

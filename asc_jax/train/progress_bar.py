@@ -4,8 +4,7 @@ import sys
 
 import tqdm
 
-from asc_jax.parallel import hosts
-from asc_jax.parallel.bar import is_shown, make_bar, print_above
+from asc_jax.parallel.bar import make_bar, print_above, say_without_bar
 
 
 class StepBar:
@@ -39,8 +38,8 @@ class StepBar:
         """Says before the bar what is done now; without a bar, only that steps compile."""
         self._doing = doing
         self._bar.set_description(doing if self._compiled else f"{doing}, compiling")
-        if not self._compiled and hosts.is_first() and not is_shown():
-            print("compiling", file=sys.stderr, flush=True)
+        if not self._compiled:
+            say_without_bar("compiling")
 
     def update(self, n: int) -> None:
         """Counts so many steps more. At the first call they are compiled and begun."""
