@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo table4 test gpu lint format constraints clean
+.PHONY: demo table4 docs test gpu lint format constraints clean
 
 # Two minutes on two cores, made of the ordinary commands. What is done is found again.
 demo: .venv/.installed
@@ -29,6 +29,12 @@ CUDA ?= 12
 gpu: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda$(CUDA),bench]'
 	$(BIN)/python -m benchmarks gpu
+
+# The documentation as a site: build/site/index.html. A link to nothing is an error.
+docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	JAX_PLATFORMS=cpu $(BIN)/python docs/pages.py build/pages
+	$(BIN)/zensical build --clean --strict
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
@@ -56,7 +62,7 @@ format: .venv/.installed-test
 # New pins, names and versions only. CUDA packages are left to the extras that ask for them.
 constraints: .venv/.installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --extra tensorboard --extra wandb \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --extra docs --extra tensorboard --extra wandb \
 	    --universal --upgrade \
 	    --python-version 3.11 --no-header --no-annotate --quiet \
 	    | grep -vE '^(nvidia|cuda|triton|--)' > constraints.txt

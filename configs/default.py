@@ -75,10 +75,15 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # "adam" or "adamw" (one and the same: weight decay is always decoupled), "nadam", "radam",
-    # "lamb", "lion", "rmsprop", "sgd" (Nesterov's momentum, 0.9), or one of your own.
+    # "lamb", "lion", "rmsprop", "sgd" (Nesterov's), or one of your own.
     optimizer.name = "adam"  # report §4.2
+    optimizer.momentum = 0.9  # of "sgd"
     optimizer.lr = 1e-3  # peak; report silent; Adam's customary value
-    optimizer.schedule = "cosine"  # report silent; decays to 0, so that the last epoch is it
+    # "constant", "cosine" (decays to 0, so that the last epoch is it), "linear", "one_cycle",
+    # "steps" (falls at `drops`), or one of your own.
+    optimizer.schedule = "cosine"  # report silent
+    optimizer.drops = ()  # of "steps": shares of the run after which the rate falls, as (0.5, 0.75)
+    optimizer.drop_factor = 0.1  # that it is then multiplied by
     # Share of the run in which the learning rate rises from 0 to the schedule's; report silent.
     optimizer.warmup = 0.0
     optimizer.weight_decay = 0.0  # per step and unit of lr, kernels only; report silent
@@ -112,6 +117,11 @@ def get_config() -> ml_collections.ConfigDict:
     # Of the loss: "balanced" as if each class had as many clips in the fold's training part.
     train.class_weights = "none"  # report: none
     train.label_smoothing = 0.0  # report silent
+    # Of the weights over steps; where there is one, that network is validated, chosen and scored,
+    # with statistics of its own (docs/training.md). "ema": exponential; "swa": equal weights.
+    train.average = "none"  # report: none
+    train.ema_decay = 0.999  # of "ema": per step, with its bias corrected
+    train.average_after = 0.75  # of "swa": share of the run after which steps are averaged
     train.selection = "last"  # which epoch is scored; "inner": the best on inner clips
     train.select_after = 0  # epochs; the first that "inner" may choose comes after
     # Epochs from one validation and checkpoint to the next. The last one has both in any case. On

@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.lr = 4e-3  # peak
     config.optimizer.weight_decay = 0.01
     config.optimizer.clip_norm = 5.0
-    config.train.epochs = 120
+    config.train.epochs = 240
     config.train.batch_size = 64
     config.train.validate_every = 10
     config.train.crop_seconds = 1.6  # s

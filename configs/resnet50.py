@@ -30,6 +30,9 @@ def get_config() -> ml_collections.ConfigDict:
     model.max_receptive_field = 0  # frames; 0 for no limit
     model.head = "average"  # report Table 1
     model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
+    # Probability with which the last block's residual branch is left out in training; it rises
+    # evenly up to there; report silent; 0 for none.
+    model.drop_path_rate = 0.0
     model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"
     model.remat = False  # compute maps again for the gradient: less memory, a third more work
     config.train.precision = "float32"  # report silent; whatever the device

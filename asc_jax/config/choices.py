@@ -16,7 +16,7 @@ FUNCTION_FIELDS = (
 
 # train.optimizer
 OPTIMIZERS = ("adam", "adamw", "nadam", "radam", "lamb", "lion", "rmsprop", "sgd")
-SCHEDULES = ("constant", "cosine", "linear", "one_cycle")
+SCHEDULES = ("constant", "cosine", "linear", "one_cycle", "steps")
 LOSSES = ("cross_entropy",)  # train.losses
 CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("standard",)  # augment.make_augment
@@ -24,6 +24,7 @@ WRITERS = ("tensorboard", "wandb")  # runs.curves
 PRECISIONS = ("auto", "float32", "tensorfloat32", "bfloat16")  # runtime.precision
 PLACEMENTS = ("auto", "device", "sharded", "host")  # train.feed
 SELECTIONS = ("last", "inner")
+AVERAGES = ("none", "ema", "swa")  # train.averaging
 NON_FINITE = ("stop", "skip")
 ENSEMBLES = ("mean_logits", "mean_probabilities")  # scoring.ensemble
 DECISIONS = ("argmax", "threshold")

@@ -79,6 +79,25 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
                 field="augment.time_scale",
                 value=factor,
             )
+    schedule, drops = flat["optimizer.schedule"], flat["optimizer.drops"]
+    if schedule == "steps" and not drops:
+        yield InputError(
+            "falls at optimizer.drops; set shares of the run there, as (0.5, 0.75)",
+            field="optimizer.schedule",
+            value=schedule,
+        )
+    if drops and schedule != "steps":
+        yield InputError(
+            "is of optimizer.schedule='steps'; set that, or this to ()",
+            field="optimizer.drops",
+            value=drops,
+        )
+    if drops and drops[0] < flat["optimizer.warmup"]:
+        yield InputError(
+            f"must come after optimizer.warmup={flat['optimizer.warmup']:g}",
+            field="optimizer.drops",
+            value=drops,
+        )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
         yield InputError(

@@ -23,6 +23,9 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.crop_seconds": (4, 0.0),
         "train.class_weights": (4, "none"),
         "train.validate_every": (4, 1),
+        "train.average": (5, "none"),
+        "train.ema_decay": (5, 0.999),
+        "train.average_after": (5, 0.75),
         "ensemble.hop_seconds": (4, 0.0),
         "frontend.name": (2, "log_mel"),
         "frontend.pcen_seconds": (2, 0.4),
@@ -32,10 +35,14 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "train.loss": (2, "cross_entropy"),
         "augment.name": (2, "standard"),
         "optimizer.warmup": (2, 0.0),
+        "optimizer.drops": (5, ()),
+        "optimizer.drop_factor": (5, 0.1),
+        "optimizer.momentum": (5, 0.9),
     },
     "resnet": {
         "model.pcen": (2, False),
         "model.remat": (2, False),
+        "model.drop_path_rate": (5, 0.0),
     },  # of classifiers with this network, as the next
     "baseline": {},
     "standard": {

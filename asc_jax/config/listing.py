@@ -26,7 +26,7 @@ def render(config: Mapping, path: str, overridden: Collection[str] = ()) -> str:
     comments: dict[str, tuple[list[str], str]] = {}
     origins: dict[str, str] = {}
     for file in _chain(file_of(path)):
-        for field, above, beside in _assignments(file):
+        for field, above, beside in assignments(file):
             if "." not in field:  # a group begins anew
                 for of_before in [one for one in origins if one.startswith(f"{field}.")]:
                     del origins[of_before], comments[of_before]
@@ -86,8 +86,8 @@ def _chain(file: pathlib.Path) -> Iterator[pathlib.Path]:
     yield file
 
 
-def _assignments(file: pathlib.Path) -> Iterator[tuple[str, list[str], str]]:
-    """Each field that a config file sets: its name, the comment lines above, and that beside."""
+def assignments(file: pathlib.Path) -> Iterator[tuple[str, list[str], str]]:
+    """Yields each field that a config file sets: its name, the comments above it, that beside."""
     text = file.read_text(encoding="utf-8")
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}

@@ -139,6 +139,9 @@ class Training:
         state, metrics = setup.steps.train(snapshot.state, setup.pool, setup.source)
         return snapshot.replace(state=state), metrics, 1
 
+    def complete(self, snapshot: Snapshot, progress: Progress) -> Snapshot:
+        return snapshot
+
     def conclude(self, snapshot: Snapshot, progress: Progress, steps: EpochSteps) -> Conclusion:
         """Looks at what the GANs generate, stops those that have collapsed, keeps the best."""
         setup = self._setup

@@ -205,7 +205,7 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
             raise ValueError("would run a file")
     config = from_json(json.dumps(fields), str(path))
     model = make_model(config, len(labels), n_steps=1)
-    shapes = classifier.state_shapes(model).replace(opt_state=())
+    shapes = classifier.state_shapes(model).scored.replace(opt_state=())
     wanted = traverse_util.flatten_dict(shapes.variables, sep="/")
     wanted |= {name: getattr(shapes, name) for name in BANDS}
     kinds = {name: (leaf.dtype, (len(folds), *leaf.shape)) for name, leaf in wanted.items()}

@@ -36,14 +36,21 @@ class Run:
         return len(self.names) >= 4
 
 
-def repeat(block: nn.Module, x: jax.Array, n: int) -> jax.Array:
-    """Applies `n` blocks of one kind one after the other, each with variables of its own."""
+def repeat(block: nn.Module, x: jax.Array, n: int, each: jax.Array | None = None) -> jax.Array:
+    """Applies `n` blocks of one kind one after the other, each with variables of its own.
+
+    Args:
+      block: of (map, row of `each`) -> map.
+      x: the first one's map.
+      n: how many.
+      each: (n, ...), or None.
+    """
     scan = nn.scan(
-        lambda block, x, _: (block(x), None),
+        lambda block, x, own: (block(x, own), None),
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True},
         length=n,
         # On an accelerator a loop would store each intermediate result by a kernel of its own.
         unroll=1 if on_cpu() else n,
     )
-    return scan(block, x, None)[0]
+    return scan(block, x, each)[0]

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from asc_jax.models.depth import Run, repeat
-from asc_jax.models.dropout import Dropout
+from asc_jax.models.drop_path import branch_factors
+from asc_jax.models.dropout import DROPOUT_STREAM, Dropout
 from asc_jax.models.pcen import Pcen
 from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
 from asc_jax.models.squeeze_excite import SqueezeExcite
@@ -42,6 +43,8 @@ class ResNet(nn.Module):
         no limit. Source: Koutini et al., arXiv:1907.01803.
       head: pooling over the last map, "average", "max" or the sum of both.
       dropout_rate: after that pooling, before the last layer; 0 for none.
+      drop_path_rate: of the last block's residual branch, of the others less the earlier they
+        come (see `branch_factors`); 0 for none.
       scan: compile equal neighbouring blocks once, as a loop over their stacked variables
         (see `asc_jax.models.depth`), instead of each for itself.
       pcen: begin with per-channel energy normalisation, trained; for `frontend.name="mel"`.
@@ -66,6 +69,7 @@ class ResNet(nn.Module):
     max_receptive_field: int = 0
     head: str = "average"
     dropout_rate: float = 0.0
+    drop_path_rate: float = 0.0
     scan: bool = True
     pcen: bool = False
     remat: bool = False
@@ -99,7 +103,11 @@ class ResNet(nn.Module):
         if self.order == "post_activation":
             x = nn.relu(norm(name="stem_norm")(x))
         x = max_pool(x)
+        factors = self._branch_factors(len(x)) if train and self.drop_path_rate else None
+        of_blocks = lambda at: None if factors is None else factors[at]
+        first = 0
         for run in self.runs():
+            n = len(run.names)
             block = functools.partial(
                 nn.remat(ResidualBlock) if self.remat else ResidualBlock,
                 **run.attributes,
@@ -108,16 +116,22 @@ class ResNet(nn.Module):
                 dtype=self.dtype,
             )
             if run in self.loops:
-                x = repeat(block(name=run.name), x, len(run.names))
+                x = repeat(block(name=run.name), x, n, of_blocks(slice(first, first + n)))
             else:
-                for name in run.names:
-                    x = block(name=name)(x)
+                for i, name in enumerate(run.names, start=first):
+                    x = block(name=name)(x, of_blocks(i))
+            first += n
         if self.order == "pre_activation":
             x = nn.relu(norm(name="last_norm")(x))
         embedding = self.pool(x.astype(jnp.float32))
         self.sow("intermediates", "embedding", embedding)  # kept only where it is asked for
         embedding = Dropout(self.dropout_rate, self.axis_name)(embedding, train=train)
         return Dense(self.n_classes, name="classifier")(embedding)
+
+    def _branch_factors(self, n_examples: int) -> jax.Array:
+        """(blocks, B) factors of the blocks' residual branches."""
+        key, n_blocks = self.make_rng(DROPOUT_STREAM), sum(self.stage_sizes)
+        return branch_factors(key, self.drop_path_rate, n_blocks, n_examples, self.axis_name)
 
     def runs(self) -> list[Run]:
         """The residual blocks in order, equal neighbours together."""
@@ -186,8 +200,8 @@ class ResidualBlock(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, W, H, C) -> (B, W', H', C')."""
+    def __call__(self, x: jax.Array, factor: jax.Array | None = None) -> jax.Array:
+        """(B, W, H, C) -> (B, W', H', C'); its residual branch times a (B,) factor, if any."""
         x = materialised(x)  # the shortcut and a convolution share it
         basic = self.block == "basic"
         widths = (
@@ -211,6 +225,8 @@ class ResidualBlock(nn.Module):
                 y = nn.relu(y) if i < len(widths) else y
         if self.se_ratio:
             y = SqueezeExcite(self.se_ratio, self.dtype, name="squeeze_excite")(y)
+        if factor is not None:
+            y *= factor[:, None, None, None].astype(y.dtype)
         if self._changes_shape(x, widths[-1]):
             shortcut = self._reshape(shortcut, widths[-1], normalise=not pre)
         return y + shortcut if pre else nn.relu(y + shortcut)

@@ -24,17 +24,23 @@ def recipe(config: Mapping[str, object]) -> list[tuple[str, str]]:
     Returns:
       A name and its value each; the value is "" where there is nothing to say.
     """
-    schedule = _fields(config, ["optimizer.schedule"])
+    schedule = _fields(config, ["optimizer.schedule", "optimizer.drops"])
+    if config.get("optimizer.drops"):
+        schedule += _fields(config, ["optimizer.drop_factor"])
     if warmup := config.get("optimizer.warmup"):
         schedule.append(f"warm-up over {_value(warmup)} of the steps")
-    crop = config.get("train.crop_seconds")
-    optimizer = _group(config, "optimizer", "optimizer.schedule", "optimizer.warmup")
+    average = {"ema": ["train.ema_decay"], "swa": ["train.average_after"]}
+    crop, kind = config.get("train.crop_seconds"), config.get("train.average")
+    of_schedule = ("schedule", "warmup", "drops", "drop_factor")
+    others = of_schedule if config.get("optimizer.name") == "sgd" else (*of_schedule, "momentum")
+    optimizer = _group(config, "optimizer", *(f"optimizer.{name}" for name in others))
     parts = {
         "Network": _group(config, "model"),
         "Frontend": _fields(config, ["frontend.name"]),
         "Loss": _fields(config, ["train.loss", "train.class_weights", "train.label_smoothing"]),
         "Optimizer": optimizer,
         "Learning rate schedule": schedule,
+        "Averaged weights": [kind, *_fields(config, average[kind])] if kind in average else [],
         "Crops": [f"{_value(crop)} s of each clip"] if crop else [],
         "Augmentation": _augmentation(config),
         "Precision": _fields(config, ["train.precision"]),

@@ -88,6 +88,11 @@ def _describe_training(
     else:
         note = f"Scores come from the last epoch, {done}"
     note += "; no clip that is scored chose a checkpoint."
+    if config.train.average != "none":
+        note += (
+            " Scored, and validated in training, is the network whose weights are averaged over "
+            f"steps ({config.train.average}), with statistics of training batches of its own."
+        )
     skipped = sum(sum(line.get("skipped_steps", ())) for line in metrics)
     if skipped:
         note += f" Steps that were not finite were skipped, {skipped:,} of all folds together."

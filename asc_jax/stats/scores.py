@@ -56,7 +56,7 @@ def scores_by_location(
     the number of locations (`_with_worst_case`, which is this project's own): intervals are then
     wider than the sources', and cover the truth up to 100 times of 100 instead of 95. A bootstrap
     over locations was left for it: it covers too seldom where a scene has few locations
-    (docs/reproduction.md has both).
+    (docs/scores.md has both).
 
     Args:
       targets: (n,) class indices.

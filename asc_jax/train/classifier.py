@@ -33,6 +33,7 @@ from asc_jax.parallel.mapping import (
 from asc_jax.parallel.mesh import DATA, one_device
 from asc_jax.parallel.programs import name_program
 from asc_jax.runtime.backend import PLATFORMS
+from asc_jax.train.averaging import Average, of_batch
 from asc_jax.train.examples import scored_windows, training_examples
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.recipe import Model
@@ -41,6 +42,9 @@ from asc_jax.train.recipe import Model
 # in a batch, and beyond every step.
 _DROPOUT = _INITIAL = 2**32 - 1
 _OTHER_STREAMS = _DROPOUT - 1
+
+# What a fold's key becomes for the statistics of its averaged network: beyond every step.
+_STATISTICS = _INITIAL - 1
 
 
 @flax.struct.dataclass
@@ -61,6 +65,8 @@ class ClassifierState:
       per_clip: no array: whether each clip is standardised by its own moments before.
       class_weights: (K,) float32, by which the loss of each class's examples is multiplied; None
         for no weights.
+      average: the averaged network, which is scored in place of the one in training; None for no
+        average.
     """
 
     step: jax.Array
@@ -74,6 +80,20 @@ class ClassifierState:
     per_clip: bool = flax.struct.field(pytree_node=False, default=False)
     collections: dict = flax.struct.field(default_factory=dict)
     class_weights: jax.Array | None = None
+    average: Average | None = None
+
+    @property
+    def scored(self) -> "ClassifierState":
+        """The state with the variables of the network that answers: the averaged one, if any."""
+        if self.average is None:
+            return self
+        collections = dict(self.average.untrained)
+        return self.replace(
+            params=self.average.params,
+            batch_stats=collections.pop("batch_stats", {}),
+            collections=collections,
+            average=None,
+        )
 
     @property
     def untrained(self) -> dict:
@@ -130,6 +150,7 @@ def init_fold(
     variables = model.network.init(jax.random.fold_in(key, _INITIAL), clip, train=False)
     variables = dict(variables)
     params = variables.pop("params")
+    average = model.averaging.begin(params, variables) if model.averaging else None
     return ClassifierState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -142,6 +163,7 @@ def init_fold(
         per_clip=model.normalisation == "clip",
         collections=variables,
         class_weights=class_weights,
+        average=average,
     )
 
 
@@ -264,6 +286,9 @@ def train_step(
         opt_state=opt_state,
         collections=updated,
     )
+    if model.averaging:
+        average = model.averaging.update(state.average, after.params, state.step)
+        after = after.replace(average=average)
     if skip_non_finite:
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
@@ -332,6 +357,57 @@ def train_steps(state, pool, clips, *, step: Callable) -> tuple[ClassifierState,
     return jax.lax.scan(lambda state, clips: step(state, pool, clips), state, clips)
 
 
+def statistics_step(
+    state: ClassifierState, pool: Pool, clips: jax.Array, number: jax.Array, *, model: Model
+) -> ClassifierState:
+    """Takes a batch into the statistics of the averaged network of one fold.
+
+    They become the mean over batches of what `of_batch` gives, each batch augmented and passed
+    through the network as in training. Labels have no part in it.
+
+    Args:
+      state: the fold's.
+      pool: the clips.
+      clips: see `train_step`.
+      number: () int32 of the batch; what was before number 0 is forgotten.
+      model: the functions of the step.
+    """
+    average, network = state.average, model.network
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), _STATISTICS)
+    key = jax.random.fold_in(key, number)
+    inputs, _ = training_examples(model, state.standardise, pool, clips, key)
+    parts = inputs.reshape(model.accumulate, -1, *inputs.shape[1:])
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(model.accumulate))
+
+    def of_part(part):
+        inputs, key = part
+
+        def update(untrained):
+            variables = {"params": average.params} | untrained
+            how = {"mutable": list(untrained), "rngs": _streams(key, network)}
+            _, updated = network.apply(variables, inputs, train=True, **how)
+            return _of_all_shards(dict(updated))
+
+        return of_batch(update, state.untrained)
+
+    of_parts = jax.lax.map(of_part, (parts, keys))
+
+    def mean(old, new):
+        if not jnp.issubdtype(old.dtype, jnp.floating):
+            return new[-1]
+        new = jnp.mean(new, axis=0)
+        return jnp.where(number == 0, new, old + (new - old) / (number + 1)).astype(old.dtype)
+
+    untrained = jax.tree.map(mean, average.untrained, of_parts)
+    return state.replace(average=average.replace(untrained=untrained))
+
+
+def statistics_steps(state, pool, clips, numbers, *, model: Model) -> ClassifierState:
+    """Several batches of one fold in one call: clips (S, B, 2 or 1), numbers (S,)."""
+    take = lambda state, batch: (statistics_step(state, pool, *batch, model=model), None)
+    return jax.lax.scan(take, state, (clips, numbers))[0]
+
+
 def eval_step(state: ClassifierState, pool: Pool, clips: jax.Array, *, model: Model):
     """Logits of one fold's model, in evaluation mode.
 
@@ -366,11 +442,14 @@ class Steps:
       train: (state, pool, clips (F, S, B, 2 or 1)) -> state, metrics (F, S). Consumes the state.
       evaluate: (state, pool, clips (F, B)) -> logits (F, B, K); of crops see `eval_step`.
       keep_best: (best, state, score (F,), epoch (F,)) -> best. Consumes `best`.
+      statistics: (state, pool, clips (F, S, B, 2 or 1), numbers (S,)) -> state, of an averaged
+        network; see `statistics_step`. Consumes the state.
     """
 
     train: Callable
     evaluate: Callable
     keep_best: Callable
+    statistics: Callable
 
 
 def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps:
@@ -395,6 +474,14 @@ def compile_steps(mesh, model: Model, *, skip_non_finite: bool = False) -> Steps
         keep_best=map_folds(
             keep_best, mesh, in_specs=(PER_FOLD,) * 4, out_specs=PER_FOLD, donate=(0,)
         ),
+        statistics=map_folds(
+            functools.partial(statistics_steps, model=model),
+            mesh,
+            in_specs=(PER_FOLD, SHARED, PER_STEP, SHARED),
+            out_specs=PER_FOLD,
+            donate=(0,),
+            products=model.products,
+        ),
     )
 
 
@@ -414,14 +501,16 @@ def shapes_of_one(
       Name -> arguments of that function of `Steps`, on `mesh.one_device()`.
     """
     like = shapes_per_fold(like, 1, one_device())
+    scored = like.scored
     batch = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
     chosen = jax.ShapeDtypeStruct((1,), jnp.float32), batch((1,))
     return {
         "keep_best": (
             BestEpoch(like.params, like.batch_stats, *chosen, like.collections),
-            like,
+            scored,
             *chosen,
         ),
         "train": (like, one_clip, batch((1, 1, batch_size, 1 + partners))),
-        "evaluate": (like, one_clip, batch((1, batch_size, 2) if crops else (1, batch_size))),
+        "statistics": (like, one_clip, batch((1, 1, batch_size, 1 + partners)), batch((1,))),
+        "evaluate": (scored, one_clip, batch((1, batch_size, 2) if crops else (1, batch_size))),
     }

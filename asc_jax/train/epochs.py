@@ -77,6 +77,9 @@ class Task(Protocol):
     def step(self, snapshot: Any, call: Any) -> tuple[Any, dict[str, jax.Array], int]:
         """Queues a call: the snapshot after it, its metrics on the devices, its number of steps."""
 
+    def complete(self, snapshot: Any, progress: Progress) -> Any:
+        """Adds what a checkpoint needs and no step has made."""
+
     def conclude(self, snapshot: Any, progress: Progress, steps: EpochSteps) -> Conclusion:
         """Looks at the run after the last step of an epoch, `look_every` after the look before."""
 
@@ -131,6 +134,7 @@ def run_epochs(
                 epochs = next_look(task, progress)
                 bar.describe(f"epoch {epochs}/{task.n_epochs}")
                 snapshot, progress = run_steps(task, snapshot, progress, steps, bar, stop)
+                snapshot = task.complete(snapshot, progress)
                 if progress.step == epochs * task.steps_per_epoch:
                     concluded = task.conclude(snapshot, progress, steps)
                     snapshot = concluded.snapshot

@@ -43,6 +43,7 @@ from asc_jax.train.predict import predict, score_fold, validation_lists
 from asc_jax.train.restore import snapshot_like
 from asc_jax.train.setup import Setup, epoch_indices, set_up
 from asc_jax.train.start import describe_start
+from asc_jax.train.statistics import make_statistics
 from asc_jax.train.trace import trace_steps
 from asc_jax.train.watch import Watch, epoch_fields
 
@@ -141,11 +142,15 @@ class Training:
             trace = trace_steps(self._setup, snapshot["state"], self._workdir / "profile")
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
-        if hosts.is_first():
-            # Of a state that is gone; where the run goes on, `evaluate` asks the report for more.
-            others = () if progress.step else ("report.json", "logits.npz")
-            for name in ("report.html", *others):
-                remove(self._workdir / name)
+        if not hosts.is_first():
+            return
+        if not progress.step and self._setup.model.averaging:
+            kind = f"train.average={self._setup.config.train.average}"
+            print(f"{kind}: the averaged network is validated and scored", file=sys.stderr)
+        # Of a state that is gone; where the run goes on, `evaluate` asks the report for more.
+        others = () if progress.step else ("report.json", "logits.npz")
+        for name in ("report.html", *others):
+            remove(self._workdir / name)
 
     def begin(self, progress: Progress) -> Watch:
         return Watch(self._setup, progress)
@@ -166,6 +171,11 @@ class Training:
         state, metrics = self._setup.train_steps(snapshot["state"], pool, clips)
         return snapshot | {"state": state}, metrics, clips.shape[1]
 
+    def complete(self, snapshot: dict, progress: Progress) -> dict:
+        """Makes the statistics of the averaged networks anew, if there are any."""
+        state = make_statistics(self._setup, snapshot["state"], epoch=progress.epochs)
+        return snapshot | {"state": state}
+
     def conclude(self, snapshot: dict, progress: Progress, steps: Watch) -> Conclusion:
         """Validates the last epoch, and keeps each fold's best one where the config says so.
 
@@ -173,7 +183,7 @@ class Training:
           Diverged: no run is left of which all is finite; on all processes, for none waits for
             another then.
         """
-        setup, state = self._setup, snapshot["state"]
+        setup, state = self._setup, snapshot["state"].scored
         lines = log_lines(setup, progress, steps)
         line, number = lines[-1], lines[-1]["epoch"]
         line |= validate(setup, state, confusion=number == self.n_epochs)
@@ -196,7 +206,8 @@ def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
     """Checks that a run can go on to another number of epochs.
 
     Raises:
-      InputError: more steps are done already, or the learning rate depends on the length.
+      InputError: more steps are done already, or the learning rate or the average depends on the
+        length.
     """
     theirs, epochs = read_config(workdir), setup.config.train.epochs
     if theirs.train.epochs == epochs:
@@ -213,6 +224,12 @@ def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
             f"{workdir} was begun for {theirs.train.epochs}, on which its learning rates depend "
             "(optimizer.schedule, optimizer.warmup); only a run whose rates do not can go on for "
             "longer",
+            **where,
+        )
+    if before.averaging != setup.model.averaging:
+        raise InputError(
+            f"{workdir} was begun for {theirs.train.epochs}, on which it depends when its average "
+            "begins (train.average_after); only a run that averages all steps can go on for longer",
             **where,
         )
 

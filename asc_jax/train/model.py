@@ -8,6 +8,7 @@ from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
 from asc_jax.runs.inputs import crops_of, input_samples, input_shape, kept_frames, make_network
 from asc_jax.runtime import functions, precision
+from asc_jax.train.averaging import make_averaging
 from asc_jax.train.losses import make_loss
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 from asc_jax.train.recipe import Model, Waveforms
@@ -19,14 +20,18 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
     Args:
       config: checked.
       n_classes: of the data set.
-      n_steps: of the whole run, for the schedule of the learning rate.
+      n_steps: of the whole run, for the schedule of the learning rate and for averages.
 
     Raises:
       InputError: a file with a function of the user's own does not run, or lacks it.
     """
     group = config.optimizer
     schedule = make_schedule(
-        _own_or_name(group.schedule, "optimizer.schedule"), n_steps, group.warmup
+        _own_or_name(group.schedule, "optimizer.schedule"),
+        n_steps,
+        group.warmup,
+        drops=group.drops,
+        drop_factor=group.drop_factor,
     )
     crops = crops_of(config)
     return Model(
@@ -36,6 +41,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
             name=_own_or_name(group.name, "optimizer.name"),
             share=schedule,
             clip_norm=group.clip_norm,
+            momentum=group.momentum,
             fields=group.to_dict(),
         ),
         schedule=schedule,
@@ -56,6 +62,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         crops=crops,
         balanced=config.train.class_weights == "balanced",
         waveforms=_make_waveforms(config),
+        averaging=make_averaging(config.train, n_steps),
     )
 
 

@@ -1,7 +1,7 @@
 """The optimizer of the classifier, out of optax's parts."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import jax
@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "lamb": optax.scale_by_adam,
     "lion": optax.scale_by_lion,
     "rmsprop": optax.scale_by_rms,
-    "sgd": lambda: optax.trace(decay=0.9, nesterov=True),
+    "sgd": functools.partial(optax.trace, decay=0.9, nesterov=True),
 }
 
 # What comes after weight decay.
@@ -36,6 +36,9 @@ SCHEDULES = {
     "cosine": lambda steps: optax.cosine_decay_schedule(1.0, steps),
     "linear": lambda steps: optax.linear_schedule(1.0, 0.0, steps),
     "one_cycle": lambda steps: optax.cosine_onecycle_schedule(steps, 1.0, pct_start=0.3),
+    "steps": lambda steps, drops=(), factor=0.1: optax.join_schedules(
+        [optax.constant_schedule(factor**i) for i in range(len(drops) + 1)], list(drops)
+    ),
 }
 
 
@@ -45,6 +48,7 @@ def make_optimizer(
     name: str | Callable,
     share: optax.Schedule,
     clip_norm: float,
+    momentum: float = 0.9,
     fields: Mapping[str, object] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
     """Clipping, the optimizer proper, decoupled weight decay, and the learning rate.
@@ -55,6 +59,7 @@ def make_optimizer(
         `optimizer` group) -> transformation, which has its own way with weight decay.
       share: step -> learning rate as a share of its peak; see `make_schedule`.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
+      momentum: of "sgd".
       fields: the config's `optimizer` group, for a function.
 
     Returns:
@@ -67,7 +72,7 @@ def make_optimizer(
     after = [_AFTER_DECAY[name]()] if name in _AFTER_DECAY else []
     return optax.chain(
         *parts,
-        OPTIMIZERS[name](),
+        OPTIMIZERS[name](**({"decay": momentum} if name == "sgd" else {})),
         optax.add_decayed_weights(hyperparameters.weight_decay, mask=_kernels),
         *after,
         optax.scale_by_schedule(share),
@@ -75,18 +80,30 @@ def make_optimizer(
     )
 
 
-def make_schedule(schedule: str | Callable, n_steps: int, warmup: float = 0.0) -> optax.Schedule:
+def make_schedule(
+    schedule: str | Callable,
+    n_steps: int,
+    warmup: float = 0.0,
+    *,
+    drops: Sequence[float] = (),
+    drop_factor: float = 0.1,
+) -> optax.Schedule:
     """Makes the learning rate by step, as a share of its peak.
 
     Args:
       schedule: a key of `SCHEDULES`, or a function (step, n_steps) -> share of the peak.
       n_steps: of the whole run.
       warmup: share of the run in which the rate first rises evenly from 0 to its peak.
+      drops: of "steps": shares of the run after which the rate falls, ascending.
+      drop_factor: that the rate is then multiplied by.
     """
     n_warmup = round(warmup * n_steps)
     left = max(1, n_steps - n_warmup)
     if callable(schedule):
         share = functools.partial(schedule, n_steps=left)
+    elif schedule == "steps":
+        after_warmup = [round(drop * n_steps) - n_warmup for drop in drops]
+        share = SCHEDULES[schedule](left, after_warmup, drop_factor)
     else:
         share = SCHEDULES[schedule](left)
     if not n_warmup:

@@ -8,6 +8,7 @@ import jax
 import optax
 
 from asc_jax.data.crops import Crops
+from asc_jax.train.averaging import Averaging
 from asc_jax.train.optimizer import Optimizer
 
 
@@ -50,6 +51,7 @@ class Model:
       crops: which parts of clips the network hears; None for whole clips.
       balanced: whether the loss is weighted as if each class had as many training clips.
       waveforms: how waveforms are augmented before the frontend; None for not at all.
+      averaging: how parameters are averaged over steps; None for not at all.
     """
 
     network: nn.Module
@@ -67,3 +69,4 @@ class Model:
     crops: Crops | None = None
     balanced: bool = False
     waveforms: Waveforms | None = None
+    averaging: Averaging | None = None

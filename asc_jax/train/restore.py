@@ -50,8 +50,8 @@ def restore_chosen(
       state: its shapes; see `snapshot_like`.
 
     Returns:
-      The state with the variables of each fold's chosen epoch, where training
-      stands, and the chosen epoch of each fold.
+      The state with the variables of each fold's chosen epoch, of the averaged network where there
+      is one; where training stands, and the chosen epoch of each fold.
 
     Raises:
       InputError: no epoch that could be scored is finished.
@@ -63,7 +63,7 @@ def restore_chosen(
     done = progress.epochs
     if not done:
         raise InputError("no epoch of it is finished; go on with asc-jax train first", path=workdir)
-    restored, best = snapshot["state"], snapshot["best"]
+    restored, best = snapshot["state"].scored, snapshot["best"]
     if not choosing:
         return restored, progress, [done] * state.step.shape[0]
     epochs = fetch(best.epoch).tolist()

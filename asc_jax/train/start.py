@@ -34,6 +34,8 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
     if training:
         programs["init"] = classifier.name_init(model)
         programs["train"] = name_program(steps.train, *shapes["train"])
+        if model.averaging:
+            programs["statistics"] = name_program(steps.statistics, *shapes["statistics"])
         answers["batches"] = batches.answer()
         answers["normalisation"] = normalisation.answer()
         if setup.choosing:

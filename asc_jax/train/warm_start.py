@@ -110,7 +110,11 @@ class WarmStart:
         # An optimizer may keep the parameters that it begins with.
         init = lambda own, params: model.optimizer(own).init(params)
         opt_state = jax.vmap(init)(state.hyperparameters, weights["params"])
-        return state.replace(**weights, opt_state=jax.device_get(opt_state))
+        begun = state.replace(**weights, opt_state=jax.device_get(opt_state))
+        if model.averaging:
+            average = jax.vmap(model.averaging.begin)(begun.params, begun.untrained)
+            begun = begun.replace(average=jax.device_get(average))
+        return begun
 
     def write(self, workdir: pathlib.Path) -> None:
         """Writes `warm_start.json` of a run that begins; all processes call it.

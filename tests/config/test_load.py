@@ -196,6 +196,7 @@ def test_a_value_of_another_type(override, kind):
         *("data.clip_seconds=0", "data.channels=-1", "data.pool=disk", "synthetic.share=-0.1"),
         *("folds.kind=grouped", "folds.inner_fraction=0.9", "folds.seed=4294967296"),
         *("augment.time_roll=2", "augment.mixup_alpha=inf", "ensemble.rule=vote", "seed=-1"),
+        *(f"optimizer.drops={text}" for text in ("(0.75, 0.5)", "(0.5, 0.5)", "(2.0,)")),
         *("frontend.n_mels=-40", "frontend.log_floor=1e-300", "frontend.power=1000"),
     ],
 )
@@ -252,6 +253,7 @@ def test_bands_without_a_bin_are_counted_as_the_filters_have_them():
         *("frontend.norm=None", f"frontend.window={'(' * 3000}", "data.clip_seconds=1e-6"),
         *("model.stage_sizes=(1,2)", "train.selection=inner", "train.select_after=60"),
         *("synthetic.share=0.2", "synthetic.per_class=5"),
+        *("optimizer.schedule=steps", "optimizer.drops=(0.5,)"),
     ],
 )
 def test_values_that_do_not_go_together(override):

@@ -30,6 +30,7 @@ NETWORK = ResNet(
     width=4,
     se_ratio=2,
     dropout_rate=0.5,
+    drop_path_rate=0.3,
     axis_name=DATA,
 )
 

@@ -41,6 +41,14 @@ def test_what_is_on_is_said():
     assert found["Augmentation"] == f"mixup alpha 0.3, time roll 1, {masks}"
 
 
+def test_what_is_of_another_optimizer_or_schedule_is_left_out():
+    found = of_config(
+        "resnet50", "optimizer.name=sgd", "optimizer.schedule=steps", "optimizer.drops=(0.5, 0.75)"
+    )
+    assert found["Optimizer"] == "sgd, learning rate 0.001, momentum 0.9"
+    assert found["Learning rate schedule"] == "steps, drops (0.5, 0.75), drop factor 0.1"
+
+
 def test_functions_of_ones_own_are_named_with_their_fields():
     own = {"model.name": "parts.py:Net", "model.width": 8, "train.loss": "parts.py:focal"}
     own |= {"augment.name": "parts.py:tilt", "augment.most": 0.5, "augment.time_masks": 3}

@@ -46,8 +46,8 @@ def filled(value: float):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("name", ["adam", "sgd"])
-def test_steps_equal_pytorchs(name, weight_decay):
+@pytest.mark.parametrize(("name", "momentum"), [("adam", 0.9), ("sgd", 0.9), ("sgd", 0.5)])
+def test_steps_equal_pytorchs(name, momentum, weight_decay):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     start, *gradients = rng.standard_normal((6, 3, 2)).astype(np.float32)
@@ -55,9 +55,10 @@ def test_steps_equal_pytorchs(name, weight_decay):
     optimizer = (
         torch.optim.AdamW([kernel], lr=0.01, weight_decay=weight_decay)
         if name == "adam"
-        else torch.optim.SGD([kernel], lr=0.01, momentum=0.9, nesterov=True)
+        else torch.optim.SGD([kernel], lr=0.01, momentum=momentum, nesterov=True)
     )
-    ours = optimizer_of(**{**DEFAULTS, "name": name, "weight_decay": weight_decay})
+    how = {"name": name, "momentum": momentum, "weight_decay": weight_decay}
+    ours = optimizer_of(**DEFAULTS | how)
     params = {"kernel": jnp.asarray(start)}
     state = ours.init(params)
     update = jax.jit(ours.update)
@@ -166,6 +167,20 @@ def test_one_cycle_schedule_starts_low_peaks_at_30_percent_and_ends_lower():
     assert values[50] == pytest.approx(0.01 / 25 / 1e4, rel=1e-3)
     assert np.all(np.diff(values[:16]) > 0)
     assert np.all(np.diff(values[15:]) < 0)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+def test_steps_fall_at_shares_of_the_whole_run_also_after_a_warm_up(warmup):
+    share = make_schedule("steps", 20, warmup, drops=(0.5, 0.75), drop_factor=0.2)
+    n_rising = round(20 * warmup)
+    rising = [step / n_rising for step in range(n_rising)]
+    expected = [*rising, *[1] * (10 - n_rising), *[0.2] * 5, *[0.04] * 5]
+    np.testing.assert_allclose([share(step) for step in range(20)], expected, rtol=1e-6)
+
+
+def test_drops_that_fall_together_in_a_short_run_are_both_taken():
+    share = make_schedule("steps", 2, drops=(0.5, 0.6), drop_factor=0.1)
+    np.testing.assert_allclose([share(step) for step in range(2)], [1, 0.01], rtol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
