@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; run the same command to go on", file=sys.stderr)
+        print("stopped; run the same command to resume", file=sys.stderr)
         hosts.leave(STOPPED)
     return STOPPED
 
@@ -176,14 +176,14 @@ def train_command(args) -> None:
         scored = config.folds.kind != "all" or config.folds.test_fold
         command = "evaluate" if scored else "predict"
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
-            _say_next(f"{folder}: all {config.train.epochs} epochs are done", command, folder)
+            _say_next(f"{folder}: {config.train.epochs} epochs are done", command, folder)
 
 
 def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
     """Says what is done, and the command that comes next."""
     place = shlex.quote(str(folder))
     words = {"evaluate": f"--workdir={place}", "predict": f"{place} FILE"}.get(command, place)
-    print(f"{done}; next: asc-jax {command} {words}", file=sys.stderr)
+    print(f"{done}; next: asc-jax {command} {words}")
 
 
 def gan_command(args) -> None:

@@ -316,7 +316,7 @@ def _reproduce(commands) -> None:
     reproduce = _command(
         commands,
         "reproduce",
-        "carry out the report's Table 4, row by row, GANs included; --config.synthesis.FIELD=VALUE "
+        "carry out the paper's Table 4, row by row, GANs included; --config.synthesis.FIELD=VALUE "
         "changes how clips are screened",
         takes_overrides=True,
     )
@@ -328,7 +328,7 @@ def _reproduce(commands) -> None:
         "--budget",
         type=_word,
         metavar="NAME",
-        help="smoke: tiny networks, minutes on two cores; short: the report's networks, a "
+        help="smoke: tiny networks, minutes on two cores; short: the paper's networks, a "
         "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
     )
     _dry_run(reproduce)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def map_files(
     read: Callable[[pathlib.Path], T], paths: Sequence[pathlib.Path], *, workers: int = 0
 ) -> Iterator[T]:
-    """Reads many files in parallel, in order, with a progress bar on stderr.
+    """Reads many files in parallel, in order, and says so on the standard error.
 
     Threads suffice: numpy's reading, libsndfile, soxr and XLA release the interpreter's lock.
     Only a few results per worker are ever in memory.
@@ -33,8 +33,9 @@ def map_files(
     Raises:
       InputError: after the last file, with a line for each kind of bad file; see `complaints`.
     """
-    import tqdm
+    from asc_jax.parallel.bar import make_bar, say_without_bar
 
+    say_without_bar(f"decoding {len(paths):,} clips")
     workers = workers or os.cpu_count() or 1
     pending: collections.deque[tuple[pathlib.Path, concurrent.futures.Future]]
     pending = collections.deque()
@@ -42,13 +43,7 @@ def map_files(
     todo = iter(paths)
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(
-            total=len(paths),
-            desc="decoding",
-            unit="clip",
-            leave=False,
-            disable=None,  # where the standard error is a file
-        ) as bar,
+        make_bar(len(paths), "clip", "decoding") as bar,
     ):
         try:
             while True:

@@ -171,7 +171,7 @@ def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
 def _write_audio(
     root: pathlib.Path, rows: list[_Row], seed: int, n_samples: int, sr: int, workers: int | None
 ) -> None:
-    import tqdm
+    from asc_jax.parallel.bar import make_bar
 
     missing = [row for row in rows if not (root / row.path).exists()]
     if not missing:
@@ -189,10 +189,10 @@ def _write_audio(
     pool = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
     try:
         jobs = [pool.submit(write, row) for row in missing]
-        done = concurrent.futures.as_completed(jobs)
-        # No bar where the standard error is a file.
-        for job in tqdm.tqdm(done, "procedural clips", total=len(jobs), unit="clip", disable=None):
-            job.result()
+        with make_bar(len(jobs), "clip", "procedural clips") as bar:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
+                bar.update()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -206,7 +206,7 @@ def _call(command: Sequence[str], output: TextIO, lock: TextIO, signals: Signals
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0.1)  # s
     if signals.received or status == STOPPED:
-        raise Stopped("stopped; run the same command to go on")
+        raise Stopped("stopped; run the same command to resume")
     return status
 
 

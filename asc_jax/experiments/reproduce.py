@@ -1,4 +1,4 @@
-"""The report's Table 4 from data to table: every row, the GANs included, stage by stage.
+"""The paper's Table 4 from data to table: every row, the GANs included, stage by stage.
 
 A stage is a job of the ordinary commands, with folders of its own:
 
@@ -7,7 +7,7 @@ A stage is a job of the ordinary commands, with folders of its own:
     ROW/                   a row's run, as train and evaluate leave it; ROW.log
     gan/foldN/             the GANs of a fold, as gan leaves them; gan/foldN.log
     synthetic/             the clips of all folds' GANs
-    table.json, table.md   the scores beside the published ones
+    table.json, table.md   the scores, beside the published ones but in the smallest budget
     report.html            the same as a page
     comparison.html        the rows beside one another, as asc-jax report leaves it
 """

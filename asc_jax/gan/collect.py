@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
-import tqdm
 
 from asc_jax.data.audio import write_wav
 from asc_jax.data.manifest import Manifest
@@ -17,6 +16,7 @@ from asc_jax.gan.monitor import number
 from asc_jax.gan.screen import Screening, apportion
 from asc_jax.gan.setup import GanSetup
 from asc_jax.gan.steps import BestGenerator
+from asc_jax.parallel.bar import make_bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +53,7 @@ def fill(
     screening = Screening.of(config)
     scenes = sorted({label for corpus in setup.corpora for label in corpus.scene_labels})
     quotas = dict(zip(scenes, apportion(config.synthesis.n_clips, len(scenes)), strict=True))
-    with tqdm.tqdm(
-        total=config.synthesis.n_clips * len(set(setup.folds)),
-        unit="clip",
-        dynamic_ncols=True,
-        disable=None,  # where the standard error is a file
-    ) as bar:
+    with make_bar(config.synthesis.n_clips * len(set(setup.folds)), "clip") as bar:
         for gan, corpus in enumerate(setup.corpora):
             source = Generated(setup, screener, best, gan, config)
             for label in corpus.scene_labels:

@@ -99,6 +99,7 @@ class Training:
     def __init__(self, setup: GanSetup, config, workdir: pathlib.Path):
         self.n_epochs, self.steps_per_epoch = config.train.epochs, config.train.steps_per_epoch
         self.look_every, self.mesh = 1, setup.mesh
+        self.heading = ["wasserstein  frechet distance"]
         self._setup, self._workdir, self._config = setup, workdir, config
         self._save_every = config.train.save_every
         self._seed, self._n_clips = config.seed, config.train.watch_clips
@@ -150,11 +151,8 @@ class Training:
         line = log_line(setup, progress, snapshot.was_running, steps.times) | seen
         snapshot, messages = after_look(setup, snapshot, seen, line["epoch"])
         distance = np.mean([monitor.or_nan(d) for d in seen["frechet_distance"]])
-        result = (
-            f"wasserstein {np.mean(progress.metrics['wasserstein'][-1]):.3g}, "
-            f"frechet distance {distance:.3g}"
-        )
-        return Conclusion(snapshot, [line], result, messages)
+        wasserstein = np.mean(progress.metrics["wasserstein"][-1])
+        return Conclusion(snapshot, [line], [f"{wasserstein:11.3g}  {distance:16.3g}"], messages)
 
     def is_over(self, snapshot: Snapshot, progress: Progress) -> str:
         running = progress.metrics or fetch(snapshot.state.running).any()

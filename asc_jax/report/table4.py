@@ -1,4 +1,7 @@
-"""The report's Table 4 with our scores beside the published ones: JSON, markdown, text, a page."""
+"""The paper's Table 4 with our scores beside the published ones: JSON, markdown, text, a page.
+
+Published scores stand beside those of the paper's networks alone, not of the smallest budget's.
+"""
 
 import json
 import pathlib
@@ -60,8 +63,12 @@ def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mappin
     gan = next(iter(gans.values()))
     rows = [_row(row, workdir / row.config, own[row.config], gan) for row in table4.ROWS]
     lists = {row["list"] for row in rows}
-    notes = [*([NOTES[budget]] if budget in NOTES else []), _PUBLISHED, _OURS]
-    notes += [note for name, note in _LISTS.items() if name in lists]
+    notes = [NOTES[budget]] if budget in NOTES else []
+    if budget == "smoke":
+        rows = [{name: row[name] for name in row if name != "published"} for row in rows]
+        notes += [_OURS]
+    else:
+        notes += [_PUBLISHED, _OURS, *(note for name, note in _LISTS.items() if name in lists)]
     table = {"budget": budget, "notes": notes, "rows": rows}
     pages = [f"{name}/{LISTEN}" for name in gans]
     table["listen"] = [page for page in pages if (workdir / page).is_file()]
@@ -149,47 +156,49 @@ def render_page(table: Mapping, *, comparison: bool) -> str:
 
 def render_terminal(table: Mapping) -> str:
     """Renders the table as text."""
-    rows = [
-        f"{row['row']:36}{row['published']:>8.2f}%   {_score(row):24}{row['scored_on'] or ''}"
-        for row in table["rows"]
+    lines = [
+        f"{name:36}{''.join(f'{one:>9}   ' for one in published)}{ours:24}{scored_on}"
+        for name, *published, ours, scored_on in _cells(table)
     ]
     files = [f"Submission: {file}" for row in table["rows"] for file in row["submissions"]]
-    head = f"{'':36}{'published':>9}   {'ours':24}scored on"
-    return "\n".join([head, *rows, "", *table["notes"], *files])
+    return "\n".join([*lines, "", *table["notes"], *files])
+
+
+def _cells(table: Mapping) -> list[tuple[str, ...]]:
+    """The table's cells, the head first: name, published score if there is one, ours, of what."""
+    shown = any("published" in row for row in table["rows"])
+    cells = [("row", *["published"] * shown, "ours", "scored on")]
+    for row in table["rows"]:
+        published = [f"{row['published']:.2f}%"] if shown else []
+        cells.append((row["row"], *published, _score(row), row["scored_on"] or ""))
+    return cells
 
 
 def render_markdown(table: Mapping) -> str:
-    """Renders the table, and below it each row with what the report leaves open of it."""
-    scores = [
-        (
-            row["row"],
-            f"{row['published']:.2f}%",
-            _score(row),
-            row["scored_on"] or "",
-            f"[{row['config']}]({row['config']}/report.html)",
-        )
-        for row in table["rows"]
-    ]
+    """Renders the table, and below it each row with what the paper leaves open of it."""
+    runs = [f"[{row['config']}]({row['config']}/report.html)" for row in table["rows"]]
+    head, *cells = _cells(table)
+    scores = [(*row, run) for row, run in zip(cells, runs, strict=True)]
     parts = [
         "# Table 4\n\n",
         *(f"{note}\n\n" for note in table["notes"]),
-        _markdown(("row", "published", "ours", "scored on", "run"), scores),
+        _markdown((*head, "run"), scores),
     ]
     submissions = [file for row in table["rows"] for file in row["submissions"]]
     if submissions:
         links = (f"- [{file}]({quote(file)})\n" for file in submissions)
         parts += ["\nSubmissions:\n\n", *links]
-    parts.append("\n# What the report leaves open, and what these runs do\n")
+    parts.append("\n# What the paper leaves open, and what these runs do\n")
     for row in table["rows"]:
         cells = [(one["point"], one["report"], _as_code(one["here"])) for one in row["open"]]
-        parts += [f"\n## {row['row']}\n\n", _markdown(("point", "the report", "here"), cells)]
+        parts += [f"\n## {row['row']}\n\n", _markdown(("point", "the paper", "here"), cells)]
     return "".join(parts)
 
 
 def render_questions(questions: Iterable[Question]) -> str:
-    """Renders what the report leaves open, what is done by default and what instead: markdown."""
+    """Renders what the paper leaves open, what is done by default and what instead: markdown."""
     cells = [(q.point, q.report, q.default, q.instead) for q in questions]
-    return _markdown(("point", "the report", "here by default", "a config can also say"), cells)
+    return _markdown(("point", "the paper", "here by default", "a config can also say"), cells)
 
 
 def _score(row: Mapping) -> str:

@@ -1,6 +1,9 @@
 """A report's scores as text for a terminal."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+
+_WIDTH = 80  # columns
 
 _INTERVALS = (
     "Intervals: at least 95 %, over locations, not clips; more than that where locations are few."
@@ -8,20 +11,21 @@ _INTERVALS = (
 
 
 def render(report: Mapping) -> str:
-    """Renders the scores of `report.json` as a table."""
+    """Renders the scores of `report.json` as tables."""
     lines = []
     for one in report["lists"]:
         lines += [*_render_list(one), ""]
+    lines += _render_classes(report["lists"])
     for one in report["unlabelled"]:
         files = ", ".join(one["files"])
         lines += [f"{one['title']}: {one['n_clips']} clips without labels: {files}", ""]
-    return "\n".join([*lines, report["training"]["note"], _INTERVALS])
+    return "\n".join([*lines, *_wrap(report["training"]["note"]), *_wrap(_INTERVALS)])
 
 
 def _render_list(one: Mapping) -> list[str]:
     lines = [
         f"{one['title']}: {one['n_clips']} clips, {one['n_locations']} locations",
-        f"  {one['description']}",
+        *_wrap(one["description"], indent="  "),
         "",
         f"  {'':24}{'accuracy':26}class-wise accuracy",
     ]
@@ -33,10 +37,29 @@ def _render_list(one: Mapping) -> list[str]:
     if mean := one["mean_of_folds"]:
         accuracy, class_wise = f"{mean['accuracy']:6.1%}", f"{mean['class_wise_accuracy']:6.1%}"
         lines.append(f"  {'mean of the folds':24}{accuracy:26}{class_wise}")
-    lines += ["", f"  {one['systems'][0]['name']}, per class"]
-    for row in one["systems"][0]["per_class"]:
-        lines.append(f"  {row['scene_label']:24}{_percent(row)}")
     return lines
+
+
+def _render_classes(lists: Sequence[Mapping]) -> list[str]:
+    """The accuracy in each class, a column for each list; intervals are on the page."""
+    if not lists:
+        return []
+    columns = [
+        (one["title"], {row["scene_label"]: row["value"] for row in one["systems"][0]["per_class"]})
+        for one in lists
+    ]
+    widths = [max(len(title), 6) + 3 for title, _ in columns]
+    places = list(zip(columns, widths, strict=True))
+    lines = [f"{'Per class':26}" + "".join(f"{title:>{n}}" for (title, _), n in places)]
+    for label in dict.fromkeys(label for _, values in columns for label in values):
+        values = [(values.get(label), n) for (_, values), n in places]
+        cells = (f"{'-' if value is None else f'{value:.1%}':>{n}}" for value, n in values)
+        lines.append(f"  {label:24}" + "".join(cells))
+    return [*lines, ""]
+
+
+def _wrap(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _percent(score: Mapping) -> str:

@@ -18,6 +18,7 @@ from asc_jax.runs.curves import Curves
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.train.progress_bar import StepBar
 from asc_jax.train.stop import StopSignal
+from asc_jax.train.table import Table
 from asc_jax.train.watch import Calls, EpochSteps
 
 
@@ -28,13 +29,13 @@ class Conclusion:
     Attributes:
       snapshot: that the next epoch begins with.
       lines: of each epoch, for `metrics.jsonl`.
-      result: in short, for the progress bar.
+      results: in short, for the user: a row each, under the task's heading.
       messages: for the user, a line each.
     """
 
     snapshot: Any
     lines: list[dict]
-    result: str
+    results: list[str]
     messages: list[str]
 
 
@@ -46,12 +47,14 @@ class Task(Protocol):
       steps_per_epoch: of each epoch.
       look_every: epochs after which the run is looked at and saved.
       mesh: of the devices.
+      heading: of the results of looks, lines of equal columns.
     """
 
     n_epochs: int
     steps_per_epoch: int
     look_every: int
     mesh: jax.sharding.Mesh
+    heading: list[str]
 
     def restore(self, checkpoints: Checkpoints) -> tuple[Any, Progress]:
         """The newest whole checkpoint, or the beginning."""
@@ -126,6 +129,7 @@ def run_epochs(
         ):
             task.prepare(snapshot, progress, log)
             steps = task.begin(progress)
+            looks = Table(task.heading, task.n_epochs, task.steps_per_epoch)
             while progress.epochs < task.n_epochs:
                 epochs = next_look(task, progress)
                 bar.describe(f"epoch {epochs}/{task.n_epochs}")
@@ -140,7 +144,7 @@ def run_epochs(
                     # checkpoint without its line would leave a gap in the log.
                     for line in concluded.lines:
                         log.write(line)
-                    bar.conclude(concluded.result)
+                    looks.add(concluded.lines[-1], concluded.results)
                     progress = Progress(progress.step, epochs, lost=steps.lost)
                     steps = task.begin(progress)
                 checkpoints.save(progress, snapshot)

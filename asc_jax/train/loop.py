@@ -36,11 +36,12 @@ from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
+from asc_jax.train import table
 from asc_jax.train.classifier import BestEpoch, ClassifierState
 from asc_jax.train.distillation import distil, read_distillation, read_teachers
 from asc_jax.train.epochs import Conclusion, next_look, run_epochs
 from asc_jax.train.model import make_model
-from asc_jax.train.predict import predict, score_fold
+from asc_jax.train.predict import predict, score_fold, validation_lists
 from asc_jax.train.restore import snapshot_like
 from asc_jax.train.setup import Setup, epoch_indices, set_up
 from asc_jax.train.start import describe_start
@@ -126,6 +127,7 @@ class Training:
     def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
         self.n_epochs, self.steps_per_epoch = setup.config.train.epochs, setup.steps_per_epoch
         self.look_every, self.mesh = setup.config.train.validate_every, setup.mesh
+        self.heading = table.heading(setup)
         self._calls = setup.feed.calls  # placed now, while the devices' memory is free
         self._setup, self._workdir, self._profile = setup, workdir, profile
 
@@ -151,12 +153,15 @@ class Training:
             trace = trace_steps(self._setup, snapshot["state"], self._workdir / "profile")
             if trace:
                 print(f"{trace}: open it at https://ui.perfetto.dev", file=sys.stderr)
-        if not progress.step and hosts.is_first():
-            if self._setup.model.averaging:
-                kind = f"train.average={self._setup.config.train.average}"
-                print(f"{kind}: the averaged network is validated and scored", file=sys.stderr)
-            for name in ("report.html", "report.json", "logits.npz"):  # of a state that is gone
-                remove(self._workdir / name)
+        if not hosts.is_first():
+            return
+        if not progress.step and self._setup.model.averaging:
+            kind = f"train.average={self._setup.config.train.average}"
+            print(f"{kind}: the averaged network is validated and scored", file=sys.stderr)
+        # Of a state that is gone; where the run goes on, `evaluate` asks the report for more.
+        others = () if progress.step else ("report.json", "logits.npz")
+        for name in ("report.html", *others):
+            remove(self._workdir / name)
 
     def begin(self, progress: Progress) -> Watch:
         return Watch(self._setup, progress)
@@ -201,7 +206,8 @@ class Training:
             now = put((scores, epochs), setup.mesh, PER_FOLD)
             best = setup.steps.keep_best(snapshot["best"], state, *now)
             snapshot = snapshot | {"best": best}
-        return Conclusion(snapshot, lines, in_short(line), messages)
+        results = table.results(line, setup.runs, steps.lost)
+        return Conclusion(snapshot, lines, results, messages)
 
     def is_over(self, snapshot: dict, progress: Progress) -> str:
         return ""
@@ -274,16 +280,6 @@ def make_curves(
     return Curves(models, writers, flatten(config), labels)
 
 
-def in_short(line: dict) -> str:
-    """A log line for the bar; means are of the folds that are finite, "-" is one that is not."""
-    mean = lambda values: np.mean([value for value in values if value is not None] or [np.nan])
-    if "validation_list" not in line:
-        return f"loss {mean(line['loss']):.3f}"
-    scores = line["validation_accuracy"]
-    folds = " ".join("-" if score is None else f"{score:.0%}" for score in scores)
-    return f"loss {mean(line['loss']):.3f}, {line['validation_list']} {mean(scores):.1%} ({folds})"
-
-
 def log_lines(setup: Setup, progress: Progress, watch: Watch) -> list[dict]:
     """What `metrics.jsonl` says of the training in the epochs whose steps are all done."""
     n_steps = setup.steps_per_epoch
@@ -320,8 +316,7 @@ def validate(setup: Setup, state: ClassifierState, *, confusion: bool = False) -
       The part of a log line that speaks of validation, empty where there is no such clip; a fold
       whose loss is not finite has no figures: None.
     """
-    inner = any(len(split.inner) for split in setup.splits)
-    lists = [split.inner if inner else split.held_out for split in setup.splits]
+    name, lists = validation_lists(setup.splits)
     if not any(map(len, lists)):
         return {}
     logits = predict(setup, state, lists)
@@ -330,7 +325,7 @@ def validate(setup: Setup, state: ClassifierState, *, confusion: bool = False) -
     finite = np.isfinite(losses)
     or_none = lambda values: [one if ok else None for one, ok in zip(values, finite, strict=True)]
     line = {
-        "validation_list": "inner" if inner else "held_out",
+        "validation_list": name,
         "validation_loss": or_none(losses),
         "validation_accuracy": or_none(scores),
     }

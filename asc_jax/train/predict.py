@@ -1,11 +1,13 @@
 """A run's logits, and what they score while it trains."""
 
 import contextlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from asc_jax.data import batches
+from asc_jax.data.folds import Split
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_EXAMPLE
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
@@ -101,3 +103,13 @@ def score_fold(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     loss = -log_probabilities[np.arange(len(targets)), targets].mean()
     confusion = confusion_matrix(targets, logits.argmax(-1), logits.shape[-1])
     return float(loss), float(class_wise_accuracy(confusion))
+
+
+def validation_lists(splits: Sequence[Split]) -> tuple[str, list[np.ndarray]]:
+    """Finds the clips that validate each fold: its inner ones, else those that it holds out.
+
+    Returns:
+      "inner" or "held_out", the same for all folds, and the indices of each fold's clips.
+    """
+    name = "inner" if any(len(split.inner) for split in splits) else "held_out"
+    return name, [getattr(split, name) for split in splits]

@@ -58,7 +58,7 @@ class StopSignal(Signals):
         """
         if self.requested:
             checkpoints.wait()
-            raise Stopped(f"stopped; step {step} is saved; run the same command to go on")
+            raise Stopped(f"stopped; step {step} is saved; run the same command to resume")
 
     def _listen(self, hears: int) -> None:
         """Says that a signal was heard, and ends the process at the next; in a thread."""
@@ -76,7 +76,7 @@ class StopSignal(Signals):
                             tqdm.tqdm.write(words, file=sys.stderr)
                 elif time.monotonic() - first > _ONE_WISH:
                     words = (
-                        "stopped at once; what was saved is whole; run the same command to go on"
+                        "stopped at once; what was saved is whole; run the same command to resume"
                     )
                     with contextlib.suppress(OSError):
                         os.write(2, f"\n{words}\n".encode())  # print: a lock may be held for ever

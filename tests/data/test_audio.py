@@ -359,12 +359,11 @@ def test_a_programming_error_is_no_bad_file():
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_progress_bar_is_on_a_terminals_stderr(capfd, monkeypatch, terminal):
-    """A file would be filled with it."""
+def test_a_bar_is_for_a_terminal_and_a_file_has_a_line(capfd, monkeypatch, terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     list(many_files.map_files(abs, range(3), workers=1))
     output = capfd.readouterr()
-    assert ("decoding" in output.err) == terminal
+    assert ("\r" in output.err) == terminal and "3" in output.err
     assert output.out == ""
 
 

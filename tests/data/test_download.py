@@ -66,11 +66,11 @@ def root(tmp_path) -> pathlib.Path:
 
 def test_a_set_is_what_the_check_reads(server, record, root, scenes, capsys):
     download(record, root, server=server.address)
+    said = capsys.readouterr().err
     theirs, ours = check_dataset(scenes), check_dataset(root)
     differing = {name for name in ours if ours[name] != theirs[name]}
     assert differing == {"root", "command"}
     assert not list(root.rglob("*.zip")) and (root / "README.md").exists()
-    said = capsys.readouterr().err
     parts = [line.partition(":")[0] for line in said.splitlines()]
     assert [f"{TOP}.{part}" for part in parts] == [archive.name for archive in record.archives]
     assert "100%" in said.splitlines()[-1] and "\r" not in said  # a log: no bar
@@ -214,9 +214,9 @@ def test_a_signal_stops_it_and_the_same_command_goes_on(server, record, root, nu
         assert process.wait(30) == expected
         assert "Traceback" not in process.stderr.read()
     assert 0 < partial.stat().st_size <= 200_000 and not list((root / "audio").glob("*"))
-    with command(server, record, root, "--accept_license") as process:
+    with command(server, record, root, "--accept_license", stdout=subprocess.PIPE) as process:
         assert process.wait(60) == 0
-        assert f"asc-jax data check {root}" in process.stderr.read().splitlines()[-1]
+        assert f"asc-jax data check {root}" in process.stdout.read().splitlines()[-1]
     assert re.fullmatch(r"bytes=[1-9]\d*-", server.ranges[3]) and len(server.ranges) == 5
     assert not check_dataset(root)["faults"]
 

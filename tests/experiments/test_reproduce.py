@@ -18,7 +18,13 @@ from asc_jax.data.procedural import write_synthetic_dataset
 from asc_jax.experiments.reproduce import is_done, plan, reproduce
 from asc_jax.flags import build_parser
 from asc_jax.report.comparison.page import title as comparison_title
-from asc_jax.report.table4 import render_markdown, render_page, render_questions, write_table
+from asc_jax.report.table4 import (
+    render_markdown,
+    render_page,
+    render_questions,
+    render_terminal,
+    write_table,
+)
 from asc_jax.runs import table4
 
 DOCS = (ROOT / "docs" / "reproduction.md").read_text()
@@ -211,7 +217,7 @@ def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
     for name, value in (("baseline", 0.25), ("se_resnet152_aug", 0.75)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(a_report(value))
-    table = write_table(tmp_path, "smoke", configs)
+    table = write_table(tmp_path, "short", configs)
     rows = {row["config"]: row for row in table["rows"]}
     assert list(rows) == [row.config for row in table4.ROWS]
     assert rows["baseline"]["score"]["value"] == 0.25 and rows["resnet50"]["score"] is None
@@ -225,6 +231,17 @@ def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
     assert "69.83" in scores["| ResNet(50)-rev"]
     baseline = scores["| Baseline"]
     assert all(number in baseline for number in ("62.50", "25.0", "15.0", "35.0"))
+    assert "62.50" in render_page(table, comparison=False) and "62.50" in render_terminal(table)
+
+
+def test_no_published_score_stands_beside_those_of_the_smallest_networks(configs, tmp_path):
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "report.json").write_text(a_report(0.25))
+    table = write_table(tmp_path, "smoke", configs)
+    files = [(tmp_path / name).read_text() for name in ("table.json", "table.md")]
+    for text in (*files, render_terminal(table), render_page(table, comparison=False)):
+        assert "0.25" in text or "25.0" in text
+        assert not any(f"{row.published:.2f}" in text for row in table4.ROWS)
 
 
 def test_what_a_row_says_of_itself_is_what_its_run_was_made_with(configs, tmp_path):

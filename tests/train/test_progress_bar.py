@@ -1,38 +1,35 @@
-"""What is seen of a run's steps, in a terminal and in a file."""
+"""What is seen of a run's steps: in a terminal, in a pipe, and after a stop."""
 
+import fcntl
 import io
+import os
 import re
+import struct
+import subprocess
 import sys
+import termios
 
 import pytest
+import small
 import tqdm.std
+from checkout import ROOT
 
 from asc_jax.parallel import hosts
 from asc_jax.train.progress_bar import StepBar
 
-
-class Screen(io.StringIO):
-    """A standard error that is a terminal, or not."""
-
-    def __init__(self, terminal: bool):
-        super().__init__()
-        self.isatty = lambda: terminal
+N_COLUMNS = 80
 
 
-@pytest.fixture
-def screen(monkeypatch):
-    """A function that puts a standard error in the place of this process's."""
+class Terminal(io.StringIO):
+    """A standard error that is a terminal, of no known width."""
 
-    def put(terminal: bool) -> Screen:
-        put_in = Screen(terminal)
-        monkeypatch.setattr(sys, "stderr", put_in)
-        return put_in
-
-    return put
+    def isatty(self) -> bool:
+        return True
 
 
-def test_a_bar_counts_time_from_the_end_of_the_first_step_which_compiles(screen, monkeypatch):
-    seen = screen(terminal=True)
+def test_a_bar_counts_time_from_the_end_of_the_first_step_which_compiles(monkeypatch):
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
     now = 1000.0  # s
     monkeypatch.setattr(tqdm.std, "time", lambda: now)
     with StepBar(300, 60) as bar:
@@ -50,28 +47,76 @@ def test_a_bar_counts_time_from_the_end_of_the_first_step_which_compiles(screen,
     assert done and float(done[1]) == pytest.approx(8, rel=0.01), frame
 
 
-def test_where_there_is_no_terminal_an_epoch_is_a_line(screen):
-    seen = screen(terminal=False)
-    with StepBar(30, 0) as bar:
-        for epoch in (1, 2):
-            bar.describe(f"epoch {epoch}/2")
-            for _ in range(15):
-                bar.update(1)
-            bar.conclude(f"loss {epoch}.5")
-    text = seen.getvalue()
-    assert "\r" not in text
-    lines = text.splitlines()
-    assert len(lines) == 2
-    for epoch, line in enumerate(lines, start=1):
-        assert re.fullmatch(rf"epoch {epoch}/2: loss {epoch}\.5, [\d.e+]+ step/s", line)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_process_that_is_not_the_first_shows_nothing(screen, monkeypatch, terminal):
-    seen = screen(terminal)
+def test_a_process_that_is_not_the_first_shows_nothing(monkeypatch, capsys):
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
     monkeypatch.setattr(hosts, "is_first", lambda: False)
-    with StepBar(30, 0) as bar:
+    with StepBar(30, 15) as bar:
         bar.describe("epoch 1/2")
         bar.update(15)
-        bar.conclude("loss 0.5")
-    assert seen.getvalue() == ""
+    assert seen.getvalue() == capsys.readouterr().out == ""
+
+
+def in_terminal(command: list[str], n_columns: int) -> str:
+    """What a command writes to a terminal that says it has so many columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(
+        theirs, termios.TIOCSWINSZ, struct.pack("4H", 24 if n_columns else 0, n_columns, 0, 0)
+    )
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    written = b""
+    with subprocess.Popen(command, cwd=ROOT, **streams) as process:
+        os.close(theirs)
+        try:
+            while some := os.read(ours, 65536):
+                written += some
+        except OSError:  # the command has left
+            pass
+    os.close(ours)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+def on_screen(written: str) -> list[str]:
+    """The lines that stay where `N_COLUMNS` fit in one."""
+    lines, column = [""], 0
+    for one in written:
+        if one == "\r":
+            column = 0
+        elif one == "\n":
+            lines.append("")
+            column = 0
+        else:
+            assert one.isprintable(), "moves that this screen does not know"
+            if column == N_COLUMNS:
+                lines.append("")
+                column = 0
+            lines[-1] = lines[-1][:column].ljust(column) + one + lines[-1][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in lines]
+
+
+def epochs_of(lines: list[str]) -> list[str]:
+    """The epochs whose rows are there, alone on their lines and whole."""
+    *_, heading = (line.split() for line in lines if line.split()[:1] == ["epoch"])
+    assert heading[-1] == "fold2"
+    rows = [line.split() for line in lines if re.match(r" *\d+/\d+ ", line)]
+    assert all(len(row) == len(heading) for row in rows), lines
+    assert all(re.fullmatch(r"[\d.e+-]+", cell) for row in rows for cell in row[1:])
+    return [row[0] for row in rows]
+
+
+def test_rows_of_epochs_stay_and_a_run_that_goes_on_says_so(scenes, tmp_path):
+    def command(n_epochs: int) -> list[str]:
+        fields = "optimizer.schedule=constant", f"train.epochs={n_epochs}"
+        words = ["train", f"--config={ROOT / small.CONFIG}", f"--workdir={tmp_path / 'run'}"]
+        return [sys.executable, "-m", "asc_jax", *words, *small.words(scenes, *fields)]
+
+    lines = on_screen(in_terminal(command(2), N_COLUMNS))
+    assert epochs_of(lines) == ["1/2", "2/2"] and not any("resum" in line for line in lines)
+    assert not any("step/s]" in line for line in lines), "the bar has left something behind"
+    lines = on_screen(in_terminal(command(4), 0))
+    assert epochs_of(lines) == ["3/4", "4/4"] and any("resum" in line for line in lines)
+    done = subprocess.run(command(5), cwd=ROOT, capture_output=True, text=True, check=True)
+    assert epochs_of(done.stdout.splitlines()) == ["5/5"] and "\r" not in done.stderr
+    assert "asc-jax evaluate" in done.stdout.splitlines()[-1]

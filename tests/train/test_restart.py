@@ -118,7 +118,13 @@ def test_a_finished_run_goes_on_for_longer_if_its_rates_stay(scenes, tmp_path):
     shorter, longer = (small.config(scenes, *fields, f"train.epochs={n}") for n in (1, 2))
     train(longer, tmp_path / "once")
     train(shorter, tmp_path / "twice")
+    page, scores = (tmp_path / "twice" / name for name in ("report.html", "report.json"))
+    page.touch()
+    scores.touch()
+    train(shorter, tmp_path / "twice")
+    assert page.exists()
     train(longer, tmp_path / "twice")
+    assert scores.exists() and not page.exists()  # which is of the shorter run
     assert end_of_training(tmp_path / "once")[:-1] == end_of_training(tmp_path / "twice")[:-1]
     assert read_config(tmp_path / "twice").train.epochs == 2
     with refused(field="train.epochs"):  # fewer than are done

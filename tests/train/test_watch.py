@@ -23,7 +23,7 @@ from asc_jax.report.drawing import learning_curves
 from asc_jax.report.figures import learning_curves_figure
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runtime.errors import Diverged, Stopped
-from asc_jax.train import classifier, loop, watch
+from asc_jax.train import classifier, loop, table, watch
 from asc_jax.train.epochs import run_steps
 from asc_jax.train.feed import Feed
 from asc_jax.train.stop import StopSignal
@@ -249,7 +249,8 @@ def test_a_fold_that_is_not_finite_on_its_validation_clips_has_no_figures(
     line = loop.log_lines(setup, progress, watch)[0] | loop.validate(setup, None)
     for name in ("validation_loss", "validation_accuracy"):
         assert [value is None for value in line[name]] == [False, True, False, False]
-    assert "nan" not in loop.in_short(line)
+    (row,) = table.results(line, setup.runs)
+    assert "nan" not in row and len(row.split()) == len(table.heading(setup)[-1].split())
     # The page's curves have that fold's training alone.
     log = [line, line | {"epoch": 4}]
     assert all("<path" in chart.svg for chart in learning_curves(log, []))
