@@ -50,6 +50,8 @@ class Model:
       crops: which parts of clips the network hears; None for whole clips.
       balanced: whether the loss is weighted as if each class had as many training clips.
       waveforms: how waveforms are augmented before the frontend; None for not at all.
+      bands: (key, log_mel, another of the batch) -> log_mel, of one example before it is
+        standardised; None for nothing.
     """
 
     network: nn.Module
@@ -67,3 +69,4 @@ class Model:
     crops: Crops | None = None
     balanced: bool = False
     waveforms: Waveforms | None = None
+    bands: Callable[..., jax.Array] | None = None
