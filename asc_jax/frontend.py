@@ -270,6 +270,11 @@ def log10_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     return 20 / cfg.power * jnp.log10(mel_spectrogram(waveform, cfg) + cfg.log_floor)
 
 
+def decibel(cfg: FrontendConfig) -> float:
+    """What a sound that is 1 dB louder adds to its features, of a name in `LOGARITHMIC`."""
+    return 1.0 if cfg.name == "log10_mel" else cfg.power * math.log(10) / 20
+
+
 def pcen_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     """Mel spectrogram with per-channel energy normalisation; as `log_mel`."""
     return pcen(
@@ -306,6 +311,9 @@ def mel_spectrogram(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     # float32 products may otherwise run as TF32 on a GPU, as bfloat16 on a TPU.
     return jnp.matmul(power, mel_filterbank(cfg), precision="highest")
 
+
+# Those that are logarithms: a louder sound adds to all bands alike.
+LOGARITHMIC = ("log_mel", "log10_mel")
 
 # By the name in a config.
 FRONTENDS = {

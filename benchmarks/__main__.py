@@ -24,6 +24,7 @@ BENCHMARKS = {
     "compiled": "What would a GPU and a TPU run? (compiled without one: no times)",
     "folds": "Which way to map folds is the fastest on this device?",
     "gpu": "The first hour with a GPU: is it right, and how fast is it?",
+    "augment": "How long does a step take with each augmentation, against none?",
     "epoch": "How long is an epoch over a pool of 8,640 clips? (for a GPU)",
 }
 
@@ -65,6 +66,8 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     if name in ("step", "gan", "epoch", "folds"):
         parser.add_argument("--dtype", choices=PRECISIONS[1:], default="float32")
+    if name == "augment":
+        parser.add_argument("--only", action="append", help="one augmentation; may be repeated")
     if name == "gpu":
         parser.add_argument("--minutes", type=float, default=10, help="after which no part begins")
     if name in ("step", "cold_start", "epoch", "placement", "folds"):

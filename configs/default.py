@@ -136,10 +136,17 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.augment = augment = ml_collections.ConfigDict()  # report: none of these; all off
     augment.name = "standard"  # or one of your own
-    # Of waveforms, so with data.pool="waveform", as the next two: the largest factor of speed.
+    # Of waveforms, so with data.pool="waveform", as all to gain_db: the largest factor of speed.
     augment.time_scale = 0.0  # 0 for none
     augment.between_class = False  # mixtures of two waveforms as loud as each other, as one says
+    augment.impulse_responses = ""  # folder of audio files, of devices; "" for none
+    augment.impulse_p = 0.0  # probability that a waveform is convolved with one of them
+    augment.noise_level = 0.0  # of white noise, RMS: the largest, of the waveform's; 0.1 is -20 dB
     augment.gain_db = 0.0  # largest change of the level, up or down
+    # Probability that each mel band's mean and deviation are mixed with another example's.
+    augment.freq_mixstyle_p = 0.0
+    augment.freq_mixstyle_alpha = 0.4  # of Beta(alpha, alpha), the weight of that
+    augment.filter_db = 0.0  # largest boost or cut of mel bands, by a random filter
     augment.mixup_alpha = 0.0  # of Beta(alpha, alpha)
     augment.time_roll = 0.0  # largest circular shift, fraction of the clip
     augment.time_masks = 0  # number

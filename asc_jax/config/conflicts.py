@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from asc_jax.augment import WAVEFORM_FIELDS
 from asc_jax.config.rules import MANY
-from asc_jax.frontend import FrontendConfig, make_frontend, mel_edges, n_empty_bands
+from asc_jax.frontend import LOGARITHMIC, FrontendConfig, make_frontend, mel_edges, n_empty_bands
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.functions import is_own
 
@@ -105,6 +105,17 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
             field="optimizer.drops",
             value=drops,
         )
+    if not is_own(flat["augment.name"]):
+        pair = ("augment.impulse_responses", "augment.impulse_p")
+        for field, other in (pair, pair[::-1]):
+            if flat[field] and not flat[other]:
+                yield InputError(f"needs {other} as well", field=field, value=flat[field])
+        if flat["augment.filter_db"] and flat["frontend.name"] not in LOGARITHMIC:
+            yield InputError(
+                f"needs frontend.name to be one of {', '.join(LOGARITHMIC)}; set this to 0",
+                field="augment.filter_db",
+                value=flat["augment.filter_db"],
+            )
     epochs, select_after = flat["train.epochs"], flat["train.select_after"]
     if select_after >= epochs:
         yield InputError(

@@ -52,6 +52,12 @@ LATER_FIELDS: Mapping[str, Mapping[str, tuple[int, object]]] = {
         "augment.time_scale": (4, 0.0),
         "augment.between_class": (4, False),
         "augment.gain_db": (4, 0.0),
+        "augment.impulse_responses": (5, ""),
+        "augment.impulse_p": (5, 0.0),
+        "augment.noise_level": (5, 0.0),
+        "augment.freq_mixstyle_p": (5, 0.0),
+        "augment.freq_mixstyle_alpha": (5, 0.4),
+        "augment.filter_db": (5, 0.0),
     },  # of classifiers with this augmentation
 }
 

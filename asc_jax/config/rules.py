@@ -126,6 +126,12 @@ AUGMENT_RULES: Mapping[str, Mapping[str, Rule]] = {
         ),
         "augment.between_class": flag,
         "augment.gain_db": number(0, 100),
+        "augment.impulse_responses": folder,
+        "augment.impulse_p": number(0, 1),
+        "augment.noise_level": number(0, 100),
+        "augment.freq_mixstyle_p": number(0, 1),
+        "augment.freq_mixstyle_alpha": number(0.01, 1000),
+        "augment.filter_db": number(0, 100),
         "augment.mixup_alpha": number(0, 1000),
         "augment.time_roll": number(0, 1),
         "augment.time_masks": integer(0, 1000),
@@ -240,4 +246,8 @@ GAN_RULES: Mapping[str, Rule] = {
 }
 
 # Fields that name a folder.
-PATH_FIELDS = [field for field, rule in {**RULES, **GAN_RULES}.items() if rule is folder]
+PATH_FIELDS = [
+    field
+    for field, rule in {**RULES, **GAN_RULES, **AUGMENT_RULES["standard"]}.items()
+    if rule is folder
+]

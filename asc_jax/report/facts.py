@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from asc_jax.config.choices import FUNCTION_FIELDS
 from asc_jax.report.formatting import count, duration, quantity
 
-# The standard masks: their number and largest size, which do nothing without each other.
-_MASKS = {
+# Pairs of fields of the standard augmentation that do nothing without each other.
+_PAIRS = {
     ("augment.time_masks", "augment.time_mask_frames"): "time masks {} (up to {} frames)",
     ("augment.mel_masks", "augment.mel_mask_bands"): "mel masks {} (up to {} bands)",
+    ("augment.freq_mixstyle_p", "augment.freq_mixstyle_alpha"): "freq mixstyle p {} (alpha {})",
 }
 # Fields whose values speak for themselves.
 _SPEAKING = (*FUNCTION_FIELDS, "train.precision")
@@ -52,13 +53,13 @@ def recipe(config: Mapping[str, object]) -> list[tuple[str, str]]:
 def _augmentation(config: Mapping[str, object]) -> list[str]:
     if config.get("augment.name") != "standard":
         return _group(config, "augment")
-    fields = [field for pair in _MASKS for field in pair]
-    masks = [
+    fields = [field for pair in _PAIRS for field in pair]
+    pairs = [
         words.format(*map(config.get, pair))
-        for pair, words in _MASKS.items()
+        for pair, words in _PAIRS.items()
         if all(map(config.get, pair))
     ]
-    return _group(config, "augment", "augment.name", *fields) + masks
+    return _group(config, "augment", "augment.name", *fields) + pairs
 
 
 def _group(config: Mapping[str, object], group: str, *apart: str) -> list[str]:

@@ -32,7 +32,7 @@ from asc_jax.runtime.folders import refuse_another, refuse_files
 # Fields that a run may change on the way: they say where things are, which devices share the
 # work and what becomes of a step that is not finite, or act only on scoring.
 # A data set that has moved is still the same one: splits.json says so, and synthetic.json of
-# synthetic clips.
+# synthetic clips; impulse responses are constants of the step.
 FREE_FIELDS = {
     "title",
     "data.root",
@@ -42,6 +42,7 @@ FREE_FIELDS = {
     "data.cache_dir",
     "data.workers",
     "synthetic.root",
+    "augment.impulse_responses",
     "train.save_every",
     "train.keep_checkpoints",
     "train.mesh",
@@ -153,8 +154,9 @@ def fixed_fields(config, free: Collection[str] = FREE_FIELDS) -> dict[str, objec
     for field in ("train.init_from", "distillation.run"):
         if source := fields.get(field):  # config.json has it so
             fixed[field] = os.path.abspath(source)
-    if "synthetic.root" in fields:  # its clips may move, but neither come nor go
-        fixed["synthetic.root"] = "a folder" if fields["synthetic.root"] else ""
+    for field in ("synthetic.root", "augment.impulse_responses"):
+        if field in fields:  # what lies there may move, but neither come nor go
+            fixed[field] = "a folder" if fields[field] else ""
     return fixed
 
 

@@ -6,9 +6,12 @@ import pathlib
 
 from asc_jax.config.ablation import is_gan_config
 from asc_jax.config.format import as_before
+from asc_jax.data import audio
+from asc_jax.data.class_folders import find_recordings
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.generated import manifest_digest
 from asc_jax.runs.folder import SYNTHETIC, fixed_by_content, read_config
+from asc_jax.runs.inputs import impulse_folder
 
 
 def identify(config) -> dict[str, str]:
@@ -18,8 +21,8 @@ def identify(config) -> dict[str, str]:
       config: checked; of a classifier or of a GAN.
 
     Returns:
-      field -> what lies there, of the fields that are set: the data set and the synthetic clips,
-      or a GAN's classifier, which brings its data.
+      field -> what lies there, of the fields that are set: the data set, synthetic clips and
+      impulse responses, or a GAN's classifier, which brings its data.
 
     Raises:
       InputError: there is nothing of the kind.
@@ -30,6 +33,7 @@ def identify(config) -> dict[str, str]:
         places = {
             "data.root": (config.data.root, lambda root: of_dataset(read_dataset(root))),
             "synthetic.root": (config.synthetic.root, manifest_digest),
+            "augment.impulse_responses": (impulse_folder(config), _of_responses),
         }
     return {field: tell(place) for field, (place, tell) in places.items() if place}
 
@@ -43,6 +47,12 @@ def of_dataset(dataset: Dataset) -> str:
     }
     clips = sorted((clip.path, clip.scene_label, clip.location) for clip in dataset.clips)
     return f"{len(clips)} clips, {_digest([clips, folds])}"
+
+
+def _of_responses(folder: str) -> str:
+    """Impulse responses by their files' content, in their order."""
+    digests = [audio.digest(path) for path in find_recordings(pathlib.Path(folder))]
+    return f"{len(digests)} files, {_digest(digests)}"
 
 
 def _of_run(workdir: str) -> str:

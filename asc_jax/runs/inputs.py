@@ -17,12 +17,14 @@ from asc_jax.data.decoding import Decoding
 from asc_jax.data.folds import Split, make_splits
 from asc_jax.data.generated import Synthetic, add_to_splits, read_manifest
 from asc_jax.data.pool import Loaded, Pool, load_pool
+from asc_jax.data.responses import read_responses
 from asc_jax.frontend import feature_shape
 from asc_jax.parallel.agreement import read_by_first
 from asc_jax.parallel.mesh import DATA
 from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
+from asc_jax.runtime.functions import is_own
 
 
 def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
@@ -72,6 +74,22 @@ def read_synthetic(config, dataset: Dataset, splits: tuple[Split, ...]) -> Synth
     if not group.root:
         return None
     return read_manifest(group.root, dataset, splits, per_class=group.per_class)
+
+
+def impulse_folder(config) -> str:
+    """Where the impulse responses lie that a config augments by; "" if it does not."""
+    group = config.augment
+    return "" if is_own(group.name) else group.impulse_responses
+
+
+def read_impulse_responses(config) -> np.ndarray | None:
+    """The impulse responses that a config augments by, or None if it names none.
+
+    Raises:
+      InputError: as `asc_jax.data.responses.read_responses`.
+    """
+    folder = impulse_folder(config)
+    return read_responses(folder, config.frontend.sr) if folder else None
 
 
 @dataclasses.dataclass(frozen=True)

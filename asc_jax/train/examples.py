@@ -1,5 +1,6 @@
 """What a network is given: log-mels of a pool's clips, augmented to train on, plain to score."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -11,9 +12,9 @@ from asc_jax.models.example_keys import example_keys
 from asc_jax.parallel.mesh import DATA
 from asc_jax.train.recipe import Model
 
-# What a step's key becomes for crops and for waveforms, and of partners the next lower number:
+# What a step's key becomes for crops, waveforms and bands, and of partners the next lower number:
 # beyond every place in a batch, and beyond the classifier's own.
-_CROPS, _WAVEFORMS = 2**32 - 3, 2**32 - 5
+_CROPS, _WAVEFORMS, _BANDS = 2**32 - 3, 2**32 - 5, 2**32 - 7
 
 
 def training_examples(
@@ -33,20 +34,21 @@ def training_examples(
       (B, N, M) float32 and (B, K) float32 class probabilities.
     """
     columns = (0, -1)
+    finish = functools.partial(_finished, model, standardise, key)
     if model.waveforms is None:
         inputs = [
-            standardise(model.features(pool, clips[:, i], *_starts(model, pool, clips, key, i)))
+            finish(-i, model.features(pool, clips[:, i], *_starts(model, pool, clips, key, i)))
             for i in columns
         ]
         targets = [_targets(model, pool, clips, i) for i in columns]
     else:
-        inputs, targets = _from_waveforms(model, standardise, pool, clips, key)
+        inputs, targets = _from_waveforms(model, finish, pool, clips, key)
     keys = example_keys(key, clips.shape[0], DATA)
     return jax.vmap(model.augment)(keys, inputs[0], targets[0], inputs[1], targets[1])
 
 
 def _from_waveforms(
-    model: Model, standardise: Callable, pool: Pool, clips: jax.Array, key: jax.Array
+    model: Model, finish: Callable, pool: Pool, clips: jax.Array, key: jax.Array
 ) -> tuple[list[jax.Array], list[jax.Array]]:
     """Log-mels and targets of examples and of their partners, both augmented as waveforms."""
     columns, size = (0, -1), model.waveforms.reach
@@ -60,9 +62,29 @@ def _from_waveforms(
         (waveform, partner), (target, other) = waveforms[order], targets[order]
         keys = example_keys(jax.random.fold_in(key, _WAVEFORMS - number), len(clips), DATA)
         augmented = jax.vmap(model.waveforms.augment)(keys, waveform, target, partner, other)
-        inputs.append(standardise(model.waveforms.features(augmented[0])))
+        inputs.append(finish(number, model.waveforms.features(augmented[0])))
         mixed.append(augmented[1])
     return inputs, mixed
+
+
+def _finished(
+    model: Model, standardise: Callable, key: jax.Array, number: int, log_mels: jax.Array
+) -> jax.Array:
+    """(B, N, M) log-mels of examples (0) or of their partners (1), augmented and standardised."""
+    if model.bands is not None:
+        keys = example_keys(jax.random.fold_in(key, _BANDS - number), len(log_mels), DATA)
+        log_mels = jax.vmap(model.bands)(keys, log_mels, _next_of_batch(log_mels))
+    return standardise(log_mels)
+
+
+def _next_of_batch(examples: jax.Array) -> jax.Array:
+    """(B, ...) each example's next one in the whole batch; the last one's is the first.
+
+    Batches are shuffled: it is any other one, and no further clip is read or computed for it.
+    """
+    n_shards = jax.lax.axis_size(DATA)
+    from_next = [((shard + 1) % n_shards, shard) for shard in range(n_shards)]
+    return jnp.concatenate([examples[1:], jax.lax.ppermute(examples[:1], DATA, from_next)])
 
 
 def _targets(model: Model, pool: Pool, clips: jax.Array, column: int) -> jax.Array:

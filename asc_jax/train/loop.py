@@ -30,7 +30,13 @@ from asc_jax.runs.folder import (
     refuse_other_sound,
     write_run,
 )
-from asc_jax.runs.inputs import read_data, read_synthetic, told_of_lengths, with_named_precision
+from asc_jax.runs.inputs import (
+    read_data,
+    read_impulse_responses,
+    read_synthetic,
+    told_of_lengths,
+    with_named_precision,
+)
 from asc_jax.runs.metrics_log import MetricsLog
 from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
@@ -96,6 +102,7 @@ def train(
         synthetic = read_synthetic(config, dataset, splits)
         if synthetic is not None:
             refuse_other_manifest(workdir / SYNTHETIC, synthetic)
+        read_impulse_responses(config)  # refused now, and not when a step is traced
         setup = set_up(
             config, dataset, splits, test, synthetic, mesh_shape=config.train.mesh, runs=runs
         )

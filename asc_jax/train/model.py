@@ -3,10 +3,23 @@
 import functools
 from collections.abc import Callable
 
-from asc_jax.augment import make_augment, make_waveform_augment, reach, takes_partners
+from asc_jax.augment import (
+    make_augment,
+    make_band_augment,
+    make_waveform_augment,
+    reach,
+    takes_partners,
+)
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
-from asc_jax.runs.inputs import crops_of, input_samples, input_shape, kept_frames, make_network
+from asc_jax.runs.inputs import (
+    crops_of,
+    input_samples,
+    input_shape,
+    kept_frames,
+    make_network,
+    read_impulse_responses,
+)
 from asc_jax.runtime import functions, precision
 from asc_jax.train.averaging import make_averaging
 from asc_jax.train.losses import make_loss
@@ -63,11 +76,13 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         balanced=config.train.class_weights == "balanced",
         waveforms=_make_waveforms(config),
         averaging=make_averaging(config.train, n_steps),
+        bands=make_band_augment(config.augment, frontend_config(config)),
     )
 
 
 def _make_waveforms(config) -> Waveforms | None:
-    augment = make_waveform_augment(config.augment)
+    responses = functools.cache(functools.partial(read_impulse_responses, config))
+    augment = make_waveform_augment(config.augment, responses)
     if augment is None:
         return None
     return Waveforms(

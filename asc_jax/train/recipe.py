@@ -52,6 +52,8 @@ class Model:
       balanced: whether the loss is weighted as if each class had as many training clips.
       waveforms: how waveforms are augmented before the frontend; None for not at all.
       averaging: how parameters are averaged over steps; None for not at all.
+      bands: (key, log_mel, another of the batch) -> log_mel, of one example before it is
+        standardised; None for nothing.
     """
 
     network: nn.Module
@@ -70,3 +72,4 @@ class Model:
     balanced: bool = False
     waveforms: Waveforms | None = None
     averaging: Averaging | None = None
+    bands: Callable[..., jax.Array] | None = None

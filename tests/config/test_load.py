@@ -13,6 +13,7 @@ from checkout import CONFIGS
 from refusals import refused
 
 from asc_jax import models
+from asc_jax.augment import Augmentation
 from asc_jax.config.load import (
     check_config,
     check_gan_config,
@@ -72,7 +73,8 @@ def test_the_reports_rows_are_what_it_prints():
     assert [name for name, config in sizes.items() if config.synthetic.root] == ["se_resnet152_aug"]
     for config in sizes.values():
         assert config.folds.n_folds == 4
-        assert not any(value for name, value in config.augment.items() if name != "name")
+        nothing = dataclasses.asdict(Augmentation())
+        assert dict(config.augment) == {"name": "standard"} | nothing
         assert not (config.optimizer.weight_decay or config.optimizer.clip_norm)
         assert not config.train.label_smoothing
 

@@ -1,4 +1,4 @@
-"""Augmentation: what each member does to one example, and that its key alone decides it."""
+"""Augmentation of log-mels: what each member does to one, and that its key alone decides it."""
 
 import functools
 
@@ -6,18 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from many_keys import keys, over_keys
 
-from asc_jax.augment import (
-    Augmentation,
-    augment,
-    augment_waveform,
-    between_class,
-    gain,
+from asc_jax.augment import Augmentation, augment, augment_bands
+from asc_jax.augment.log_mels import (
+    filter_curve,
+    freq_mixstyle,
     mask_axis,
     mixup,
-    reach,
     time_roll,
-    time_scale,
 )
 
 N, M, K = 40, 12, 3
@@ -31,15 +28,6 @@ ALL = Augmentation(
 )
 
 mapped = jax.jit(jax.vmap(functools.partial(augment, cfg=ALL)))
-
-
-def over_keys(function, n: int) -> np.ndarray:
-    """The results of a function of a key, for `n` keys."""
-    return jax.tree.map(np.asarray, jax.jit(lambda: jax.vmap(function)(keys(n)))())
-
-
-def keys(n: int, seed: int = 0) -> jax.Array:
-    return jax.random.split(jax.random.key(seed), n)
 
 
 @pytest.fixture(scope="module")
@@ -188,74 +176,75 @@ def test_a_mask_wider_than_the_axis_stays_on_it():
     assert widths.min() == 0
 
 
-SR, T = 8_000, 4_000
+# Freq-MixStyle.
 
 
-def tone(hertz: float, n: int, level: float = 1.0) -> np.ndarray:
-    return (level * np.sin(2 * np.pi * hertz * np.arange(n) / SR)).astype(np.float32)
+def moments(log_mels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return log_mels.mean(axis=-2), log_mels.std(axis=-2)
 
 
-def test_time_scale_moves_the_pitch_by_up_to_its_factor_and_keeps_the_wave():
-    n = reach(T, 1.25)
-    assert n == 5_000
-    scaled = over_keys(lambda key: time_scale(key, jnp.asarray(tone(440, n)), 1.25), 400)
-    assert scaled.shape == (400, T)
-    spectra = np.abs(np.fft.rfft(scaled * np.hanning(T), 8 * T))
-    pitches = spectra.argmax(axis=1) * SR / (8 * T)
-    speeds = np.log(pitches / 440) / np.log(1.25)
-    assert speeds.min() < -0.97 and speeds.max() > 0.97 and np.abs(speeds).max() < 1.01
-    assert abs(speeds.mean()) < 4 * np.sqrt(1 / 3 / 400)  # uniform
-    # Still a tone: as loud, and all of it at that pitch.
-    np.testing.assert_allclose(scaled.std(axis=1), np.sqrt(0.5), rtol=0.02)
-    near = np.abs(np.fft.rfftfreq(8 * T, 1 / SR) - pitches[:, None]) < 10
-    assert ((spectra**2 * near).sum(axis=1) > 0.99 * (spectra**2).sum(axis=1)).all()
-
-
-def test_between_class_mixes_in_the_ratio_that_is_heard():
-    """Sounds of levels 40 dB apart are heard in the targets' ratio."""
-    loud, soft = tone(500, T, 0.5), tone(1500, T, 0.005)
-    one, other = np.eye(K, dtype=np.float32)[:2]
-    mix = lambda key: between_class(key, *map(jnp.asarray, (loud, one, soft, other)))
-    mixed, targets = over_keys(mix, 500)
-    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
-    ratios = targets[:, 0]
-    assert ratios.min() < 0.02 and ratios.max() > 0.98
-    assert abs(ratios.mean() - 0.5) < 4 * np.sqrt(1 / 12 / 500)
-    spectra = np.abs(np.fft.rfft(mixed)) * 2 / T
-    heard = spectra[:, [500 * T // SR, 1500 * T // SR]]
-    inside = (ratios > 0.05) & (ratios < 0.95)
-    np.testing.assert_allclose((heard[:, 0] / heard.sum(axis=1))[inside], ratios[inside], atol=0.02)
-
-
-def test_between_class_keeps_the_energy_of_sounds_that_differ():
+def test_freq_mixstyle_mixes_the_moments_of_bands_and_keeps_their_course():
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 40_000)).astype(np.float32)
-    one, other = np.eye(K, dtype=np.float32)[:2]
-    mix = lambda key, x, y: between_class(key, jnp.asarray(x), one, jnp.asarray(y), other)
-    mixed, _ = over_keys(lambda key: mix(key, a, b), 50)
-    np.testing.assert_allclose(mixed.std(axis=1), 1, atol=0.03)
-    silent = np.zeros(T, np.float32)
-    mixed, _ = over_keys(lambda key: mix(key, silent, silent), 20)
-    assert not mixed.any()
+    one, other = rng.standard_normal((2, N, M))
+    other = 3 + 2 * other
+    one, other = one.astype(np.float32), other.astype(np.float32)
+    mixed = over_keys(lambda key: freq_mixstyle(key, one, other, 1.0, 0.4), 2000)
+    (mean, deviation), (here, spread), (there, width) = map(moments, (mixed, one, other))
+    weights = ((mean - there) / (here - there)).mean(axis=1)  # of the example itself
+    column = weights[:, None]
+    np.testing.assert_allclose(mean, column * here + (1 - column) * there, atol=1e-4)
+    np.testing.assert_allclose(deviation, column * spread + (1 - column) * width, atol=1e-4)
+    course = lambda x: (x - x.mean(axis=-2, keepdims=True)) / x.std(axis=-2, keepdims=True)
+    np.testing.assert_allclose(course(mixed), np.broadcast_to(course(one), mixed.shape), atol=1e-3)
+    assert abs(weights.mean() - 0.5) < 4 * np.sqrt(1 / (8 * 0.4 + 4) / 2000)
+    assert weights.var() == pytest.approx(1 / (8 * 0.4 + 4), rel=0.08)  # Beta(0.4, 0.4)
 
 
-def test_gain_is_uniform_in_decibels():
-    levels = over_keys(lambda key: gain(key, jnp.ones(1), 6.0)[0], 2000)
-    decibels = 20 * np.log10(levels)
-    assert -6 <= decibels.min() < -5.9 and 5.9 < decibels.max() <= 6.001
-    assert abs(decibels.mean()) < 4 * 12 / np.sqrt(12 * 2000)
+def test_freq_mixstyle_comes_as_often_as_is_said():
+    one, other = (np.random.default_rng(seed).normal(seed, 1, (N, M)) for seed in (0, 1))
+    mixed = over_keys(lambda key: freq_mixstyle(key, jnp.asarray(one), other, 0.3, 1.0), 2000)
+    same = (mixed == one.astype(np.float32)).all(axis=(1, 2))
+    assert abs(same.mean() - 0.7) < 4 * np.sqrt(0.3 * 0.7 / 2000)
 
 
-def test_waveforms_are_augmented_by_their_own_keys_alone():
-    cfg = Augmentation(time_scale=1.25, between_class=True, gain_db=6.0)
-    rng = np.random.default_rng(0)
-    waveforms, partners = rng.standard_normal((2, 4, reach(T, 1.25))).astype(np.float32)
-    targets, others = np.eye(K, dtype=np.float32)[rng.integers(0, K, (2, 4))]
-    run = jax.jit(jax.vmap(functools.partial(augment_waveform, cfg=cfg)))
-    batch = waveforms, targets, partners, others
-    waveform, target = run(keys(4), *batch)
-    assert waveform.shape == (4, T)
-    again = run(keys(4)[::-1], *(x[::-1] for x in batch))
-    np.testing.assert_array_equal(again[0][::-1], waveform)
-    np.testing.assert_array_equal(again[1][::-1], target)
-    assert np.abs(waveform - run(keys(4, seed=1), *batch)[0]).max() > 0.1
+def test_freq_mixstyle_of_a_silent_band_is_finite():
+    silent = jnp.full((N, M), -36.0)
+    other = jnp.asarray(np.random.default_rng(0).standard_normal((N, M)), jnp.float32)
+    for pair in ((silent, other), (other, silent), (silent, silent)):
+        mixed = over_keys(lambda key, pair=pair: freq_mixstyle(key, *pair, 1.0, 0.4), 50)
+        assert np.isfinite(mixed).all() and np.abs(mixed).max() < 100
+
+
+# The filter.
+
+
+@pytest.mark.parametrize("n_mels", [80, 40, 10])
+def test_a_filter_is_linear_between_the_edges_of_three_to_six_bands(n_mels):
+    curves = over_keys(lambda key: filter_curve(key, n_mels, 6.0), 2000)
+    assert curves.shape == (2000, n_mels)
+    assert 5.5 < np.abs(curves).max() <= 6
+    assert abs(curves.mean()) < 0.1
+    bends = np.abs(np.diff(curves, 2, axis=1)) > 1e-4
+    # An edge between the middles of two mel bands bends the line at one of them or at both.
+    bent = bends[:, 1:] & ~bends[:, :-1]
+    n_edges = bent.sum(axis=1) + bends[:, 0]
+    assert n_edges.max() <= 5
+    if n_mels >= 40:  # edges lie 6 bands apart: none is lost in another
+        share = np.bincount(n_edges, minlength=6)[2:] / 2000
+        np.testing.assert_allclose(share, 0.25, atol=0.06)
+        assert not bends[:, :4].any() and not bends[:, -4:].any()
+
+
+def test_a_filter_adds_decibels_in_the_unit_of_the_log_mels():
+    cfg = Augmentation(filter_db=6.0)
+    log_mel = jnp.asarray(np.random.default_rng(0).standard_normal((N, M)), jnp.float32)
+    run = jax.jit(functools.partial(augment_bands, cfg=cfg, decibel=0.5))
+    added = np.asarray(run(jax.random.key(1), log_mel, log_mel) - log_mel)
+    np.testing.assert_allclose(added, np.broadcast_to(added[0], added.shape), atol=1e-6)
+    assert np.abs(added).max() <= 3 and np.ptp(added[0]) > 0.1
+
+
+def test_bands_are_left_alone_without_fields_of_theirs():
+    log_mel = np.random.default_rng(0).standard_normal((N, M)).astype(np.float32)
+    run = jax.jit(functools.partial(augment_bands, cfg=ALL, decibel=1.0))
+    np.testing.assert_array_equal(run(jax.random.key(0), log_mel, log_mel + 1), log_mel)
