@@ -66,7 +66,8 @@ def test_every_config_builds_and_comes_back_from_json(path):
 
 def test_the_reports_rows_are_what_it_prints():
     assert {"baseline", "se_resnet152", "demo", "esc10"} <= set(NAMES)
-    sizes = {name: load(str(CONFIGS / f"{name}.py")) for name in NAMES if "resnet" in name}
+    rows = [name for name in NAMES if "resnet" in name and not name.endswith("_best")]
+    sizes = {name: load(str(CONFIGS / f"{name}.py")) for name in rows}
     assert sizes["resnet50"].model.stage_sizes == (3, 4, 6, 3)
     assert sizes["se_resnet152_mel80"].model.stage_sizes == (3, 8, 36, 3)
     assert sizes["se_resnet152_mel80"].frontend.n_mels == 80
