@@ -260,7 +260,7 @@ def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
     Raises:
       InputError: the waveform is too short for one frame.
 
-    Source: report §2.1; the DCASE 2018 baseline for what the report leaves open.
+    Source: paper §2.1; the DCASE 2018 baseline for what the paper leaves open.
     """
     return jnp.log(mel_spectrogram(waveform, cfg) + cfg.log_floor)
 

@@ -42,7 +42,7 @@ class Size:
 
 QUICK = Size(gans=2, dim=2, n_samples=256, batch=2)
 ON_CPU = Size(gans=2, dim=8, n_samples=16_384, batch=8)
-REPORTED = Size(gans=10, dim=64, n_samples=32_768, batch=64)  # report Tables 2 and 3
+REPORTED = Size(gans=10, dim=64, n_samples=32_768, batch=64)  # paper Tables 2 and 3
 ROUNDS, IN_A_ROW = 3, 3
 
 

@@ -28,7 +28,7 @@ from asc_jax.train.hyperparameters import Hyperparameters
 from benchmarks import epoch, folds, frontend, gan, measure, training
 
 N_STEPS = 20
-# The sizes at which the report's networks begin: what they are made of is compared.
+# The sizes at which the paper's networks begin: what they are made of is compared.
 CHECKED = {"name": "resnet", "stage_sizes": (1, 1, 1), "stage_strides": (1, 2, 2), "width": 32,
            "se_ratio": 4}  # fmt: skip
 CHECKED_SIZE = training.Size(folds=2, batch=4, n_frames=200)

@@ -1,1 +1,1 @@
-"""Configs of asc_jax: a file per row of the report's Table 4, and a few more."""
+"""Configs of asc_jax: a file per row of the paper's Table 4, and a few more."""

@@ -2,7 +2,7 @@
 
     asc-jax train --config=configs/baseline.py --config.data.root=FOLDER --workdir=runs/baseline
 
-Published: 59.7 +- 0.7 % on fold 1, 62.5 % on the leaderboard (report Table 4).
+Published: 59.7 +- 0.7 % on fold 1, 62.5 % on the leaderboard (paper Table 4).
 Hardware, time and score of this config: not yet run.
 Source of every value: DCASE-REPO/dcase2018_baseline, task1.
 """

@@ -2,7 +2,7 @@
 
     asc-jax train --config=configs/esc10.py --config.data.root=FOLDER --workdir=runs/esc10
 
-A small real benchmark in the TUT layout. The recipe is ours: the report's networks with
+A small real benchmark in the TUT layout. The recipe is ours: the paper's networks with
 mixup, time roll and masks, which 320 training clips need. Hardware, time and score: see
 docs/reproduction.md.
 """

@@ -1,4 +1,4 @@
-"""ResNet(152)-rev: 101 convolutions, 14.5 M parameters. Report Table 4: 70.33 % (leaderboard).
+"""ResNet(152)-rev: 101 convolutions, 14.5 M parameters. Paper Table 4: 70.33 % (leaderboard).
 
     asc-jax train --config=configs/resnet152.py --config.data.root=FOLDER --workdir=runs/resnet152
 
@@ -13,5 +13,5 @@ from configs import resnet50
 def get_config() -> ml_collections.ConfigDict:
     config = resnet50.get_config()
     config.title = "ResNet(152)-rev"
-    config.model.stage_sizes = (3, 8, 36, 3)  # blocks; report Table 1; 2945 frames seen
+    config.model.stage_sizes = (3, 8, 36, 3)  # blocks; paper Table 1; 2945 frames seen
     return config

@@ -1,4 +1,4 @@
-"""ResNet(50)-rev: 33 convolutions, 5.3 M parameters. Report Table 4: 69.83 % (leaderboard).
+"""ResNet(50)-rev: 33 convolutions, 5.3 M parameters. Paper Table 4: 69.83 % (leaderboard).
 
     asc-jax train --config=configs/resnet50.py --config.data.root=FOLDER --workdir=runs/resnet50
 
@@ -15,25 +15,25 @@ def get_config() -> ml_collections.ConfigDict:
     config.title = "ResNet(50)-rev"
     config.model = model = ml_collections.ConfigDict()
     model.name = "resnet"
-    model.stage_sizes = (3, 4, 6, 3)  # blocks; report Table 1
+    model.stage_sizes = (3, 4, 6, 3)  # blocks; paper Table 1
     model.stage_strides = (
         1,
         2,
         2,
         2,
     )  # of first blocks; as Table 1 is printed, 1 in all
-    model.width = 32  # channels of the first stage; 32 in report Table 1
-    model.block = "basic"  # 3x3, 3x3; report Table 1 (the names suggest "bottleneck")
-    model.order = "post_activation"  # report silent; or "pre_activation"
-    model.shortcut = "projection"  # report silent; or "zero_pad"
+    model.width = 32  # channels of the first stage; 32 in paper Table 1
+    model.block = "basic"  # 3x3, 3x3; paper Table 1 (the names suggest "bottleneck")
+    model.order = "post_activation"  # paper silent; or "pre_activation"
+    model.shortcut = "projection"  # paper silent; or "zero_pad"
     model.se_ratio = 0  # by which squeeze-and-excitation narrows; 0 for none of it
     model.max_receptive_field = 0  # frames; 0 for no limit
-    model.head = "average"  # report Table 1
-    model.dropout_rate = 0.0  # before the last layer; report silent; 0 for none
+    model.head = "average"  # paper Table 1
+    model.dropout_rate = 0.0  # before the last layer; paper silent; 0 for none
     # Probability with which the last block's residual branch is left out in training; it rises
-    # evenly up to there; report silent; 0 for none.
+    # evenly up to there; paper silent; 0 for none.
     model.drop_path_rate = 0.0
     model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"
     model.remat = False  # compute maps again for the gradient: less memory, a third more work
-    config.train.precision = "float32"  # report silent; whatever the device
+    config.train.precision = "float32"  # paper silent; whatever the device
     return config

@@ -1,4 +1,4 @@
-"""SE-ResNet(152)-rev: 14.6 M parameters. Report Table 4: 71.12 % (leaderboard).
+"""SE-ResNet(152)-rev: 14.6 M parameters. Paper Table 4: 71.12 % (leaderboard).
 
     asc-jax train --config=configs/se_resnet152.py --config.data.root=FOLDER \
         --workdir=runs/se_resnet152
@@ -14,5 +14,5 @@ from configs import resnet152
 def get_config() -> ml_collections.ConfigDict:
     config = resnet152.get_config()
     config.title = "SE-ResNet(152)-rev"
-    config.model.se_ratio = 16  # report silent; Hu et al.'s
+    config.model.se_ratio = 16  # paper silent; Hu et al.'s
     return config

@@ -1,4 +1,4 @@
-r"""SE-ResNet(152)-rev-aug: WaveGAN's clips as well. Report Table 4: 70.50 % (leaderboard).
+r"""SE-ResNet(152)-rev-aug: WaveGAN's clips as well. Paper Table 4: 70.50 % (leaderboard).
 
     for fold in 1 2 3 4; do
       asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
@@ -23,7 +23,7 @@ from configs import se_resnet152
 def get_config() -> ml_collections.ConfigDict:
     config = se_resnet152.get_config()
     config.title = "SE-ResNet(152)-rev-aug"
-    # No default of "": the row must not train without, unasked. 1,728 of four folds: report §3.
+    # No default of "": the row must not train without, unasked. 1,728 of four folds: paper §3.
     config.synthetic.root = "runs/synthetic"
-    config.synthetic.share = 0.0  # report silent; every clip once in a pass, real or not
+    config.synthetic.share = 0.0  # paper silent; every clip once in a pass, real or not
     return config

@@ -1,4 +1,4 @@
-"""SE-ResNet(152)-rev*: 80 mel bands. Report Table 4: 72.50 % (leaderboard), its best row.
+"""SE-ResNet(152)-rev*: 80 mel bands. Paper Table 4: 72.50 % (leaderboard), its best row.
 
     asc-jax train --config=configs/se_resnet152_mel80.py --config.data.root=FOLDER \
         --workdir=runs/se_resnet152_mel80
@@ -14,5 +14,5 @@ from configs import se_resnet152
 def get_config() -> ml_collections.ConfigDict:
     config = se_resnet152.get_config()
     config.title = "SE-ResNet(152)-rev*"
-    config.frontend.n_mels = 80  # bands; report Table 4
+    config.frontend.n_mels = 80  # bands; paper Table 4
     return config

@@ -1,4 +1,4 @@
-"""A WaveGAN for every scene of one fold of a trained classifier. Report §3, Tables 2 and 3.
+"""A WaveGAN for every scene of one fold of a trained classifier. Paper §3, Tables 2 and 3.
 
     asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
         --workdir=runs/wavegan
@@ -25,20 +25,20 @@ def get_config() -> ml_collections.ConfigDict:
     gan.classifier = ""  # run folder whose folds the clips are for; must be given
     gan.fold = 1  # whose training clips the GANs see; 0 for all folds in one program
     gan.scenes = ()  # scene labels; () for all
-    gan.conditional = False  # one class-conditional GAN per fold; report silent: one per scene
+    gan.conditional = False  # one class-conditional GAN per fold; paper silent: one per scene
     gan.unseen_fraction = 0.2  # of the fold's training locations, kept to compare with
-    gan.sr = 16_000  # Hz; report §2.1
-    gan.dim = 64  # d; report silent; WaveGAN's
-    gan.n_samples = 32_768  # per segment; report Table 2
-    gan.n_latent = 200  # Z; report Table 2
-    gan.upsample = "transposed"  # report Table 2; or "nearest"
-    gan.phase_shuffle = 2  # frames; report Table 3
+    gan.sr = 16_000  # Hz; paper §2.1
+    gan.dim = 64  # d; paper silent; WaveGAN's
+    gan.n_samples = 32_768  # per segment; paper Table 2
+    gan.n_latent = 200  # Z; paper Table 2
+    gan.upsample = "transposed"  # paper Table 2; or "nearest"
+    gan.phase_shuffle = 2  # frames; paper Table 3
     gan.shuffle = "per_batch"  # WaveGAN's; or "per_example"
-    gan.loss = "wgan_gp"  # report silent; WaveGAN's; or "dcgan", "lsgan", "wgan"
+    gan.loss = "wgan_gp"  # paper silent; WaveGAN's; or "dcgan", "lsgan", "wgan"
     gan.lr = 0.0  # learning rate of both networks; 0 for the loss's own: 1e-4 for wgan_gp
 
     config.train = train = ml_collections.ConfigDict()
-    train.epochs = 200  # report silent; WaveGAN's users train 200,000 steps
+    train.epochs = 200  # paper silent; WaveGAN's users train 200,000 steps
     train.steps_per_epoch = 1000  # updates of the generator between two looks
     train.batch_size = 64  # windows per update and GAN; WaveGAN's
     train.precision = "float32"  # WaveGAN's; or "tensorfloat32", "bfloat16", "auto": see default.py
@@ -49,12 +49,12 @@ def get_config() -> ml_collections.ConfigDict:
     train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"
 
     config.synthesis = synthesis = ml_collections.ConfigDict()
-    synthesis.n_clips = 432  # per fold, all scenes together; report §3: 1,728 of four folds
-    synthesis.merge = "concatenate"  # report §3; or "crossfade"
-    # Run folder of the classifier that screens, of the same folds; report §1: "either an ResNet- or
+    synthesis.n_clips = 432  # per fold, all scenes together; paper §3: 1,728 of four folds
+    synthesis.merge = "concatenate"  # paper §3; or "crossfade"
+    # Run folder of the classifier that screens, of the same folds; paper §1: "either an ResNet- or
     # an SE-ResNet-based" one. "": gan.classifier.
     synthesis.classifier = ""
-    synthesis.rules = ("argmax",)  # report §1; also "confidence", "margin_band"; all must hold
+    synthesis.rules = ("argmax",)  # paper §1; also "confidence", "margin_band"; all must hold
     synthesis.threshold = 0.5  # least probability of the scene, for "confidence"
     synthesis.margin_low = 0.0  # logits, for "margin_band"
     synthesis.margin_high = 10.0  # logits

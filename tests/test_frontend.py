@@ -119,7 +119,7 @@ def test_log_mel_equals_librosa_for_every_option(window, power, pad_mode, htk, n
 
 
 GEOMETRIES = {
-    "the report's": {},
+    "the paper's": {},
     "80 bands": {"n_mels": 80},
     "not centred": {"center": False},
     "window as long as the transform": {"win_length": 2048},

@@ -203,7 +203,7 @@ def mono(samples: np.ndarray) -> np.ndarray:
     Returns:
       (T,) float32, equal to the mean of what libsndfile decodes.
 
-    Source: report §2.1 (mono as the average of the channels).
+    Source: paper §2.1 (mono as the average of the channels).
     """
     samples = to_float(samples)
     # Channel by channel: the mean over so short an axis takes ten times as long, in numpy and

@@ -14,7 +14,7 @@ from asc_jax.runtime.errors import InputError
 
 KINDS = ("location", "published", "random", "all")
 
-# Folds, or models of all clips, where a config leaves their number open: the report's.
+# Folds, or models of all clips, where a config leaves their number open: the paper's.
 _USUAL = 4
 
 # The grouped stratified split is greedy and depends on its shuffle; of this many shuffles
@@ -60,7 +60,7 @@ def location_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> np.ndarray
     Raises:
       InputError: a class has fewer locations than there are folds.
 
-    Source: report §2.5 ("4 folds"); scikit-learn's StratifiedGroupKFold.
+    Source: paper §2.5 ("4 folds"); scikit-learn's StratifiedGroupKFold.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

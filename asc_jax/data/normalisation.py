@@ -98,7 +98,7 @@ def standardisation(
     Returns:
       mean and standard deviation, each (M,) float32; the latter infinite where masked.
 
-    Source: "band" is the DCASE 2018 baseline's normalisation; the report is silent.
+    Source: "band" is the DCASE 2018 baseline's normalisation; the paper is silent.
     """
     mean, variance = (moment[train] for moment in moments)
     n_mels = mean.shape[1]

@@ -21,7 +21,7 @@ Array: TypeAlias = np.ndarray | jax.Array
 def argmax(logits: Array, labels: Array) -> Array:
     """Whether the classifier takes each clip for what it was meant to be.
 
-    Source: report §1 ("chosen as an augment data if it is correctly classified").
+    Source: paper §1 ("chosen as an augment data if it is correctly classified").
     """
     # The argmax of a row with NaN is the place of the NaN, which may be the label's.
     xp = logits.__array_namespace__()
@@ -142,7 +142,7 @@ def apportion(target: int, n_classes: int) -> tuple[int, ...]:
     """A number of clips, shared among the classes as evenly as whole numbers can be.
 
     Args:
-      target: clips in all; the report's 1,728 are 20 % of its 8,640.
+      target: clips in all; the paper's 1,728 are 20 % of its 8,640.
       n_classes: K.
 
     Returns:

@@ -80,7 +80,7 @@ def merge(segments: jax.Array, n_samples: int, how: str = "concatenate") -> jax.
     Raises:
       InputError: another `how`, or segments too few or of the wrong shape.
 
-    Source: report §3 ("5 wave segments are merged into a wave of 10 seconds long"); how is
+    Source: paper §3 ("5 wave segments are merged into a wave of 10 seconds long"); how is
     unstated, and 5 x 32,768 samples are 10.24 s.
     """
     if how not in MERGES:

@@ -73,7 +73,7 @@ def real_windows(
 
 
 def latent_vectors(key: jax.Array, examples: jax.Array, n_latent: int) -> jax.Array:
-    """(b,) places in the whole batch -> (b, Z), uniform in [-1, 1]. Source: report Table 2."""
+    """(b,) places in the whole batch -> (b, Z), uniform in [-1, 1]. Source: paper Table 2."""
     draw = lambda example: jax.random.uniform(
         jax.random.fold_in(key, example), (n_latent,), minval=-1.0
     )

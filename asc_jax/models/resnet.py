@@ -1,4 +1,4 @@
-"""ResNet-rev and SE-ResNet-rev: the report's residual networks on log-mel spectrograms."""
+"""ResNet-rev and SE-ResNet-rev: the paper's residual networks on log-mel spectrograms."""
 
 import functools
 import itertools
@@ -32,7 +32,7 @@ class ResNet(nn.Module):
 
     Attributes:
       n_classes: number of classes K.
-      stage_sizes: residual blocks per stage; (3, 4, 6, 3) or (3, 8, 36, 3) in the report.
+      stage_sizes: residual blocks per stage; (3, 4, 6, 3) or (3, 8, 36, 3) in the paper.
       stage_strides: stride of the first block of each stage.
       width: channels of the first stage; each further stage doubles them.
       block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times the channels).
@@ -55,7 +55,7 @@ class ResNet(nn.Module):
       sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
       conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
-    Source: report §2.4 and Table 1.
+    Source: paper §2.4 and Table 1.
     """
 
     n_classes: int
@@ -185,7 +185,7 @@ class ResidualBlock(nn.Module):
       norm: (name=) -> a normalisation.
       block: and all others: see `ResNet`.
 
-    Source: report Fig. 2(b) and 2(c).
+    Source: paper Fig. 2(b) and 2(c).
     """
 
     channels: int

@@ -16,7 +16,7 @@ class SqueezeExcite(nn.Module):
       ratio: how many times fewer channels the squeezed layer has, which has at least one.
       dtype: of the computation; parameters are float32.
 
-    Source: report §2.3 and Fig. 2(c); Hu et al., arXiv:1709.01507, which gives ratio 16.
+    Source: paper §2.3 and Fig. 2(c); Hu et al., arXiv:1709.01507, which gives ratio 16.
     """
 
     ratio: int = 16

@@ -39,7 +39,7 @@ class Summary:
       parameters: trained parameters.
       statistics: moving statistics of the normalisations.
       macs: multiply-accumulates for one clip.
-      convolutions: as the report counts them, without those of shortcuts.
+      convolutions: as the paper counts them, without those of shortcuts.
       receptive_field: frames; None where the network does not say.
     """
 

@@ -2,8 +2,8 @@
 
 One GAN; several train at once under `vmap`. Both networks are for mono audio in [-1, 1].
 
-Source: report §3, Tables 2 and 3; Donahue et al., arXiv:1802.04208, whose code
-(chrisdonahue/wavegan) settles what the report leaves open: padding, phase shuffle and
+Source: paper §3, Tables 2 and 3; Donahue et al., arXiv:1802.04208, whose code
+(chrisdonahue/wavegan) settles what the paper leaves open: padding, phase shuffle and
 initial values.
 """
 
@@ -40,7 +40,7 @@ def map_sizes(n_samples: int, dim: int) -> list[tuple[int, int]]:
     """Frames and channels of each map between the shortest and the waveform.
 
     The frames grow by 4 from 16, or from 32 if `n_samples` is an odd power of 2; the
-    channels halve down to `dim`. The report's 32,768 samples and WaveGAN's 16,384 and
+    channels halve down to `dim`. The paper's 32,768 samples and WaveGAN's 16,384 and
     65,536 all follow this rule.
 
     Args:
@@ -56,7 +56,7 @@ def map_sizes(n_samples: int, dim: int) -> list[tuple[int, int]]:
     exponent = n_samples.bit_length() - 1
     if n_samples < 64 or n_samples != 1 << exponent:
         raise InputError(
-            "must be a power of 2 from 64, as 32768 (the report's) or 16384 (WaveGAN's)",
+            "must be a power of 2 from 64, as 32768 (the paper's) or 16384 (WaveGAN's)",
             field="gan.n_samples",
             value=n_samples,
         )
@@ -87,7 +87,7 @@ class Generator(nn.Module):
     Raises:
       InputError: no such sizes or upsampling.
 
-    Source: report Table 2; for the classes Mirza and Osindero, arXiv:1411.1784; for
+    Source: paper Table 2; for the classes Mirza and Osindero, arXiv:1411.1784; for
     nearest neighbours Odena et al., "Deconvolution and Checkerboard Artifacts", 2016.
     """
 
@@ -157,7 +157,7 @@ class Discriminator(nn.Module):
     Raises:
       InputError: no such sizes or shuffle.
 
-    Source: report Table 3; for the classes Miyato and Koyama, arXiv:1802.05637.
+    Source: paper Table 3; for the classes Miyato and Koyama, arXiv:1802.05637.
     """
 
     dim: int = 64

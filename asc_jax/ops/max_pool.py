@@ -17,7 +17,7 @@ WINDOW, STRIDE = 3, 2
 def max_pool(x: jax.Array) -> jax.Array:
     """(B, W, H, C) -> (B, ceil(W / 2), ceil(H / 2), C): 3x3, stride 2, padding 1.
 
-    Source: report Table 1.
+    Source: paper Table 1.
     """
     if backend.platform() == "tpu":
         window, strides = (1, WINDOW, WINDOW, 1), (1, STRIDE, STRIDE, 1)

@@ -1,15 +1,15 @@
-"""The report's Table 4: its rows as published, and what the report leaves open about each."""
+"""The paper's Table 4: its rows as published, and what the paper leaves open about each."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """Something that the report leaves open.
+    """Something that the paper leaves open.
 
     Attributes:
       point: what it is about.
-      report: what the report says of it.
+      report: what the paper says of it.
       default: what is done here unless a config says otherwise.
       instead: what a config can also say.
       fields: of a config, that say what a run does.
@@ -27,10 +27,10 @@ class Row:
     """A row of the table.
 
     Attributes:
-      title: the report's name for it.
+      title: the paper's name for it.
       config: its file, without folder and ".py".
       published: class-wise accuracy, percent, on half of the leaderboard set.
-      open: what its score depends on and the report leaves open.
+      open: what its score depends on and the paper leaves open.
       augmented: whether it trains on generated clips as well.
     """
 
@@ -197,5 +197,5 @@ ROWS = (
 
 
 def questions() -> tuple[Question, ...]:
-    """All that the report leaves open, each once."""
+    """All that the paper leaves open, each once."""
     return tuple(dict.fromkeys(question for row in ROWS for question in row.open))

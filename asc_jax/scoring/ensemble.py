@@ -13,7 +13,7 @@ def mean_logits(logits: jax.Array) -> jax.Array:
     Returns:
       (B, K).
 
-    Source: report §2.5 ("four models are linearly combined").
+    Source: paper §2.5 ("four models are linearly combined").
     """
     return jnp.mean(logits, axis=0)
 

@@ -23,7 +23,7 @@ def cross_entropy(
     Returns:
       (B,) nats.
 
-    Source: report §4.2.
+    Source: paper §4.2.
     """
     smoothed = optax.smooth_labels(targets, label_smoothing)
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), smoothed)

@@ -1,4 +1,4 @@
-"""What does augmenting the log-mels give? The report does none of it: its question is GANs."""
+"""What does augmenting the log-mels give? The paper does none of it: its question is GANs."""
 
 import ml_collections
 

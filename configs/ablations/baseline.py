@@ -1,4 +1,4 @@
-"""What of the official baseline's ways matters? Its code says all of them, the report none."""
+"""What of the official baseline's ways matters? Its code says all of them, the paper none."""
 
 import ml_collections
 
@@ -16,7 +16,7 @@ def get_settings() -> list[dict]:
         {"frontend.pad_mode": "reflect"},  # as librosa padded when it was published
         {"train.selection": "last", "train.select_after": 0},
         {"model.dropout_rate": 0.0},
-        # As the report's other rows: an ensemble of four folds.
+        # As the paper's other rows: an ensemble of four folds.
         {
             "folds.kind": "location",
             "folds.n_folds": 4,

@@ -1,4 +1,4 @@
-"""Which residual block? Report Table 1 prints two 3x3 convolutions; its names say bottleneck.
+"""Which residual block? Paper Table 1 prints two 3x3 convolutions; its names say bottleneck.
 
 Order and shortcut are unstated.
 """

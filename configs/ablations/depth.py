@@ -1,6 +1,6 @@
-"""How many residual blocks? The report's two depths, and two that see less of the clip.
+"""How many residual blocks? The paper's two depths, and two that see less of the clip.
 
-Report Table 1 prints both depths, and Table 4 has them half a point apart (69.83 and 70.33 %), far
+Paper Table 1 prints both depths, and Table 4 has them half a point apart (69.83 and 70.33 %), far
 within the noise of 600 clips.
 """
 

@@ -1,4 +1,4 @@
-"""How do folds become one answer? "Linearly combined", says the report (§2.5).
+"""How do folds become one answer? "Linearly combined", says the paper (§2.5).
 
 The published test part is what ensembles answer for. Both means stand in each run's report.json,
 and so does each fold alone. Weights per fold cannot be fitted: outside the test part, which is

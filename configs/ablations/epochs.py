@@ -1,4 +1,4 @@
-"""How long to train, and which epoch to take? The report is silent on both."""
+"""How long to train, and which epoch to take? The paper is silent on both."""
 
 import ml_collections
 

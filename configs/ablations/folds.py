@@ -1,6 +1,6 @@
 """What is a leak of locations worth, and how many folds?
 
-The report says "4 folds" and, of each, "the nine remaining folds": four, or ten.
+The paper says "4 folds" and, of each, "the nine remaining folds": four, or ten.
 
 At random, models know the places that they are scored on. Every setting is also scored on the
 published test part, whose locations none of them has seen: what a leak adds is the difference

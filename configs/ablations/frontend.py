@@ -1,4 +1,4 @@
-"""Which log-mels? The report says 40 ms, 20 ms and 40 bands, and nothing of the rest."""
+"""Which log-mels? The paper says 40 ms, 20 ms and 40 bands, and nothing of the rest."""
 
 import ml_collections
 

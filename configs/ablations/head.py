@@ -1,4 +1,4 @@
-"""How does the last map become one vector? The report pools the average; its details are open."""
+"""How does the last map become one vector? The paper pools the average; its details are open."""
 
 import ml_collections
 

@@ -1,4 +1,4 @@
-"""How many mel bands? The report's best row has 80, all others 40."""
+"""How many mel bands? The paper's best row has 80, all others 40."""
 
 import ml_collections
 

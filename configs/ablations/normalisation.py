@@ -1,4 +1,4 @@
-"""What are log-mels standardised by? The report is silent; the DCASE baseline does it per band.
+"""What are log-mels standardised by? The paper is silent; the DCASE baseline does it per band.
 
 An augmentation's masks are 0 in all of them, which is the mean in all but the last.
 """

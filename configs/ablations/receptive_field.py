@@ -1,4 +1,4 @@
-"""How much of a clip may a position see? The report's networks see more than there is of it.
+"""How much of a clip may a position see? The paper's networks see more than there is of it.
 
 897 frames with 33 convolutions and 2,945 with 101, of 500. Koutini et al. (arXiv:1907.01803) find
 that this hurts. From the limit on, kernels are 1x1: depth and channels stay.

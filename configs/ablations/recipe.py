@@ -1,4 +1,4 @@
-"""How to train? "Adam and categorical cross-entropy" is all that the report says (§4.2)."""
+"""How to train? "Adam and categorical cross-entropy" is all that the paper says (§4.2)."""
 
 import ml_collections
 

@@ -1,6 +1,6 @@
-r"""Which generated clips are kept, and how do segments become a clip? Report §1 and §3.
+r"""Which generated clips are kept, and how do segments become a clip? Paper §1 and §3.
 
-"Chosen if it is correctly classified", says the report, by "either an ResNet- or an
+"Chosen if it is correctly classified", says the paper, by "either an ResNet- or an
 SE-ResNet-based classifier". Settings share one training of the GANs. The last one is screened by a
 ResNet(152)-rev of the same folds, which is trained beforehand:
 
@@ -26,6 +26,6 @@ def get_settings() -> list[dict]:
         {"synthesis.rules": ("margin_band",), "synthesis.margin_high": 5.0},
         {"synthesis.merge": "crossfade"},
         {"synthesis.high_band": "splice"},
-        {"synthesis.n_clips": 216},  # per fold; half of the report's
+        {"synthesis.n_clips": 216},  # per fold; half of the paper's
         {"synthesis.classifier": "runs/resnet152"},
     ]

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: none, or by which ratio? The report names no ratio."""
+"""Squeeze-and-excitation: none, or by which ratio? The paper names no ratio."""
 
 import ml_collections
 

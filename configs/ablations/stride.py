@@ -1,4 +1,4 @@
-"""Where do maps shrink? "Unless noted, the stride is 1", and none is noted: report Table 1.
+"""Where do maps shrink? "Unless noted, the stride is 1", and none is noted: paper Table 1.
 
 The literal stride 1 costs thirteen times as much at 101 convolutions (18.1 GMACs a clip).
 """

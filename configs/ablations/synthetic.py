@@ -1,4 +1,4 @@
-"""How many generated clips to train with? The report adds 1,728, 20 % of its 8,640 (§3)."""
+"""How many generated clips to train with? The paper adds 1,728, 20 % of its 8,640 (§3)."""
 
 import ml_collections
 

@@ -30,7 +30,7 @@ def test_the_file_gives_the_same_config(path, tmp_path):
 
 def test_a_field_has_its_comment_its_origin_and_the_command_lines_value():
     text = render(read("demo", "--config.optimizer.lr=0.5"), "demo", ["optimizer.lr"])
-    assert "data.clip_seconds = 4.0  # s; report §3 [demo.py]" in text
+    assert "data.clip_seconds = 4.0  # s; paper §3 [demo.py]" in text
     assert re.search(r"optimizer\.lr = 0\.5  # peak; .* \[the command line\]", text)
     assert re.search(r"# Devices along folds .*\n.*\n +train\.mesh = \(\)  # \[default\.py\]", text)
 

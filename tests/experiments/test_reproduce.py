@@ -201,8 +201,8 @@ def test_the_published_scores_are_those_of_the_documentation():
 def test_the_published_scores_are_the_reports():
     found = sorted((ROOT.parent / "shared").glob("000_*.txt"))
     if not found:
-        # The report is its authors' and stays out of the project.
-        pytest.skip("the report is not beside the checkout (looked in ../shared)")
+        # The paper is its authors' and stays out of the project.
+        pytest.skip("the paper is not beside the checkout (looked in ../shared)")
     text = found[0].read_text()
     for row in table4.ROWS:
         title = row.title.partition(" (80")[0]

@@ -1,4 +1,4 @@
-"""The residual networks: the report's sizes, every knob, PyTorch's logits from the same weights."""
+"""The residual networks: the paper's sizes, every knob, PyTorch's logits from the same weights."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ REPORT = {
 TINY = {"n_classes": 5, "stage_sizes": (1, 2), "stage_strides": (1, 2), "width": 4}
 
 
-# The report's sizes, at 40 bands x 500 frames.
+# The paper's sizes, at 40 bands x 500 frames.
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def contact_sheet(
 
 
 def _frontend(sr: int) -> FrontendConfig:
-    """The report's frames, 40 ms every 20 ms, at another rate, and bands enough to look at."""
+    """The paper's frames, 40 ms every 20 ms, at another rate, and bands enough to look at."""
     length = round(0.04 * sr)
     return FrontendConfig(
         sr=sr,
