@@ -67,7 +67,9 @@ def add_options(name: str, parser: argparse.ArgumentParser) -> None:
     if name in ("step", "gan", "epoch", "folds"):
         parser.add_argument("--dtype", choices=PRECISIONS[1:], default="float32")
     if name == "augment":
-        parser.add_argument("--only", action="append", help="one augmentation; may be repeated")
+        parser.add_argument(
+            "--only", action="append", help="one setting beside none; may be repeated"
+        )
     if name == "gpu":
         parser.add_argument("--minutes", type=float, default=10, help="after which no part begins")
     if name in ("step", "cold_start", "epoch", "placement", "folds"):

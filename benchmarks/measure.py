@@ -22,8 +22,12 @@ NOT_INSTALLED = "not installed"
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], None]], rounds: int, *, in_a_row: int = 1
-) -> dict[str, list[float]]:
+    calls: Mapping[str, Callable[[], None]],
+    rounds: int,
+    *,
+    in_a_row: int = 1,
+    clock: Callable = time.perf_counter,
+) -> dict[str, list]:
     """Times calls in turn, so that what else the machine does strikes all of them alike.
 
     Args:
@@ -31,6 +35,7 @@ def alternate(
       rounds: turns of each, after one call that is not timed.
       in_a_row: calls of a turn. Of several the first is not timed: right after another way's it
         takes up to twice as long (docs/performance.md); in training a step follows its own kind.
+      clock: its differences are the times; one number, or an array of several clocks.
 
     Returns:
       Seconds of every timed call, by name.
@@ -42,9 +47,9 @@ def alternate(
         for name, call in calls.items():
             turn = []
             for _ in range(in_a_row):
-                start = time.perf_counter()
+                start = clock()
                 call()
-                turn.append(time.perf_counter() - start)
+                turn.append(clock() - start)
             times[name] += turn[1:] if in_a_row > 1 else turn
     return times
 

@@ -29,7 +29,7 @@ def test_what_is_on_is_said():
         "esc10", "model.pcen=True", "frontend.name=mel", "data.normalisation=none",
         "data.pool=waveform", "optimizer.warmup=0.05", "optimizer.clip_norm=1.5",
         "train.label_smoothing=0.1", "train.class_weights=balanced", "train.crop_seconds=2.5",
-        "augment.mel_masks=0", "seed=7",
+        "augment.mel_masks=0", "augment.freq_mixstyle_p=0.5", "seed=7",
     )  # fmt: skip
     assert {"SE ratio 16", "pcen", "width 32"} <= set(found["Network"].split(", "))
     assert found["Frontend"] == "mel" and found["Seed"] == "7"
@@ -37,8 +37,9 @@ def test_what_is_on_is_said():
     assert found["Crops"] == "2.5 s of each clip"
     assert found["Optimizer"] == "adam, clip norm 1.5, learning rate 0.002, weight decay 0.05"
     assert found["Learning rate schedule"] == "one_cycle, warm-up over 0.05 of the steps"
-    masks = "time masks 2 (up to 25 frames)"  # those of mel bands are off, however wide
-    assert found["Augmentation"] == f"mixup alpha 0.3, time roll 1, {masks}"
+    # Masks of mel bands are off, however wide.
+    pairs = "time masks 2 (up to 25 frames), freq mixstyle p 0.5 (alpha 0.4)"
+    assert found["Augmentation"] == f"mixup alpha 0.3, time roll 1, {pairs}"
 
 
 def test_what_is_of_another_optimizer_or_schedule_is_left_out():

@@ -14,7 +14,7 @@ from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
 from asc_jax.train.setup import epoch_indices, set_up
 
-ON_WAVEFORMS = ("data.pool=waveform", "data.channels=0", "augment.noise_level=0.3")
+ON_WAVEFORMS = ("data.pool=waveform", "train.crop_seconds=0.2", "augment.noise_level=0.3")
 ON_BANDS = ("augment.freq_mixstyle_p=1.0", "augment.filter_db=12.0")
 
 
@@ -35,7 +35,7 @@ def by(responses) -> list[str]:
 def losses_of(config, mesh_shape=(1, 1)) -> np.ndarray:
     """(F, 2) of the first two steps."""
     setup = set_up(config, *read_data(config), mesh_shape=mesh_shape)
-    ((pool, clips),) = setup.feed.calls([epoch_indices(setup, epoch=0)[:, :2]])
+    ((pool, clips),) = setup.feed.calls([epoch_indices(setup, [0])[:, :2]])
     return np.asarray(setup.train_steps(setup.init(), pool, clips)[1]["loss"])
 
 
@@ -85,7 +85,10 @@ def test_responses_that_are_none_leave_no_run(scenes, responses, tmp_path):
 @pytest.mark.parametrize(
     ("field", "others"),
     [
-        ("augment.noise_level", ["augment.noise_level=0.1", "data.pool=log_mel"]),
+        (
+            "augment.noise_level",
+            ["augment.noise_level=0.1", "data.pool=log_mel", "train.crop_seconds=0.0"],
+        ),
         ("augment.impulse_p", ["augment.impulse_p=0.5"]),
         ("augment.impulse_responses", ["augment.impulse_responses=/responses"]),
         ("augment.filter_db", ["augment.filter_db=6.0", "frontend.name=pcen"]),
