@@ -26,7 +26,7 @@ def test_the_demo_is_made_of_commands_that_fit_together(tmp_path, monkeypatch):
     names = ["synth", "train", "evaluate", "predict", "export"]
     assert list(by_name) == names
     synth, train, evaluate, predict, export = (by_name[name][0] for name in names)
-    assert len({train.workdir, evaluate.workdir, predict.model, export.model}) == 1
+    assert len({*map(str, (train.workdir, evaluate.workdir, predict.model, export.model))}) == 1
     monkeypatch.chdir(ROOT)
     config = load_config(train.config, by_name["train"][1])
     assert config.data.root == str(synth.root)

@@ -13,6 +13,8 @@ from asc_jax.runtime.errors import InputError
 
 T = TypeVar("T")
 
+MANY = 100  # files; fewer are read before anyone asks what is going on
+
 
 def map_files(
     read: Callable[[pathlib.Path], T], paths: Sequence[pathlib.Path], *, workers: int = 0
@@ -35,7 +37,8 @@ def map_files(
     """
     from asc_jax.parallel.bar import make_bar, say_without_bar
 
-    say_without_bar(f"decoding {len(paths):,} clips")
+    if len(paths) >= MANY:
+        say_without_bar(f"decoding {len(paths):,} clips")
     workers = workers or os.cpu_count() or 1
     pending: collections.deque[tuple[pathlib.Path, concurrent.futures.Future]]
     pending = collections.deque()

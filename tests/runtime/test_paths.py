@@ -91,13 +91,15 @@ def test_the_home_folder_in_every_field(field, home):
     is_gan = field.startswith(("gan.", "synthesis."))
     path, kind = (WAVEGAN, {"check": check_gan_config}) if is_gan else (DEMO, {})
     group, name = field.split(".")
-    config = load_config(path, [f"--config.{field}=~/x"], **kind)
+    others = ["--config.data.pool=waveform", "--config.augment.impulse_p=0.5"]
+    others = others if field == "augment.impulse_responses" else []
+    config = load_config(path, [f"--config.{field}=~/x", *others], **kind)
     assert config[group][name] == str(home / "x")
     text = to_json(config)
     assert str(home / "x") in text
     again = from_json(text.replace(str(home), "~"), "config.json", **kind)
     assert again[group][name] == str(home / "x")
-    relative = load_config(path, [f"--config.{field}=x"], **kind)
+    relative = load_config(path, [f"--config.{field}=x", *others], **kind)
     assert str(pathlib.Path("x").absolute()) in to_json(relative)
     for wrong in ("gs://bucket/x", "~nobody/x"):
         with refused(field=f"--config.{field}"):
@@ -113,7 +115,7 @@ def test_every_field_that_names_a_folder_is_one_of_the_list():
         for group, values in load_config(path, **kind).items()
         if hasattr(values, "items")
         for name in values
-        if name.endswith(("root", "dir", "classifier", "init_from")) or name == "run"
+        if name.endswith(("root", "dir", "classifier", "init_from", "responses")) or name == "run"
     }
     assert fields == set(PATH_FIELDS)
 

@@ -253,7 +253,9 @@ def test_the_report_says_how_many_steps_were_skipped(tmp_path):
         {"epoch": epoch, "seconds": 1.0, "clips_per_second": 1.0, "skipped_steps": skipped}
         for epoch, skipped in ((1, [0, 2]), (2, [1, 0]))
     ]
-    train = types.SimpleNamespace(selection="last", epochs=2, batch_size=8, init_from="")
+    train = types.SimpleNamespace(
+        selection="last", epochs=2, batch_size=8, init_from="", average="none"
+    )
     none = {"synthetic": types.SimpleNamespace(root="")}
     none["distillation"] = types.SimpleNamespace(run="")
     config = types.SimpleNamespace(train=train, **none)
