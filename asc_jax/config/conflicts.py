@@ -45,6 +45,18 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
             field="train.accumulate",
             value=flat["train.accumulate"],
         )
+    epochs, select_after = flat["train.epochs"], flat["train.select_after"]
+    if select_after >= epochs:
+        yield InputError(
+            f"must be below train.epochs={epochs}", field="train.select_after", value=select_after
+        )
+    yield from _crop_conflicts(flat)
+    yield from _schedule_conflicts(flat)
+    if not is_own(flat["augment.name"]):
+        yield from _augment_conflicts(flat)
+
+
+def _crop_conflicts(flat: Mapping) -> Iterator[InputError]:
     crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
     if crop_seconds > clip_seconds:
         yield InputError(
@@ -74,18 +86,9 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
         yield InputError(
             "leaves clips of all lengths; set data.fit_length=True", field="data.trim_silence"
         )
-    of_waveforms = [f"augment.{name}" for name in WAVEFORM_FIELDS if flat.get(f"augment.{name}")]
-    if of_waveforms and not is_own(flat["augment.name"]):
-        factor = flat["augment.time_scale"]
-        if flat["data.pool"] != "waveform":
-            yield InputError("is of waveforms; set data.pool='waveform'", field=of_waveforms[0])
-        if factor and not 0 < crop_seconds * factor <= clip_seconds:
-            yield InputError(
-                "takes as many times train.crop_seconds of a clip; set that above 0, and "
-                "data.clip_seconds to as much or more",
-                field="augment.time_scale",
-                value=factor,
-            )
+
+
+def _schedule_conflicts(flat: Mapping) -> Iterator[InputError]:
     schedule, drops = flat["optimizer.schedule"], flat["optimizer.drops"]
     if schedule == "steps" and not drops:
         yield InputError(
@@ -105,21 +108,31 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
             field="optimizer.drops",
             value=drops,
         )
-    if not is_own(flat["augment.name"]):
-        pair = ("augment.impulse_responses", "augment.impulse_p")
-        for field, other in (pair, pair[::-1]):
-            if flat[field] and not flat[other]:
-                yield InputError(f"needs {other} as well", field=field, value=flat[field])
-        if flat["augment.filter_db"] and flat["frontend.name"] not in LOGARITHMIC:
+
+
+def _augment_conflicts(flat: Mapping) -> Iterator[InputError]:
+    of_waveforms = [f"augment.{name}" for name in WAVEFORM_FIELDS if flat.get(f"augment.{name}")]
+    if of_waveforms:
+        factor = flat["augment.time_scale"]
+        crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
+        if flat["data.pool"] != "waveform":
+            yield InputError("is of waveforms; set data.pool='waveform'", field=of_waveforms[0])
+        if factor and not 0 < crop_seconds * factor <= clip_seconds:
             yield InputError(
-                f"needs frontend.name to be one of {', '.join(LOGARITHMIC)}; set this to 0",
-                field="augment.filter_db",
-                value=flat["augment.filter_db"],
+                "takes as many times train.crop_seconds of a clip; set that above 0, and "
+                "data.clip_seconds to as much or more",
+                field="augment.time_scale",
+                value=factor,
             )
-    epochs, select_after = flat["train.epochs"], flat["train.select_after"]
-    if select_after >= epochs:
+    pair = ("augment.impulse_responses", "augment.impulse_p")
+    for field, other in (pair, pair[::-1]):
+        if flat[field] and not flat[other]:
+            yield InputError(f"needs {other} as well", field=field, value=flat[field])
+    if flat["augment.filter_db"] and flat["frontend.name"] not in LOGARITHMIC:
         yield InputError(
-            f"must be below train.epochs={epochs}", field="train.select_after", value=select_after
+            f"needs frontend.name to be one of {', '.join(LOGARITHMIC)}; set this to 0",
+            field="augment.filter_db",
+            value=flat["augment.filter_db"],
         )
 
 
