@@ -176,7 +176,7 @@ def train_command(args) -> None:
         scored = config.folds.kind != "all" or config.folds.test_fold
         command = "evaluate" if scored else "predict"
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
-            _say_next(f"{folder}: {config.train.epochs} epochs are done", command, folder)
+            _say_next(f"{folder}: all of train.epochs={config.train.epochs} done", command, folder)
 
 
 def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
