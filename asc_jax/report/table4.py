@@ -196,9 +196,9 @@ def render_markdown(table: Mapping) -> str:
 
 
 def render_questions(questions: Iterable[Question]) -> str:
-    """Renders what the paper leaves open, what is done by default and what instead: markdown."""
+    """Renders what the paper leaves open, the defaults and the alternatives, as Markdown."""
     cells = [(q.point, q.report, q.default, q.instead) for q in questions]
-    return _markdown(("point", "the paper", "here by default", "a config can also say"), cells)
+    return _markdown(("point", "the paper", "here by default", "alternatives in a config"), cells)
 
 
 def _score(row: Mapping) -> str:

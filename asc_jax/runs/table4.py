@@ -121,7 +121,7 @@ TRAINING = (
     Question(
         "ensemble",
         '"linearly combined"',
-        "mean of logits; mean of probabilities is reported beside it",
+        "mean of logits; the mean of probabilities is reported too",
         "`ensemble.rule`; weights of runs, not of folds: `asc-jax report --ensemble=weighted`",
         ("ensemble.rule",),
     ),
@@ -147,7 +147,7 @@ GAN = (
     Question(
         "what a GAN learns from",
         "unstated",
-        "training clips of the fold that it serves, less some locations to compare with",
+        "the fold's training clips, without some locations that are kept for comparison",
         "`gan.fold`, `gan.unseen_fraction`",
         ("gan.unseen_fraction",),
     ),
@@ -161,21 +161,21 @@ GAN = (
     Question(
         "1,728 waves",
         "not equal per class",
-        "432 per fold, shared as evenly as can be",
+        "432 per fold, the same number for each class as far as possible",
         "`synthesis.n_clips`",
         ("synthesis.n_clips",),
     ),
     Question(
         "five segments to 10 s",
         "10.24 s; how is unstated",
-        "end to end, cut",
+        "joined end to end, then cut",
         '`synthesis.merge="crossfade"`',
         ("synthesis.merge",),
     ),
     Question(
         "nothing above 8 kHz in a generated clip",
         'up-sampled "could be less accurate"',
-        "as it is; `synthesize` says how well that alone gives them away",
+        "left so; `synthesize` prints how well this alone identifies generated clips",
         '`frontend.fmax`, `synthetic.mask_above`, `synthesis.high_band="splice"`',
         ("frontend.fmax", "synthetic.mask_above", "synthesis.high_band"),
     ),
@@ -184,7 +184,7 @@ GAN = (
 _RESNET = (*NETWORK, *TRAINING, FRONTEND, NORMALISATION)
 _SE = (SQUEEZE, *_RESNET)
 
-# The classifier that the GANs of the last row learn beside, and that screens what they make.
+# The classifier that evaluates the GANs of the last row and screens their clips.
 SCREENED_BY = "se_resnet152"
 ROWS = (
     Row("Baseline", "baseline", 62.50, (PROTOCOL, FRONTEND, NORMALISATION)),
