@@ -10,11 +10,39 @@ from asc_jax.config.overrides import field_of
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
-_LARGEST_SEED = 2**32 - 1  # as a config's field takes it
+_LARGEST_SEED = 2**32 - 1  # as the config field takes it
+
+# Shown at the end of each command's help.
+_EXAMPLES = {
+    "download": "--root=data/tut2018-development",
+    "synth": "build/scenes",
+    "check": "recordings --page=check.html",
+    "import": "recordings data/mine --identifier='(day[0-9]+)'",
+    "train": "--config=small --config.data.root=ROOT --workdir=runs/a",
+    "gan": "--config=wavegan --config.gan.classifier=runs/a --workdir=runs/gan",
+    "synthesize": "--workdir=runs/gan --out=runs/clips",
+    "summary": "--config=resnet50 --config.model.width=16",
+    "config": "small --config.train.epochs=50 > mine.py",
+    "models": "",
+    "evaluate": "--workdir=runs/a",
+    "predict": "runs/a hour.mp3 folder/ --csv=answers.csv",
+    "export": "runs/a mine.onnx",
+    "serve": "runs/a --port=8001",
+    "sweep": "--config=ablations/se --config.data.root=ROOT --workdir=runs/se --seeds=0,1",
+    "reproduce": "--data=ROOT --workdir=runs/table4 --budget=short",
+    "report": "runs/a runs/b --reference=runs/a --out=ab.html",
+}
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Keeps an example in one line, so that it can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("Example: ") else super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises its complaints, a line each."""
+    """A parser that raises each error as an `InputError` of one line."""
 
     def error(self, message: str):
         if message.startswith("argument "):
@@ -27,14 +55,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses a command line.
 
     Args:
-      argv: its words; the process's own if None.
+      argv: the words of the command line; those of the process if None.
 
     Returns:
-      The flags, and `overrides` of a config's fields: "--config.FIELD=VALUE" each, also where the
-      value was the next word; "--config.FIELD" or "--noconfig.FIELD" of True or False.
+      The flags, and the list `overrides` of config fields: each "--config.FIELD=VALUE", also if
+      VALUE was the next word, or "--config.FIELD" or "--noconfig.FIELD" for True or False.
 
     Raises:
-      InputError: naming a flag that is wrong, or words that belong to none.
+      InputError: names a wrong flag, or words that belong to no flag.
       SystemExit: after --help.
     """
     parser = build_parser()
@@ -55,7 +83,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of all flags; its answers name the `command`."""
+    """Builds the parser of all flags; parsed arguments have the `command`'s name."""
     parser = _Parser(
         prog="asc-jax", description="Acoustic scene classification in JAX.", allow_abbrev=False
     )
@@ -63,10 +91,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="prepare and check data sets", allow_abbrev=False)
     _data(data.add_subparsers(required=True, metavar="{download,import,check,synth}"))
-    _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
-    _training(commands, "gan", "train WaveGANs on a classifier's training clips")
+    _train(_training(commands, "train", "train the models of all folds, or resume a run"))
+    _training(commands, "gan", "train WaveGANs on the clips of a classifier's run, or resume them")
     _synthesize(commands)
-    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+    _config(
+        _command(commands, "summary", "print a network's layers, parameters, MACs, receptive field")
+    )
     config = _command(
         commands, "config", "print a config with all its fields", takes_overrides=True
     )
@@ -75,18 +105,21 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         type=_expanded,
         metavar="FILE",
-        help="its file, or the name of one of ours (default), with --config.FIELD=VALUE for fields "
-        "to change; the output is a file to begin with",
+        help="a config file, or the name of a config of the package (default: default); "
+        "--config.FIELD=VALUE sets a field; the output is a config file to start from",
     )
-    config.add_argument("--config", type=_expanded, metavar="FILE", help="the same")
-    _command(commands, "models", "the models that come with the package, and what to know of them")
+    config.add_argument("--config", type=_expanded, metavar="FILE", help="the same as FILE")
+    _command(commands, "models", "list the models of the package and their cards")
     for add in (_evaluate, _predict, _export, _serve, _sweep, _reproduce, _report):
         add(commands)
     return parser
 
 
 def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    description = f"{help[0].upper()}{help[1:]}."
+    parser = commands.add_parser(name, help=help, description=description, allow_abbrev=False)
+    parser.epilog = f"Example: {parser.prog} {_EXAMPLES[name]}".rstrip()
+    parser.formatter_class = _Formatter
     parser.set_defaults(command=name, **defaults)
     return parser
 
@@ -101,42 +134,47 @@ def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
 
 def _data(commands) -> None:
     download = _command(
-        commands, "download", "download TUT Urban Acoustic Scenes 2018, or what is missing of it"
+        commands, "download", "download TUT Urban Acoustic Scenes 2018, or resume the download"
     )
     download.add_argument(
         "--set",
         default="development",
         choices=("development", "leaderboard", "evaluation"),
-        help="21.4, 3.0 or 8.9 GB, which unpack to 24.9, 3.5 or 10.4 GB (development)",
+        help="the part of the data: 21.4, 3.0 or 8.9 GB, unpacked 24.9, 3.5 or 10.4 GB "
+        "(default: development)",
     )
     download.add_argument(
-        "--root", required=True, type=_path, metavar="FOLDER", help="where to unpack it"
+        "--root", required=True, type=_path, metavar="FOLDER", help="the folder to unpack into"
     )
     download.add_argument(
         "--archives",
         type=_path,
         metavar="FOLDER",
-        help="where its zip archives lie, or go, and stay (without it each is deleted once it is "
-        "unpacked)",
+        help="a folder whose zip archives are used and kept (default: each archive is deleted once "
+        "it is unpacked)",
     )
     download.add_argument(
         "--accept_license",
         "--accept-license",
         action="store_true",
-        help="accept the licence of the data: no commercial use",
+        help="accept the licence of the data, which excludes commercial use",
     )
     synth = _command(commands, "synth", "write a small procedural data set")
-    synth.add_argument("root", type=_path, metavar="FOLDER", help="where to write it")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--locations", type=int, default=7, help="locations per scene (7)")
-    synth.add_argument("--clips", type=int, default=3, help="clips per location (3)")
-    synth.add_argument("--seconds", type=float, default=4.0, help="length of a clip (4)")
-    check = _command(
-        commands, "check", "decode all of a data set; say what is in it and what is wrong"
+    synth.add_argument("root", type=_path, metavar="FOLDER", help="the folder to write")
+    synth.add_argument("--seed", type=int, default=0, help="seed of the sounds (default: 0)")
+    synth.add_argument("--locations", type=int, default=7, help="locations per scene (default: 7)")
+    synth.add_argument("--clips", type=int, default=3, help="clips per location (default: 3)")
+    synth.add_argument(
+        "--seconds", type=float, default=4.0, help="length of a clip in seconds (default: 4)"
     )
-    check.add_argument("root", type=_path, metavar="FOLDER")
-    check.add_argument("--json", action="store_true", help="print it as JSON")
-    check.add_argument("--page", type=_page, metavar="FILE.html", help="write it as a page, too")
+    check = _command(
+        commands, "check", "decode a whole data set, count its contents and report its faults"
+    )
+    check.add_argument("root", type=_path, metavar="FOLDER", help="the data set")
+    check.add_argument("--json", action="store_true", help="print the result as JSON")
+    check.add_argument(
+        "--page", type=_page, metavar="FILE.html", help="also write the result as a page"
+    )
     importing = _command(
         commands, "import", "copy recordings and their labels into the layout of the TUT sets"
     )
@@ -144,15 +182,16 @@ def _data(commands) -> None:
         "source",
         type=_path,
         metavar="SOURCE",
-        help="a folder per class, a table of files and labels, ESC-50 or UrbanSound8K as unpacked",
+        help="a folder with a folder per class, a table of files and labels, or ESC-50 or "
+        "UrbanSound8K as unpacked",
     )
-    importing.add_argument("root", type=_path, metavar="FOLDER", help="where to; not there yet")
+    importing.add_argument("root", type=_path, metavar="FOLDER", help="the folder to create")
     importing.add_argument(
         "--identifier",
         type=_expression,
         metavar="REGEX",
-        help="searched in each file's path: what its first group, or all of it, finds is the "
-        "recording, place or day that the file is of",
+        help="a regular expression, searched for in each file's path; its first group, or else the "
+        "whole match, identifies the location of the file (a place, day or recording)",
     )
     importing.add_argument(
         "--link", action="store_true", help="link to the files instead of copying them"
@@ -161,7 +200,7 @@ def _data(commands) -> None:
 
 def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
-        "--profile", action="store_true", help="trace steps into FOLDER/profile first"
+        "--profile", action="store_true", help="first write a trace of some steps to FOLDER/profile"
     )
     together = train.add_mutually_exclusive_group()
     together.add_argument(
@@ -169,7 +208,7 @@ def _train(train: argparse.ArgumentParser) -> None:
         type=_seeds,
         default=(),
         metavar="N,N",
-        help="train a run per seed in one program, each into a folder FOLDER/seedN",
+        help="train a run per seed in one program; the run folders are FOLDER/seedN",
     )
     together.add_argument(
         "--run",
@@ -177,63 +216,83 @@ def _train(train: argparse.ArgumentParser) -> None:
         default=[],
         nargs="+",
         metavar=("NAME", "FIELD=VALUE"),
-        help="train the run FOLDER/NAME, with fields of its own, in one program with the others "
-        "that are named so; FIELD: seed, optimizer.lr, optimizer.weight_decay, "
-        "train.label_smoothing or title",
+        help="train the run FOLDER/NAME with these fields; may be repeated, and all runs are one "
+        "program; FIELD: seed, optimizer.lr, optimizer.weight_decay, train.label_smoothing or "
+        "title",
     )
 
 
 def _synthesize(commands) -> None:
     synthesize = _command(
-        commands, "synthesize", "write screened clips of trained WaveGANs", takes_overrides=True
+        commands,
+        "synthesize",
+        "generate clips with trained WaveGANs and keep those that pass the screening",
+        takes_overrides=True,
     )
     _workdir(synthesize)
     _other_functions(synthesize)
     synthesize.add_argument(
-        "--classifier", type=_expanded, metavar="FOLDER", help="where the classifier's run is now"
+        "--classifier",
+        type=_expanded,
+        metavar="FOLDER",
+        help="the run folder of the classifier, if it has moved",
     )
     synthesize.add_argument(
-        "--out", required=True, type=_path, metavar="FOLDER", help="where to write them"
+        "--out", required=True, type=_path, metavar="FOLDER", help="the folder for the clips"
     )
 
 
 def _predict(commands) -> None:
-    predict = _command(commands, "predict", "say what recordings are, by a trained run")
+    predict = _command(commands, "predict", "classify recordings with a trained model")
     predict.add_argument(
         "model",
         type=_expanded,
         metavar="MODEL",
-        help="a run folder, what export has made of one, or a name of asc-jax models",
+        help="a run folder, an exported file, or the name of a model of the package",
     )
     predict.add_argument(
         "places",
         nargs="+",
         type=lambda text: text if text == "-" else _expanded(text),
         metavar="FILE",
-        help="audio files, folders of them, or - for the standard input; of any length",
+        help="audio files of any length, folders of such files, or - for the standard input",
     )
     predict.add_argument(
-        "--window", type=_seconds, default=0.0, metavar="S", help="seconds (what it heard at once)"
+        "--window",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="length of a window in seconds (default: as in training)",
     )
     predict.add_argument(
-        "--hop", type=_seconds, default=0.0, metavar="S", help="from window to window (--window)"
+        "--hop",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds from window to window (default: the length of a window)",
     )
     predict.add_argument(
-        "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
+        "--fold",
+        type=int,
+        default=0,
+        metavar="N",
+        help="use the model of one fold (default: the ensemble of all)",
     )
-    predict.add_argument("--top", type=_count, default=3, metavar="N", help="classes shown (3)")
-    predict.add_argument("--csv", type=_path, metavar="FILE", help="all probabilities as a table")
-    predict.add_argument("--json", type=_path, metavar="FILE", help="the same as JSON")
+    predict.add_argument(
+        "--top", type=_count, default=3, metavar="N", help="number of classes to print (default: 3)"
+    )
+    predict.add_argument("--csv", type=_path, metavar="FILE", help="write all probabilities")
+    predict.add_argument("--json", type=_path, metavar="FILE", help="the same, as JSON")
     predict.add_argument(
         "--submission",
         choices=("leaderboard", "dcase"),
-        help="print the answers as a challenge takes them",
+        help="print the predictions in the format of a challenge",
     )
     _other_functions(predict)
 
 
 def _export(commands) -> None:
-    export = _command(commands, "export", "write a trained run as one file to use elsewhere")
+    export = _command(commands, "export", "write the model of a run as one file")
     export.add_argument("model", type=_path, metavar="RUN", help="the run folder")
     export.add_argument(
         "out",
@@ -245,25 +304,35 @@ def _export(commands) -> None:
         "--card",
         type=_path,
         metavar="FILE.toml",
-        help="what to know of the model, kept in the file: data, licence, accuracy, measured, "
-        "date and command",
+        help="a model card to store in the file, with the fields data, licence, accuracy, "
+        "measured, date and command",
     )
     export.add_argument(
-        "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
+        "--fold",
+        type=int,
+        default=0,
+        metavar="N",
+        help="export the model of one fold (default: the ensemble of all)",
     )
     _other_functions(export)
 
 
 def _serve(commands) -> None:
-    serve = _command(commands, "serve", "a page on this computer that says what recordings are")
+    serve = _command(
+        commands, "serve", "serve a page that classifies files and the microphone's sound"
+    )
     serve.add_argument(
         "model",
         type=_expanded,
         metavar="MODEL",
-        help="a run folder, what export has made of one, or a name of asc-jax models",
+        help="a run folder, an exported file, or the name of a model of the package",
     )
     serve.add_argument(
-        "--port", type=_port, default=8000, metavar="N", help="of 127.0.0.1 (8000; 0: a free one)"
+        "--port",
+        type=_port,
+        default=8000,
+        metavar="N",
+        help="port on 127.0.0.1; 0 takes a free one (default: 8000)",
     )
     _other_functions(serve)
 
@@ -272,8 +341,8 @@ def _evaluate(commands) -> None:
     evaluate = _command(
         commands,
         "evaluate",
-        "score a run; write its report and submissions; --config.data.FIELD=VALUE says where data "
-        "are now",
+        "score a run and write its report and submissions; --config.data.root=FOLDER says where "
+        "the data are if they have moved",
         takes_overrides=True,
     )
     _workdir(evaluate)
@@ -281,7 +350,7 @@ def _evaluate(commands) -> None:
     evaluate.add_argument(
         "--trust",
         action="store_true",
-        help="from now on, run the functions in FOLDER/functions, which came from elsewhere",
+        help="allow, from now on, the functions in FOLDER/functions that somebody else wrote",
     )
     evaluate.add_argument(
         "--data",
@@ -289,25 +358,32 @@ def _evaluate(commands) -> None:
         type=_expanded,
         default=[],
         metavar="FOLDER",
-        help="a further data set to score or to write submissions for; may be repeated",
+        help="another data set to score, or to write submissions for; may be repeated",
     )
 
 
 def _sweep(commands) -> None:
-    sweep = _command(commands, "sweep", "run every setting of an ablation with every seed")
+    sweep = _command(commands, "sweep", "carry out an ablation with several seeds, or resume it")
     _config(sweep)
     _workdir(sweep)
     sweep.add_argument(
-        "--base", type=_expanded, metavar="FILE", help="a config to change, in place of FILE's own"
+        "--base",
+        type=_expanded,
+        metavar="FILE",
+        help="the config to which the settings are applied (default: that of the ablation)",
     )
     sweep.add_argument(
-        "--seeds", type=_seeds, default=(), metavar="N,N", help="else the base's own"
+        "--seeds",
+        type=_seeds,
+        default=(),
+        metavar="N,N",
+        help="the seeds of each setting (default: the seed of the base config)",
     )
     sweep.add_argument(
         "--together",
         action="store_true",
-        help="one program for all runs that differ in seed, learning rate, weight decay and "
-        "label smoothing alone",
+        help="train as one program all runs that differ only in seed, learning rate, weight decay "
+        "and label smoothing",
     )
     _dry_run(sweep)
 
@@ -316,56 +392,67 @@ def _reproduce(commands) -> None:
     reproduce = _command(
         commands,
         "reproduce",
-        "carry out the paper's Table 4, row by row, GANs included; --config.synthesis.FIELD=VALUE "
-        "changes how clips are screened",
+        "carry out the paper's Table 4 row by row, GANs included, or resume this; "
+        "--config.synthesis.FIELD=VALUE changes the screening of generated clips",
         takes_overrides=True,
     )
     _workdir(reproduce)
     reproduce.add_argument(
-        "--data", type=_expanded, metavar="FOLDER", help="the data set, else a procedural one"
+        "--data", type=_expanded, metavar="FOLDER", help="the data set (default: a procedural one)"
     )
     reproduce.add_argument(
         "--budget",
         type=_word,
         metavar="NAME",
         help="smoke: tiny networks, minutes on two cores; short: the paper's networks, a "
-        "quarter of the epochs; full: the configs as they are (full with --data, else smoke)",
+        "quarter of the epochs; full: the configs as they are (default: full with --data, else "
+        "smoke)",
     )
     _dry_run(reproduce)
 
 
 def _report(commands) -> None:
-    report = _command(commands, "report", "compare runs: a table, and a page of it")
+    report = _command(commands, "report", "compare runs, as a table and as a page")
     report.add_argument(
-        "runs", nargs="+", type=_path, metavar="RUN", help="run folders, or a sweep's folder"
+        "runs",
+        nargs="+",
+        type=_path,
+        metavar="RUN",
+        help="run folders, or the folder of a sweep or of train --seeds",
     )
     report.add_argument(
         "--reference",
         type=_expanded,
         metavar="RUN",
-        help="what the others are compared with (a sweep's base, else the first run)",
+        help="the run that the others are compared with (default: a sweep's base, else the first "
+        "run)",
     )
     report.add_argument(
         "--out",
         type=_page,
         metavar="FILE.html",
-        help="the page (report.html in the sweep's folder, else in the current one)",
+        help="the page to write (default: report.html in the sweep's folder, else in the current "
+        "folder)",
     )
     report.add_argument(
-        "--list", type=_word, metavar="NAME", help="the clips (test, else out_of_fold)"
+        "--list",
+        type=_word,
+        metavar="NAME",
+        help="the list of clips to compare on (default: test, else out_of_fold)",
     )
     report.add_argument(
         "--ensemble",
         action="append",
         default=[],
         choices=("mean_logits", "mean_probabilities", "weighted", "greedy"),
-        help="add an ensemble of all runs; may be repeated",
+        help="also compare an ensemble of all runs; may be repeated",
     )
     report.add_argument(
         "--correction",
         default="holm",
         choices=("holm", "bh"),
-        help="of p for many comparisons: Holm's (the default), Benjamini and Hochberg's",
+        help="correction of p-values for multiple comparisons: holm (default) or bh (Benjamini and "
+        "Hochberg)",
     )
     report.add_argument("--finished_only", action="store_true", help="leave out unfinished runs")
     for name in ("markdown", "csv", "json"):
@@ -400,20 +487,20 @@ def _expression(text: str) -> re.Pattern:
     try:
         return re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text}: is no regular expression ({error})") from None
+        raise argparse.ArgumentTypeError(f"{text}: not a regular expression ({error})") from None
 
 
 def _port(text: str) -> int:
-    """The number of a port; 0 for any that is free."""
+    """A port number; 0 for any free one."""
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 65535")
     return int(text)
 
 
 def _word(text: str) -> str:
-    """A word that is there: an empty one is a shell's variable that is not set."""
+    """A word that is not empty: an empty one comes from an unset shell variable."""
     if not text:
-        raise argparse.ArgumentTypeError("is empty; give it a value, or leave it out")
+        raise argparse.ArgumentTypeError("is empty; give a value, or leave the flag out")
     return text
 
 
@@ -434,7 +521,7 @@ def _page(text: str) -> pathlib.Path:
     path = _path(text)
     if path.suffix.lower() not in (".html", ".htm"):
         raise argparse.ArgumentTypeError(
-            f"{text}: is where the page goes; end it in .html (a table is printed: > FILE)"
+            f"{text}: the page is written here, so end the name in .html (for the table: > FILE)"
         )
     return path
 
@@ -456,8 +543,8 @@ def _config(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_expanded,
         metavar="FILE",
-        help="a config file; FILE.py:ARGUMENT calls its get_config(ARGUMENT), and "
-        "--config.FIELD=VALUE overrides its fields",
+        help="a config file, or the name of a config of the package; FILE.py:ARGUMENT calls "
+        "get_config(ARGUMENT); --config.FIELD=VALUE sets a field",
     )
     parser.set_defaults(takes_overrides=True)
 
@@ -472,11 +559,11 @@ def _other_functions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--other_functions",
         action="store_true",
-        help="go on though the functions that trained the run have changed since",
+        help="continue even if the functions that made the run have changed since",
     )
 
 
 def _dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dry_run", "--dry-run", action="store_true", help="print the commands that are left"
+        "--dry_run", "--dry-run", action="store_true", help="only print the remaining commands"
     )

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import io
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import small
 from checkout import ROOT
 
 from asc_jax import cli
+from asc_jax.flags import parse
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
@@ -89,6 +91,15 @@ def evaluated(trained):
         status, out, err = asc_jax("evaluate", f"--workdir={trained}")
     assert status == 0 and out, err
     return trained
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_example_of_each_command_parses(command, capsys):
+    words = [*(("data",) if command in ("synth", "check", "import", "download") else ()), command]
+    with pytest.raises(SystemExit):
+        parse([*words, "--help"])
+    example = capsys.readouterr().out.rpartition("Example: asc-jax ")[2]
+    assert parse(shlex.split(example.partition(" > ")[0])).command == command
 
 
 def test_training_logs_every_epoch_and_fold(trained):
