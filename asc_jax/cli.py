@@ -137,11 +137,11 @@ def data_check(args) -> None:
 
 def data_import(args) -> None:
     from asc_jax.data.importing import import_dataset
+    from asc_jax.report.formatting import size
 
     made = import_dataset(args.source, args.root, identifier=args.identifier, link=args.link)
-    n_clips, n_places = len(made.clips), len({clip.location for clip in made.clips})
-    counted = f"{n_clips} clips, {len(made.scene_labels)} classes, {n_places} locations"
-    _say_next(f"{args.root}: {counted}", "data check", args.root)
+    counted = size(len(made.clips), len({clip.location for clip in made.clips}))
+    _say_next(f"{args.root}: {counted}, {len(made.scene_labels)} classes", "data check", args.root)
 
 
 def data_download(args) -> None:
@@ -150,7 +150,7 @@ def data_download(args) -> None:
 
     accept_licence(args.accept_license)
     download(RECORDS[args.set], args.root, args.archives)
-    _say_next(f"{args.root}: the {args.set} set is all there", "data check", args.root)
+    _say_next(f"{args.root}: the {args.set} set is complete", "data check", args.root)
 
 
 def train_command(args) -> None:
@@ -213,6 +213,7 @@ def synthesize_command(args) -> None:
     _start_jax()
     environment.start_devices()
     from asc_jax.gan.synthesize import synthesize
+    from asc_jax.report.formatting import count
 
     overrides = list(args.overrides)
     if args.classifier:
@@ -222,10 +223,11 @@ def synthesize_command(args) -> None:
     )
     for scene in yields:
         share = scene.kept / scene.tried if scene.tried else 1
-        print(f"{scene.name}: {scene.kept} clips, {share:.0%} of those generated")
+        kept = count(scene.kept, "clip", " ")
+        print(f"{scene.name}: {kept}, {share:.0%} of those generated")
     print(
-        f"The high band alone tells them from recordings with an area under the ROC curve of "
-        f"{separable:.2f} (0.5: not at all, 1: always)."
+        "By their high band alone, these clips can be told from recordings with an "
+        f"area under the ROC curve of {separable:.2f} (0.5: not at all, 1: always)."
     )
     print(args.out / "manifest.jsonl")
 

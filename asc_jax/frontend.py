@@ -99,7 +99,7 @@ class FrontendConfig:
             )
         if not 0 < self.highest <= self.sr / 2:
             raise InputError(
-                f"must be above 0 and at most sr / 2 = {self.sr / 2:g}, or 0 for that",
+                f"must be above 0 and at most sr / 2 = {self.sr / 2:g}, or 0 for sr / 2",
                 field="frontend.fmax",
                 value=self.fmax,
             )

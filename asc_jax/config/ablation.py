@@ -82,7 +82,9 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
     settings = []
     for fields in listed:
         if "seed" in fields:
-            raise InputError("is no field of a setting; use --seeds=0,1,2", path=path, field="seed")
+            raise InputError(
+                "cannot be a field of a setting; use --seeds=0,1,2", path=path, field="seed"
+            )
         with_fields = override(config, as_overrides(fields), path, check=check_any_config)
         values = flatten(with_fields)
         # 1 and 1.0 are one setting; a function is called what the file calls it.
@@ -136,7 +138,7 @@ def _refuse_like_names(path: str, settings: Sequence[Setting]) -> None:
             if value != other:
                 raise InputError(
                     f"and {field}={other!r} are both called {name} in the name of a folder; change "
-                    "one of them",
+                    "one",
                     path=path,
                     field=field,
                     value=value,

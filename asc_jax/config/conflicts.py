@@ -27,8 +27,8 @@ def conflicts(flat: Mapping) -> Iterator[InputError]:
             )
     if flat["distillation.run"] and flat["synthetic.root"]:
         yield InputError(
-            "goes with recorded clips alone: no teacher has answered for generated ones; set it or "
-            "synthetic.root to ''",
+            "works only with recorded clips, because there are no teachers' logits of "
+            "generated ones; set it or synthetic.root to ''",
             field="distillation.run",
             value=flat["distillation.run"],
         )
@@ -66,25 +66,25 @@ def _crop_conflicts(flat: Mapping) -> Iterator[InputError]:
         )
     if crop_seconds and flat["data.pool"] != "waveform":
         yield InputError(
-            "is of waveforms; set data.pool='waveform'",
+            "works on waveforms; set data.pool='waveform'",
             field="train.crop_seconds",
             value=crop_seconds,
         )
     if flat["ensemble.hop_seconds"] and not crop_seconds:
         yield InputError(
-            "needs windows of a length; set train.crop_seconds, or this to 0",
+            "needs windows; set train.crop_seconds, or set this to 0",
             field="ensemble.hop_seconds",
             value=flat["ensemble.hop_seconds"],
         )
     if 0 < flat["ensemble.hop_seconds"] * flat["frontend.sr"] < 1:
         yield InputError(
-            "is shorter than a sample; set 0 for windows in a row",
+            "is shorter than a sample; set 0 for windows without overlap",
             field="ensemble.hop_seconds",
             value=flat["ensemble.hop_seconds"],
         )
     if flat["data.trim_silence"] and not flat["data.fit_length"]:
         yield InputError(
-            "leaves clips of all lengths; set data.fit_length=True", field="data.trim_silence"
+            "gives clips of different lengths; set data.fit_length=True", field="data.trim_silence"
         )
 
 
@@ -92,13 +92,13 @@ def _schedule_conflicts(flat: Mapping) -> Iterator[InputError]:
     schedule, drops = flat["optimizer.schedule"], flat["optimizer.drops"]
     if schedule == "steps" and not drops:
         yield InputError(
-            "falls at optimizer.drops; set shares of the run there, as (0.5, 0.75)",
+            "needs optimizer.drops; set shares of the run there, such as (0.5, 0.75)",
             field="optimizer.schedule",
             value=schedule,
         )
     if drops and schedule != "steps":
         yield InputError(
-            "is of optimizer.schedule='steps'; set that, or this to ()",
+            "is only for optimizer.schedule='steps'; set that, or set this to ()",
             field="optimizer.drops",
             value=drops,
         )
@@ -116,11 +116,11 @@ def _augment_conflicts(flat: Mapping) -> Iterator[InputError]:
         factor = flat["augment.time_scale"]
         crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
         if flat["data.pool"] != "waveform":
-            yield InputError("is of waveforms; set data.pool='waveform'", field=of_waveforms[0])
+            yield InputError("works on waveforms; set data.pool='waveform'", field=of_waveforms[0])
         if factor and not 0 < crop_seconds * factor <= clip_seconds:
             yield InputError(
-                "takes as many times train.crop_seconds of a clip; set that above 0, and "
-                "data.clip_seconds to as much or more",
+                "needs clips of this many times train.crop_seconds; set train.crop_seconds "
+                "above 0, and data.clip_seconds to at least the product",
                 field="augment.time_scale",
                 value=factor,
             )
@@ -143,7 +143,7 @@ def frontend_conflicts(config: Mapping) -> Iterator[InputError]:
     if not isinstance(frontend, FrontendConfig):
         if mask_above > 0:
             yield InputError(
-                "masks mel bands, and the frontend is one of your own; set it to 0",
+                "masks mel bands, but the frontend is a function of your own; set it to 0",
                 field="synthetic.mask_above",
                 value=mask_above,
             )
@@ -153,14 +153,14 @@ def frontend_conflicts(config: Mapping) -> Iterator[InputError]:
         "none",
     ):
         yield InputError(
-            "takes mel spectrograms as they are; set frontend.name='mel' and "
+            "needs unscaled mel spectrograms; set frontend.name='mel' and "
             "data.normalisation='none'",
             field="model.pcen",
             value=True,
         )
     if frontend.name == "mel" and config["data"]["pool"] != "waveform":
         yield InputError(
-            "holds too wide a range for a pool of 16 bits; set data.pool='waveform'",
+            "has too wide a range for a pool of 16 bits; set data.pool='waveform'",
             field="frontend.name",
             value="mel",
         )

@@ -46,7 +46,7 @@ def call(path: str | pathlib.Path, function: str) -> object:
     except (Exception, SystemExit) as error:  # of any kind: it is the user's program
         hint = _hint(error, spec.origin)
         raise mistake(error, file, origin=spec.origin, hint=hint) from error
-    raise InputError(f"has no {function}(); compare configs/ablations/se.py, which has", path=file)
+    raise InputError(f"has no {function}(); see configs/ablations/se.py for an example", path=file)
 
 
 def file_of(path: str | pathlib.Path) -> pathlib.Path:

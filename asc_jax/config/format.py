@@ -103,7 +103,7 @@ def refuse_newer(number: object, source: str) -> int:
     if isinstance(number, int) and 1 <= number <= FORMAT:
         return number
     raise InputError(
-        f"is of format {number!r}, and this version knows those up to {FORMAT}; use the "
+        f"has format {number!r}, but this version reads formats up to {FORMAT}; use the "
         "version of asc_jax that wrote it, or a newer one",
         path=source,
     )

@@ -80,7 +80,7 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
     """Refuses a GAN's config that no run can have; as `check_config`."""
     flat = flatten(config)
     if "gan.loss" not in flat:
-        raise InputError("is no config of a GAN; start from configs/wavegan.py", path=source)
+        raise InputError("is not the config of a GAN; start from configs/wavegan.py", path=source)
     check_fields(flat, GAN_RULES, source)
     if found := [*gan_conflicts(flat)]:
         raise found[0].at(path=source)

@@ -102,7 +102,7 @@ def _decoding(path: pathlib.Path, name: str = "") -> Iterator[None]:
             new = path.with_stem(f"{path.stem}_converted") if new == path else new
             converted = shlex.join([str(path), str(new)])
             raise InputError(
-                f"libsndfile does not read its format; convert it: ffmpeg -i {converted}", path=path
+                f"libsndfile cannot read this format; convert it: ffmpeg -i {converted}", path=path
             ) from None
         raise InputError(
             f"not readable as audio ({reason.strip().rstrip('.')}); replace the file", path=path
@@ -119,16 +119,18 @@ def _is_mp4(path: pathlib.Path) -> bool:
 def _refuse_no_recording(samples: np.ndarray, sr: int, path: pathlib.Path) -> None:
     """Refuses what no recording has."""
     if len(samples) == 0:
-        raise InputError("holds no samples, or its header says so; replace the file", path=path)
+        raise InputError("has no samples, or its header says so; replace the file", path=path)
     if not _RATES[0] <= sr <= _RATES[1]:
-        raise InputError(f"its header says a rate of {sr} Hz; replace the file", path=path)
+        raise InputError(
+            f"its header gives a sampling rate of {sr} Hz; replace the file", path=path
+        )
     if samples.dtype == np.float32:
         if not np.isfinite(samples).all():
-            raise InputError("holds NaN or infinite samples; replace the file", path=path)
+            raise InputError("has NaN or infinite samples; replace the file", path=path)
         peak = max(samples.max(), -samples.min())
         if peak > _LARGEST_SAMPLE:
             raise InputError(
-                f"holds a sample of {peak:.0e}, where full scale is 1; replace the file", path=path
+                f"has a sample of {peak:.0e}, but full scale is 1; replace the file", path=path
             )
 
 
@@ -215,7 +217,7 @@ def _refuse_broken(path: pathlib.Path) -> None:
     """What libsndfile reports badly or not at all."""
     if not path.is_file():
         state = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{state}; restore it, or name it no more", path=path)
+        raise InputError(f"{state}; restore it, or remove it from the table", path=path)
     size = path.stat().st_size
     if size == 0:
         raise InputError("the file is empty; replace it", path=path)
@@ -239,8 +241,8 @@ def _refuse_broken(path: pathlib.Path) -> None:
         )
     if end_of_sound < size:
         raise InputError(
-            "Wave64 with something behind its sound, which libsndfile takes for sound; replace "
-            "the file by one of another format",
+            "Wave64 with data after the sound, which libsndfile would read as sound; "
+            "convert the file to another format",
             path=path,
         )
     last_page = end.rfind(b"OggS")

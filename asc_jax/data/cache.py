@@ -64,8 +64,8 @@ def default_cache_dir() -> pathlib.Path:
         if named:
             raise error.at(field="XDG_CACHE_HOME", value=shown(named)) from None
         raise InputError(
-            "no home folder is known, so there is no place for caches; set XDG_CACHE_HOME, or "
-            "data.cache_dir, to a folder that can be written"
+            "no home folder is known, so there is no folder for the cache; set "
+            "XDG_CACHE_HOME or data.cache_dir to a writable folder"
         ) from None
     return pathlib.Path(base) / "asc_jax"
 
@@ -229,8 +229,8 @@ def read_rows(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
                     raise OSError(errno.EIO, "it has been cut short")
     except OSError as error:
         raise InputError(
-            f"can no longer be read ({error.strerror}); run the same command again, which "
-            "decodes the clips anew",
+            f"can no longer be read ({error.strerror}); run the same command again to "
+            "decode the clips anew",
             path=values.filename,
         ) from None
 

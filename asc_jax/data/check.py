@@ -123,9 +123,9 @@ def _faults_of_sounds(sounds: Mapping[str, Sound]) -> Iterator[str]:
     silent = [path for path, one in sounds.items() if one.silent]
     constant = [path for path, one in sounds.items() if one.constant and not one.silent]
     if silent:
-        yield f"silent, below -80 dB: {_some(silent, len(sounds))}; leave them out, or replace them"
+        yield f"silent (below -80 dB): {_some(silent, len(sounds))}; remove or replace them"
     if constant:
-        yield f"of a single value: {_some(constant, len(sounds))}; replace them"
+        yield f"constant samples: {_some(constant, len(sounds))}; replace them"
 
 
 def _faults_of_copies(dataset: Dataset, sounds: Mapping[str, Sound]) -> Iterator[str]:
@@ -138,13 +138,11 @@ def _faults_of_copies(dataset: Dataset, sounds: Mapping[str, Sound]) -> Iterator
         if some not in by_two_labels and len({clip.location for clip in some}) > 1
     ]
     if by_two_labels:
-        yield (
-            f"one sound with two labels: {_pairs(by_two_labels)}; leave out those that are wrong"
-        )
+        yield (f"the same sound with two labels: {_pairs(by_two_labels)}; remove the wrong ones")
     if of_two_places:
         yield (
-            f"one sound at two locations, which folds may have on both sides: "
-            f"{_pairs(of_two_places)}; leave out the copies, or give them one identifier"
+            "the same sound at two locations, which may be on both sides of a fold: "
+            f"{_pairs(of_two_places)}; remove the copies, or give them the same identifier"
         )
 
 
@@ -155,11 +153,11 @@ def _faults_of_folds(dataset: Dataset) -> Iterator[str]:
         sides = [{clips[i].location for i in side} for side in (split.train, split.evaluate)]
         if both := sorted(sides[0] & sides[1]):
             yield (
-                f"fold {fold} has {len(both)} locations on both sides ({first_three(both)}); mend "
-                "them"
+                f"fold {fold} has locations on both sides: {len(both)} ({first_three(both)}); "
+                "correct its lists"
             )
         if absent := set(dataset.scene_labels) - {clips[i].scene_label for i in split.train}:
-            yield f"fold {fold} trains on no clip of {first_three(sorted(absent))}; mend it"
+            yield f"fold {fold} trains on no clip of {first_three(sorted(absent))}; add some"
     if len(dataset.scene_labels) == 1:
         yield f"{dataset.scene_labels[0]} is its only class; training needs two or more"
     places = collections.defaultdict(set)
@@ -168,22 +166,22 @@ def _faults_of_folds(dataset: Dataset) -> Iterator[str]:
     alone = [label for label in dataset.scene_labels if len(places[label]) == 1]
     if alone and not dataset.published_folds:
         yield (
-            f"only one location of {first_three(alone)}: what is trained on it cannot be scored; "
-            "record at another"
+            f"only one location of {first_three(alone)}, which cannot be both trained on "
+            "and scored; add recordings of another location"
         )
 
 
 def _notes(dataset: Dataset, sounds: Mapping[str, Sound]) -> Iterator[str]:
     if not dataset.labelled:
-        yield "no scene_label: a set to be answered, not to train on"
+        yield "no scene_label: the set can be classified, but not used for training"
     elif dataset.no_identifiers:
         yield dataset.no_identifiers
     clipped = [path for path, one in sounds.items() if one.clipped > _CLIPPED]
     if clipped:
-        yield f"clipped, more than {_CLIPPED:.1%} at full scale: {_some(clipped, len(sounds))}"
+        yield f"over {_CLIPPED:.1%} of samples at full scale: {_some(clipped, len(sounds))}"
     copies = _copies(dataset, sounds)
     if same := [some for some in copies if len({(c.scene_label, c.location) for c in some}) == 1]:
-        yield f"one sound twice at one location: {_pairs(same)}"
+        yield f"the same sound twice at one location: {_pairs(same)}"
     listed = {pathlib.PurePosixPath(clip.path).as_posix() for clip in dataset.clips}
     files = [path.relative_to(dataset.root).as_posix() for path in find_recordings(dataset.root)]
     if extra := [path for path in files if path not in listed]:

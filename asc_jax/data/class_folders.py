@@ -44,13 +44,14 @@ def class_folders(root: pathlib.Path) -> list[Row]:
         empty += [] if found else [folder]
     if rows and empty:
         raise InputError(
-            "holds no recording, and is a class beside others that do; fill it, or delete it",
+            "is the folder of a class and has no recording; add some, or delete it",
             path=empty[0],
         )
     n_loose = len(find_recordings(root)) - len(rows)
     if rows and n_loose:
         raise InputError(
-            f"{n_loose} recordings lie in it beside a folder per class; move them into one, or out",
+            f"recordings lie beside the class folders ({n_loose}); move them into one of "
+            "these, or elsewhere",
             path=root,
         )
     return rows

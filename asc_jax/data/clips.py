@@ -93,12 +93,12 @@ class Dataset:
 
     @property
     def no_identifiers(self) -> str:
-        """What follows where each file is a location of its own; "" where some are not."""
+        """A warning if each file is a location of its own, else ""."""
         if any(clip.location != clip.path for clip in self.clips):
             return ""
         return (
-            "Without identifiers each file counts as a location: scores flatter if several files "
-            "are of one recording (then give meta.csv a column identifier)."
+            "Without identifiers each file counts as a location of its own. If several files come "
+            "from one recording or place, scores are too high: give meta.csv a column identifier."
         )
 
     @property
@@ -127,7 +127,7 @@ def read_dataset(root: str | pathlib.Path, *, argument: str = "data.root") -> Da
     dataset = read_tables(root, argument=argument)
     if problems := file_problems(dataset.root, [clip.path for clip in dataset.clips]):
         said = "\n".join(problems)
-        raise InputError(f"{said} (asc-jax data check {dataset.root} lists all that is wrong)")
+        raise InputError(f"{said} (asc-jax data check {dataset.root} lists all faults)")
     return dataset
 
 
@@ -160,14 +160,14 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     has_meta = table.parent != setup
     clips = tuple(_make_clip(table, row) for row in rows)
     if not clips:
-        raise InputError("lists no clip; it needs a row per clip", path=table)
+        raise InputError("lists no clips; it needs a row per clip", path=table)
     _refuse_duplicates(clips, table)
     labels = tuple(sorted({clip.scene_label for clip in clips} - {UNLABELLED}))
     if labels and any(clip.scene_label == UNLABELLED for clip in clips):
         first = next(clip for clip in clips if clip.scene_label == UNLABELLED)
         raise InputError(
-            f"{first.path} has no scene_label; give every clip one, or none (the columns are "
-            "separated by tabs)",
+            f"{first.path} has no scene_label; give all clips one, or none of them (the "
+            "columns are separated by tabs)",
             path=table,
         )
     identifiers = sorted({clip.location for clip in clips if clip.location != clip.path})
@@ -175,8 +175,8 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
         if pair := look_alike(names):
             raise InputError(
                 f"{column} {pair[0]!a:.60} and {pair[1]!a:.60} differ only in case, spaces, "
-                "leading zeros or characters that look alike; write them the same, or make the "
-                "difference plain",
+                "leading zeros or characters that look alike; write them alike, or make the "
+                "difference clear",
                 path=table,
             )
     folds = folds_of_columns(table, rows, lists)
@@ -202,15 +202,15 @@ def _find_table(root: pathlib.Path, lists: Lists, argument: str) -> tuple[pathli
     named = [path for path in tables if names_files(path)]
     if len(named) > 1:
         raise InputError(
-            f"this or {named[1].name} may be the table of this set; name one meta.csv",
+            f"this or {named[1].name} may be the table of this set; rename one of them meta.csv",
             path=named[0],
         )
     if not named and (rows := class_folders(root)):
         recordings = {row.filename.rpartition("/")[2] for row in rows}
         if unread := [path for path in tables if lists_any(path, recordings)]:
             raise InputError(
-                f"lists recordings, and is not read: its header has no column filename; name its "
-                f"columns {', '.join(COLUMNS)}, as far as it has them",
+                "lists recordings, but its header has no column filename; name its columns "
+                f"{', '.join(COLUMNS)}, as far as they exist",
                 path=unread[0],
             )
         return root, rows
@@ -228,7 +228,7 @@ def _make_clip(table: pathlib.Path, row: Row) -> Clip:
     if fault := label_fault(row.scene_label):
         raise InputError(
             f"line {row.line}: scene_label {row.scene_label[:60]!a} {fault}, and files are "
-            "named after labels; write another",
+            "named after labels; choose another label",
             path=table,
         )
     if match := _TUT_NAME.match(pure.stem):

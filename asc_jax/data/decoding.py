@@ -102,9 +102,7 @@ def answer(decoding: Decoding) -> np.ndarray:
                 values, (scale, offset) = cache.quantise(read(path)[0])
                 clips.append(values * scale + offset)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise InputError(
-            f"{error}; set it to a folder that can be written", field="TMPDIR"
-        ) from None
+        raise InputError(f"{error}; set it to a writable folder", field="TMPDIR") from None
     except InputError:  # a frontend that overflows: the clips will say so
         return np.full(1, np.nan)
     return np.stack(clips)
@@ -149,8 +147,8 @@ def clip_reader(decoding: Decoding) -> Callable[[pathlib.Path], tuple[np.ndarray
         if not np.isfinite(values).all():
             what = decoding.kind.replace("_", "-")
             raise InputError(
-                f"its {what} is not finite; replace the file, or correct frontend.* if it is so "
-                "with all of them",
+                f"its {what} is not finite; replace the file, or correct frontend.* if this is "
+                "so for all files",
                 path=path,
             )
         return values, seconds

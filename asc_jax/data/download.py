@@ -111,7 +111,7 @@ def _folders(
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be made a folder ({error.strerror}); use another one",
+            f"cannot be created ({error.strerror}); use another one",
             path=error.filename or root,
         ) from None
     try:
@@ -159,7 +159,7 @@ def _check(path: pathlib.Path, archive: Archive) -> None:
         raise InputError(f"cannot be read ({error.strerror}); move it away", path=path) from None
     if found != archive.md5:
         raise InputError(
-            f"is not the archive that was published (its MD5 sum is {found}, not {archive.md5}); "
-            "delete it, and run the same command to fetch it anew",
+            f"is not the published archive (its MD5 sum is {found}, not {archive.md5}); "
+            "delete it, and run the same command to download it again",
             path=path,
         )

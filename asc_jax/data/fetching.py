@@ -68,8 +68,8 @@ def fetch(url: str, archive: Archive, path: pathlib.Path, bar: tqdm.tqdm) -> Non
         if md5_of(file) != archive.md5:
             remove(partial)
             raise InputError(
-                f"what the server sent has another MD5 sum than {archive.md5}, and is removed; run "
-                "the same command to fetch it anew",
+                f"the downloaded file had another MD5 sum than {archive.md5}, and was deleted; "
+                "run the same command to download it again",
                 path=url,
             )
         partial.replace(path)
@@ -95,7 +95,8 @@ def _hold(partial: pathlib.Path) -> Iterator[BinaryIO]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    "another process downloads it; wait for it, or use another folder", path=partial
+                    "another process is downloading it; wait for it, or use another folder",
+                    path=partial,
                 ) from None
             try:
                 yield file
@@ -104,8 +105,8 @@ def _hold(partial: pathlib.Path) -> Iterator[BinaryIO]:
                     partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror}); free some space, or make its folder one that "
-            "can be written, and run the same command to go on",
+            f"cannot be written ({error.strerror}); free some space, or make its folder "
+            "writable, and run the same command to resume",
             path=partial,
         ) from None
 
@@ -130,7 +131,7 @@ def _complete(file: BinaryIO, url: str, size: int, bar: tqdm.tqdm) -> None:
                 failures += 1
                 silent += trouble.silent + pause
                 if silent + TIMEOUT > PATIENCE or trouble.wait > LONGEST_WAIT:
-                    raise Stopped(f"{url}: {trouble}; run the same command to go on") from None
+                    raise Stopped(f"{url}: {trouble}; run the same command to resume") from None
                 pause = max(pause, trouble.wait)
                 bar.write(f"{url}: {trouble}; next try in {pause:g} s", sys.stderr)
                 time.sleep(pause)
@@ -175,7 +176,7 @@ def _first_byte(response: requests.Response, url: str, start: int, size: int) ->
         first, total = found.groups() if found else ("", "*")
     if total not in ("*", str(size)):
         raise InputError(
-            f"is another file than was published ({total:.20} bytes, not {size}); download it by "
+            f"is not the published file ({total:.20} bytes, not {size}); download it by "
             "other means, and name its folder with --archives",
             path=url,
         )

@@ -199,7 +199,8 @@ def make_splits(
         pairs = _published_pairs(dataset, n_folds)
         if test_fold:
             raise InputError(
-                "goes with folds.kind='location' or 'random'; set it to 0", field="folds.test_fold"
+                "is only for folds.kind='location' or 'random'; set it to 0",
+                field="folds.test_fold",
             )
     else:
         pool = np.setdiff1d(everything, test)
@@ -244,7 +245,7 @@ def _refuse_absent_classes(dataset: Dataset, splits: Sequence[Split], kind: str)
     held_out = set().union(*(labels(split.held_out) for split in splits))
     if absent := set(dataset.scene_labels) - held_out:
         raise InputError(
-            f"no fold holds out a clip of scene_label {min(absent)!r}, which would have no "
+            f"no fold holds out a clip of scene_label {min(absent)!r}, so it would have no "
             f"score; {mend}",
             **where,
         )
@@ -283,8 +284,8 @@ def _published_pairs(dataset: Dataset, n_folds: int) -> list[tuple[int, np.ndarr
     if counts.max() > 1:
         path = dataset.clips[int(counts.argmax())].path
         raise InputError(
-            f"{path} is held out by {counts.max()} folds and would be scored as often; give it "
-            "to one, or set folds.n_folds=1",
+            f"{path} is held out by {counts.max()} folds and would be scored by each of "
+            "them; keep it in one, or set folds.n_folds=1",
             path=dataset.folds_source,
         )
     return pairs
@@ -326,8 +327,8 @@ def inner_part(
     off, parts, taken = min(shares, default=(fraction, 0, 0))
     if off >= fraction / 2:
         raise InputError(
-            f"of scene_label {label!r} a fold trains on only {n_locations} locations, too few "
-            "to set that share aside; set a larger share",
+            f"scene_label {label!r} has too few training locations in a fold "
+            f"({n_locations}) to set this share aside; set a larger share",
             field=field,
             value=fraction,
         )

@@ -107,8 +107,8 @@ def read_manifest(
     for fold in folds:
         if fold not in clip_folds:
             raise InputError(
-                f"has no clip for fold {fold}, which would train without; generate clips for all "
-                f"folds {', '.join(map(str, folds))}",
+                f"has no clip for fold {fold}, which would train without any; generate clips "
+                f"for all folds {', '.join(map(str, folds))}",
                 path=manifest,
             )
     _refuse_other_training(root / "splits.json", dataset, splits)
@@ -138,7 +138,7 @@ def _read_lines(manifest: pathlib.Path) -> tuple[list[dict], str]:
             path=manifest,
         ) from None
     if not lines:
-        raise InputError("lists no clip; generate some", path=manifest)
+        raise InputError("lists no clips; generate some", path=manifest)
     return lines, hashlib.sha256(whole).hexdigest()
 
 
@@ -156,7 +156,7 @@ def _refuse_missing(root: pathlib.Path, clips: Sequence[Clip]) -> None:
     missing = [clip.path for clip in clips if not os.path.isfile(root / clip.path)]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(clips)} files that manifest.jsonl lists are not there "
+            f"{len(missing)} of {len(clips)} files that manifest.jsonl lists are missing "
             f"({first_three(missing)}); generate them again, or delete their lines",
             path=root,
         )
@@ -176,9 +176,9 @@ def _refuse_other_training(path: pathlib.Path, dataset: Dataset, splits: Sequenc
         unknown = saw[split.fold] - {dataset.clips[i].path for i in split.train}
         if unknown:
             raise InputError(
-                f"fold {split.fold}'s generator was trained on {min(unknown)}, which is no "
-                "training clip of that fold here; use clips generated for the same data.root and "
-                "folds.*",
+                f"fold {split.fold}'s generator was trained on {min(unknown)}, which is not a "
+                "training clip of that fold here; use clips generated for the same data.root "
+                "and folds.*",
                 path=path,
             )
 
@@ -245,7 +245,7 @@ def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
     """
     if path.exists() and read_record(path)[0] != synthetic.digest:
         raise InputError(
-            f"is not the one that {path} says the run was trained with; restore it, or train "
-            "anew in another --workdir",
+            f"is not the one that the run was trained with, according to {path}; restore "
+            "it, or train anew in another --workdir",
             path=synthetic.dataset.root / NAME,
         )

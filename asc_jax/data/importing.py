@@ -64,7 +64,7 @@ def _new_name(path: str, source: pathlib.Path) -> str:
     if re.search(r"[\t\r\n]", path):
         raise InputError("has a tab or a line break in its name; rename it", path=source / path)
     if not (source / path).is_file():
-        raise InputError("is no file; leave it out", path=source / path)
+        raise InputError("is not a file; leave it out", path=source / path)
     return f"audio/{pathlib.PurePosixPath(path).as_posix().removeprefix('audio/')}"
 
 
@@ -77,13 +77,11 @@ def _refuse_unwritable(
         try:
             written = read_tables(folder)
         except InputError as error:
-            raise InputError(
-                f"its tables would be none: {error.message}", path=dataset.root
-            ) from None
+            raise InputError(f"cannot be imported: {error.message}", path=dataset.root) from None
     for clip, other in zip(dataset.clips, written.clips, strict=True):
         if (names[clip.path], clip.scene_label) != (other.path, other.scene_label):
             raise InputError(
-                "has a name that no table holds; rename it", path=dataset.audio_path(clip)
+                "has a name that a table cannot hold; rename it", path=dataset.audio_path(clip)
             )
 
 
@@ -92,8 +90,8 @@ def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path)
         return "" if clip.location == clip.path else clip.location
     if clip.city:
         raise InputError(
-            "has a name of TUT's form, which says its location; leave --identifier out, or rename "
-            "the files",
+            "has a name of TUT's form, which already gives its location; leave "
+            "--identifier out, or rename the files",
             field="--identifier",
             path=source / clip.path,
         )
@@ -101,8 +99,9 @@ def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path)
     name = found and found[1 if identifier.groups else 0]
     if not (name and name.strip()):
         raise InputError(
-            f"{identifier.pattern} finds nothing in its path{' by its first group' * bool(found)}; "
-            "give an expression for all files",
+            f"{identifier.pattern} matches nothing in its "
+            f"path{' by its first group' * bool(found)}; give an expression that matches "
+            "all files",
             field="--identifier",
             path=source / clip.path,
         )
@@ -127,7 +126,7 @@ def _bring(source: pathlib.Path, place: pathlib.Path, *, link: bool) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror}); mend that, and run the same command to go on",
+            f"cannot be written ({error.strerror}); fix this and run the same command to resume",
             path=place,
         ) from None
 

@@ -74,8 +74,8 @@ def refuse_not_finite(moments: tuple[np.ndarray, np.ndarray], names: Sequence[ob
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise InputError(
-            f"its log-mels are not finite, or too large for their variance to be ({len(bad)} of "
-            f"{len(finite)} clips); correct frontend.*, or replace the file",
+            f"its log-mels are not finite, or too large for a finite variance ({len(bad)} "
+            f"of {len(finite)} clips); correct frontend.*, or replace the file",
             path=names[bad[0]],
         )
 

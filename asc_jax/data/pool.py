@@ -241,9 +241,9 @@ def load_pool(
         entry = cache.load(place, made_of) or cache.store(place, made_of, clips())
     except OSError as error:
         print(
-            f"{place}: the cache cannot be written ({error.strerror or error}): the decoded clips "
-            "stay in memory, and the next run decodes them again; free some space, or set "
-            "data.cache_dir to a folder that can be written",
+            f"{place}: the cache cannot be written ({error.strerror or error}): the decoded "
+            "clips stay in memory, and the next run decodes them again; free some space, "
+            "or set data.cache_dir to a writable folder",
             file=sys.stderr,
         )
         entry = cache.in_memory(len(paths), clips())

@@ -89,7 +89,9 @@ def write_synthetic_dataset(
     for field, (value, least, most) in limits.items():
         if not least <= value <= most:
             flag = f" ({_FLAGS[field]})" if field in _FLAGS else ""
-            raise InputError(f"set it to {least} up to {most}{flag}", field=field, value=value)
+            raise InputError(
+                f"must be from {least} to {most}{flag}; correct it", field=field, value=value
+            )
     if workers is not None and workers < 1:
         raise InputError("set it to 1 or more, or leave it out", field="workers", value=workers)
     root = pathlib.Path(root)
@@ -104,8 +106,8 @@ def write_synthetic_dataset(
         _write_tables(root, rows, seed)
     except OSError as error:
         raise InputError(
-            f"{error.strerror}; make room or choose a folder that can be written, then run the "
-            "same command again",
+            f"{error.strerror}; make room or choose a writable folder, then run the same "
+            "command again",
             path=error.filename or root,
         ) from error
     return root
@@ -157,7 +159,7 @@ def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
         found = None
     if not isinstance(found, dict) or "recipe_version" not in found:
         raise InputError(
-            "not empty, and no procedural set; choose a new or empty folder", path=root
+            "not empty, and not a procedural set; choose a new or empty folder", path=root
         )
     for field, value in parameters.items():
         if found.get(field) != value:

@@ -141,7 +141,7 @@ def folds_of_columns(
     for number, held_out in sides.items():
         if held_out.all() or not held_out.any():
             side = "trains on" if held_out.all() else "holds out"
-            raise InputError(f"fold {number} {side} no clip; mend {given[0]}", path=table)
+            raise InputError(f"fold {number} {side} no clip; correct {given[0]}", path=table)
     return {
         number: PublishedFold(
             tuple(np.flatnonzero(~held_out).tolist()), tuple(np.flatnonzero(held_out).tolist())

@@ -33,7 +33,7 @@ def read_responses(folder: str | pathlib.Path, sr: int) -> np.ndarray:
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise InputError("is no folder; name one of audio files", path=folder, field=_FIELD)
+        raise InputError("is not a folder; name a folder of audio files", path=folder, field=_FIELD)
     paths = find_recordings(folder)
     if not paths:
         raise InputError(
@@ -48,7 +48,7 @@ def _read(path: pathlib.Path, sr: int) -> np.ndarray:
     samples, file_sr = decode(path)
     response = mono(samples)
     if np.abs(response).max() < SILENCE:
-        raise InputError("is silent; take it out of the folder", path=path, field=_FIELD)
+        raise InputError("is silent; remove it from the folder", path=path, field=_FIELD)
     response = soxr.resample(response, file_sr, sr, quality="HQ")
     n_taps = 1 << int(np.ceil(np.log2(_LEAST_SECONDS * sr)))
     before = time_zero(n_taps)

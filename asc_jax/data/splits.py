@@ -93,8 +93,8 @@ def refuse_other_splits(
         differing = _first_difference(theirs, _describe(dataset, splits, test))
     if differing:
         raise InputError(
-            f"is not what {path} says the run was trained on ({differing}); restore the data "
-            "set, or train anew in another --workdir",
+            f"is not what the run was trained on, according to {path} ({differing}); "
+            "restore the data set, or train anew in another --workdir",
             path=dataset.root,
         )
 
@@ -119,9 +119,9 @@ def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[s
         differing = [clip for clip in sorted(ours) if theirs.get(clip, ours[clip]) != ours[clip]]
     if differing:
         raise InputError(
-            f"is not the audio that {path} says the run was trained on ({len(differing)} of "
-            f"{len(ours)} files differ); restore the data set, or train anew in another "
-            "--workdir",
+            f"is not the audio that the run was trained on, according to {path} "
+            f"({len(differing)} of {len(ours)} files differ); restore the data set, or "
+            "train anew in another --workdir",
             path=dataset.root / differing[0],
         )
 

@@ -82,7 +82,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     for line, text in enumerate(lines, start=1):
         if delimiter != "\t" and "\t" in text:
             raise InputError(
-                f"line {line} has tabs, and the header {_DELIMITERS[delimiter]}; save it with tabs",
+                f"line {line} has tabs, but the header {_DELIMITERS[delimiter]}; save it with tabs",
                 path=path,
             )
         cells = _split(path, line, text, delimiter)
@@ -111,8 +111,8 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     for row, n_cells in zip(rows, widths, strict=True):
         if n_cells < width:  # which of them is missing cannot be told
             raise InputError(
-                f"line {row.line} has {n_cells} columns where others have {width}; write what is "
-                f"missing ({_DELIMITERS[delimiter]} separate the columns, empty ones too)",
+                f"line {row.line} has {n_cells} columns where others have {width}; add the "
+                f"missing cells ({_DELIMITERS[delimiter]} separate the columns, empty ones too)",
                 path=path,
             )
     return rows
@@ -127,7 +127,7 @@ def _read_text(path: pathlib.Path) -> str:
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text; save it as UTF-8 text with tabs", path=path) from None
     if "\0" in text:
-        raise InputError("holds NUL characters; save it as UTF-8 text with tabs", path=path)
+        raise InputError("has NUL characters; save it as UTF-8 text with tabs", path=path)
     return text
 
 
@@ -164,8 +164,8 @@ def _split(path: pathlib.Path, line: int, text: str, delimiter: str) -> list[str
         (cells,) = csv.reader([text], delimiter=delimiter, strict=True) if text else ([],)
     except csv.Error as error:
         raise InputError(
-            f"line {line} is no row of a table ({error}): {text[:60]!r}; correct it (a cell "
-            "that begins with a quote must end with one)",
+            f"line {line} is not a row of a table ({error}): {text[:60]!r}; correct it (a "
+            "cell that begins with a quote must end with one)",
             path=path,
         ) from None
     return [cell.strip() for cell in cells]
@@ -179,14 +179,14 @@ def _header(path: pathlib.Path, cells: list[str]) -> tuple[str, ...]:
         return ()
     if len(names) == 1 and set(re.split(r"[,;|\s]+", names[0])) & set(COLUMNS) - set(names):
         raise InputError(
-            "its columns are separated by neither tabs nor commas nor semicolons, or some are none "
-            f"of {', '.join(COLUMNS)}; save it with tabs, and these alone",
+            "its columns are not separated by tabs, commas or semicolons, or are not all "
+            f"among {', '.join(COLUMNS)}; save it with tabs and only these columns",
             path=path,
         )
     for name in names:
         if name not in COLUMNS:
             raise InputError(
-                f"its first row names a column {name!r:.60}, which is none of "
+                f"its first row names a column {name!r:.60}, which is not one of "
                 f"{', '.join(COLUMNS)}; rename it, or delete it",
                 path=path,
             )

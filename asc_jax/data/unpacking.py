@@ -104,8 +104,8 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         OSError, EOFError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise InputError(
-            f"cannot be unpacked ({error!s:.200}); delete it, and run the same command to fetch it "
-            "anew",
+            f"cannot be unpacked ({error!s:.200}); delete it, and run the same command to "
+            "download it again",
             path=path,
         ) from None
 
@@ -163,7 +163,7 @@ def _is_there(path: pathlib.Path, member: zipfile.ZipInfo) -> bool:
         ) from None
     if not same:
         raise InputError(
-            "is there, and is not what the archive holds; move it away, or use another --root",
+            "exists, and differs from the file in the archive; move it away, or use another --root",
             path=path,
         )
     return True

@@ -160,7 +160,10 @@ def only_caller(workdir: pathlib.Path) -> Iterator[TextIO]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            print(f"{workdir}: an earlier call's command is at work; waiting", file=sys.stderr)
+            print(
+                f"{workdir}: a command of an earlier call is still running; waiting for it",
+                file=sys.stderr,
+            )
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
 

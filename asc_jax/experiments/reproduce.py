@@ -147,7 +147,9 @@ def _carry_out(
         return [name for name in stage.needs if not is_done(by_name[name], workdir)]
 
     todo = [stage for stage in stages if not is_done(stage, workdir)]
-    print(f"{budget}: {len(stages)} stages, {len(stages) - len(todo)} done before", file=sys.stderr)
+    print(
+        f"{budget}: {len(stages)} stages, {len(stages) - len(todo)} already done", file=sys.stderr
+    )
     provenance.say_other_files([workdir / stage.name for stage in stages if stage not in todo])
     if todo:
         remove(workdir / COMPARISON)  # it is of the rows as they were
@@ -209,8 +211,8 @@ def _of_synthesis(overrides: Sequence[str]) -> dict[str, str]:
         field, (_, equals, value) = field_of(word), word.partition("=")
         if not (field.startswith("synthesis.") and equals):
             raise InputError(
-                "reproduce takes --config.synthesis.FIELD=VALUE alone; change a file of configs/, "
-                "with another --workdir",
+                "reproduce takes only --config.synthesis.FIELD=VALUE; change a file of "
+                "configs/, with another --workdir",
                 field=f"--config.{field}",
             )
         fields[field] = value
@@ -261,7 +263,7 @@ def _read_data(stages: list[Stage]) -> str:
             except InputError as error:
                 what = str(error).removesuffix(f"; {error.hint}")  # which is of the row's config
                 raise InputError(
-                    f"does not do for the row {stage.name} ({what}); use a larger set, or "
+                    f"cannot be used for the row {stage.name} ({what}); use a larger set, or "
                     "another --budget",
                     field="--data",
                 ) from None

@@ -18,6 +18,7 @@ from asc_jax.config.ablation import Ablation, Setting, is_gan_config, name_of
 from asc_jax.config.load import PER_MODEL_FIELDS
 from asc_jax.config.overrides import as_overrides
 from asc_jax.experiments.jobs import Failure, Job, carry_out, is_scored, is_synthesized, only_caller
+from asc_jax.report.formatting import count
 from asc_jax.runs import provenance
 from asc_jax.runs.folder import FREE_OF_SEVERAL, hold
 from asc_jax.runs.identity import identify
@@ -60,7 +61,7 @@ def refuse_unscored(config) -> None:
     """
     if config.folds.kind == "all" and not config.folds.test_fold:
         raise InputError(
-            "holds out no clip to score a run by; choose other folds",
+            "holds out no clips for the scores; choose other folds",
             field="folds.kind",
             value="all",
         )
@@ -120,15 +121,15 @@ def sweep(
         print(f"{one.name}: {failures.get(one.name) or _scores(workdir / one.name)}")
     if failures:
         raise RunsFailed(
-            f"{len(failures)} of {len(runs)} runs have failed; the same command tries them again"
+            f"{len(failures)} of {len(runs)} runs failed; the same command tries them again"
         )
 
 
 def _count(ablation: Ablation, seeds: Sequence[int], todo: Sequence[Run]) -> str:
     n_runs = len(ablation.settings) * len(seeds)
     return (
-        f"{len(ablation.settings)} settings x {len(seeds)} seeds: {n_runs} runs, "
-        f"{n_runs - len(todo)} done before"
+        f"{count(len(ablation.settings), 'setting', ' ')} x {count(len(seeds), 'seed', ' ')}: "
+        f"{count(n_runs, 'run', ' ')}, {n_runs - len(todo)} already done"
     )
 
 

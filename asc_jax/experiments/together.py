@@ -96,7 +96,7 @@ def load_runs(
                 raise InputError(f"{what}, and {rule}; train it by itself", field=run)
         for other, theirs in configs.items():
             if _own_values(one) == _own_values(theirs):
-                raise InputError(f"is the run {other} again; leave one of them out", field=run)
+                raise InputError(f"is the same run as {other}; leave one of them out", field=run)
         configs[name] = one
     return configs
 
@@ -168,7 +168,8 @@ def train_together(
     """
     if hosts.joined():
         raise InputError(
-            "are for one process; launch each run, or one process", field="--seeds, --run"
+            "work only in one process; launch each run separately, or use one process",
+            field="--seeds, --run",
         )
     program = _Program(config, path, dict(sorted(configs.items())), workdir)
     program = dataclasses.replace(
@@ -207,7 +208,7 @@ def _train_program(program: _Program, **how: bool) -> dict[str, str]:
         if other.parent != program.folder:
             print(
                 f"{other.parent}: a program of other runs is not finished; the command that "
-                "began it goes on with it",
+                "started it resumes it",
                 file=sys.stderr,
             )
     setup, progress = train(program.config, program.folder, runs=program.runs, **how)

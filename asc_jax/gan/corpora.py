@@ -120,7 +120,7 @@ def _refuse_unknown(
     for scene in scenes:
         if scene not in dataset.scene_labels:
             raise InputError(
-                f"{scene!r} is none of the classifier's scenes "
+                f"{scene!r} is not one of the classifier's scenes "
                 f"({', '.join(dataset.scene_labels)}); correct it",
                 field="gan.scenes",
             )
@@ -131,8 +131,8 @@ def _refuse_small(corpora: Sequence[Corpus], unseen_fraction: float, batch_size:
     for corpus in corpora:
         if len(corpus.unseen) < 2:
             raise InputError(
-                f"leaves {len(corpus.unseen)} clips to compare the GAN {corpus.name} with, and it "
-                "takes 2; raise it",
+                f"leaves {len(corpus.unseen)} clips to compare the GAN {corpus.name} with, but "
+                "2 are needed; raise it",
                 field="gan.unseen_fraction",
                 value=unseen_fraction,
             )

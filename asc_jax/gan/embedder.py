@@ -92,16 +92,16 @@ def open_classifier(
     """
     if not workdir:
         raise InputError(
-            "not set; add --config.gan.classifier=RUN, a folder that asc-jax train has made: "
-            "its folds are what the clips are generated for",
+            "not set; add --config.gan.classifier=RUN, the run folder of a classifier, for "
+            "whose folds the clips are generated",
             field=field,
         )
     workdir = pathlib.Path(workdir)
     config = with_data(read_trained_config(workdir, field), data)
     if config.train.crop_seconds:
         raise InputError(
-            "hears crops of its clips, and generated clips are heard whole; train one with "
-            "--config.train.crop_seconds=0",
+            "was trained on crops, but generated clips are classified whole; train one "
+            "with --config.train.crop_seconds=0",
             path=workdir,
             field="train.crop_seconds",
         )
@@ -151,9 +151,9 @@ def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
     if differing or named != ours["parameters"]:
         what = differing[0] if differing else "its parameters"
         raise InputError(
-            "the GANs of this run are looked at by another classifier than "
-            f"{classifier.workdir} ({what} differ); add --config.gan.classifier=RUN, the one "
-            "that they began with, as it was",
+            "the GANs of this run were evaluated with another classifier than "
+            f"{classifier.workdir} ({what} differ); add --config.gan.classifier=RUN with "
+            "the original one, unchanged",
             path=path,
         )
 
@@ -241,8 +241,8 @@ def recognise_step(
     embedding = kept.get("intermediates", {}).get("embedding")
     if embedding is None:
         raise InputError(
-            "the network of that run gives no embedding to measure GANs by; let it "
-            "sow('intermediates', 'embedding', x) what its last layer takes",
+            "the network of that run has no embedding to evaluate GANs with; let it sow "
+            "the input x of its last layer: sow('intermediates', 'embedding', x)",
             field="gan.classifier",
         )
     return logits, embedding[0]

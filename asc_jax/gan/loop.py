@@ -88,8 +88,9 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
     running, kept = fetch((now.state.running, now.best.epoch))
     if not (running.any() or kept.any()):
         raise Diverged(
-            f"{workdir}: all GANs have stopped before a look found a generator to keep; train "
-            "again with a smaller gan.lr, another gan.loss or another seed, in another --workdir"
+            f"{workdir}: all GANs stopped before an evaluation found a generator to keep; "
+            "train again with a smaller gan.lr, another gan.loss or another seed, in "
+            "another --workdir"
         )
 
 

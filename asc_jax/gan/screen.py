@@ -105,7 +105,7 @@ class Screening:
     def __post_init__(self):
         if isinstance(self.rules, str):
             raise InputError(
-                f"write ({self.rules!r},), a tuple", field="screen.rules", value=self.rules
+                f"must be a tuple; write ({self.rules!r},)", field="screen.rules", value=self.rules
             )
         for rule in self.rules:
             if rule not in RULES:

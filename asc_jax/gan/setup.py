@@ -170,16 +170,16 @@ def open_screener(setup: GanSetup, config, *, other_functions: bool = False) -> 
     )
     if _folds_of(screener) != _folds_of(own):
         raise InputError(
-            f"its folds are not those of {own.workdir}, for which the clips are; train it with "
-            "the same data.root and folds.*",
+            f"its folds are not those of {own.workdir}, for which the clips are generated; "
+            "train it with the same data.root and folds.*",
             field="synthesis.classifier",
             value=name,
         )
     seconds = [one.config.data.clip_seconds for one in (screener, own)]
     if seconds[0] != seconds[1]:
         raise InputError(
-            f"takes clips of {seconds[0]:g} s, and these have {seconds[1]:g} s; train it with "
-            f"--config.data.clip_seconds={seconds[1]:g}",
+            f"takes clips of {seconds[0]:g} s, but these have {seconds[1]:g} s; train it "
+            f"with --config.data.clip_seconds={seconds[1]:g}",
             field="synthesis.classifier",
             value=name,
         )

@@ -88,7 +88,7 @@ def synthesize(
         with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
             trained, progress = restore(setup, checkpoints)
         if not progress.epochs:
-            raise InputError("no epoch is finished; run asc-jax gan to go on with it", path=workdir)
+            raise InputError("no epoch is finished; run asc-jax gan to resume it", path=workdir)
         start = describe_start(setup)
         provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         screener = open_screener(setup, config, other_functions=other_functions)
@@ -132,8 +132,8 @@ def _refuse_no_generator(workdir: pathlib.Path, yields: Sequence[SceneYield]) ->
     """Says of which scenes there is nothing to try: more tries would make no clip."""
     if none := [one.name for one in yields if one.wanted and not one.tried]:
         raise InputError(
-            f"has no generator to keep of {', '.join(none)}, for no look has found one that had "
-            "not collapsed; train again with another seed or gan.*, in another --workdir",
+            f"has no generator to keep of {', '.join(none)}, because every evaluation found "
+            "a collapsed one; train again with another seed or gan.*, in another --workdir",
             path=workdir,
         )
 

@@ -51,11 +51,11 @@ def refuse_odd(about: object, path: pathlib.Path) -> None:
     for field, text in fields.items():
         where = {"path": path, "field": field}
         if field not in FIELDS:
-            raise InputError(f"no such field; there are {', '.join(FIELDS)}", **where)
+            raise InputError(f"no such field; the fields are {', '.join(FIELDS)}", **where)
         if not isinstance(text, str) or not 0 < len(text.strip()) <= len(text) <= _LONGEST:
             raise InputError(f"must be text, of at most {_LONGEST} characters", **where)
         if not text.replace("\n", "").isprintable():
-            raise InputError("holds characters that cannot be shown; take them out", **where)
+            raise InputError("has characters that cannot be shown; remove them", **where)
 
 
 def render(about: Mapping[str, str]) -> str:

@@ -56,9 +56,9 @@ def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
     writers = {".stablehlo": _stablehlo, ".onnx": _onnx, ".safetensors": _safetensors}
     write = writers.get(path.suffix.lower())
     if write is None:
-        raise InputError(f"must end in {', '.join(writers)}; name it so", path=path)
+        raise InputError(f"must end in {', '.join(writers)}; rename it", path=path)
     if not path.parent.is_dir():
-        raise InputError("its folder is not there; correct the name", path=path)
+        raise InputError("its folder does not exist; correct the name", path=path)
     write_whole(path, write(model, card))
 
 
@@ -147,7 +147,8 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
 
     if own := own_functions(model.config):
         raise InputError(
-            "names a function of your own, which weights do not hold; write .stablehlo or .onnx",
+            "names a function of your own, which a file of weights cannot contain; write "
+            ".stablehlo or .onnx",
             field=own[0],
             value=flatten(model.config)[own[0]],
         )

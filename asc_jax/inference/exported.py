@@ -83,7 +83,11 @@ def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = Fal
     if not path.is_file():
         return load_run(path, fold=fold, other_functions=other_functions)
     if fold:
-        raise InputError("a file has its folds within; leave it out", field="fold", value=fold)
+        raise InputError(
+            "cannot be chosen in an exported file; export that fold of the run instead",
+            field="fold",
+            value=fold,
+        )
     match path.suffix.lower():
         case ".onnx":
             return _read_onnx(path)
@@ -103,7 +107,7 @@ def _whole(path: pathlib.Path) -> Iterator[None]:
         raise InputError(f"cannot be read ({error.strerror or error})", path=path) from None
     except Exception:
         raise InputError(
-            "is no model that asc-jax export has written, or is not whole; copy it again", path=path
+            "is not a model from asc-jax export, or is incomplete; copy it again", path=path
         ) from None
 
 
@@ -115,8 +119,8 @@ def _described(card: dict, path: pathlib.Path) -> dict:
     """
     if card["format"] != FORMAT:
         raise InputError(
-            f"is of format {card['format']!r}, and this version reads {FORMAT}; take the version "
-            "that wrote it",
+            f"has format {card['format']!r}, but this version reads {FORMAT}; use the "
+            "version that wrote it",
             path=path,
         )
     if "about" in card:
@@ -150,7 +154,7 @@ def _read_stablehlo(path: pathlib.Path) -> ExportedModel:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"its program is not read by jax {jax.__version__} ({reason}); export the run again",
+            f"jax {jax.__version__} cannot read its program ({reason}); export the run again",
             path=path,
         ) from None
 
@@ -211,7 +215,7 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
     wanted |= {name: getattr(shapes, name) for name in BANDS}
     kinds = {name: (leaf.dtype, (len(folds), *leaf.shape)) for name, leaf in wanted.items()}
     if not folds or {n: (array.dtype, array.shape) for n, array in arrays.items()} != kinds:
-        raise InputError("its weights are not those of its config; export the run again", path=path)
+        raise InputError("its weights do not fit its config; export the run again", path=path)
     like = jax.tree.map(lambda leaf: np.zeros((len(folds), *leaf.shape), leaf.dtype), shapes)
     bands = {name: arrays.pop(name) for name in BANDS}
     variables = traverse_util.unflatten_dict(arrays, sep="/")

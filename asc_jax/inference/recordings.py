@@ -36,15 +36,15 @@ def find(places: Sequence[str]) -> list[str]:
             inside = list(map(str, find_recordings(path)))
             if not inside:
                 raise InputError(
-                    f"no recording in it (.{', .'.join(READABLE[:6])} and the like); name another "
-                    "folder, or the files",
+                    f"no recording in it (.{', .'.join(READABLE[:6])}, ...); name another folder, "
+                    "or the files",
                     path=path,
                 )
             found += inside
         else:
             raise InputError("no such file or folder; correct the name", path=path)
     if found.count(STDIN) > 1:
-        raise InputError("can be read once; name it once", field=STDIN)
+        raise InputError("can be read only once; name it once", field=STDIN)
     return found
 
 
@@ -80,6 +80,7 @@ def _standard_input() -> BinaryIO:
             return file
     except OSError as error:
         raise InputError(
-            f"cannot be kept while it is read ({error.strerror}); free some space, or name a file",
+            f"cannot be stored while it is read ({error.strerror}); free some space, or "
+            "name a file",
             path=_STDIN_NAME,
         ) from None

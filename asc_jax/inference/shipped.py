@@ -26,8 +26,8 @@ def find(place: str | os.PathLike) -> pathlib.Path:
     if place in names():
         if os.path.lexists(place):
             raise InputError(
-                "is the name of a model of this package, and of something in the current folder; "
-                f"write ./{place} for that, or ask the model from another folder",
+                "is the name of a model of this package and of a file or folder here; write "
+                f"./{place} for the latter, or work in another folder for the model",
                 path=place,
             )
         return FOLDER / f"{place}.safetensors"

@@ -40,12 +40,11 @@ def refuse_overwriting(
         path = path.resolve()
         if not path.parent.is_dir():
             raise InputError(
-                "its folder is not there; correct the name", field=flag, value=str(path)
+                "its folder does not exist; correct the name", field=flag, value=str(path)
             )
         if path in kept or path.is_relative_to(model.resolve()):
             raise InputError(
-                "would take the place of a recording, of the other table or of the model; name "
-                "another",
+                "would overwrite a recording, the other table or the model; name another file",
                 field=flag,
                 value=str(path),
             )
@@ -101,8 +100,9 @@ def tell(
                     bad.append(str(error))
     if n_filled := sum(any("filled" in note for note in one.notes) for one in answers.values()):
         print(
-            f"{n_filled} of {n_places} recordings are shorter than a window, which zeros fill; the "
-            "answer is worth little, and --window=SECONDS asks a run for what there is",
+            f"{n_filled} of {n_places} recordings are shorter than a window and were filled "
+            "with zeros, so their predictions are unreliable; for a run folder a shorter "
+            "--window=SECONDS helps",
             file=sys.stderr,
         )
     if form:
@@ -190,7 +190,9 @@ def as_submission(answers: Answers, form: str) -> str:
         path = pathlib.PurePath(place)
         name = path.stem if form == "leaderboard" else f"audio/{path.name}"
         if name in named:
-            raise InputError(f"another recording is {name!r} in a submission, too", path=place)
+            raise InputError(
+                f"another recording has the same name {name!r} in a submission", path=place
+            )
         named[name] = said.label
     content = io.StringIO()
     writer = csv.writer(

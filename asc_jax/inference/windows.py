@@ -54,13 +54,14 @@ def of_waveform(waveform: np.ndarray, sr: int) -> Iterator[tuple[np.ndarray, int
         )
     if not np.issubdtype(waveform.dtype, np.floating):
         raise InputError(
-            f"is of {waveform.dtype}; divide it by its full scale: samples are floats up to 1",
+            f"is of {waveform.dtype}; divide it by its full scale, so that samples are "
+            "floats from -1 to 1",
             field="waveform",
         )
     if not np.isfinite(waveform).all():
-        raise InputError("holds NaN or infinite samples; leave them out", field="waveform")
+        raise InputError("has NaN or infinite samples; leave them out", field="waveform")
     if sr < 1:
-        raise InputError("must be a rate in Hz", field="sr", value=sr)
+        raise InputError("must be a sampling rate in Hz", field="sr", value=sr)
     waveform = waveform.astype(np.float32).reshape(len(waveform), -1)
     for first in range(0, len(waveform), round(_BLOCK_S * sr)):
         yield waveform[first : first + round(_BLOCK_S * sr)], sr

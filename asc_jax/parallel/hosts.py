@@ -140,8 +140,8 @@ def join(place: Place | None) -> None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"the processes did not find one another ({reason}); check the address, and that "
-            "all of them were started",
+            f"the processes could not connect to one another ({reason}); check the address, "
+            "and that all of them were started",
             field=COORDINATOR,
             value=place.coordinator,
         ) from None

@@ -59,19 +59,20 @@ def _refuse_shape(shape: tuple[int, ...], n_folds: int, batch_size: int, n_devic
     where = {"field": "train.mesh", "value": shape}
     if n_folds % shape[0]:
         raise InputError(
-            f"{n_folds} folds (or GANs) cannot be shared out evenly among {shape[0]}; let its "
-            f"first number divide {n_folds}, or use train.mesh=() for the largest that fits",
+            f"{n_folds} folds (or GANs) cannot be divided evenly among {shape[0]} devices; "
+            f"let its first number divide {n_folds}, or use train.mesh=() for the largest "
+            "that fits",
             **where,
         )
     if batch_size % shape[1]:
         raise InputError(
-            f"train.batch_size={batch_size} cannot be shared out evenly among {shape[1]}; "
-            "change either, or use train.mesh=() for the largest mesh that fits",
+            f"train.batch_size={batch_size} cannot be divided evenly among {shape[1]} "
+            "devices; change either, or use train.mesh=() for the largest mesh that fits",
             **where,
         )
     if math.prod(shape) > n_devices:
         raise InputError(
-            f"takes {math.prod(shape)} devices, and there "
+            f"needs {math.prod(shape)} devices, but there "
             + ("is 1" if n_devices == 1 else f"are {n_devices}")
             + "; use a smaller one, or train.mesh=() for the largest that fits",
             **where,

@@ -28,7 +28,7 @@ def render(found: Mapping) -> str:
     lines += [f"  {note}" for note in found["notes"]]
     if not found["faults"]:
         if found["fields"]:
-            lines.append(f"  any other config takes it with {found['fields']}")
+            lines.append(f"  for any other config add {found['fields']}")
         if found["command"]:
             lines.append(f"next: {found['command']}")
     return "\n".join(visible(line.replace("\N{NO-BREAK SPACE}", " ")) for line in lines)

@@ -53,10 +53,15 @@ def quantity(number: float | None) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}"
 
 
-def count(number: int | None, noun: str) -> str:
+def count(number: int | None, noun: str, space: str = "\N{NO-BREAK SPACE}") -> str:
     """Writes number and noun, `1 clip` or `2,518 clips`, kept together; "" without a number."""
     plural = "" if number == 1 else "s"
-    return "" if number is None else f"{number:,}\N{NO-BREAK SPACE}{noun}{plural}"
+    return "" if number is None else f"{number:,}{space}{noun}{plural}"
+
+
+def size(n_clips: int, n_locations: int) -> str:
+    """Writes `63 clips, 21 locations` for a terminal."""
+    return f"{count(n_clips, 'clip', ' ')}, {count(n_locations, 'location', ' ')}"
 
 
 def duration(seconds: float | None) -> str:

@@ -42,7 +42,7 @@ def refuse_other_page(path: pathlib.Path, kicker: str) -> None:
         return
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror}); name another", path=path) from None
-    raise InputError("is there already, and is no page of this kind; name another", path=path)
+    raise InputError("exists, and is not a page of this kind; name another file", path=path)
 
 
 @functools.cache

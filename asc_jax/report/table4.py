@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from asc_jax.config.ablation import check_any_config, is_gan_config
 from asc_jax.config.load import flatten
+from asc_jax.report.formatting import size
 from asc_jax.report.gan.page import PAGE as LISTEN
 from asc_jax.report.page import read_report
 from asc_jax.report.rendering import render
@@ -125,8 +126,8 @@ def _score_of(report: Mapping) -> dict[str, Any]:
 
 
 def _scored_on(chosen: Mapping) -> str:
-    size = f"{chosen['n_clips']} clips, {chosen['n_locations']} locations"
-    return f"{chosen['title']}: {size}; {_answered_by(chosen)}"
+    counted = size(chosen["n_clips"], chosen["n_locations"])
+    return f"{chosen['title']}: {counted}; {_answered_by(chosen)}"
 
 
 def _answered_by(chosen: Mapping) -> str:

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from asc_jax.report.formatting import count, size
+
 _WIDTH = 80  # columns
 
 _INTERVALS = (
@@ -18,13 +20,16 @@ def render(report: Mapping) -> str:
     lines += _render_classes(report["lists"])
     for one in report["unlabelled"]:
         files = ", ".join(one["files"])
-        lines += [f"{one['title']}: {one['n_clips']} clips without labels: {files}", ""]
+        lines += [
+            f"{one['title']}: {count(one['n_clips'], 'clip', ' ')} without labels: {files}",
+            "",
+        ]
     return "\n".join([*lines, *_wrap(report["training"]["note"]), *_wrap(_INTERVALS)])
 
 
 def _render_list(one: Mapping) -> list[str]:
     lines = [
-        f"{one['title']}: {one['n_clips']} clips, {one['n_locations']} locations",
+        f"{one['title']}: {size(one['n_clips'], one['n_locations'])}",
         *_wrap(one["description"], indent="  "),
         "",
         f"  {'':24}{'accuracy':26}class-wise accuracy",

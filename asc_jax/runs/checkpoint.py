@@ -183,9 +183,9 @@ class Checkpoints:
         for leaf in sorted(saved.keys() | wanted.keys()):
             if saved.get(leaf) != wanted.get(leaf):
                 raise InputError(
-                    f"is of another structure ({leaf} is {saved.get(leaf, 'not')} there, "
-                    f"{wanted.get(leaf, 'not')} now): its network or its optimizer is another than "
-                    "it was; put that back, or use another --workdir",
+                    f"has another structure ({leaf} is {saved.get(leaf, 'not')} there, "
+                    f"{wanted.get(leaf, 'not')} now): the network or the optimizer has changed; "
+                    "restore it, or use another --workdir",
                     path=place,
                 )
         try:
@@ -215,8 +215,8 @@ class Checkpoints:
             place.rename(there)
         except OSError as error:
             raise InputError(
-                f"damaged ({damage}), and cannot be moved to {there} ({error.strerror}); move it "
-                "yourself and run the same command to go on from the one before",
+                f"damaged ({damage}), and cannot be moved to {there} ({error.strerror}); move "
+                "it yourself and run the same command to resume from the previous one",
                 path=place,
             ) from None
         if not earlier:
@@ -230,8 +230,8 @@ class Checkpoints:
             yield
         except Exception as error:  # tensorstore's are of many kinds
             raise InputError(
-                f"a checkpoint cannot be written ({_reason(error)}); free some space or mend the "
-                "folder, and run the same command to go on",
+                f"a checkpoint cannot be written ({_reason(error)}); free some space or make "
+                "the folder writable, and run the same command to resume",
                 path=self.folder,
             ) from None
 
@@ -255,8 +255,8 @@ def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
         number = int(found[1])
     if number not in (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
         raise InputError(
-            f"cannot be read ({os.strerror(number)}); nothing was moved; mend that and run the "
-            "same command to go on",
+            f"cannot be read ({os.strerror(number)}); nothing was moved; fix this and run "
+            "the same command to resume",
             path=path or place,
         ) from None
 

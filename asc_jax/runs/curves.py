@@ -115,7 +115,7 @@ class Curves:
             if writer in self._writers:
                 self._writers.remove(writer)
             reason = " ".join(str(error).split())[:200]
-            print(f"curves: {type(error).__name__}: {reason}; the run goes on", file=sys.stderr)
+            print(f"curves: {type(error).__name__}: {reason}; the run continues", file=sys.stderr)
 
 
 def scalars(line: Mapping, models: Sequence[str]) -> dict[str, float]:

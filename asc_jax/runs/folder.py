@@ -103,7 +103,8 @@ def _lock(workdir: pathlib.Path):
         except OSError:
             lock.close()
             raise InputError(
-                "another process trains in it; wait for it, or use another --workdir", path=workdir
+                "another process is training in it; wait for it, or use another --workdir",
+                path=workdir,
             ) from None
         # A holder that left between the two has removed it: another process may lock a new one.
         with contextlib.suppress(FileNotFoundError):
@@ -267,6 +268,4 @@ def refuse_untrained(workdir: pathlib.Path, command: str = "train") -> None:
     """
     folder = workdir / "checkpoints"
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise InputError(
-            f"no epoch of it is finished; go on with asc-jax {command} first", path=workdir
-        )
+        raise InputError(f"no epoch is finished; run asc-jax {command} first", path=workdir)

@@ -259,7 +259,7 @@ def told_of_lengths(config, seconds: np.ndarray) -> str:
     longer = seconds > longest + LENGTH_TOLERANCE_S
     shorter = seconds < shortest - LENGTH_TOLERANCE_S
     counts = {
-        f"longer than data.clip_seconds={longest:g}, whose rest is not heard": longer.sum(),
+        f"longer than data.clip_seconds={longest:g}, cut": longer.sum(),
         f"shorter than {field}={shortest:g}, filled with zeros": shorter.sum(),
     }
     parts = [f"{what}: {n} of {len(seconds)}" for what, n in counts.items() if n]

@@ -77,7 +77,7 @@ def read_metrics(path: pathlib.Path) -> list[dict]:
             _ = [lines[-1][field] + 0 for field in ("epoch", "seconds", "clips_per_second")]
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                "is no epoch in JSON; delete that line", path=f"{path}:{number}"
+                "is not an epoch in JSON; delete that line", path=f"{path}:{number}"
             ) from None
     return lines
 

@@ -103,8 +103,8 @@ def refuse_changed(theirs, ours, workdir: pathlib.Path) -> None:
             then, today = (one.get(file, "").splitlines() for one in contents)
             if change := _first_change(then, today):
                 raise InputError(
-                    f"{file} is not what the run was trained with ({change}); put it back, use "
-                    "another --workdir, or add --other_functions to go on with it",
+                    f"{file} has changed since the run began ({change}); restore it, use another "
+                    "--workdir, or add --other_functions to use the new one",
                     path=workdir,
                     field=field,
                 )
@@ -152,8 +152,8 @@ def refuse_untrusted(workdir: pathlib.Path) -> None:
         if (default_cache_dir() / "trusted" / name).exists():
             return
     raise InputError(
-        "are functions of whoever made the run, and would run with your rights; read them, then "
-        f"run asc-jax evaluate --workdir={workdir} --trust",
+        "are functions of the person who made the run, and would run with your "
+        f"permissions; read them, then run asc-jax evaluate --workdir={workdir} --trust",
         path=workdir / FOLDER,
     )
 

@@ -184,24 +184,24 @@ def refuse_unlike(then: Mapping, now: Mapping, folder: pathlib.Path, mend: str) 
         host = [name for name in changed if now["programs"].get(name, "") is None]
         if host == changed:
             raise InputError(
-                f"nobody can tell whether its functions are what they were: {in_short(host)} calls "
-                f"the host, as jax.debug.print does; take that out, {mend}, or add "
-                "--other_functions to go on with those of today",
+                f"it cannot be checked whether its functions have changed: {in_short(host)} "
+                f"calls back into Python, as jax.debug.print does; remove that call, {mend}, or "
+                "add --other_functions to use the current ones",
                 path=folder,
             )
         raise InputError(
-            f"was made by other functions ({in_short(changed)} is not what it was; of asc_jax "
-            f"changed: {files}); {mend}, or add --other_functions to go on with those of today",
+            f"was made by other functions ({in_short(changed)} has changed; changed files "
+            f"of asc_jax: {files}); {mend}, or add --other_functions to use the current ones",
             path=folder,
         )
     if other_files(then, now):
         unlike = _incomparable(then, now)
         print(
-            f"{folder}: was made by other files of asc_jax ({files}); "
+            f"{folder}: was made by other versions of files of asc_jax ({files}); "
             + (
-                f"with {unlike}, so its functions cannot be compared with those of today"
+                f"with {unlike}, so its functions cannot be compared with the current ones"
                 if unlike
-                else "those of its functions that can be compared are the same"
+                else "its functions are the same as far as they can be compared"
             ),
             file=sys.stderr,
         )
@@ -264,8 +264,8 @@ def say_other_files(folders: Sequence[pathlib.Path]) -> None:
             files |= set(changed)
     if others:
         print(
-            f"done before by other files of asc_jax ({in_short(sorted(files))}): "
-            f"{in_short(others)}; delete these folders to have them trained anew",
+            f"made by other versions of files of asc_jax ({in_short(sorted(files))}): "
+            f"{in_short(others)}; delete these folders to train them again",
             file=sys.stderr,
         )
 

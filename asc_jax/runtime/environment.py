@@ -60,8 +60,8 @@ def precision_of_devices() -> str:
     name = found.stdout.strip()
     if found.returncode or not name:
         raise InputError(
-            f"JAX finds no device ({_in_a_line(found.stderr)[-200:]}); see JAX_PLATFORMS, or name "
-            "the precision",
+            f"JAX finds no device ({_in_a_line(found.stderr)[-200:]}); check JAX_PLATFORMS, "
+            "or set train.precision",
             field="train.precision",
             value="auto",
         )

@@ -27,7 +27,7 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")
     if path.exists() and not path.is_file():  # a device would become a file
-        raise InputError("is no file that could be written anew; name another", path=path)
+        raise InputError("is not a regular file; name another", path=path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,7 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror}); free some space, or make its folder one "
-            "that can be written",
+            f"cannot be written ({error.strerror}); free some space, or make its folder writable",
             path=path,
         ) from None
 
@@ -59,8 +58,8 @@ def append_line(path: pathlib.Path, line: Mapping) -> None:
             file.write(json.dumps(line, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror}); free some space and run the same command to "
-            "go on",
+            f"cannot be written ({error.strerror}); free some space and run the same "
+            "command to resume",
             path=path,
         ) from None
 
@@ -91,7 +90,7 @@ def remove(path: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be removed ({error.strerror}); make its folder one that can be written",
+            f"cannot be removed ({error.strerror}); make its folder writable",
             path=path,
         ) from None
 

@@ -47,4 +47,4 @@ def refuse_files(folder: pathlib.Path, kind: str, *, beside: Collection[str] = (
       InputError: it is not.
     """
     if any(found.name not in (".lock", *beside) for found in folder.iterdir()):
-        raise InputError(f"is not empty and no {kind}; use another folder", path=folder)
+        raise InputError(f"is not empty and is not a {kind}; use another folder", path=folder)

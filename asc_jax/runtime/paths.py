@@ -21,15 +21,15 @@ def expand(path: str) -> str:
       InputError: it is empty, the address of a bucket, of an unknown home, or no path at all.
     """
     if not path:
-        raise InputError("is empty; name a path (is a variable of the shell not set?)")
+        raise InputError("is empty; name a path (is a shell variable not set?)")
     if "\0" in path:
-        raise InputError("has a null character in it, as no path has; correct it")
+        raise InputError("contains a null character; correct it")
     if _ADDRESS.match(path):
-        raise InputError("is no path of this machine's; mount it, and name the mounted folder")
+        raise InputError("is not a path on this machine; mount it and name the mounted folder")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):  # nobody knows that home
         raise InputError(
-            "is in no home folder that is known; write the whole path (for what is called so "
-            f"in the current folder ./{path})"
+            "its home folder is not known; write the full path (or, for a file of this "
+            f"name in the current folder, ./{path})"
         )
     return expanded

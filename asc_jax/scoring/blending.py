@@ -50,7 +50,7 @@ def blend(
 
 def _refuse_non_finite(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
-        raise InputError("logits to be combined hold NaN or infinity; leave out their run")
+        raise InputError("logits contain NaN or infinity; leave out their run")
 
 
 def equal(logits: np.ndarray, targets: np.ndarray, rule: str = "mean_logits") -> np.ndarray:

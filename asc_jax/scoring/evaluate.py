@@ -82,7 +82,7 @@ def evaluate(
     config, of_others = _configs(workdir, overrides)
     others = read_others(config, roots)
     if config != of_others and not others:
-        raise InputError("are of sets of --data; add one", field=", ".join(_OF_OTHERS))
+        raise InputError("are only for sets of --data; add one", field=", ".join(_OF_OTHERS))
     refuse_untrained(workdir)
     if config.data.root and not pathlib.Path(config.data.root).is_dir():
         raise InputError(
@@ -94,8 +94,8 @@ def evaluate(
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     if not (others or len(test) or any(len(split.held_out) for split in splits)):
         raise InputError(
-            "has held out no clip to score it (folds.kind='all'); add --data=FOLDER with other "
-            "recordings, or see the score of the same config's folds (folds.kind='location')",
+            "has no held-out clips to score (folds.kind='all'); add --data=FOLDER with "
+            "other recordings, or score a run of the same config with folds.kind='location'",
             path=workdir,
         )
     setup = set_up(config, dataset, splits, test)
@@ -243,9 +243,9 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
     )
     if others and not (same and list(labels) == about["scene_labels"]):
         print(
-            f"{workdir}: the answers on {', '.join(others)} are of another state of the run (step "
-            f"{training.get('steps')}, now {now['steps']}) or of other functions; they are left "
-            "out: add --data to have new ones",
+            f"{workdir}: the results on {', '.join(others)} are of another state of the run "
+            f"(step {training.get('steps')}, now {now['steps']}) or of other functions and "
+            "are left out: add --data to score these sets again",
             file=sys.stderr,
         )
         return []

@@ -19,8 +19,9 @@ def read_others(config, roots: Sequence[str]) -> dict[str, Dataset]:
         name = pathlib.Path(root).resolve().name
         if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME:
             raise InputError(
-                f"the name of a set names its files, and {name[:40]!r} cannot; rename the folder, "
-                f"to at most {_LONGEST_NAME} bytes that can be printed",
+                f"files are named after the set, and {name[:40]!r} cannot be part of a file "
+                f"name; rename the folder, with at most {_LONGEST_NAME} bytes of printable "
+                "characters",
                 path=root,
             )
         if name in ("out_of_fold", "test") or name in named:
@@ -53,9 +54,9 @@ def refuse_seen_locations(dataset: Dataset, setup: Setup, before: Heard) -> None
     for clip in dataset.clips:
         if clip.location in seen:
             raise InputError(
-                f"its location {clip.location!r} is among the training clips; leave such clips out "
-                "of the set to be scored (or give them another identifier in meta.csv if it is not "
-                "the same place)",
+                f"its location {clip.location!r} is among the training clips; leave such clips "
+                "out of the set to be scored (or give them another identifier in meta.csv if "
+                "it is another location)",
                 path=dataset.audio_path(clip),
             )
 
@@ -69,11 +70,11 @@ def refuse_seen_audio(
     seen = {setup.clips.digests[i]: i for s in setup.splits for i in (*s.train, *s.inner)}
     for clip, digest in zip(dataset.clips, digests, strict=True):
         if digest in seen or digest in before.audio:
-            again = "a clip that its models had heard before"
+            again = "a clip that an earlier model of the run was trained on"
             if digest in seen:
                 again = setup.clips.dataset.audio_path(setup.clips.dataset.clips[seen[digest]])
                 again = f"the training clip {again}"
             raise InputError(
-                f"is {again}, again; leave such clips out of the set to be scored",
+                f"has the same sound as {again}; leave such clips out of the set to be scored",
                 path=dataset.audio_path(clip),
             )

@@ -64,7 +64,7 @@ def serve(place: pathlib.Path, port: int, *, other_functions: bool = False) -> N
 
         with _Ending(end):
             print(f"http://{HOST}:{listening.getsockname()[1]}/", flush=True)
-            print("serves until Ctrl-C", file=sys.stderr)
+            print("press Ctrl-C to stop", file=sys.stderr)
             server.run(sockets=[listening])
 
 
@@ -79,7 +79,9 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
-            f"cannot be had ({reason}); name another, or 0 for any", field="--port", value=port
+            f"cannot be used ({reason}); choose another, or 0 for a free one",
+            field="--port",
+            value=port,
         ) from None
 
 

@@ -205,9 +205,10 @@ def _refuse_leak(split: Split, fold: int, teachers: Teachers, clips: Clips) -> N
     if known or teacher.audio & {clips.digests[i] for i in unseen}:
         what = f"location {min(known)!r}" if known else "a clip"
         message = (
-            f"its model of fold {fold} has heard {what}, on which fold {split.fold} is scored, or "
-            "by which it chooses its epoch; set folds.kind='all' and folds.inner_fraction=0, and "
-            "give both runs the same folds.test_fold"
+            f"its model of fold {fold} was trained on {what} or chose its epoch by it, and "
+            f"fold {split.fold} is scored on it or chooses its epoch by it; set "
+            "folds.kind='all' and folds.inner_fraction=0, and give both runs the same "
+            "folds.test_fold"
         )
         raise _refusal(teachers, message)
 

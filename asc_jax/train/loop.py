@@ -234,20 +234,20 @@ def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
     saved = (path.name for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
     done = max(map(int, saved), default=0) / setup.steps_per_epoch
     if done > epochs:
-        raise InputError(f"{done:.3g} are done in {workdir}; set at least as many", **where)
+        raise InputError(f"{workdir} has {done:.3g} epochs already; set at least as many", **where)
     before = make_model(theirs, setup.model.n_classes, theirs.train.epochs * setup.steps_per_epoch)
     then, now = (jax.make_jaxpr(model.schedule)(0) for model in (before, setup.model))
     if str(then) != str(now) or any(map(np.any, map(np.not_equal, then.consts, now.consts))):
         raise InputError(
-            f"{workdir} was begun for {theirs.train.epochs}, on which its learning rates depend "
-            "(optimizer.schedule, optimizer.warmup); only a run whose rates do not can go on for "
+            f"{workdir} was started with {theirs.train.epochs}, on which its learning rates "
+            "depend (optimizer.schedule, optimizer.warmup); such a run cannot be trained "
             "longer",
             **where,
         )
     if before.averaging != setup.model.averaging:
         raise InputError(
-            f"{workdir} was begun for {theirs.train.epochs}, on which it depends when its average "
-            "begins (train.average_after); only a run that averages all steps can go on for longer",
+            f"{workdir} was started with {theirs.train.epochs}, on which the start of its "
+            "average depends (train.average_after); such a run cannot be trained longer",
             **where,
         )
 

@@ -62,15 +62,15 @@ def restore_chosen(
     snapshot, progress = found or ({}, Progress())
     done = progress.epochs
     if not done:
-        raise InputError("no epoch of it is finished; go on with asc-jax train first", path=workdir)
+        raise InputError("no epoch is finished; run asc-jax train first", path=workdir)
     restored, best = snapshot["state"].scored, snapshot["best"]
     if not choosing:
         return restored, progress, [done] * state.step.shape[0]
     epochs = fetch(best.epoch).tolist()
     if min(epochs) == 0:
         raise InputError(
-            f"epoch {done} is not beyond train.select_after={config.train.select_after}; train on "
-            "before evaluating",
+            f"epoch {done} is not beyond train.select_after={config.train.select_after}; "
+            "train longer before evaluating",
             path=workdir,
         )
     chosen = {name: getattr(best, name) for name in ("params", "batch_stats", "collections")}

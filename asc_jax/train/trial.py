@@ -85,10 +85,10 @@ def _try(field: str, fields: Mapping[str, object], make_trial: Callable[[], _Tri
         return
     where = {"path": functions.place_of(fields[field], field=field), "field": field}
     if not as_wanted:
-        raise InputError(f"{name} returns {trial.given}, and must return {trial.wanted}", **where)
+        raise InputError(f"{name} returns {trial.given}, but must return {trial.wanted}", **where)
     raise InputError(
-        f"{name} gives NaN or infinity for random numbers of the size of a clip's; keep divisors "
-        "and what a logarithm takes above 0",
+        f"{name} gives NaN or infinity for random numbers in the shape of a clip; keep "
+        "divisors and the arguments of logarithms above 0",
         **where,
     )
 

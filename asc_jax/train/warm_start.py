@@ -57,7 +57,7 @@ class WarmStart:
         theirs = dict(jax.tree_util.tree_flatten_with_path(_weights(self.state))[0])
         if not any(_kind(theirs.get(path)) == _kind(leaf) for path, leaf in ours):
             raise InputError(
-                "not one array of that run has a place in this network; name a run of one like it",
+                "no array of that run fits this network; name a run with a similar network",
                 field=_FIELD,
                 value=str(self.folder),
             )
@@ -83,7 +83,7 @@ class WarmStart:
         if hosts.is_first():
             rest = f"; drawn anew: {', '.join(drawn)}" if drawn else ""
             taken = f"{len(ours) - len(drawn)} of {len(ours)} arrays"
-            print(f"{_FIELD}={self.folder}: {taken} are taken from there{rest}", file=sys.stderr)
+            print(f"{_FIELD}={self.folder}: {taken} are copied from there{rest}", file=sys.stderr)
         weights = jax.tree.unflatten(structure, leaves)
         # An optimizer may keep the parameters that it begins with.
         init = lambda own, params: model.optimizer(own).init(params)
@@ -105,8 +105,8 @@ class WarmStart:
         path = workdir / WARM_START
         if path.exists() and read_record(path)["weights"] != self.record["weights"]:
             raise InputError(
-                f"the run has begun with other weights than {self.folder} has now; put those back, "
-                "or use another --workdir",
+                f"the run was started from other weights than {self.folder} has now; restore "
+                "those, or use another --workdir",
                 path=path,
             )
         write_whole(path, json.dumps(self.record) + "\n")
@@ -168,8 +168,9 @@ def _match(
             return fold
         found = found or (f"location {min(known)!r}" if known else "a clip")
     raise InputError(
-        f"fold {split.fold} is scored on {found}, or chooses its epoch by it, which every model of "
-        "that run has heard; give both runs the same folds (folds.*)",
+        f"fold {split.fold} is scored on {found}, or chooses its epoch by it, but every "
+        "model of that run was trained on it or chose its epoch by it; give both runs "
+        "the same folds (folds.*)",
         field=_FIELD,
         value=str(source),
     )

@@ -97,8 +97,8 @@ def gather(rows: Sequence[Row], name: str) -> tuple[ClipList, list[Answers]]:
     index = {label: k for k, label in enumerate(first.scene_labels)}
     if unknown := [clip for clip in clips if clip.scene_label not in index]:
         raise InputError(
-            f"{unknown[0].path} has the label {unknown[0].scene_label!r}, which is none of its "
-            "classes; run asc-jax evaluate again",
+            f"{unknown[0].path} has the label {unknown[0].scene_label!r}, which is not one "
+            "of its classes; run asc-jax evaluate again",
             path=first.path,
         )
     titles = {one["name"]: one.get("title", name) for one in first.report.get("lists", [])}

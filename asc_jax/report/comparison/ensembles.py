@@ -58,7 +58,7 @@ def build(
     """
     runs = [run for row in rows for run in row.runs]
     if kinds and len(runs) < 2:
-        raise InputError("takes two runs at least; name more of them", field="--ensemble")
+        raise InputError("needs at least two runs; name more", field="--ensemble")
     logits = np.concatenate([one.logits for one in answers])
     fitted_on, fitting = listed, logits
     if listed.name != _OUT_OF_FOLD and any(KINDS[kind][1] != "equal" for kind in kinds):

@@ -5,7 +5,7 @@ import io
 import json
 
 from asc_jax.report.comparison.results import ALPHA, MEASURES, Difference, Result, Results
-from asc_jax.report.formatting import count, p_value, points, spread
+from asc_jax.report.formatting import count, p_value, points, size, spread
 from asc_jax.scoring.scores import for_json
 from asc_jax.stats.scores import Score
 
@@ -16,14 +16,11 @@ ONE_SEED = "One seed each: this is about these trained models, not about the rec
 def summary_line(results: Results) -> str:
     """What the table is of, in a sentence for below it."""
     listed, reference = results.listed, results.results[results.reference]
-    line = (
-        f"{listed.title}: {len(listed.clips):,} clips, "
-        f"{len(set(listed.locations.tolist())):,} locations."
-    )
+    line = f"{listed.title}: {size(len(listed.clips), len(set(listed.locations.tolist())))}."
     if results.others:
         line += (
             f" Differences from {reference.name}, paired by clip; p corrected for "
-            f"{count(len(results.others), 'comparison')} "
+            f"{count(len(results.others), 'comparison', ' ')} "
             f"({results.correction.replace('_', '-')}); ▲ ▼: p < {ALPHA}. Detectable: a true "
             "difference of this size would be found 80 times of 100."
         )

@@ -111,7 +111,7 @@ def _rows_of_sweep(path: pathlib.Path, finished_only: bool) -> tuple[list[Row], 
                     raise InputError(f"{record['lost'][place]}; add --finished_only", path=path)
                 if not (path / place).exists():
                     again = mend or "the asc-jax train command of this folder again"
-                    raise InputError(f"is not there; run {again}", path=path / place)
+                    raise InputError(f"does not exist; run {again}", path=path / place)
                 runs.append(read_run(path / place, mend=mend))
             except InputError:
                 if not finished_only:
@@ -168,7 +168,8 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
     file = path / "config.json"
     if not file.is_file():
         raise InputError(
-            "is no run folder and no sweep's; name folders that asc-jax train or sweep has made",
+            "is neither a run folder nor the folder of a sweep; name folders that asc-jax "
+            "train or sweep has made",
             path=path,
         )
     try:
