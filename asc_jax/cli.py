@@ -1,8 +1,8 @@
-"""The commands: the work is done elsewhere, imported when it is needed.
+"""The commands. Each imports the code that does its work only when it is called.
 
-Exit status: 0 done; 2 the input is wrong (one line that names it and the mend); 75 stopped
-by a signal, or because another process of the run is lost or a server does not answer (the same
-command goes on); 1 anything else. `serve`, which ends by a signal alone, ends with 0. A standard
+Exit status: 0 done; 2 wrong input (one line that names it and says what to do); 75 stopped by a
+signal, or because a process of the run is lost or a server does not answer (the same command
+resumes); 1 anything else. `serve` can only be ended by a signal and then ends with 0. A standard
 output that cannot be written stops no command, see `asc_jax.runtime.output`.
 """
 
@@ -270,7 +270,7 @@ def sweep_command(args) -> None:
     how = {"base": args.base or "", "overrides": args.overrides}
     ablation = load_ablation(args.config, **how)
     if ablation.base.train.precision == "auto" and not args.dry_run:
-        # All runs compute alike, also those that another machine goes on with.
+        # All runs have the same precision, also those that another machine resumes.
         how["overrides"].append(f"--config.train.precision={environment.precision_of_devices()}")
         ablation = load_ablation(args.config, **how)
     sweep(ablation, args.workdir, args.seeds, together=args.together, dry_run=args.dry_run)

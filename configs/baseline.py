@@ -2,7 +2,7 @@
 
     asc-jax train --config=configs/baseline.py --config.data.root=FOLDER --workdir=runs/baseline
 
-Published: 59.7 +- 0.7 % on fold 1, 62.5 % on the leaderboard (paper Table 4).
+Published: 59.7 ± 0.7 % on fold 1, 62.5 % on the leaderboard (paper Table 4).
 Hardware, time and score of this config: not yet run.
 Source of every value: DCASE-REPO/dcase2018_baseline, task1.
 """
@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.name = "baseline"
     model.dropout_rate = 0.3
     config.optimizer.schedule = "constant"
-    config.train.precision = "float32"  # whatever the device
+    config.train.precision = "float32"  # on any device
     config.train.epochs = 200
     config.train.batch_size = 16
     config.train.selection = "inner"  # the best epoch by the inner clips

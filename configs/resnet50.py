@@ -26,14 +26,14 @@ def get_config() -> ml_collections.ConfigDict:
     model.block = "basic"  # 3x3, 3x3; paper Table 1 (the names suggest "bottleneck")
     model.order = "post_activation"  # paper silent; or "pre_activation"
     model.shortcut = "projection"  # paper silent; or "zero_pad"
-    model.se_ratio = 0  # by which squeeze-and-excitation narrows; 0 for none of it
+    model.se_ratio = 0  # reduction ratio of squeeze-and-excitation; 0 for none
     model.max_receptive_field = 0  # frames; 0 for no limit
     model.head = "average"  # paper Table 1
     model.dropout_rate = 0.0  # before the last layer; paper silent; 0 for none
-    # Probability with which the last block's residual branch is left out in training; it rises
-    # evenly up to there; paper silent; 0 for none.
+    # Probability of dropping the residual branch of the last block in training; it rises linearly
+    # over the blocks; paper silent; 0 for none.
     model.drop_path_rate = 0.0
-    model.pcen = False  # trained; needs frontend.name="mel", data.normalisation="none"
-    model.remat = False  # compute maps again for the gradient: less memory, a third more work
-    config.train.precision = "float32"  # paper silent; whatever the device
+    model.pcen = False  # trainable PCEN; needs frontend.name="mel", data.normalisation="none"
+    model.remat = False  # recompute feature maps for the gradient: less memory, a third more work
+    config.train.precision = "float32"  # paper silent; on any device
     return config

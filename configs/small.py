@@ -1,12 +1,12 @@
-"""A small SE-ResNet-rev for recordings of one's own: minutes on two CPU cores.
+"""A small SE-ResNet-rev for your own recordings: minutes on two CPU cores.
 
     asc-jax train --config=configs/small.py --config.data.root=FOLDER --workdir=runs/own
     asc-jax evaluate --workdir=runs/own
 
-Any number of channels, any rate, and any length up to `data.clip_seconds`. The network hears
-`train.crop_seconds` of a recording at once: another part in each epoch, and all of it in scoring.
-The score is that of your own recordings, on the folds that hold them out. A final model is then
-trained on all of them, and has no score of its own:
+Recordings may have any number of channels, any rate, and any length up to `data.clip_seconds`. The
+network is trained on crops of `train.crop_seconds`, drawn anew in each epoch, and scored on windows
+of that length over whole recordings. The score is for your recordings, each by a fold that held it
+out. A final model is then trained on all of them and has no score of its own:
 
     asc-jax train --config=configs/small.py --config.folds.kind=all \\
         --config.data.root=FOLDER --workdir=runs/final
@@ -20,11 +20,11 @@ from configs import demo
 def get_config() -> ml_collections.ConfigDict:
     config = demo.get_config()
     config.title = "A small SE-ResNet-rev"
-    config.data.clip_seconds = 30.0  # s; what is longer is cut, and said so
+    config.data.clip_seconds = 30.0  # s; longer recordings are cut, with a message
     config.data.channels = 0  # any
     config.data.fit_length = True
     config.data.pool = "waveform"
-    config.folds.n_folds = 0  # as many as there are places for, up to 4
+    config.folds.n_folds = 0  # up to 4, as many as the locations of each class allow
     config.folds.test_fold = 0  # all recordings are in the folds
     config.train.crop_seconds = 3.0  # s
     config.train.class_weights = "balanced"

@@ -1,11 +1,11 @@
-"""A WaveGAN for every scene of one fold of a trained classifier. Paper §3, Tables 2 and 3.
+"""A WaveGAN per scene, for one fold of a trained classifier. Paper §3, Tables 2 and 3.
 
     asc-jax gan --config=configs/wavegan.py --config.gan.classifier=runs/se_resnet152 \
         --workdir=runs/wavegan
 
-Every device holds all the waveforms: `data.placement` is of classifiers only.
+Every device holds all waveforms: `data.placement` is only for classifiers.
 
-Hardware, time and figures on TUT Urban Acoustic Scenes 2018: not yet run.
+Not yet run on TUT Urban Acoustic Scenes 2018.
 """
 
 import ml_collections
@@ -14,7 +14,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.title = "WaveGAN"
-    config.seed = 0  # initial values, batches, latent vectors
+    config.seed = 0  # for initial values, batches, latent vectors
 
     config.data = data = ml_collections.ConfigDict()
     data.root = ""  # folder of the development set; "" for the classifier's
@@ -22,11 +22,11 @@ def get_config() -> ml_collections.ConfigDict:
     data.workers = 0  # decoding threads; 0 for one per core
 
     config.gan = gan = ml_collections.ConfigDict()
-    gan.classifier = ""  # run folder whose folds the clips are for; must be given
-    gan.fold = 1  # whose training clips the GANs see; 0 for all folds in one program
+    gan.classifier = ""  # run folder for whose folds clips are generated; must be given
+    gan.fold = 1  # the fold whose training clips are used; 0 for all folds in one program
     gan.scenes = ()  # scene labels; () for all
     gan.conditional = False  # one class-conditional GAN per fold; paper silent: one per scene
-    gan.unseen_fraction = 0.2  # of the fold's training locations, kept to compare with
+    gan.unseen_fraction = 0.2  # share of the fold's training locations kept for comparison
     gan.sr = 16_000  # Hz; paper §2.1
     gan.dim = 64  # d; paper silent; WaveGAN's
     gan.n_samples = 32_768  # per segment; paper Table 2
@@ -39,25 +39,25 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 200  # paper silent; WaveGAN's users train 200,000 steps
-    train.steps_per_epoch = 1000  # updates of the generator between two looks
+    train.steps_per_epoch = 1000  # updates of the generator between two evaluations
     train.batch_size = 64  # windows per update and GAN; WaveGAN's
     train.precision = "float32"  # WaveGAN's; or "tensorfloat32", "bfloat16", "auto": see default.py
-    train.mesh = ()  # devices along GANs and along a batch; () for all that these divide among
-    train.watch_clips = 64  # generated per GAN at each look
-    train.save_every = 0  # steps between saves within an epoch; 0: at the ends of epochs alone
-    train.keep_checkpoints = 2  # newest kept on disk
-    train.writers = ()  # of curves, beside metrics.csv: "tensorboard", "wandb"
+    train.mesh = ()  # devices along GANs and along a batch; () for the largest mesh that fits
+    train.watch_clips = 64  # clips generated per GAN in each evaluation
+    train.save_every = 0  # steps between saves within an epoch; 0: only at the ends of epochs
+    train.keep_checkpoints = 2  # number of the newest kept on disk
+    train.writers = ()  # for curves, besides metrics.csv: "tensorboard", "wandb"
 
     config.synthesis = synthesis = ml_collections.ConfigDict()
     synthesis.n_clips = 432  # per fold, all scenes together; paper §3: 1,728 of four folds
     synthesis.merge = "concatenate"  # paper §3; or "crossfade"
-    # Run folder of the classifier that screens, of the same folds; paper §1: "either an ResNet- or
-    # an SE-ResNet-based" one. "": gan.classifier.
+    # Run folder of the classifier that screens, with the same folds; paper §1: "either an ResNet-
+    # or an SE-ResNet-based" one. "" for gan.classifier.
     synthesis.classifier = ""
     synthesis.rules = ("argmax",)  # paper §1; also "confidence", "margin_band"; all must hold
     synthesis.threshold = 0.5  # least probability of the scene, for "confidence"
     synthesis.margin_low = 0.0  # logits, for "margin_band"
     synthesis.margin_high = 10.0  # logits
-    synthesis.most_tries = 50.0  # clips tried per clip wanted, before a scene is given up
-    synthesis.high_band = "none"  # what is above gan.sr / 2; or "splice": of a real clip
+    synthesis.most_tries = 50.0  # clips generated per clip wanted before a scene is given up
+    synthesis.high_band = "none"  # content above gan.sr / 2; "splice": that of a recorded clip
     return config

@@ -8,7 +8,7 @@ virtual devices. What process 0 prints is passed through, that of the others aft
 
 SIGTERM, SIGINT, SIGHUP (a closed terminal, but under nohup), SIGUSR1 and SIGUSR2 make all processes
 save and stop. When one is lost (killed, crashed),
-the others can do nothing without it: they are ended, and the same command goes on from the last
+the others can do nothing without it: they are ended, and the same command resumes from the last
 checkpoint. Exit status: 0 done; 75 stopped, or a process was lost; else what the command says.
 """
 
@@ -181,7 +181,7 @@ def verdict(processes: list[subprocess.Popen]) -> str:
     )
     return (
         f"launch/local.py: process {number} of {len(processes)} {what}; all are ended; run the "
-        "same command to go on"
+        "same command to resume"
     )
 
 

@@ -6,7 +6,7 @@
 #
 # The checkout with its .venv (pip install -e '.[tpu]') must be at REPO on every worker, the data
 # set at ROOT on every worker; the run folder, and for gan the classifier's, is for worker 0 alone.
-# Preempted, the slice is made anew and the same command goes on: bring RUN on a disk that outlives the slice.
+# Preempted, the slice is created again and the same command resumes: bring RUN on a disk that outlives the slice.
 set -euo pipefail
 
 if [ $# -eq 0 ] || [ -z "${TPU:-}" ] || [ -z "${ZONE:-}" ]; then
@@ -22,6 +22,6 @@ gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="
     cd $(printf '%q' "$REPO") && . .venv/bin/activate && ASC_JAX_COORDINATOR=auto $command
 " || status=$?
 if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then
-    echo "tpu_vm.sh: status $status; if a worker was lost, run the same command to go on" >&2
+    echo "tpu_vm.sh: status $status; if a worker was lost, run the same command to resume" >&2
 fi
 exit "$status"

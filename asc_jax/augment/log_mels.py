@@ -136,7 +136,7 @@ def augment(
 
 
 def time_roll(key: jax.Array, log_mel: jax.Array, fraction: float) -> jax.Array:
-    """(N, M) shifted circularly along time by up to +-`fraction` of its length."""
+    """(N, M) shifted circularly along time by up to ±`fraction` of its length."""
     furthest = round(fraction * log_mel.shape[0])
     return jnp.roll(log_mel, jax.random.randint(key, (), -furthest, furthest + 1), axis=0)
 

@@ -173,6 +173,6 @@ def white_noise(key: jax.Array, waveform: jax.Array, most: float) -> jax.Array:
 
 
 def gain(key: jax.Array, waveform: jax.Array, most_db: float) -> jax.Array:
-    """Changes the level of a waveform by up to +-`most_db`, uniform in dB."""
+    """Changes the level of a waveform by up to ±`most_db`, uniform in dB."""
     change = jax.random.uniform(key, minval=-most_db, maxval=most_db)
     return waveform * 10 ** (change / 20)

@@ -49,7 +49,7 @@ def download(
     """Downloads, checks and unpacks what a folder lacks of a published set.
 
     One archive after the other. What was unpacked is not fetched again; a file that has come in
-    part goes on from there.
+    part is resumed.
 
     Args:
       record: the set.

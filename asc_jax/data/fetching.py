@@ -1,4 +1,4 @@
-"""A large file over HTTP: goes on where it was cut, and is checked before it gets its name."""
+"""A large file over HTTP: resumed where it was cut, and checked before it gets its name."""
 
 import contextlib
 import fcntl

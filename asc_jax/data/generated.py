@@ -238,7 +238,7 @@ def read_record(path: pathlib.Path) -> tuple[str, dict[int, int]]:
 
 
 def refuse_other_manifest(path: pathlib.Path, synthetic: Synthetic) -> None:
-    """Checks that a run goes on with the synthetic clips that it began with, if it has begun.
+    """Checks that a run is resumed with the synthetic clips that it was started with.
 
     Raises:
       InputError: the manifest is another one.

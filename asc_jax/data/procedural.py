@@ -200,7 +200,7 @@ def _write_audio(
 
 
 def _wav_bytes(waveform: np.ndarray, sr: int) -> bytes:
-    """A waveform (T, C) within +-1 as a 24-bit PCM WAV file."""
+    """A waveform (T, C) within ±1 as a 24-bit PCM WAV file."""
     # In memory, so that a full disk is an OSError: libsndfile only reports fewer frames.
     samples = np.rint(waveform * np.float32(2**23 - 1)).astype("<i4", order="C")
     with io.BytesIO() as buffer:

@@ -1,7 +1,7 @@
 """Jobs: commands carried out one after the other, each as a process of its own.
 
 What a command has done stands in its run folder. So a job that a stop or a failure has cut
-short goes on by the same commands, and one that is finished is seen to be.
+short is resumed by the same commands, and one that is finished is seen to be.
 """
 
 import collections
@@ -148,7 +148,7 @@ def is_synthesized(gan: pathlib.Path, clips: pathlib.Path, n_clips: int) -> bool
 def only_caller(workdir: pathlib.Path) -> Iterator[TextIO]:
     """Waits until no command that an earlier call has started is at work any more.
 
-    One whose caller was killed goes on to its end: it has inherited its caller's lock.
+    One whose caller was killed continues to its end, because it has inherited its caller's lock.
 
     Args:
       workdir: of the jobs; held by the caller.

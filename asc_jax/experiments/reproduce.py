@@ -318,7 +318,7 @@ def _record(workdir: pathlib.Path, budget: str, data: str, stages: list[Stage]) 
 
 
 def _refuse_another(workdir: pathlib.Path, theirs: Mapping, ours: Mapping) -> None:
-    """Checks that a reproduction goes on as it began.
+    """Checks that a reproduction is resumed as it was started.
 
     How clips are screened may change while there are none; how many are tried changes no clip.
     """

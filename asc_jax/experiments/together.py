@@ -151,7 +151,7 @@ def train_together(
 ) -> None:
     """Trains several runs, from the start or from where they stand.
 
-    Where one of the runs is there already, each goes on alone.
+    If one of the runs exists already, each is resumed alone.
 
     Args:
       config: what they share.

@@ -156,7 +156,7 @@ def write_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus
 
 
 def refuse_other_corpora(path: pathlib.Path, dataset: Dataset, corpora: Sequence[Corpus]) -> None:
-    """Checks that GANs go on with the clips that they began with, if they have begun.
+    """Checks that GANs are resumed with the clips that they were started with.
 
     Args:
       path: from `write_corpora`.

@@ -129,7 +129,7 @@ def write_classifier(path: pathlib.Path, classifier: Classifier) -> None:
 
 
 def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
-    """Checks that GANs go on with the classifier that they began with, if that is known.
+    """Checks that GANs are resumed with the classifier that they were started with, if it is known.
 
     Distances in the embeddings of two classifiers cannot be compared: the best generator would
     be chosen by chance.

@@ -61,7 +61,7 @@ def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> No
     Args:
       config: of a GAN; checked, frozen.
       workdir: the run folder; made if need be.
-      other_functions: go on though the functions that trained the GANs, or the classifier, have
+      other_functions: continue even if the functions that trained the GANs, or the classifier, have
         changed since.
 
     Raises:
@@ -220,7 +220,7 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
 
     Args:
       setup: of the run.
-      step: that it goes on from.
+      step: the step from which it is resumed.
       training: whether it trains, and looks at what the GANs generate.
 
     Raises:

@@ -188,7 +188,7 @@ def clip_labels(setup: GanSetup, n_clips: int) -> np.ndarray:
 def stop_collapsed(
     setup: GanSetup, state: WaveGanState, was_running: np.ndarray, seen: dict, suspicion: np.ndarray
 ) -> tuple[WaveGanState, np.ndarray, list[str]]:
-    """Stops the GANs that several looks in a row found collapsed; the others go on.
+    """Stops the GANs that several looks in a row found collapsed; the others continue.
 
     Args:
       setup: of the run.

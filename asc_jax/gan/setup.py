@@ -47,7 +47,7 @@ class GanSetup:
       networks: that the GANs have in common.
       steps: of all GANs.
       like: shapes and places of the state.
-      init: () -> the state before the first step, on the devices. A run that goes on needs none.
+      init: () -> the state before the first step, on the devices. A resumed run needs none.
       recognise: (fold of each GAN, waveforms (G, n, T) at the GAN's rate) -> logits (G, n, K)
         and embeddings (G, n, D) of the classifier of these folds, as host arrays.
       classifier: that the clips are for.

@@ -2,7 +2,7 @@
 
 Clips come in batches: batch `b` of a GAN is a function of the run's seed, the GAN's number
 and `b` alone. What is kept is written as it comes, wav file first, then its line in
-`manifest.jsonl`; a stop at any moment loses at most a batch, and the same command goes on.
+`manifest.jsonl`; a stop at any moment loses at most a batch, and the same command resumes.
 """
 
 import pathlib
@@ -63,7 +63,7 @@ def synthesize(
       out: the folder of the clips; made if need be. Clips of an earlier call are completed,
         not made again.
       overrides: "--config.FIELD=VALUE" each, of the run's config.
-      other_functions: go on though the functions that trained GANs and classifiers have changed.
+      other_functions: continue even if the functions that trained the models have changed.
 
     Returns:
       What each GAN gave of each scene, and `told_by_bandwidth`.

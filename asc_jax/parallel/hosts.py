@@ -219,7 +219,7 @@ def lost_peer(error: BaseException) -> str:
         reason = str(error).strip().splitlines()[0]
         return (
             f"another process of this run is lost ({reason}); what was saved is whole; run the "
-            "same command to go on"
+            "same command to resume"
         )
     return ""
 
@@ -235,7 +235,7 @@ def may_be_of_others(error: BaseException) -> bool:
 
 
 def leave(status: int) -> None:
-    """Ends one of several processes at once; a process that is alone goes on.
+    """Ends one of several processes at once; a single process continues.
 
     An ordinary end waits for the others, and they may be waiting for this one's part of a sum.
     """

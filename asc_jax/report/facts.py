@@ -111,12 +111,12 @@ def data_facts(data: Mapping) -> list[tuple[str, str]]:
     seconds, sr = data.get("clip_seconds"), data.get("sr")
     length = "" if seconds is None else f"{seconds:g} s"
     if crop := data.get("crop_seconds"):
-        length = f"up to {length}, {crop:g} s at once"
+        length = f"up to {length}, in windows of {crop:g} s"
     return [
         ("Data set", data.get("root", "")),
         ("Clips", quantity(data.get("n_clips"))),
         ("Locations", quantity(data.get("n_locations"))),
-        ("Heard of a recording" if data.get("crop_seconds") else "Clip length", length),
-        ("Of other lengths", data.get("lengths", "")),
+        ("Clip length", length),
+        ("Other lengths", data.get("lengths", "")),
         ("Sampling rate", "" if sr is None else f"{sr / 1000:g} kHz"),
     ]

@@ -40,7 +40,7 @@ NOTES = {
 }
 _PUBLISHED = (
     "Published: class-wise accuracy of four-fold ensembles, and of one model for the baseline, on "
-    f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about +-3.7 points."
+    f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about ±3.7 points."
 )
 _OURS = (
     "Ours: class-wise accuracy with an interval of at least 95 % over locations; beside it "

@@ -98,7 +98,7 @@ class Checkpoints:
             self._manager.close()
 
     def save(self, progress: Progress, tree) -> None:
-        """Saves a tree of arrays as it stands after a step; the writing goes on beside.
+        """Saves a tree of arrays after a step; the writing continues in the background.
 
         Raises:
           InputError: this or an earlier save has failed, for a full disk say; checkpoints
@@ -241,7 +241,7 @@ class _Damaged(Exception):
 
 
 def _refuse_unreadable(error: Exception, place: pathlib.Path) -> None:
-    """Refuses to go on where reading has failed, and not for what the files are.
+    """Refuses to continue if reading failed for another reason than the files' contents.
 
     Another attempt may read them: a file that the system does not give, too many that are open
     or a network's disk that is away are no damage.

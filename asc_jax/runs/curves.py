@@ -233,7 +233,7 @@ class Wandb:
             name=folder.name,
             config=json.loads(json.dumps(dict(config))),
         )
-        self._done = self._run.step  # what a run that goes on has there already
+        self._done = self._run.step  # what a resumed run has there already
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         if step >= self._done:

@@ -21,7 +21,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: pathlib.Path, *, n_epochs_done: int, curves: Curves | None = None):
-        """Opens the log, and drops what was logged after the epoch that training goes on from.
+        """Opens the log, and drops the lines after the epoch from which training is resumed.
 
         Args:
           path: the file; made if it is not there.

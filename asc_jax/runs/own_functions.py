@@ -78,11 +78,11 @@ def copy_functions(workdir: pathlib.Path, config) -> ml_collections.FrozenConfig
 
 
 def refuse_changed(theirs, ours, workdir: pathlib.Path) -> None:
-    """Refuses to go on with functions that are not what they were.
+    """Refuses to continue with functions that have changed.
 
     Args:
       theirs: config of the run folder, which names its copies.
-      ours: config to go on with.
+      ours: the config to continue with.
       workdir: the run folder.
 
     Raises:

@@ -68,7 +68,7 @@ def describe(
       programs: name -> from `programs.name_program`, or another digest.
       answers: name -> the numbers, an array or a list, that the host computes for a question
         that is always the same.
-      step: that the run goes on from.
+      step: the step from which the run is resumed.
       files: from `sources.written_in`, that are not the package's.
 
     Returns:
@@ -146,7 +146,7 @@ def refuse_another(
     allowed: bool,
     mend: str = "use another --workdir",
 ) -> None:
-    """Checks that a run goes on, or is used, with the functions that made it.
+    """Checks that a run is resumed or used with the functions that made it.
 
     Where the programs cannot be compared, it says which files of the package have changed, if any.
 
@@ -154,7 +154,7 @@ def refuse_another(
       folder: the run's.
       now: from `describe`; functions of other names than the run has do not count.
       step: of the checkpoint: of starts after it nothing is left.
-      allowed: whether other functions may go on.
+      allowed: whether other functions are accepted.
       mend: what else can be done.
 
     Raises:

@@ -14,7 +14,7 @@ def refuse_another(
     *,
     mend: str = "use another --workdir",
 ) -> None:
-    """Checks that a folder belongs to what is to go on in it.
+    """Checks that a folder belongs to the run that is to be resumed in it.
 
     Args:
       folder: whose record was read.

@@ -82,40 +82,43 @@ def _describe_training(
     metrics = read_metrics(workdir / "metrics.jsonl")
     starts = provenance.read_starts(workdir)
     if config.train.selection == "inner":
-        note = "Each fold's epoch was chosen on inner clips, by location, of its training part"
+        note = "Each fold's epoch was chosen on inner clips of its training part, by location"
     elif progress.metrics:
         note = f"Scores come from step {progress.step}, within epoch {done + 1}"
     else:
         note = f"Scores come from the last epoch, {done}"
-    note += "; no clip that is scored chose a checkpoint."
+    note += "; no checkpoint was chosen on scored clips."
     if config.train.average != "none":
         note += (
-            " Scored, and validated in training, is the network whose weights are averaged over "
-            f"steps ({config.train.average}), with statistics of training batches of its own."
+            " The validated and scored network has the average of the weights over steps "
+            f"({config.train.average}), with batch statistics of its own."
         )
     skipped = sum(sum(line.get("skipped_steps", ())) for line in metrics)
     if skipped:
-        note += f" Steps that were not finite were skipped, {skipped:,} of all folds together."
+        note += f" Skipped steps that were not finite, over all folds: {skipped:,}."
     if done < config.train.epochs:
         note += f" Training is not finished: epoch {done} of {config.train.epochs}."
     if config.synthetic.root:
         _, counts = read_record(workdir / SYNTHETIC)
         listed = ", ".join(f"{count} in fold {fold}" for fold, count in counts.items())
-        note += f" Synthetic clips, to train on only and of the fold's own generator: {listed}."
+        note += f" Synthetic clips, only for training and from the fold's generator: {listed}."
     if config.train.init_from:
         source = pathlib.Path(config.train.init_from).name
-        note += f" Each model began with one of {source} that had heard nothing it is scored on."
+        note += (
+            f" Each model started from a model of {source} that was not trained on the clips that "
+            "this one is scored on."
+        )
     if config.distillation.run:
         source, share = pathlib.Path(config.distillation.run).name, config.distillation.weight
         note += (
-            f" Of each target {share:.0%} is the answer of that model of {source} which held the "
-            "clip out; none of these had heard what is scored."
+            f" {share:.0%} of each target comes from the model of {source} that held the "
+            "clip out; none of these models was trained on scored clips."
         )
     if any(provenance.other_functions(*two) for two in itertools.pairwise(starts)):
-        note += " Other functions have gone on with what some had begun: see starts.jsonl."
+        note += " The run was resumed with other functions: see starts.jsonl."
     others = provenance.other_functions(starts[-1], start) if starts else []
     if others:
-        note += f" Scored by other functions than it was trained by: {', '.join(others)}."
+        note += f" Scored with other functions than in training: {', '.join(others)}."
     trained = state.params, state.untrained, state.band_mean, state.band_std
     return {
         "n_folds": len(state.step),

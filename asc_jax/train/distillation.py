@@ -2,7 +2,7 @@
 
 A training clip's teacher is the model of that run that held the clip out. No teacher has heard what
 the new run is scored on. `distillation.json` of the run folder keeps the teachers' logits, so that
-the run goes on without them, and what they had heard.
+the run resumes without them, and what they had heard.
 
 Source: Hinton et al., arXiv:1503.02531, section 2. There a second loss compares the student's
 softened probabilities with the teacher's, times the square of the temperature. Here there is one
@@ -123,7 +123,7 @@ class Distillation:
 
 
 def read_distillation(workdir: pathlib.Path, clips: Clips) -> Distillation:
-    """Reads what `Distillation.write` has written in the folder of a run that goes on.
+    """Reads what `Distillation.write` has written in the folder of a resumed run.
 
     Raises:
       InputError: it is missing, or not whole.

@@ -96,7 +96,7 @@ def run_epochs(
       task: the run.
       workdir: its folder, held.
       keep: checkpoints that are kept.
-      other_functions: go on though the functions that trained it have changed since.
+      other_functions: continue even if the functions that trained it have changed since.
 
     Returns:
       The snapshot and the progress at the end.

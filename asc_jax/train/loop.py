@@ -70,8 +70,8 @@ def train(
       config: checked, frozen.
       workdir: the run folder; made if need be.
       runs: see `set_up`; `train_together` makes ordinary runs of the folder then.
-      profile: trace some steps into the folder's `profile/` before going on.
-      other_functions: go on though the functions that trained the run have changed since.
+      profile: trace some steps into the folder's `profile/` first.
+      other_functions: continue even if the functions that trained the run have changed since.
 
     Returns:
       What it consisted of, and where it stands: at its end.
@@ -165,7 +165,7 @@ class Training:
         if not progress.step and self._setup.model.averaging:
             kind = f"train.average={self._setup.config.train.average}"
             print(f"{kind}: the averaged network is validated and scored", file=sys.stderr)
-        # Of a state that is gone; where the run goes on, `evaluate` asks the report for more.
+        # Of a state that is gone; where the run is resumed, `evaluate` asks the report for more.
         others = () if progress.step else ("report.json", "logits.npz")
         for name in ("report.html", *others):
             remove(self._workdir / name)
@@ -221,7 +221,7 @@ class Training:
 
 
 def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
-    """Checks that a run can go on to another number of epochs.
+    """Checks that a run can be resumed with another number of epochs.
 
     Raises:
       InputError: more steps are done already, or the learning rate or the average depends on the

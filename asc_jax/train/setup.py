@@ -132,7 +132,7 @@ class Setup:
         refuse_not_finite(self.moments, [dataset.audio_path(clip) for clip in dataset.clips])
 
     def init(self) -> ClassifierState:
-        """The state before the first step, on the devices. A run that goes on needs none."""
+        """The state before the first step, on the devices. A resumed run needs none."""
         self.refuse_unfit()
         above = self.config.synthetic.mask_above
         state = classifier.init_state(

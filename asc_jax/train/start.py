@@ -24,7 +24,7 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
 
     Args:
       setup: of the run.
-      step: that it goes on from.
+      step: the step from which the run is resumed.
       training: whether it trains, or scores alone.
 
     Raises:

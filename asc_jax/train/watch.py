@@ -246,7 +246,7 @@ class Watch(EpochSteps):
         """Notes where runs are lost; raises `Diverged` when none is left."""
         new = {run: where for run, where in runs.items() if run not in self.lost}
         self.lost = self.lost | new
-        self._lines += [f"{_of_run(run)}{where}; the others go on" for run, where in new.items()]
+        self._lines += [f"{_of_run(run)}{where}; the others continue" for run, where in new.items()]
         if self.lost.keys() >= set(self._setup.runs):
             raise Diverged(say_lost(self.lost, _kept(self._epochs)))
 

@@ -20,7 +20,7 @@ SR = 48_000
 
 @pytest.fixture
 def stereo() -> np.ndarray:
-    """(T, 2): half a second within +-0.5."""
+    """(T, 2): half a second within ±0.5."""
     return np.random.default_rng(0).uniform(-0.5, 0.5, (SR // 2, 2))
 
 

@@ -159,7 +159,7 @@ def test_what_was_heard_is_handed_on(scenes, others, source, tmp_path):
     with refused() as caught:  # all of it was heard by one of its models
         evaluate(second, roots=[str(scenes)])
     assert caught.value.path.startswith(str(scenes))
-    assert "Each model began" in evaluate(second)["training"]["note"]
+    assert "Each model started" in evaluate(second)["training"]["note"]
     (second / NAME).unlink()  # what was heard is not forgotten with the record of it
     with refused(path=second / NAME):
         evaluate(second, roots=[str(scenes)])
