@@ -39,7 +39,7 @@ _RESAMPLE_BLOCK = 128  # outputs that share a window, where there are more phase
 
 @dataclasses.dataclass(frozen=True)
 class FrontendConfig:
-    """How a waveform becomes a mel spectrogram. Hashable: a static argument of `jit`.
+    """Holds the parameters of a mel spectrogram. Hashable, so it can be a static argument of `jit`.
 
     Attributes:
       sr: sampling rate, Hz.
@@ -54,16 +54,16 @@ class FrontendConfig:
       htk: HTK's mel scale instead of Slaney's.
       norm: "slaney" (each band has unit area in Hz) or "none" (unit peak).
       center: frame t is centred on sample `t * hop_length`.
-      pad_mode: what stands beyond both ends if `center`: "constant" (zeros) or "reflect".
+      pad_mode: padding at both ends if `center`: "constant" (zeros) or "reflect".
       log_floor: added to the mel spectrum before the logarithm.
-      name: what is done to the mel spectrum, a key of `FRONTENDS`.
-      pcen_seconds: that `pcen` smooths over; see `asc_jax.ops.pcen` for this and what follows.
+      name: the compression of the mel spectrum, a key of `FRONTENDS`.
+      pcen_seconds: smoothing time of `pcen`; see `asc_jax.ops.pcen` for this and the next three.
       pcen_gain: exponent of the smoothed energy.
       pcen_bias: added before the compression.
       pcen_power: exponent of the compression.
 
     Raises:
-      InputError: a value that no frontend can have.
+      InputError: a value is out of range.
     """
 
     sr: int = 48_000
@@ -133,7 +133,7 @@ class FrontendConfig:
 
 
 def stft(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
-    """Short-time Fourier transform.
+    """Computes the short-time Fourier transform.
 
     Args:
       waveform: (..., T) float32.
@@ -198,7 +198,7 @@ def _window(cfg: FrontendConfig) -> np.ndarray:
 
 
 def mel_filterbank(cfg: FrontendConfig) -> np.ndarray:
-    """Triangular mel filters.
+    """Makes triangular mel filters.
 
     Args:
       cfg: the frontend's parameters.
@@ -248,7 +248,7 @@ def mel_to_hz(mel: np.ndarray, *, htk: bool) -> np.ndarray:
 
 
 def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
-    """Log-mel spectrogram.
+    """Computes the log-mel spectrogram.
 
     Args:
       waveform: (..., T) float32.
@@ -266,7 +266,7 @@ def log_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
 
 
 def log10_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
-    """Mel spectrogram in decibels of its power (`cfg.power` 1: of its square); as `log_mel`."""
+    """Computes the mel spectrogram in decibels of power (of its square if `cfg.power` is 1)."""
     return 20 / cfg.power * jnp.log10(mel_spectrogram(waveform, cfg) + cfg.log_floor)
 
 
@@ -276,7 +276,7 @@ def decibel(cfg: FrontendConfig) -> float:
 
 
 def pcen_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
-    """Mel spectrogram with per-channel energy normalisation; as `log_mel`."""
+    """Computes the mel spectrogram with per-channel energy normalisation; see `log_mel`."""
     return pcen(
         mel_spectrogram(waveform, cfg),
         smoothing=smoothing_of(cfg.pcen_seconds, cfg.sr, cfg.hop_length),
@@ -287,7 +287,7 @@ def pcen_mel(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
 
 
 def mel_spectrogram(waveform: jax.Array, cfg: FrontendConfig) -> jax.Array:
-    """Mel spectrogram, not compressed.
+    """Computes the mel spectrogram without compression.
 
     Args:
       waveform: (..., T) float32.
@@ -371,20 +371,20 @@ def feature_shape(frontend: Frontend, n_samples: int) -> tuple[int, int]:
 def resample(waveform: jax.Array, orig_sr: int, target_sr: int) -> jax.Array:
     """Changes the sampling rate with a Kaiser-windowed sinc filter.
 
-    Beside the waveforms it takes memory for some 2 million weights, or for twice as many as there
-    are samples, and in time a few hundred multiplications per sample of the faster rate, whatever
-    the rates are.
+    Besides the waveforms it needs memory for about 2 million weights, or for twice as many as there
+    are samples. It takes a few hundred multiplications per sample of the higher rate, for any pair
+    of rates.
 
     Args:
       waveform: (..., T) float32.
-      orig_sr: its rate, Hz.
-      target_sr: the wanted rate, Hz.
+      orig_sr: its sampling rate, Hz.
+      target_sr: the new sampling rate, Hz.
 
     Returns:
       (..., ceil(T * target_sr / orig_sr)) float32; sample 0 stays at time 0.
 
     Raises:
-      InputError: a rate below 1.
+      InputError: a rate is below 1 Hz.
     """
     for field, rate in (("orig_sr", orig_sr), ("target_sr", target_sr)):
         if rate < 1:

@@ -118,13 +118,13 @@ def load_config(
     Args:
       path: the file, or FILE.py:ARGUMENT for `get_config("ARGUMENT")`.
       overrides: "--config.FIELD=VALUE" each.
-      check: of the kind of config that is wanted.
+      check: the check for this kind of config.
 
     Returns:
       The config, frozen.
 
     Raises:
-      InputError: the file or a field does not exist, or a value cannot be.
+      InputError: the file or a field does not exist, or a value is not allowed.
     """
     config = call(path, "get_config")
     if not isinstance(config, ml_collections.ConfigDict):
@@ -279,7 +279,7 @@ def from_json(
     Args:
       text: the JSON.
       source: where it came from, for a message.
-      check: of the kind of config that is wanted.
+      check: the check for this kind of config.
 
     Returns:
       The config, frozen.

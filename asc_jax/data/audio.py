@@ -42,18 +42,18 @@ _OGG_PAGE, _OGG_LAST = 65_307, 4
 
 
 def decode(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
-    """Reads an audio file of any format that libsndfile reads, at full resolution.
+    """Decodes an audio file of any format that libsndfile reads, at full resolution.
 
     Args:
       path: the file.
 
     Returns:
-      What `mono` takes: (T, channels) float32; or, of an integer WAV, the samples as they are
-      stored (`wav.read_pcm`). And the sampling rate, Hz.
+      The samples as `mono` takes them, (T, channels) float32 or, from an integer WAV, as they are
+      stored (`wav.read_pcm`); and the sampling rate, Hz.
 
     Raises:
-      InputError: the file is missing, empty, truncated, no audio, or holds what no recording
-        has: NaN, samples beyond those of 32 bits, a rate of 1 Hz.
+      InputError: the file is missing, empty, truncated or no audio, or has NaN, samples beyond the
+        range of 32 bits or a rate such as 1 Hz.
     """
     path = pathlib.Path(path)
     with _decoding(path):
@@ -194,9 +194,9 @@ def to_float(samples: np.ndarray) -> np.ndarray:
 
 
 def mono(samples: np.ndarray) -> np.ndarray:
-    """One waveform of what `decode` returns: the mean of the channels, full scale at 1.
+    """Averages the channels of what `decode` returns, with full scale at 1.
 
-    Only operators and methods that numpy's and JAX's arrays share, so that it runs on either
+    Uses only operators and methods that numpy and JAX arrays share, so that it runs on both
     and inside `jax.jit`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reading a whole data set once, to say what is in it and what is wrong with it."""
+"""Reads a whole data set once, to count its contents and find its faults."""
 
 import collections
 import hashlib
@@ -54,10 +54,10 @@ def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
       argument: as for `read_tables`.
 
     Returns:
-      What is in it, of JSON types: counts of `classes`, `cities`, `devices`, `folds` and `formats`;
-      `faults`, for which training would be refused or suffer; `notes`, of what may be as it should;
-      `unreadable`, what is wrong with each file that does not decode; `fields`, with which any
-      config takes the set; `command`, which trains a small model on it.
+      A dictionary of JSON types: counts of `classes`, `cities`, `devices`, `folds` and `formats`;
+      `faults`, which prevent or harm training; `notes` on what may be intended; `unreadable`, the
+      error of each file that cannot be decoded; `fields`, the overrides with which any config takes
+      the set; `command`, which trains a small model on it.
 
     Raises:
       InputError: as `read_tables`.

@@ -48,12 +48,12 @@ _TUT_NAME = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One audio file and what the data set says of it.
+    """Describes one audio file of a data set.
 
     Attributes:
       path: the file, relative to the data set's root, as the data set writes it.
-      scene_label: the class name; `UNLABELLED` ("") where the set gives none.
-      location: what must never be on two sides of a split: `city-location` in TUT names,
+      scene_label: the class name; `UNLABELLED` ("") if the set has none.
+      location: what must never be on both sides of a split: `city-location` in TUT names,
         else the `identifier` column, else the file's own path.
       city: the city of a TUT name, else "".
       device: the recording device of a TUT name, else the `source_label` column.
@@ -67,17 +67,17 @@ class Clip:
 
     @property
     def stem(self) -> str:
-        """The file name without folder and ending: the `Id` of a leaderboard submission."""
+        """The file name without folder and ending, the `Id` in a leaderboard submission."""
         return pathlib.PurePosixPath(self.path).stem
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set as its tables describe it.
+    """Describes a data set by its tables.
 
     Attributes:
       root: the folder that `Clip.path` is relative to.
-      clips: every listed clip, in the order of the table.
+      clips: all listed clips, in the order of the table.
       scene_labels: the sorted class names; empty for a set without labels.
       published_folds: fold number (from 1) -> its split.
     """
@@ -103,7 +103,7 @@ class Dataset:
 
     @property
     def folds_source(self) -> pathlib.Path:
-        """Where the published folds are written, for messages."""
+        """Names the files of the published folds, for messages."""
         setup = self.root / "evaluation_setup"
         return setup if setup.is_dir() else self.root
 
@@ -112,7 +112,7 @@ class Dataset:
 
 
 def read_dataset(root: str | pathlib.Path, *, argument: str = "data.root") -> Dataset:
-    """Reads the tables of a data set whose audio files are all there.
+    """Reads the tables of a data set and checks that all its audio files exist.
 
     Args:
       root: see `read_tables`.
@@ -122,7 +122,7 @@ def read_dataset(root: str | pathlib.Path, *, argument: str = "data.root") -> Da
       The `Dataset`. Audio files are checked for existence, not opened.
 
     Raises:
-      InputError: as `read_tables`, a listed file is not there, or two rows name one file.
+      InputError: as `read_tables`; or a listed file is missing, or two rows name the same file.
     """
     dataset = read_tables(root, argument=argument)
     if problems := file_problems(dataset.root, [clip.path for clip in dataset.clips]):

@@ -191,21 +191,21 @@ def load_pool(
     workers: int = 0,
     lengths: bool = False,
 ) -> Loaded:
-    """The data set's pool, from the cache if it is there, else decoded into it.
+    """Loads the pool of a data set from the cache, or decodes it into the cache.
 
-    Where the cache cannot be written, a line on stderr says so, and the clips stay in memory.
+    If the cache cannot be written, a line on stderr says so, and the clips stay in memory.
 
     Args:
-      dataset: which clips.
+      dataset: the clips.
       scene_labels: the classes, in the order of the targets.
       decoding: how its files become clips.
-      cache_dir: where caches live; "" for the user's cache folder.
+      cache_dir: the folder of caches; "" for the user's cache folder.
       workers: decoding threads; 0 for one per core.
-      lengths: keep what was recorded of each clip, for crops.
+      lengths: also keep the recorded part of each clip, for crops.
 
     Returns:
-      The pool, as host arrays (the values memory-mapped); `asc_jax.train.feed` brings its
-      clips to the devices. And what its files are.
+      The pool, as numpy arrays (the values memory-mapped), and a description of its files.
+      `asc_jax.train.feed` copies its clips to the devices.
 
     Raises:
       InputError: bad files (all of them named), or labels outside `scene_labels`.

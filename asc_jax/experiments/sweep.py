@@ -75,19 +75,19 @@ def sweep(
     together: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Carries out what is not done yet of a sweep, and prints how its runs stand.
+    """Carries out the unfinished runs of a sweep, and prints the state of all its runs.
 
     Args:
-      ablation: what to run.
-      workdir: the sweep's folder; made if need be.
-      seeds: of the runs of each setting; the base's own if there are none.
-      together: all runs that can be one program as one.
-      dry_run: print the commands, one line for a shell per job, and do nothing.
+      ablation: the base config and its settings.
+      workdir: the folder of the sweep; created if it does not exist.
+      seeds: seeds of each setting; () for the seed of the base config.
+      together: train all runs that can be one program as one.
+      dry_run: only print the commands, one shell line per job.
 
     Raises:
       InputError: the folder belongs to something else, or the data cannot be used.
-      RunsFailed: some runs have failed; the others are done.
-      Stopped: by a signal; the run that was under way as well.
+      RunsFailed: some runs failed; the others are done.
+      Stopped: by a signal, which also stopped the current run.
     """
     if together and ablation.of_gan:
         raise InputError(

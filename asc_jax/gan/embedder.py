@@ -118,7 +118,7 @@ def open_classifier(
 
 
 def write_classifier(path: pathlib.Path, classifier: Classifier) -> None:
-    """Writes by which classifier GANs are looked at; all processes call it, the first writes.
+    """Writes which classifier evaluates the GANs; all processes call it, the first writes.
 
     Raises:
       InputError: the file cannot be written.
@@ -136,7 +136,7 @@ def refuse_other_classifier(path: pathlib.Path, classifier: Classifier) -> None:
 
     Args:
       path: from `write_classifier`; a run of an earlier version has none.
-      classifier: that looks at them now.
+      classifier: the one that evaluates them now.
 
     Raises:
       InputError: it was another one.

@@ -1,4 +1,4 @@
-"""Training GANs: their folder, their epochs, and looks at what they generate."""
+"""Trains GANs: their folder, their epochs, and evaluations of their clips."""
 
 import json
 import pathlib
@@ -45,7 +45,7 @@ class Snapshot:
     Attributes:
       state: of all GANs (G).
       best: each GAN's best generator.
-      suspicion: (G,) int32, how many looks in a row found each collapsed.
+      suspicion: (G,) int32, how many evaluations in a row found each collapsed.
       was_running: (G,) bool, which ran when the epoch began.
     """
 
@@ -56,22 +56,22 @@ class Snapshot:
 
 
 def train(config, workdir: pathlib.Path, *, other_functions: bool = False) -> None:
-    """Trains all GANs of a config, from the start or from where the run folder stands.
+    """Trains all GANs of a config, from the start or from the state of the run folder.
 
     Args:
-      config: of a GAN; checked, frozen.
-      workdir: the run folder; made if need be.
+      config: a checked and frozen config of a GAN.
+      workdir: the run folder; created if it does not exist.
       other_functions: continue even if the functions that trained the GANs, or the classifier, have
         changed since.
 
     Raises:
-      InputError: whatever is wrong with the classifier, the data, the config or the folder.
-      Diverged: all GANs have stopped, and no look has found a generator to keep.
+      InputError: the classifier, the data, the config or the folder cannot be used.
+      Diverged: all GANs have stopped, and no evaluation found a generator to keep.
     """
     config = with_named_precision(config, workdir)
     refuse_missing(config.train.writers)
     with hold(workdir):
-        # The looks, by which the best generator is chosen, are at merged clips.
+        # The evaluations that choose the best generator use merged clips.
         free = free_fields(config) - {"synthesis.merge"}
         refuse_foreign_folder(workdir, config, check=check_gan_config, free=free)
         setup = set_up_gan(config, config.train.mesh, other_functions=other_functions)
@@ -221,7 +221,7 @@ def describe_start(setup: GanSetup, *, step: int = 0, training: bool = False) ->
     Args:
       setup: of the run.
       step: the step from which it is resumed.
-      training: whether it trains, and looks at what the GANs generate.
+      training: whether it trains and evaluates the GANs.
 
     Raises:
       InputError: several processes would not compute the same.

@@ -1,4 +1,4 @@
-"""Numbers that say how a GAN does: near the real clips, varied, and no copies. No JAX.
+"""Metrics of a GAN: close to the recorded clips, diverse, and no copies. Without JAX.
 
 Embeddings are any (n, D) description of clips, such as log-mel statistics or the activations
 before a classifier's last layer. Where there is nothing to compare, a figure is NaN.
@@ -18,7 +18,7 @@ _LEAST_DIVERSITY_RATIO = 0.1  # below it they are all alike
 
 
 def frechet_distance(embeddings_a: np.ndarray, embeddings_b: np.ndarray) -> float:
-    """The Frechet distance between Gaussians fitted to two sets.
+    """Computes the Fréchet distance between Gaussians fitted to two sets.
 
     |mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). With centred data matrices A and
     B, C_a = A^T A and C_b = B^T B, the trace of the root is the sum of the singular values of

@@ -37,7 +37,7 @@ def embed_real(setup: GanSetup, *, seed: int, n_clips: int) -> list[RealClips]:
     Args:
       setup: of the run.
       seed: of the choice of the others: a table's first clips are often of one place.
-      n_clips: of the others, at most: as many as are generated at a look.
+      n_clips: most of the others: as many as are generated per evaluation.
     """
     train = _embed(setup, [corpus.train for corpus in setup.corpora])
     unseen = _embed(setup, [_shuffled(corpus.unseen, seed)[:n_clips] for corpus in setup.corpora])
@@ -188,17 +188,17 @@ def clip_labels(setup: GanSetup, n_clips: int) -> np.ndarray:
 def stop_collapsed(
     setup: GanSetup, state: WaveGanState, was_running: np.ndarray, seen: dict, suspicion: np.ndarray
 ) -> tuple[WaveGanState, np.ndarray, list[str]]:
-    """Stops the GANs that several looks in a row found collapsed; the others continue.
+    """Stops the GANs that several evaluations in a row found collapsed; the others continue.
 
     Args:
       setup: of the run.
       state: of all GANs, after an epoch.
       was_running: (G,) bool, before it.
       seen: from `look`.
-      suspicion: (G,) looks in a row that found each collapsed, before this one.
+      suspicion: (G,) evaluations in a row that found each collapsed, before this one.
 
     Returns:
-      The state, the looks in a row after this one, and a line for each GAN that has stopped.
+      The state, the evaluations in a row after this one, and a line per stopped GAN.
     """
     running = np.array(fetch(state.running))
     suspicion, messages = suspicion.copy(), []

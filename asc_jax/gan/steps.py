@@ -141,9 +141,9 @@ def state_shapes(networks: Networks) -> WaveGanState:
 def iteration(
     state: WaveGanState, pool: Pool, source: Source, *, networks: Networks
 ) -> tuple[WaveGanState, dict[str, jax.Array]]:
-    """The discriminator's updates of one GAN, then one of its generator.
+    """Updates the discriminator of one GAN several times, then its generator once.
 
-    A GAN whose loss is no longer finite stops running and keeps what it had before.
+    A GAN with a loss that is no longer finite stops and keeps its earlier state.
 
     Args:
       state: the GAN's.

@@ -56,21 +56,21 @@ def synthesize(
     *,
     other_functions: bool = False,
 ) -> tuple[list[SceneYield], float]:
-    """Writes screened clips of every GAN of a run, from its best generators.
+    """Writes screened clips from the best generator of every GAN of a run.
 
     Args:
       workdir: the GAN's run folder.
-      out: the folder of the clips; made if need be. Clips of an earlier call are completed,
-        not made again.
-      overrides: "--config.FIELD=VALUE" each, of the run's config.
+      out: the folder of the clips; created if it does not exist. Clips of an earlier call are
+        kept, and missing ones added.
+      overrides: "--config.FIELD=VALUE" each, for the run's config.
       other_functions: continue even if the functions that trained the models have changed.
 
     Returns:
-      What each GAN gave of each scene, and `told_by_bandwidth`.
+      The number of clips by GAN and scene, and `told_by_bandwidth`.
 
     Raises:
-      InputError: no trained GAN, a folder that holds other clips, or a scene whose clips the
-        screening refuses too often; what was kept before stays.
+      InputError: there is no trained GAN, the folder has other clips, or the screening rejects
+        the clips of a scene too often; clips that were kept stay.
     """
     config = read_config(workdir, check=check_gan_config)
     config = override(

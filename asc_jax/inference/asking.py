@@ -24,14 +24,14 @@ Part = Window | InputError | None  # of a recording: a window, or its end
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of a recording, window by window.
+    """Holds the probabilities of a recording, window by window.
 
     Attributes:
       labels: the classes, in the order of the probabilities.
-      times: (n, 2) float64, seconds from where to where each window goes.
+      times: (n, 2) float64, start and end of each window in seconds.
       probabilities: (n, K) float32, each row with a sum of 1.
-      notes: (n) what makes an answer worth less: "silence", or how much of the window is filled
-        with zeros; "" for nothing.
+      notes: (n) what makes a window unreliable: "silence", or how much of it is filled with
+        zeros; else "".
     """
 
     labels: tuple[str, ...]
@@ -41,12 +41,12 @@ class Prediction:
 
     @property
     def mean(self) -> np.ndarray:
-        """(K,) the answer for the whole recording, see `over_windows`."""
+        """(K,) probabilities for the whole recording, see `over_windows`."""
         return over_windows(self.probabilities, self.notes)
 
     @property
     def note(self) -> str:
-        """What makes the answer for the whole recording worth less; see `notes`."""
+        """What makes the result for the whole recording unreliable; see `notes`."""
         noted = [note for note in self.notes if note]
         alike = len(noted) == len(self.notes) and len(set(noted)) == 1
         if alike or not noted:
@@ -55,11 +55,11 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The class that is the most probable for the whole recording."""
+        """The most probable class of the whole recording."""
         return self.labels[int(self.mean.argmax())]
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """The k most probable classes of the whole recording, and their probabilities."""
+        """Returns the k most probable classes of the whole recording, with their probabilities."""
         best = np.argsort(-self.mean, kind="stable")[:k]
         return [(self.labels[i], float(self.mean[i])) for i in best]
 
@@ -80,14 +80,14 @@ def over_windows(probabilities: np.ndarray, notes: Sequence[str]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Recogniser(abc.ABC):
-    """What says which class a recording is of.
+    """Classifies recordings with a trained model.
 
     Attributes:
       labels: the classes, sorted.
-      sr: of the waveforms that it takes, Hz.
-      n_samples: of a window at that rate: what its network heard at once in training.
-      hop_samples: from the beginning of such a window to that of the next.
-      card: what an exported file says of itself, see `export.describe`; empty of a run folder.
+      sr: sampling rate of the waveforms that it takes, Hz.
+      n_samples: length of a window at that rate, as in training.
+      hop_samples: samples from the start of a window to that of the next.
+      card: the description in an exported file, see `export.describe`; empty for a run folder.
     """
 
     labels: tuple[str, ...]
@@ -102,7 +102,7 @@ class Recogniser(abc.ABC):
 
     @abc.abstractmethod
     def answer(self, waveforms: np.ndarray) -> jax.Array | np.ndarray:
-        """The probabilities.
+        """Computes the probabilities of the classes.
 
         Args:
           waveforms: (B, T) float32 at `sr`, full scale at 1; T of `n_samples`, or of another
@@ -135,9 +135,9 @@ class Recogniser(abc.ABC):
     def predict(
         self, path: str | os.PathLike, *, window: float = 0.0, hop: float = 0.0
     ) -> Prediction:
-        """What it says of an audio file, of any format that libsndfile reads, rate and length.
+        """Classifies an audio file of any length, any rate and any format that libsndfile reads.
 
-        The file is read in blocks: memory does not grow with it, but for the answers.
+        The file is read in blocks, so that only the result grows with its length.
 
         Args:
           path: the file.
@@ -162,7 +162,7 @@ class Recogniser(abc.ABC):
         window: float = 0.0,
         hop: float = 0.0,
     ) -> Iterator[tuple[str, Prediction | InputError]]:
-        """What it says of many recordings, whose windows it is asked together.
+        """Classifies many recordings, with their windows in common batches.
 
         Args:
           recordings: the name of each, and its blocks: ((t, channels) float32, its rate, Hz).
@@ -170,11 +170,11 @@ class Recogniser(abc.ABC):
           hop: in seconds.
 
         Yields:
-          The name of each recording and what it says of it, in their order; or what is wrong with
-          the recording.
+          The name of each recording, in their order, and its `Prediction`, or the error if it
+          cannot be read.
 
         Raises:
-          InputError: a window or a hop that cannot be.
+          InputError: the window or the hop is not possible.
         """
         n_samples = round(window * self.sr) if window else self.n_samples
         usual = n_samples if window else self.hop_samples

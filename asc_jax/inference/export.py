@@ -42,16 +42,16 @@ BANDS = ("band_mean", "band_std")  # of a state, in a .safetensors beside the va
 
 
 def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
-    """Writes a model as a file of its own; the ending says which.
+    """Writes a model as one file, in the format of its ending.
 
     Args:
-      model: to write.
+      model: the model to write.
       path: NAME.stablehlo, NAME.onnx or NAME.safetensors.
       card: from `describe`.
 
     Raises:
-      InputError: another ending, a package that is missing, a network that cannot be converted, or
-        the file cannot be written.
+      InputError: the ending is another one, a package is missing, the network cannot be converted,
+        or the file cannot be written.
     """
     writers = {".stablehlo": _stablehlo, ".onnx": _onnx, ".safetensors": _safetensors}
     write = writers.get(path.suffix.lower())

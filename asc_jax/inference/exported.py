@@ -66,18 +66,19 @@ class OnnxModel(Recogniser):
 
 
 def load(place: str | os.PathLike, *, fold: int = 0, other_functions: bool = False) -> Recogniser:
-    """Opens a run folder, or what `export` has made of one, for recordings.
+    """Opens a run folder or an exported file, to classify recordings.
 
     Args:
       place: a run folder, NAME.stablehlo, NAME.onnx or NAME.safetensors; or, as text, the name of a
         model of the package, see `shipped.find`.
-      fold: of a run folder: the number of one fold whose model is asked; 0 for the ensemble of all.
-      other_functions: of a run folder or NAME.safetensors: open it though the functions that
-        trained it have changed.
+      fold: the number of the fold whose model is used; 0 for the ensemble of all. Only for a run
+        folder.
+      other_functions: open a run folder or NAME.safetensors even if the functions that trained it
+        have changed.
 
     Raises:
-      InputError: it is none of these, or not whole, has no such fold, or its functions have
-        changed.
+      InputError: it is none of these or is incomplete, it has no such fold, or its functions
+        have changed.
     """
     path = shipped.find(place)
     if not path.is_file():

@@ -32,18 +32,18 @@ MEND = "take the version of asc_jax that made it"
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(JaxRecogniser):
-    """The models of a run's folds, asked together.
+    """Classifies with the models of a run's folds as an ensemble.
 
     Attributes:
-      folds: the numbers of the folds that are asked.
-      rule: of `ensemble.RULES`, by which their logits become one answer.
-      state: of these folds, on the device.
-      network: that their variables are applied by.
+      folds: the numbers of the folds.
+      rule: a key of `ensemble.RULES`, which combines the logits of the folds.
+      state: the state of these folds, on the device.
+      network: the module of these folds.
       frontend: waveform to log-mel.
       n_frames: log-mel frames of a window that are kept, from the first; 0 for all.
       products: how float32 is multiplied, see `runtime.precision`.
-      config: of the run.
-      made_by: by which functions it is asked, see `provenance.describe`.
+      config: the config of the run.
+      made_by: the functions that compute the results, see `provenance.describe`.
     """
 
     folds: tuple[int, ...]
@@ -57,10 +57,10 @@ class TrainedModel(JaxRecogniser):
     made_by: dict
 
     def logits(self, waveforms: jax.Array) -> jax.Array:
-        """Each fold's logits: (B, T) float32 at `sr` -> (F, B, K) float32.
+        """Computes each fold's logits: (B, T) float32 at `sr` -> (F, B, K) float32.
 
         Raises:
-          InputError: waveforms of another number of axes.
+          InputError: the waveforms have another number of axes.
         """
         if jnp.ndim(waveforms) != 2:
             raise InputError(
@@ -83,7 +83,7 @@ class TrainedModel(JaxRecogniser):
         return jax.nn.softmax(ensemble.RULES[self.rule](self.logits(waveforms)), axis=-1)
 
     def by_fold(self, waveforms: jax.Array) -> jax.Array:
-        """The probabilities of the ensemble and, behind it, of each fold's model.
+        """Computes the probabilities of the ensemble and then of each fold's model.
 
         Args:
           waveforms: see `apply`.

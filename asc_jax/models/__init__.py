@@ -17,20 +17,20 @@ NETWORKS = {"resnet": ResNet, "baseline": Baseline}
 
 
 def build(model_config: Mapping, n_classes: int, **options) -> nn.Module:
-    """The network that a config names.
+    """Builds the network that a config names.
 
     Args:
       model_config: `name`, a key of `NETWORKS` or a reference to a class or function of the
         user's own (see `asc_jax.runtime.functions`), and that network's attributes.
       n_classes: number of classes K.
-      **options: attributes that are no matter of the model's config (`dtype`, `axis_name`); a
-        network of the user's own is given those that it has.
+      **options: attributes that are not part of the model's config (`dtype`, `axis_name`); a
+        network of the user's own gets those that it has.
 
     Returns:
       A module; `apply(variables, log_mel (B, N, M), train=...)` -> (B, K) logits.
 
     Raises:
-      InputError: no network of that name, or it has no such attribute.
+      InputError: there is no network of that name, or it has no such attribute.
     """
     attributes = dict(model_config)
     name = attributes.pop("name")

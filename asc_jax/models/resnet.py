@@ -42,17 +42,17 @@ class ResNet(nn.Module):
       max_receptive_field: frames; 3x3 convolutions that would exceed it become 1x1; 0 for
         no limit. Source: Koutini et al., arXiv:1907.01803.
       head: pooling over the last map, "average", "max" or the sum of both.
-      dropout_rate: after that pooling, before the last layer; 0 for none.
-      drop_path_rate: of the last block's residual branch, of the others less the earlier they
-        come (see `branch_factors`); 0 for none.
+      dropout_rate: probability of dropout after the pooling, before the last layer; 0 for none.
+      drop_path_rate: probability of dropping the residual branch of the last block; it rises
+        linearly over the blocks (see `branch_factors`); 0 for none.
       scan: compile equal neighbouring blocks once, as a loop over their stacked variables
-        (see `asc_jax.models.depth`), instead of each for itself.
-      pcen: begin with per-channel energy normalisation, trained; for `frontend.name="mel"`.
-      remat: keep only the blocks' inputs for the gradient and compute the rest again: less
-        memory, a third more work.
-      dtype: of the computation; parameters and statistics are float32.
-      axis_name: mesh axis that the batch is sharded over, or None.
-      sync_batch_norm: normalise by the whole batch; False for each shard by its own share.
+        (see `asc_jax.models.depth`), instead of each separately.
+      pcen: start with trainable per-channel energy normalisation; for `frontend.name="mel"`.
+      remat: keep only the blocks' inputs for the gradient and recompute the rest: less memory, a
+        third more work.
+      dtype: type of the computation; parameters and statistics are float32.
+      axis_name: mesh axis over which the batch is sharded, or None.
+      sync_batch_norm: normalise over the whole batch; False: each shard separately.
       conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Source: paper §2.4 and Table 1.

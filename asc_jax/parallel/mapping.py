@@ -55,13 +55,13 @@ def map_folds(
     """Compiles a one-fold step for all folds and devices.
 
     Args:
-      step: of one fold; on its shard of the batch it may reduce over the axis "data".
+      step: the step of one fold and its shard of the batch; it may reduce over the axis "data".
       mesh: from `make_mesh`.
-      in_specs: how each argument lies on the mesh; those `PER_FOLD` or `PER_EXAMPLE` lose
+      in_specs: how each argument is placed on the mesh; those `PER_FOLD` or `PER_EXAMPLE` lose
         their leading fold axis in `step`.
       out_specs: the same for the results, which gain a leading fold axis.
       donate: arguments whose memory the results may take.
-      in_turn: in place of `IN_TURN`.
+      in_turn: replaces `IN_TURN`.
       products: how the step multiplies float32, "float32" or "tensorfloat32".
 
     Returns:

@@ -29,8 +29,8 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Writes the report page of a run and its figures, and removes figures of an earlier one.
 
     Args:
-      workdir: the run folder. Its `report.json` is needed; without `metrics.jsonl` the page
-        has no learning curves.
+      workdir: the run folder. `report.json` is required; without `metrics.jsonl` the page has no
+        learning curves.
 
     Returns:
       The path of `report.html`. The same input gives the same bytes.

@@ -1,4 +1,4 @@
-"""What can go wrong that is no bug. The command line prints these without a traceback."""
+"""Errors that are not bugs. The command line prints them without a traceback."""
 
 import os
 
@@ -7,15 +7,15 @@ _NOT_GIVEN = object()
 
 
 class InputError(ValueError):
-    """The user's input cannot be used. Exit status 2.
+    """Reports user input that cannot be used. Exit status 2.
 
     As text it is one line, or one per bad file: "path: field=value: problem; hint".
 
     Args:
       message: "problem; hint": what is wrong, and what to do about it.
-      path: the file or folder that it is about.
-      field: the config's field, the flag or the environment's variable that it is about.
-      value: what `field` holds.
+      path: the file or folder concerned.
+      field: the config field, flag or environment variable concerned.
+      value: the value of `field`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class InputError(ValueError):
 
     @property
     def hint(self) -> str:
-        """What to do about it; "" where only the problem is told."""
+        """What to do about it; "" if the message has only the problem."""
         return self.message.rpartition("; ")[2] if "; " in self.message else ""
 
     def __str__(self) -> str:
@@ -41,24 +41,24 @@ class InputError(ValueError):
         return ": ".join([part for part in parts if part])
 
     def at(self, **where: str) -> "InputError":
-        """The same error at another `path` or `field`."""
+        """Returns the same error for another `path` or `field`."""
         other = InputError(self.message)
         other.__dict__ |= self.__dict__ | where
         return other
 
 
 def visible(text: str, but: str = "") -> str:
-    """Writes a text of others: escapes take the place of line breaks and a terminal's commands.
+    """Escapes line breaks and terminal control codes in text from elsewhere.
 
     Args:
-      text: to be shown.
-      but: characters that stay as they are.
+      text: the text to show.
+      but: characters that are not escaped.
     """
     return "".join(c if c.isprintable() or c in but else ascii(c)[1:-1] for c in text)
 
 
 def shown(value: object) -> str:
-    """Writes a value for a message: as Python does, cut if it is long."""
+    """Formats a value for a message: its repr, cut if it is long."""
     try:
         return f"{value!r:.200}"
     except ValueError:  # more digits than Python writes
@@ -66,11 +66,11 @@ def shown(value: object) -> str:
 
 
 class Diverged(RuntimeError):
-    """The loss of a fold is no longer finite. Exit status 1."""
+    """Reports a loss that is no longer finite. Exit status 1."""
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a sweep have failed. Exit status 1."""
+    """Reports failed runs of a sweep. Exit status 1."""
 
 
 class Stopped(RuntimeError):

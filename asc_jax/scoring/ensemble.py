@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 def mean_logits(logits: jax.Array) -> jax.Array:
-    """The folds' logits, averaged.
+    """Averages the logits of the folds.
 
     Args:
       logits: (F, B, K).
@@ -19,7 +19,7 @@ def mean_logits(logits: jax.Array) -> jax.Array:
 
 
 def mean_probabilities(logits: jax.Array) -> jax.Array:
-    """The logarithm of the folds' averaged probabilities, which serves as logits.
+    """Averages the probabilities of the folds; returns their logarithm, which serves as logits.
 
     Args:
       logits: (F, B, K).

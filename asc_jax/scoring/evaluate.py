@@ -63,21 +63,21 @@ def evaluate(
 ) -> dict:
     """Scores a trained run and writes `logits.npz`, `report.json` and `submission/`.
 
-    What an earlier call has scored beside, of the same trained state, is kept.
+    Scores of further data sets from an earlier call for the same trained state are kept.
 
     Args:
       workdir: the run folder.
       roots: further data sets in the same layout; those with labels are scored, for the
         others submissions are written.
-      overrides: "--config.FIELD=VALUE" each, of `PLACES`; of `data.fit_length` and
-        `data.channels`, for the sets beside the development set alone.
-      other_functions: score the run though the functions that trained it have changed since.
+      overrides: "--config.FIELD=VALUE" each, for the fields of `PLACES`, and for `data.fit_length`
+        and `data.channels`, which then apply only to further data sets.
+      other_functions: score the run even if the functions that trained it have changed since.
 
     Returns:
       The report, as `report.json` holds it.
 
     Raises:
-      InputError: nothing is trained yet, or a data set cannot be used.
+      InputError: there is no trained state yet, or a data set cannot be used.
     """
     config, of_others = _configs(workdir, overrides)
     others = read_others(config, roots)

@@ -18,7 +18,7 @@ MOST_WRONG = 50  # clips that are listed with their wrong answers
 def score(
     predictions: Predictions, scene_labels: Sequence[str], *, rule: str, decision: str
 ) -> dict:
-    """Scores a labelled list; arguments as `systems`."""
+    """Scores a labelled list of clips; for the arguments see `systems`."""
     clips, found = predictions.clips, systems(predictions, rule=rule, decision=decision)
     index = {label: k for k, label in enumerate(scene_labels)}
     targets = np.array([index[clip.scene_label] for clip in clips])

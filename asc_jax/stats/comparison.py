@@ -74,24 +74,24 @@ def compare(
     runs: str = "independent",
     seed: int = 0,
 ) -> Comparison:
-    """The paired difference of two systems, with locations and seeds as what is random.
+    """Compares two systems on the same clips, with locations and seeds as random effects.
 
-    The variance is a jackknife's over locations, of the gains averaged over seeds, plus that
-    of the seeds' scores, less what both hold (seeds that do well at different locations).
-    Independent systems' seeds share one variance, so one of them may have a single seed. With
-    a single seed on both sides nothing is known of seeds: the result is about these two models.
+    The variance is that of a jackknife over locations, of the gains averaged over seeds, plus the
+    variance of the seeds' scores, minus the part that both contain (seeds that do well at different
+    locations). Seeds of independent systems share one variance, so one of them may have a single
+    seed. With a single seed on both sides the result is only about these two models.
 
     Args:
       targets: (n,) class indices.
-      reference: (n,) class indices, or (S, n) of several seeds.
+      reference: (n,) predicted class indices, or (S, n) for several seeds.
       other: (n,), or (S', n); the same clips in the same order (`alignment.align`).
       locations: (n,) any names.
       n_classes: number of classes K.
       measure: "class_wise_accuracy" or "accuracy".
-      runs: what is random in them. "independent": each was trained for itself. "paired": run s
-        of both systems is the same trained models, which answer in another way. "fixed":
-        nothing; the result is about these trained models.
-      seed: of the signs that the permutation test draws.
+      runs: what is random. "independent": all runs were trained separately. "paired": run s of
+        both systems has the same trained models and differs only in how they are combined.
+        "fixed": nothing, and the result is only about these trained models.
+      seed: seed of the signs that the permutation test draws.
 
     Returns:
       The `Comparison`.

@@ -99,16 +99,16 @@ class Jackknife:
 def jackknife(
     targets: np.ndarray, values: np.ndarray, locations: np.ndarray, n_classes: int
 ) -> Jackknife:
-    """Leaves out one location at a time.
+    """Computes jackknife means and variances by leaving out one location at a time.
 
     Args:
       targets: (n,) class indices.
       values: (..., n) one number per clip, such as 1 for right and 0 for wrong.
-      locations: (n,) any names.
+      locations: (n,) names of any type.
       n_classes: number of classes K.
 
     Returns:
-      The `Jackknife` of the classes' means.
+      The `Jackknife` of the means of the classes.
 
     Source: Rust and Rao, "Variance estimation for complex surveys using replication
     techniques", 1996: the stratified jackknife.

@@ -38,9 +38,9 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def class_wise_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """(..., K, K) counts -> (...): the mean of the classes' recalls. Source: DCASE 2018 Task 1.
+    """Averages the recalls of the classes: (..., K, K) counts -> (...). Source: DCASE 2018 Task 1.
 
-    By it epochs are chosen while a run trains; reports have that of `scores_by_location`.
+    It chooses epochs during training; reports use `scores_by_location`.
     """
     return np.nanmean(recalls(confusion), axis=-1)
 

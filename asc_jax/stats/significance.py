@@ -47,11 +47,11 @@ def sign_flip(parts: np.ndarray, *, seed: int = 0) -> float:
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> McNemar:
-    """McNemar's exact test.
+    """Computes McNemar's exact test.
 
     Args:
-      before: (n,) bool, where the reference is right.
-      after: (n,) bool, where the other is.
+      before: (n,) bool, clips that the reference classifies correctly.
+      after: (n,) bool, clips that the other system classifies correctly.
 
     Source: McNemar, 1947; the discordant clips are binomial with probability 1/2.
     """

@@ -64,22 +64,22 @@ def train(
     profile: bool = False,
     other_functions: bool = False,
 ) -> tuple[Setup, Progress]:
-    """Trains all folds of a config, from the start or from where the run folder stands.
+    """Trains all folds of a config, from the start or from the state of the run folder.
 
     Args:
-      config: checked, frozen.
-      workdir: the run folder; made if need be.
-      runs: see `set_up`; `train_together` makes ordinary runs of the folder then.
-      profile: trace some steps into the folder's `profile/` first.
+      config: a checked and frozen config.
+      workdir: the run folder; created if it does not exist.
+      runs: see `set_up`; `train_together` then makes ordinary runs of the folder.
+      profile: first trace some steps into the folder's `profile/`.
       other_functions: continue even if the functions that trained the run have changed since.
 
     Returns:
-      What it consisted of, and where it stands: at its end.
+      The setup of the run, and its final progress.
 
     Raises:
-      InputError: whatever is wrong with the data, the config or the folder.
-      Diverged: a loss or a gradient is not finite, of each run if there are several; the
-        checkpoints are those of the steps before.
+      InputError: the data, the config or the folder cannot be used.
+      Diverged: a loss or a gradient is not finite, in every run if there are several; the
+        checkpoints are those of earlier steps.
     """
     config = with_named_precision(config, workdir)
     refuse_missing(config.train.writers)

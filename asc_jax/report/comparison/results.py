@@ -43,7 +43,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How far the probabilities can be believed, over the answers of all seeds."""
+    """How well the probabilities are calibrated, over the answers of all seeds."""
 
     diagram: Reliability
     log_loss: float
@@ -127,19 +127,19 @@ def compare_runs(
     correction: str = "holm",
     finished_only: bool = False,
 ) -> Results:
-    """Everything that the table and the page say of runs.
+    """Compares runs, for the table and the page.
 
     Args:
-      paths: run folders and sweeps' folders.
+      paths: run folders and folders of sweeps.
       reference: the name of a row or the folder of its run; "" for the first sweep's base,
         else the first row.
-      list_name: of the list of clips; "" for the test list, or without one the out-of-fold.
-      kinds: of ensembles, of `ensembles.KINDS`.
-      correction: of `significance.CORRECTIONS`.
-      finished_only: leave out what a sweep has not finished.
+      list_name: name of the list of clips; "" for "test", or else "out_of_fold".
+      kinds: kinds of ensembles to add, from `ensembles.KINDS`.
+      correction: a key of `significance.CORRECTIONS`.
+      finished_only: leave out unfinished runs of a sweep.
 
     Raises:
-      InputError: runs cannot be compared, or the reference is none of them.
+      InputError: the runs cannot be compared, or the reference is not one of them.
     """
     rows, left_out = read_rows(paths, finished_only=finished_only)
     chosen = find_reference(rows, reference)

@@ -81,7 +81,7 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
         ("updates of each generator", f"{last['step']:,}"),
         ("loss", config.gan.loss),
         ("d", config.gan.dim),
-        ("clips generated at a look", config.train.watch_clips),
+        ("clips generated per evaluation", config.train.watch_clips),
         ("samples per segment", f"{config.gan.n_samples:,} at {config.gan.sr:,} Hz"),
     ]
     columns = dict.fromkeys(name for one in scenes if one["in_table"] for name in one["metrics"])
@@ -150,7 +150,7 @@ def _scene(workdir: pathlib.Path, name: str) -> dict[str, Any]:
         for metric, measure in _MEASURES.items()
     }
     sheet = ""
-    if all(map(len, clips.values())):  # at a look, fewer clips than scenes may be generated
+    if all(map(len, clips.values())):  # fewer clips than scenes may be generated per evaluation
         sheet = f"figures/{name}.svg"
         contact_sheet(workdir / sheet, name, clips["real"], clips["generated"], sr)
     scene = {"name": name, "sheet": sheet, "clips": files, "metrics": metrics}
