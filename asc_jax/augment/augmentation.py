@@ -1,35 +1,34 @@
-"""What is done to training examples, by the fields of a config's `augment` group."""
+"""The augmentations of training examples, by the fields of a config's `augment` group."""
 
 import dataclasses
 
-# The fields of `Augmentation` that are of waveforms.
+# The fields of `Augmentation` that apply to waveforms.
 WAVEFORM_FIELDS = ("time_scale", "between_class", "impulse_p", "noise_level", "gain_db")
 
-# Those of log-mels that are not standardised yet.
+# Those that apply to log-mels before standardisation.
 BAND_FIELDS = ("freq_mixstyle_p", "filter_db")
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What the training step does to its examples; as it is here, nothing.
+    """Holds the augmentations of the training step; by default all are off.
 
-    The attributes stand in the order in which they are applied: those up to `gain_db` to the
-    waveform, `freq_mixstyle_p` and `filter_db` to the log-mel, and the others to the standardised
-    log-mel.
+    They are applied in the order of the attributes: those up to `gain_db` to the waveform,
+    `freq_mixstyle_p` and `filter_db` to the log-mel, and the others to the standardised log-mel.
 
     Attributes:
       time_scale: largest factor by which a waveform is played faster or slower; 0 for none.
       between_class: mix waveforms of two examples, see `between_class`.
       impulse_responses: folder of the impulse responses of devices.
       impulse_p: probability that a waveform is convolved with one of them.
-      noise_level: largest level of white noise, as a share of the waveform's.
+      noise_level: largest RMS of white noise, relative to that of the waveform.
       gain_db: largest change of a waveform's level, up or down, dB.
-      freq_mixstyle_p: probability that mean and deviation of each mel band are mixed with those of
-        another example.
-      freq_mixstyle_alpha: parameter of the Beta distribution of that mixture's weight.
+      freq_mixstyle_p: probability that the mean and standard deviation of each mel band are mixed
+        with those of another example.
+      freq_mixstyle_alpha: parameter of the Beta distribution of the mixing ratio.
       filter_db: largest boost or cut of mel bands by a random filter, dB.
       time_roll: largest circular shift along time, as a fraction of the clip.
-      mixup_alpha: parameter of the Beta distribution of mixup's weight; 0 for no mixup.
+      mixup_alpha: parameter of the Beta distribution of mixup's ratio; 0 for no mixup.
       time_masks: number of time masks.
       time_mask_frames: longest time mask, frames.
       mel_masks: number of mel masks.

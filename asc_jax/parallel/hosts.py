@@ -218,8 +218,8 @@ def lost_peer(error: BaseException) -> str:
     except jax.errors.JaxRuntimeError:
         reason = str(error).strip().splitlines()[0]
         return (
-            f"another process of this run is lost ({reason}); what was saved is whole; run the "
-            "same command to resume"
+            f"another process of this run is lost ({reason}); earlier saves are intact; run "
+            "the same command to resume"
         )
     return ""
 

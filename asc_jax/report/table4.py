@@ -25,26 +25,26 @@ from asc_jax.runtime.files import write_whole
 # leaderboard set where it has labels, then clips that no fold has seen. And how far that is
 # what was published.
 _LISTS = {
-    "leaderboard": "Scores on the leaderboard set, labelled here, are of all its clips; the "
-    "published ones are of half of them.",
-    "test": "Scores on the test part are of other clips than the published ones.",
-    "out_of_fold": "Scores out of fold, or on a held-out part, are of other clips than the "
-    "published ones, and of single models: each clip is answered by the one that held it out. "
-    "The published ones are of ensembles, but for the baseline's.",
+    "leaderboard": "Scores on the leaderboard set, which has labels here, are for all its clips; "
+    "the published ones are for half of them.",
+    "test": "Scores on the test part are for other clips than the published ones.",
+    "out_of_fold": "Scores out of fold, or on a held-out part, are for other clips than the "
+    "published ones, and for single models: each clip is classified by the model that held it out. "
+    "The published ones are for ensembles, except the baseline's.",
 }
 
 NOTES = {
-    "smoke": "Budget smoke: tiny networks. This table shows that the chain works, and says nothing "
-    "about the rows.",
-    "short": "Budget short: fewer epochs than the configs have.",
+    "smoke": "Budget smoke: tiny networks. This table shows that all stages work together; it says "
+    "nothing about the rows.",
+    "short": "Budget short: fewer epochs than in the configs.",
 }
 _PUBLISHED = (
     "Published: class-wise accuracy of four-fold ensembles, and of one model for the baseline, on "
-    f"{table4.N_PUBLISHED} clips of the leaderboard set: 95 % intervals of about ±3.7 points."
+    f"{table4.N_PUBLISHED} clips of the leaderboard set; 95 % intervals are about ±3.7 points."
 )
 _OURS = (
-    "Ours: class-wise accuracy with an interval of at least 95 % over locations; beside it "
-    "stands which clips were scored, and what answered."
+    "Ours: class-wise accuracy with an interval of at least 95 % over locations, the scored clips, "
+    "and the model or ensemble that classified them."
 )
 
 

@@ -255,7 +255,7 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
 def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
     description = "Each clip is scored only by the model that held it out."
     if config.folds.kind == "random":
-        description += " That model knows its location (folds.kind is random): the score flatters."
+        description += " Folds ignore locations (folds.kind is random), so the score is too high."
     if told := setup.clips.dataset.no_identifiers:
         description += f" {told}"
     description += _windows(config)
@@ -305,7 +305,7 @@ def _predict_other(
 
 
 def _windows(config) -> str:
-    """What a description says of a model that hears windows of clips."""
+    """Describes the windows of a model that is trained on crops; "" for whole clips."""
     seconds = config.train.crop_seconds
     if not seconds:
         return ""

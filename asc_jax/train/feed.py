@@ -133,12 +133,12 @@ def _choose(pools: Sequence[Pool], mesh: Mesh) -> str:
     if n_bytes <= room:
         return "device"
     if n_bytes / mesh.size <= room:
-        placement, words = "sharded", f"spread over {mesh.size} devices"
+        placement, words = "sharded", f"sharded over {mesh.size} devices"
     else:
         placement, words = "host", "read from the cache during each epoch"
-    why = f"of the memory free there, {room / 2**30:.2f} GiB a device may be used"
+    why = f"up to {room / 2**30:.2f} GiB of the free memory of a device may be used"
     if not room:
-        why = "the devices do not say what memory is free; name another data.placement if it fits"
+        why = "the devices do not report their free memory; set data.placement if it fits"
     if hosts.is_first():
         print(
             f"data.placement: {placement}: {n_bytes / 2**30:.2f} GiB of clips {words}; {why}",

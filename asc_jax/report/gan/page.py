@@ -26,20 +26,20 @@ PAGE = "listen.html"
 
 # Name in words, what to read from it, and how many decimals; None for three digits.
 METRICS: Mapping[str, tuple[str, str, int | None]] = {
-    "level_db": ("level", "dB re full scale, median", 1),
+    "level_db": ("level", "dB relative to full scale, median", 1),
     "spectral_flatness": ("spectral flatness", "1 for white noise, near 0 for a tone", None),
-    "high_band_share": ("energy in the high band", "dB re the clip's energy, median", 1),
-    "separability": ("told from real by the high band", "0.5: not at all; 1: always", 2),
+    "high_band_share": ("energy in the high band", "dB relative to the clip's energy, median", 1),
+    "separability": ("told from recordings by the high band", "0.5: not at all; 1: always", 2),
     "diversity": ("diversity", "mean distance between two clips' embeddings", None),
-    "diversity_ratio": ("diversity ratio", "diversity re the real clips'; near 0: all alike", 2),
+    "diversity_ratio": ("diversity ratio", "relative to that of real clips; near 0: all alike", 2),
     "frechet_distance": (
         "Fréchet distance",
-        "0: embeddings as the unseen clips'; higher the fewer clips: compare equal numbers",
+        "0: the same embeddings as unseen clips; larger with fewer clips: compare equal numbers",
         None,
     ),
     "memorisation_ratio": (
         "memorisation ratio",
-        "distance to the nearest training clip re that of unseen real clips; well below 1: copies",
+        "distance to the nearest training clip relative to unseen clips; well below 1: copies",
         2,
     ),
 }
@@ -92,7 +92,7 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
 
 
 def metric_text(name: str) -> tuple[str, str]:
-    """Puts a metric's name in words, and how to read it; "" where nothing is known of it."""
+    """Returns a metric's name in words, and how to read it; "" if that is not known."""
     words, meaning, _ = METRICS.get(name, (name.replace("_", " "), "", None))
     return words, meaning
 
