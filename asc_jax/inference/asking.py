@@ -181,7 +181,7 @@ class Recogniser(abc.ABC):
         hop_samples = round(hop * self.sr) if hop else usual
         for field, value in (("window", n_samples), ("hop", hop_samples)):
             if not 1 <= value <= _LONGEST_S * self.sr:
-                raise InputError(f"must be seconds above 0, at most {_LONGEST_S}", field=field)
+                raise InputError(f"must be above 0 and at most {_LONGEST_S} seconds", field=field)
         parts = _parts(recordings, self.sr, n_samples, hop_samples)
         times, rows, notes = [], [], []  # of the recording that is under way
         for some, answers in self._asked(parts, n_samples, window):
@@ -220,7 +220,7 @@ class Recogniser(abc.ABC):
                     if n_samples == self.n_samples:
                         raise
                     raise InputError(
-                        f"the network takes no window of {window:g} s ({error}); leave it out",
+                        f"the network cannot take a window of {window:g} s ({error}); leave it out",
                         field="window",
                     ) from error
             if under_way:

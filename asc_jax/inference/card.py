@@ -8,11 +8,11 @@ from asc_jax.runtime.errors import InputError
 
 # In the order in which they are shown.
 FIELDS = {
-    "data": "what it was trained on",
-    "licence": "of these data, and whose they are",
-    "accuracy": "with its interval, or that it is not yet measured",
+    "data": "the data that it was trained on",
+    "licence": "the licence and the owner of these data",
+    "accuracy": "the accuracy with its interval, or that it is not yet measured",
     "measured": "how the accuracy was measured",
-    "date": "of the training",
+    "date": "the date of the training",
     "command": "the commands that made it",
 }
 _LONGEST = 2000  # characters of a field

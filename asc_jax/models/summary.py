@@ -152,8 +152,8 @@ def render_totals(summary: Summary) -> str:
     """The summary in one line."""
     bands, frames = summary.input
     return (
-        f"{summary.convolutions} convolutions, {summary.parameters:,} parameters "
-        f"(+ {summary.statistics:,} moving statistics), {summary.macs / 1e9:.2f} GMACs a clip of "
-        f"{bands} x {frames}"
+        f"{summary.convolutions} convolutions, {summary.parameters:,} parameters (+ "
+        f"{summary.statistics:,} moving statistics), {summary.macs / 1e9:.2f} GMACs per "
+        f"clip of {bands} x {frames}"
         + (f", receptive field {summary.receptive_field} frames" if summary.receptive_field else "")
     )

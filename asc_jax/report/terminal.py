@@ -8,7 +8,7 @@ from asc_jax.report.formatting import count, size
 _WIDTH = 80  # columns
 
 _INTERVALS = (
-    "Intervals: at least 95 %, over locations, not clips; more than that where locations are few."
+    "Intervals: at least 95 %, over locations, not clips; wider if there are few locations."
 )
 
 

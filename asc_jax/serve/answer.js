@@ -57,7 +57,7 @@ function notes({ notes, whole, seconds }) {
   if (notes.length === 1) found.push(...noted);
   else if (noted.length) found.push(`${noted.length} of ${notes.length} windows: ${noted[0]}`);
   if (!whole) {
-    found.push(`The first ${clock(seconds, seconds)} alone; asc-jax predict answers for all of it`);
+    found.push(`The first ${clock(seconds, seconds)} only; asc-jax predict takes the whole recording`);
   }
   return found;
 }

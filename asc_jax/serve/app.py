@@ -112,7 +112,7 @@ class _Guard:
         headers = Headers(scope=scope)
         app = self._app
         if headers.get("origin", own := f"http://{headers.get('host')}") != own:
-            app = JSONResponse({"error": "another origin; open the page of this server"}, 403)
+            app = JSONResponse({"error": "another origin; use the page of this server"}, 403)
         await app(scope, receive, send_with_headers)
 
 
@@ -134,15 +134,17 @@ class _Answers:
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         except (ClientDisconnect, _GivenUp):
-            raise HTTPException(503, "given up; send it again") from None
+            raise HTTPException(503, "the request was cancelled; send it again") from None
         except TimeoutError:
             raise HTTPException(
                 503,
-                f"{name}: takes longer than {self._limits.seconds:g} s; ask asc-jax predict",
+                f"{name}: takes longer than {self._limits.seconds:g} s; use asc-jax predict",
             ) from None
         except OSError as error:
             raise HTTPException(
-                507, f"{name}: no place for it while it is read ({error.strerror}); free some space"
+                507,
+                f"{name}: no space to store it while it is read ({error.strerror}); free some "
+                "space",
             ) from None
 
     async def _receive(self, request: Request, file: BinaryIO, name: str, deadline: float) -> None:
@@ -159,7 +161,7 @@ class _Answers:
                 if time.monotonic() >= deadline:
                     raise
                 raise HTTPException(
-                    408, f"{name}: nothing more has come for {stall:g} s; send it again", _CLOSE
+                    408, f"{name}: no more data for {stall:g} s; send it again", _CLOSE
                 ) from None
             if not chunk:
                 file.flush()
@@ -168,7 +170,7 @@ class _Answers:
             n_bytes = max(n_bytes, file.tell())
         raise HTTPException(
             413,
-            f"{name}: is larger than {most / 1e6:g} MB; ask asc-jax predict, or send a part",
+            f"{name}: is larger than {most / 1e6:g} MB; use asc-jax predict, or send a part",
             _CLOSE,
         )
 

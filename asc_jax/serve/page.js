@@ -19,7 +19,7 @@ async function ask(file) {
   const { signal } = (asking = new AbortController());
   at("answer").hidden = true;
   if (file.size > largest) {
-    say(`The file is larger than ${largest / 1e6} MB; ask asc-jax predict, or take a part.`);
+    say(`The file is larger than ${largest / 1e6} MB; use asc-jax predict, or a part of it.`);
     return;
   }
   say("Listening …");
@@ -27,7 +27,7 @@ async function ask(file) {
   let said;
   try {
     const response = await fetch(where, { method: "POST", body: file, signal });
-    const failed = { error: `The server failed (${response.status}); its terminal says more.` };
+    const failed = { error: `The server failed (${response.status}); see its terminal.` };
     said = await response.json().catch(() => failed);
   } catch {
     said = { error: "The server does not answer; is asc-jax serve still running?" };

@@ -39,11 +39,11 @@ def _describe(listener: Listener) -> str:
     """What the picture shows."""
     frontend = listener.frontend
     if not isinstance(frontend, FrontendConfig):
-        return f"By the run's own frontend, {frontend.name}"
+        return f"From the run's own frontend, {frontend.name}"
     kind = f"{_PICTURES[frontend.name]} spectrogram, {frontend.n_mels} bands"
     if isinstance(listener.model, TrainedModel):
-        return f"{kind}, by the run's frontend"
-    return f"{kind}, by the default frontend; the one within the exported file may differ"
+        return f"{kind}, from the run's frontend"
+    return f"{kind}, from the default frontend; the exported file may use another"
 
 
 def _frequency(listener: Listener) -> str:
