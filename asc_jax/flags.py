@@ -249,6 +249,9 @@ def _export(commands) -> None:
         "date and command",
     )
     export.add_argument(
+        "--half", action="store_true", help="store a .safetensors' parameters as float16"
+    )
+    export.add_argument(
         "--fold", type=int, default=0, metavar="N", help="one fold's model (the ensemble of all)"
     )
     _other_functions(export)

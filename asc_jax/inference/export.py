@@ -10,6 +10,7 @@ them: frontend, standardisation, folds and softmax are within.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -41,25 +42,28 @@ CARD, PROGRAM = "card.json", "program"  # in a .stablehlo
 BANDS = ("band_mean", "band_std")  # of a state, in a .safetensors beside the variables
 
 
-def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
+def export(model: TrainedModel, path: pathlib.Path, card: dict, *, half: bool = False) -> None:
     """Writes a model as a file of its own; the ending says which.
 
     Args:
       model: to write.
       path: NAME.stablehlo, NAME.onnx or NAME.safetensors.
       card: from `describe`.
+      half: of a .safetensors, store the parameters as float16, in half the bytes.
 
     Raises:
       InputError: another ending, a package that is missing, a network that cannot be converted, or
         the file cannot be written.
     """
+    if half and path.suffix.lower() != ".safetensors":
+        raise InputError("--half is of a .safetensors; leave it out, or name one", path=path)
     writers = {".stablehlo": _stablehlo, ".onnx": _onnx, ".safetensors": _safetensors}
     write = writers.get(path.suffix.lower())
     if write is None:
         raise InputError(f"must end in {', '.join(writers)}; name it so", path=path)
     if not path.parent.is_dir():
         raise InputError("its folder is not there; correct the name", path=path)
-    write_whole(path, write(model, card))
+    write_whole(path, write(_in_half(model) if half else model, card))
 
 
 def describe(model: TrainedModel, report: dict | None, about: dict | None = None) -> dict:
@@ -168,6 +172,14 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         metadata | {"digest": digest_of(arrays, metadata)},
     )
+
+
+def _in_half(model: TrainedModel) -> TrainedModel:
+    """The model with its parameters in float16. The statistics of a network may be too small."""
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), model.state.params)
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        raise InputError("a parameter is too large for float16; leave --half out")
+    return dataclasses.replace(model, state=model.state.replace(params=params))
 
 
 def own_functions(config) -> list[str]:

@@ -209,6 +209,8 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
     shapes = state_shapes(model).scored.replace(opt_state=())
     wanted = traverse_util.flatten_dict(shapes.variables, sep="/")
     wanted |= {name: getattr(shapes, name) for name in BANDS}
+    halves = [name for name, array in arrays.items() if array.dtype == np.float16]
+    arrays |= {name: arrays[name].astype(np.float32) for name in halves}
     kinds = {name: (leaf.dtype, (len(folds), *leaf.shape)) for name, leaf in wanted.items()}
     if not folds or {n: (array.dtype, array.shape) for n, array in arrays.items()} != kinds:
         raise InputError("its weights are not those of its config; export the run again", path=path)
