@@ -13,7 +13,8 @@ from asc_jax.config.load import frontend_config
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.frontend import Frontend, frontend_function, resample
+from asc_jax.frontend import Frontend, frontend_function
+from asc_jax.ops.resample import resample
 from asc_jax.parallel import hosts
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
