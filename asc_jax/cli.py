@@ -381,7 +381,7 @@ def export_command(args) -> None:
     model = load(args.model, fold=args.fold, other_functions=args.other_functions)
     path = args.model / "report.json"
     report = read_report(path) if path.exists() else None
-    export(model, args.out, describe(model, report, about))
+    export(model, args.out, describe(model, report, about), half=args.half)
     print(args.out)
 
 

@@ -308,6 +308,9 @@ def _export(commands) -> None:
         "measured, date and command",
     )
     export.add_argument(
+        "--half", action="store_true", help="store the parameters of a .safetensors as float16"
+    )
+    export.add_argument(
         "--fold",
         type=int,
         default=0,

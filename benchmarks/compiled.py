@@ -26,9 +26,11 @@ from asc_jax.parallel.arrays import shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, P
 from asc_jax.parallel.mesh import DATA, FOLD
 from asc_jax.train import classifier
-from benchmarks import gan, hlo, training
+from asc_jax.train.state import state_shapes
 
 # One NVIDIA H100 SXM, as XLA's compiler is told of it. Source: NVIDIA's data sheet, XLA's
+from benchmarks import gan, hlo, training
+
 # `tools/hlo_opt/gpu_specs`.
 H100 = """
 gpu_device_info {
@@ -197,7 +199,7 @@ def lower_step(program: Program, mesh: Mesh, *, quick: bool):
     size = dataclasses.replace(size, folds=program.models)
     network = training.TINY if quick else NETWORKS[program.name]
     model = training.make_model(network, size, program.dtype)
-    state = shapes_per_fold(classifier.state_shapes(model), program.models, mesh)
+    state = shapes_per_fold(state_shapes(model), program.models, mesh)
     one = functools.partial(_shape, mesh)
     n_values = size.n_frames * size.n_mels
     pool = Pool(

@@ -26,12 +26,13 @@ from asc_jax.inference import export
 from asc_jax.inference.card import FIELDS
 from asc_jax.inference.exported import load
 from asc_jax.inference.model import TrainedModel, assemble
-from asc_jax.train import classifier
 from asc_jax.train.model import make_model
+from asc_jax.train.state import state_shapes
 from benchmarks.fuzz import refusal
 from benchmarks.fuzz_records import JSON, damage_json
 
 _CONFIG = pathlib.Path(__file__).parents[1] / "configs/demo.py"
+
 _WORDS = ("frontend.sr=8000", "frontend.n_mels=16", "frontend.fmax=0", "frontend.n_fft=256",
           "frontend.win_length=256", "frontend.hop_length=128", "model.width=4",
           "model.stage_sizes=(1,)", "model.stage_strides=(1,)", "data.n_frames=0")  # fmt: skip
@@ -84,7 +85,7 @@ def _model(number: int) -> TrainedModel:
     rng = np.random.default_rng(number)
     state = jax.tree.map(
         lambda leaf: rng.uniform(0.1, 1, (2, *leaf.shape)).astype(leaf.dtype),
-        classifier.state_shapes(model).replace(opt_state=()),
+        state_shapes(model).replace(opt_state=()),
     )
     return assemble(config, _LABELS[number], (1, 2), model, state)
 

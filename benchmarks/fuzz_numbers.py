@@ -184,7 +184,7 @@ def check_resampling(given: Rates) -> str:
     """The length is right, a constant stays, and a tone is the tone at the other rate."""
     from hypothesis import assume
 
-    from asc_jax.frontend import resample
+    from asc_jax.ops.resample import resample
 
     n_out = -(-given.n_samples * given.target_sr // given.orig_sr)
     assume(n_out <= _MOST_SAMPLES)

@@ -25,9 +25,11 @@ from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.state import init_state
 from benchmarks import epoch, folds, frontend, gan, measure, training
 
 N_STEPS = 20
+
 # The sizes at which the paper's networks begin: what they are made of is compared.
 CHECKED = {"name": "resnet", "stage_sizes": (1, 1, 1), "stage_strides": (1, 2, 2), "width": 32,
            "se_ratio": 4}  # fmt: skip
@@ -116,7 +118,7 @@ def losses_and_logits(size: training.Size, dtype: str, mesh: Mesh) -> dict[str, 
     scored = np.tile(np.arange(size.batch, dtype=np.int32), (size.folds, 1))
     members = [(split, 0, Hyperparameters(lr=0.01)) for split in splits]
     moments = band_moments(pool, model.features)
-    initial = jax.device_get(classifier.init_state(model, members, moments, one_cpu()))
+    initial = jax.device_get(init_state(model, members, moments, one_cpu()))
     steps = classifier.compile_steps(mesh, model)
     state, on_devices = put(initial, mesh, PER_FOLD), put(pool, mesh, SHARED)
     state, metrics = steps.train(state, on_devices, put(indices, mesh, PER_STEP))

@@ -27,8 +27,10 @@ from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 from asc_jax.train.recipe import Model
+from asc_jax.train.state import ClassifierState, init_state
 
 N_CLASSES = 10
+
 LEARNING_RATE = 1e-3
 
 RESNET50 = {"name": "resnet", "stage_sizes": (3, 4, 6, 3), "se_ratio": 0}
@@ -71,7 +73,7 @@ class Prepared:
     """
 
     train: Callable
-    state: classifier.ClassifierState
+    state: ClassifierState
     pool: Pool
     clips: np.ndarray
     n_steps: int
@@ -172,7 +174,7 @@ def make_model(model: Mapping, size: Size, dtype: str = "float32") -> Model:
 def initial(model: Model, splits: Sequence[Split], pool: Pool, mesh: Mesh):
     """The state of a fold per split before training."""
     members = [(split, 0, Hyperparameters(lr=LEARNING_RATE)) for split in splits]
-    return classifier.init_state(model, members, band_moments(pool, model.features), mesh)
+    return init_state(model, members, band_moments(pool, model.features), mesh)
 
 
 def stepper(prepared: Prepared) -> Callable[[], None]:

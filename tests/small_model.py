@@ -11,13 +11,14 @@ from asc_jax.data.normalisation import band_moments
 from asc_jax.data.pool import log_mels
 from asc_jax.frontend import FrontendConfig
 from asc_jax.parallel.mesh import DATA, one_device
-from asc_jax.train import classifier
+from asc_jax.train import state
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import cross_entropy
 from asc_jax.train.optimizer import make_optimizer, make_schedule
 from asc_jax.train.recipe import Model
 
 RECIPE = Hyperparameters(lr=1e-2, weight_decay=0.01, label_smoothing=0.1)
+
 FRONTEND = FrontendConfig(n_mels=16)  # of `small_pool`
 PLAIN = Augmentation()
 
@@ -49,8 +50,8 @@ def make_model(
     )
 
 
-def init_state(model, splits, pool, *, seed=7, recipe=RECIPE, **how) -> classifier.ClassifierState:
+def init_state(model, splits, pool, *, seed=7, recipe=RECIPE, **how) -> state.ClassifierState:
     """The state of a model per split before training, on the host."""
     members = [(split, seed, recipe) for split in splits]
     moments = band_moments(pool, model.features)
-    return jax.device_get(classifier.init_state(model, members, moments, one_device(), **how))
+    return jax.device_get(state.init_state(model, members, moments, one_device(), **how))

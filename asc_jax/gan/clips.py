@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from asc_jax.data.decoding import Decoding, clip_reader
-from asc_jax.frontend import resample
 from asc_jax.gan.embedder import Classifier
 from asc_jax.gan.setup import GanSetup
 from asc_jax.gan.source import SYNTHESIS
 from asc_jax.gan.steps import BestGenerator
+from asc_jax.ops.resample import resample
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD
 from asc_jax.runs.checkpoint import digest_arrays

@@ -13,7 +13,8 @@ from asc_jax.config.load import frontend_config
 from asc_jax.data.clips import Dataset
 from asc_jax.data.folds import Split
 from asc_jax.data.splits import refuse_other_splits
-from asc_jax.frontend import Frontend, frontend_function, resample
+from asc_jax.frontend import Frontend, frontend_function
+from asc_jax.ops.resample import resample
 from asc_jax.parallel import hosts
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_FOLD, map_folds
@@ -24,10 +25,10 @@ from asc_jax.runs.inputs import make_network, read_data, with_data
 from asc_jax.runtime import precision
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, reading, write_whole
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.restore import on_host, restore_chosen
 from asc_jax.train.setup import set_up
 from asc_jax.train.start import describe_start
+from asc_jax.train.state import ClassifierState
 
 CLIPS_PER_CALL = 16  # clips per GAN in one call
 

@@ -13,7 +13,6 @@ import numpy as np
 from asc_jax.config.load import check_gan_config, override, to_json
 from asc_jax.data.decoding import answer
 from asc_jax.data.splits import refuse_other_audio, refuse_other_splits, write_splits
-from asc_jax.frontend import resample
 from asc_jax.gan import screen
 from asc_jax.gan.bandwidth import told_by_bandwidth
 from asc_jax.gan.clips import waveforms_of
@@ -23,6 +22,7 @@ from asc_jax.gan.embedder import Classifier, refuse_other_classifier
 from asc_jax.gan.loop import describe_start, free_fields, name_programs, restore
 from asc_jax.gan.screen import Screening
 from asc_jax.gan.setup import GanSetup, one_by_one, open_screener, set_up_gan
+from asc_jax.ops.resample import resample
 from asc_jax.runs import provenance
 from asc_jax.runs.checkpoint import Checkpoints
 from asc_jax.runs.folder import (

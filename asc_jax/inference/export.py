@@ -10,6 +10,7 @@ them: frontend, standardisation, folds and softmax are within.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -41,25 +42,30 @@ CARD, PROGRAM = "card.json", "program"  # in a .stablehlo
 BANDS = ("band_mean", "band_std")  # of a state, in a .safetensors beside the variables
 
 
-def export(model: TrainedModel, path: pathlib.Path, card: dict) -> None:
+def export(model: TrainedModel, path: pathlib.Path, card: dict, *, half: bool = False) -> None:
     """Writes a model as one file, in the format of its ending.
 
     Args:
       model: the model to write.
       path: NAME.stablehlo, NAME.onnx or NAME.safetensors.
       card: from `describe`.
+      half: store the parameters of a .safetensors as float16, in half the bytes.
 
     Raises:
       InputError: the ending is another one, a package is missing, the network cannot be converted,
         or the file cannot be written.
     """
+    if half and path.suffix.lower() != ".safetensors":
+        raise InputError(
+            "--half is only for .safetensors; leave it out, or change the ending", path=path
+        )
     writers = {".stablehlo": _stablehlo, ".onnx": _onnx, ".safetensors": _safetensors}
     write = writers.get(path.suffix.lower())
     if write is None:
         raise InputError(f"must end in {', '.join(writers)}; rename it", path=path)
     if not path.parent.is_dir():
         raise InputError("its folder does not exist; correct the name", path=path)
-    write_whole(path, write(model, card))
+    write_whole(path, write(_in_half(model) if half else model, card))
 
 
 def describe(model: TrainedModel, report: dict | None, about: dict | None = None) -> dict:
@@ -169,6 +175,14 @@ def _safetensors(model: TrainedModel, card: dict) -> bytes:
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         metadata | {"digest": digest_of(arrays, metadata)},
     )
+
+
+def _in_half(model: TrainedModel) -> TrainedModel:
+    """The model with its parameters in float16. The statistics of a network may be too small."""
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), model.state.params)
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        raise InputError("a parameter is too large for float16; leave --half out")
+    return dataclasses.replace(model, state=model.state.replace(params=params))
 
 
 def own_functions(config) -> list[str]:

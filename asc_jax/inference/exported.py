@@ -26,8 +26,8 @@ from asc_jax.inference.model import load as load_run
 from asc_jax.runs import provenance
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json
-from asc_jax.train import classifier
 from asc_jax.train.model import make_model
+from asc_jax.train.state import state_shapes
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -211,9 +211,11 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
             raise ValueError("would run a file")
     config = from_json(json.dumps(fields), str(path))
     model = make_model(config, len(labels), n_steps=1)
-    shapes = classifier.state_shapes(model).scored.replace(opt_state=())
+    shapes = state_shapes(model).scored.replace(opt_state=())
     wanted = traverse_util.flatten_dict(shapes.variables, sep="/")
     wanted |= {name: getattr(shapes, name) for name in BANDS}
+    halves = [name for name, array in arrays.items() if array.dtype == np.float16]
+    arrays |= {name: arrays[name].astype(np.float32) for name in halves}
     kinds = {name: (leaf.dtype, (len(folds), *leaf.shape)) for name, leaf in wanted.items()}
     if not folds or {n: (array.dtype, array.shape) for n, array in arrays.items()} != kinds:
         raise InputError("its weights do not fit its config; export the run again", path=path)

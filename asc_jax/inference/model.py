@@ -21,12 +21,13 @@ from asc_jax.runs.inputs import crops_of, decoding_of, input_samples, kept_frame
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.precision import multiplying, products_of
 from asc_jax.scoring import ensemble
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.recipe import Model
 from asc_jax.train.start import describe_use
-from asc_jax.train.trained import open_trained
+from asc_jax.train.state import ClassifierState
 
 # What to do where a model's functions have changed.
+from asc_jax.train.trained import open_trained
+
 MEND = "take the version of asc_jax that made it"
 
 

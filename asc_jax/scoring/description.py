@@ -18,8 +18,8 @@ from asc_jax.runs.folder import SYNTHETIC
 from asc_jax.runs.inputs import input_shape, make_network, told_of_lengths
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runs.own_functions import own_functions
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup
+from asc_jax.train.state import ClassifierState
 
 
 def describe_run(

@@ -33,15 +33,16 @@ from asc_jax.scoring.predictions import (
     write_submission,
 )
 from asc_jax.scoring.scores import score
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import make_feed
 from asc_jax.train.heard import heard_before
 from asc_jax.train.predict import predict
 from asc_jax.train.restore import restore_chosen
 from asc_jax.train.setup import Setup, set_up
 from asc_jax.train.start import describe_start
+from asc_jax.train.state import ClassifierState
 
 # The fields that scoring may change: where things are, and how the work is done.
+
 PLACES = (
     "data.root",
     "data.leaderboard_root",

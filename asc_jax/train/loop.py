@@ -43,7 +43,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import remove
 from asc_jax.stats.scores import confusion_matrix
 from asc_jax.train import table
-from asc_jax.train.classifier import BestEpoch, ClassifierState
+from asc_jax.train.best_epoch import BestEpoch
 from asc_jax.train.distillation import distil, read_distillation, read_teachers
 from asc_jax.train.epochs import Conclusion, next_look, run_epochs
 from asc_jax.train.model import make_model
@@ -51,6 +51,7 @@ from asc_jax.train.predict import predict, score_fold, validation_lists
 from asc_jax.train.restore import snapshot_like
 from asc_jax.train.setup import Setup, epoch_indices, set_up
 from asc_jax.train.start import describe_start
+from asc_jax.train.state import ClassifierState
 from asc_jax.train.statistics import make_statistics
 from asc_jax.train.trace import trace_steps
 from asc_jax.train.watch import Watch, epoch_fields

@@ -11,9 +11,9 @@ from asc_jax.data.folds import Split
 from asc_jax.parallel.arrays import fetch, put
 from asc_jax.parallel.mapping import PER_EXAMPLE
 from asc_jax.stats.scores import class_wise_accuracy, confusion_matrix
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.feed import Feed
 from asc_jax.train.setup import Setup
+from asc_jax.train.state import ClassifierState
 
 
 def predict(

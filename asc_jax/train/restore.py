@@ -8,7 +8,8 @@ import numpy as np
 from asc_jax.parallel.arrays import fetch
 from asc_jax.runs.checkpoint import Checkpoints, Progress
 from asc_jax.runtime.errors import InputError
-from asc_jax.train.classifier import BestEpoch, ClassifierState
+from asc_jax.train.best_epoch import BestEpoch
+from asc_jax.train.state import ClassifierState
 
 
 def snapshot_like(state: ClassifierState, *, choosing: bool) -> dict:

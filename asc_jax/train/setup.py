@@ -22,12 +22,13 @@ from asc_jax.parallel.mesh import make_mesh, refuse_idle_processes
 from asc_jax.runs.inputs import Clips, decode
 from asc_jax.runtime.backend import platform_of
 from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState, Steps
+from asc_jax.train.classifier import Steps
 from asc_jax.train.feed import Feed, make_feed
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.losses import balanced_weights
 from asc_jax.train.model import make_model
 from asc_jax.train.recipe import Model
+from asc_jax.train.state import ClassifierState, init_state, state_shapes
 from asc_jax.train.trial import N_STEPS, try_functions
 from asc_jax.train.warm_start import WarmStart, open_warm_start
 
@@ -135,7 +136,7 @@ class Setup:
         """The state before the first step, on the devices. A resumed run needs none."""
         self.refuse_unfit()
         above = self.config.synthetic.mask_above
-        state = classifier.init_state(
+        state = init_state(
             self.model,
             list(zip(self.splits, self.seeds, self.hyperparameters, strict=True)),
             tuple(map(agreement.share, self.moments)),
@@ -197,7 +198,7 @@ def set_up(
         hyperparameters=tuple(map(hyperparameters, per_model)),
         steps_per_epoch=n_steps,
         mesh=mesh,
-        like=shapes_per_fold(classifier.state_shapes(model), len(names), mesh),
+        like=shapes_per_fold(state_shapes(model), len(names), mesh),
     )
 
 

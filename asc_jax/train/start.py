@@ -17,6 +17,7 @@ from asc_jax.train.classifier import Steps
 from asc_jax.train.predict import score_fold
 from asc_jax.train.recipe import Model
 from asc_jax.train.setup import Setup
+from asc_jax.train.state import name_init, state_shapes
 
 
 def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> dict:
@@ -37,7 +38,7 @@ def describe_start(setup: Setup, *, step: int = 0, training: bool = False) -> di
         if setup.config.distillation.run:
             soft = jax.ShapeDtypeStruct((1, model.n_classes), np.float32)
             one_clip = one_clip.replace(soft_targets=soft)
-        programs["init"] = classifier.name_init(model)
+        programs["init"] = name_init(model)
         programs["train"] = name_program(steps.train, like, one_clip, batch)
         if model.averaging:
             *_, numbers = shapes["statistics"]
@@ -70,7 +71,7 @@ def _of_scoring(config, model: Model, decoding: Decoding) -> tuple[dict, dict, S
     """What logits follow from: programs and answers; all steps, and shapes of their arguments."""
     steps = classifier.compile_steps(one_device(), model)  # of lost steps, as they are
     shapes = classifier.shapes_of_one(
-        classifier.state_shapes(model),
+        state_shapes(model),
         pool.shapes_of_one(decoding, lengths=model.crops is not None),
         batch_size=config.train.batch_size,
         partners=model.partners,

@@ -8,8 +8,8 @@ import numpy as np
 
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_STEP, SHARED
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup, epoch_indices
+from asc_jax.train.state import ClassifierState
 
 MOST_BATCHES = 32  # or those of an epoch, if it has fewer
 

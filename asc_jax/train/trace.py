@@ -7,8 +7,8 @@ import jax
 
 from asc_jax.parallel import hosts
 from asc_jax.runtime.errors import InputError
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.setup import Setup, epoch_indices
+from asc_jax.train.state import ClassifierState
 from asc_jax.train.watch import Calls, StepTimes
 
 N_CALLS = 5

@@ -9,11 +9,10 @@ from asc_jax.data.splits import read_splits
 from asc_jax.parallel.agreement import read_by_first
 from asc_jax.runs.checkpoint import Progress
 from asc_jax.runs.folder import read_trained_config
-from asc_jax.train import classifier
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.model import make_model
 from asc_jax.train.recipe import Model
 from asc_jax.train.restore import restore_chosen
+from asc_jax.train.state import ClassifierState, state_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ def open_trained(folder: pathlib.Path, field: str) -> Trained:
     model = make_model(config, len(labels), n_steps=1)
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((len(folds), *leaf.shape), leaf.dtype),
-        classifier.state_shapes(model),
+        state_shapes(model),
     )
     state, progress, _ = restore_chosen(folder, config, like)
     return Trained(folder, config, record, labels, folds, model, state, progress)

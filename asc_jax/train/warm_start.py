@@ -20,9 +20,9 @@ from asc_jax.runs.checkpoint import digest_arrays
 from asc_jax.runs.inputs import Clips
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import reading, write_whole
-from asc_jax.train.classifier import ClassifierState
 from asc_jax.train.heard import WARM_START, Heard, earlier, heard, read_earlier, read_record
 from asc_jax.train.recipe import Model
+from asc_jax.train.state import ClassifierState
 from asc_jax.train.trained import open_trained
 
 _FIELD = "train.init_from"

@@ -175,7 +175,7 @@ def test_high_band_of_known_mixtures():
 
 
 def test_upsampled_clips_are_told_by_their_bandwidth():
-    from asc_jax.frontend import resample
+    from asc_jax.ops.resample import resample
 
     real = 0.1 * np.random.default_rng(8).standard_normal((4, 24_000)).astype(np.float32)
     generated = np.asarray(resample(real[:, :8000], 16_000, 48_000))

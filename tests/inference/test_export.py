@@ -1,6 +1,7 @@
 """A run as one file: the same answers as the run's, and files that are not whole."""
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -148,6 +150,23 @@ def test_safetensors_are_the_run(run, tmp_path, monkeypatch):
         asc_jax.load(path)
     other = asc_jax.load(path, other_functions=True).apply(given)
     assert np.abs(other - expected).max() > 1e-3
+
+
+def test_parameters_in_half_are_half_the_bytes_and_nearly_the_run(run, tmp_path, capsys):
+    model, whole, half = asc_jax.load(run), tmp_path / "w.safetensors", tmp_path / "h.safetensors"
+    assert cli.main(["export", str(run), str(whole)]) == 0
+    assert cli.main(["export", str(run), str(half), "--half"]) == 0
+    n_params = sum(leaf.size for leaf in jax.tree.leaves(model.state.params))
+    saved = whole.stat().st_size - half.stat().st_size
+    assert abs(saved - 2 * n_params) < 100 + 0.02 * saved  # names of types, digits of offsets
+    given = waveforms(model)
+    difference = np.abs(asc_jax.load(half).apply(given) - model.apply(given))
+    assert 0 < difference.max() < 2e-3  # a part in 2048 of each parameter
+    assert cli.main(["export", str(run), str(tmp_path / "m.stablehlo"), "--half"]) == 2
+    large = jax.tree.map(lambda leaf: leaf.at[0].set(1e5), model.state.params)
+    with refused():
+        state = model.state.replace(params=large)
+        export.export(dataclasses.replace(model, state=state), half, {}, half=True)
 
 
 def test_no_file_that_safetensors_name_is_run(run, tmp_path, monkeypatch):

@@ -17,8 +17,10 @@ from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import DATA, make_mesh
 from asc_jax.train import classifier
+from asc_jax.train.state import ClassifierState
 
 N_STEPS, BATCH_SIZE = 20, 8
+
 AUGMENTATION = Augmentation(time_roll=0.5, mel_masks=1, mel_mask_bands=3)
 MESHES = ((1, 1), (4, 1), (2, 4))  # folds x shards of a batch
 
@@ -47,8 +49,8 @@ class Run:
     """
 
     losses: np.ndarray
-    first: classifier.ClassifierState
-    last: classifier.ClassifierState
+    first: ClassifierState
+    last: ClassifierState
     collectives: set[tuple[str, int]]
 
 

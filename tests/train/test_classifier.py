@@ -15,6 +15,7 @@ from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
 from asc_jax.parallel.mesh import make_mesh
 from asc_jax.train import classifier
+from asc_jax.train.best_epoch import BestEpoch
 
 EVERYTHING = Augmentation(
     mixup_alpha=0.3,
@@ -24,6 +25,7 @@ EVERYTHING = Augmentation(
     mel_masks=1,
     mel_mask_bands=3,
 )
+
 # Adam divides a gradient by its own size: where the gradient is 0 but for rounding it would walk
 # on the rounding. Two ways of computing one trajectory are compared with a linear optimizer.
 LINEAR = "sgd"
@@ -142,7 +144,7 @@ def test_keep_best_keeps_the_first_of_equals(small_pool, small_splits):
     mesh, model, steps = compiled()
     state = init_state(model, small_splits, small_pool)
     zeros = functools.partial(jax.tree.map, np.zeros_like)
-    best = classifier.BestEpoch(
+    best = BestEpoch(
         zeros(state.params),
         zeros(state.batch_stats),
         np.array([0.2, 0.9, 0.5, -1], np.float32),

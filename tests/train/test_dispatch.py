@@ -16,12 +16,14 @@ from asc_jax.parallel.mesh import make_mesh
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.train import classifier
+from asc_jax.train import state as train_state
 from asc_jax.train.epochs import run_epochs
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.loop import Training
 from asc_jax.train.setup import set_up
 
 ONE = jax.numpy.ones(())
+
 MODEL = {"name": "resnet", "stage_sizes": (1,), "stage_strides": (2,), "width": 2}
 
 
@@ -124,7 +126,7 @@ def test_a_state_is_born_where_it_lies(small_pool, small_splits, shape):
     mesh, model = make_mesh(4, 8, shape=shape), make_model(MODEL)
     moments = band_moments(small_pool, model.features)
     members = [(split, 3, Hyperparameters(lr=0.1)) for split in small_splits]
-    state = classifier.init_state(model, members, moments, mesh)
+    state = train_state.init_state(model, members, moments, mesh)
     place = jax.sharding.NamedSharding(mesh, PER_FOLD)
     assert all(leaf.sharding.is_equivalent_to(place, leaf.ndim) for leaf in jax.tree.leaves(state))
     alone = [init_state(model, [split], small_pool, seed=3, recipe=members[0][2])

@@ -15,8 +15,8 @@ from asc_jax.models.baseline import Baseline
 from asc_jax.models.resnet import ResNet
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.mesh import one_device
-from asc_jax.train import classifier
 from asc_jax.train.hyperparameters import Hyperparameters
+from asc_jax.train.state import init_state, state_shapes
 
 SHAPE = (24, 16)  # of the small pool's clips
 
@@ -50,7 +50,7 @@ NETWORKS = {
 def initial(network, pool, members, optimizer=lambda own: optax.adam(own.lr)):
     model = make_model(network, optimizer=optimizer)
     moments = band_moments(pool, model.features)
-    return jax.device_get(classifier.init_state(model, members, moments, one_device()))
+    return jax.device_get(init_state(model, members, moments, one_device()))
 
 
 def kinds(tree):
@@ -76,7 +76,7 @@ def test_every_leaf_is_drawn_by_its_own_initialiser(small_pool, small_splits, na
     theirs = jax.jit(lambda key: network.init(key, jnp.zeros((1, *SHAPE)), train=False))(key)
     assert_equal({"params": state.params, "batch_stats": state.batch_stats}, dict(theirs))
     assert_equal(state.opt_state, optimizer(member[2]).init(state.params))
-    assert kinds(classifier.state_shapes(make_model(network, optimizer=optimizer))) == kinds(state)
+    assert kinds(state_shapes(make_model(network, optimizer=optimizer))) == kinds(state)
     if name == "unusual":
         assert state.params["gate"] == np.float32(1e-6)
         assert not state.params["Dense_1"]["kernel"].any()

@@ -7,8 +7,8 @@ import pytest
 from jax.test_util import check_grads
 from refusals import refused
 
-from asc_jax import frontend
-from asc_jax.frontend import resample
+from asc_jax.ops import resample as resampler
+from asc_jax.ops.resample import resample
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_memory_is_bounded_whatever_the_rates(orig_sr, target_sr, length):
 def test_filters_of_blocks_are_those_of_the_table(noise, monkeypatch):
     for rates in [(44_100, 48_000), (48_000, 11_025), (160, 1)]:
         by_phases = np.asarray(resample(noise, *rates))
-        monkeypatch.setattr(frontend, "_RESAMPLE_WEIGHTS", 5000)  # too few for the tables
+        monkeypatch.setattr(resampler, "_MOST_WEIGHTS", 5000)  # too few for the tables
         by_blocks = np.asarray(resample(noise, *rates))
         monkeypatch.undo()
         assert snr(by_blocks, by_phases) >= 110
