@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     _train(_training(commands, "train", "train the fold models of a config, or go on with them"))
     _training(commands, "gan", "train WaveGANs on a classifier's training clips")
     _synthesize(commands)
-    _config(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
+    _summary(_command(commands, "summary", "layers, parameters, MACs and receptive field"))
     config = _command(
         commands, "config", "print a config with all its fields", takes_overrides=True
     )
@@ -97,6 +97,17 @@ def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
     _workdir(training)
     _other_functions(training)
     return training
+
+
+def _summary(summary: argparse.ArgumentParser) -> None:
+    _config(summary)
+    summary.add_argument(
+        "--depth",
+        type=_count,
+        metavar="N",
+        help="print modules at most N deep, with all that is within them; for a row per residual "
+        "block: asc-jax summary --config=small --depth=1",
+    )
 
 
 def _data(commands) -> None:
