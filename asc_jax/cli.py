@@ -248,7 +248,7 @@ def summary_command(args) -> None:
         if not place:
             raise
         raise mistake(error, place, field="model.name") from error
-    print(render(summary))
+    print(render(summary, args.depth))
 
 
 def config_command(args) -> None:

@@ -21,7 +21,7 @@ _EXAMPLES = {
     "train": "--config=small --config.data.root=ROOT --workdir=runs/a",
     "gan": "--config=wavegan --config.gan.classifier=runs/a --workdir=runs/gan",
     "synthesize": "--workdir=runs/gan --out=runs/clips",
-    "summary": "--config=resnet50 --config.model.width=16",
+    "summary": "--config=resnet50 --depth=1",
     "config": "small --config.train.epochs=50 > mine.py",
     "models": "",
     "evaluate": "--workdir=runs/a",
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     _train(_training(commands, "train", "train the models of all folds, or resume a run"))
     _training(commands, "gan", "train WaveGANs on the clips of a classifier's run, or resume them")
     _synthesize(commands)
-    _config(
+    _summary(
         _command(commands, "summary", "print a network's layers, parameters, MACs, receptive field")
     )
     config = _command(
@@ -130,6 +130,16 @@ def _training(commands, name: str, help: str) -> argparse.ArgumentParser:
     _workdir(training)
     _other_functions(training)
     return training
+
+
+def _summary(summary: argparse.ArgumentParser) -> None:
+    _config(summary)
+    summary.add_argument(
+        "--depth",
+        type=_count,
+        metavar="N",
+        help="print only modules up to N levels deep, each with the sum of what is within it",
+    )
 
 
 def _data(commands) -> None:

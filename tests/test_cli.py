@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import io
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -190,6 +191,31 @@ def test_the_report_adds_up(evaluated):
     assert report["config"]["train.loss"] == "cross_entropy"
     assert not [value for value in report["config"].values() if str(value).startswith("/")]
     assert (evaluated / "report.html").is_file()
+
+
+def test_the_documentation_says_what_logits_hold(evaluated):
+    doc = (ROOT / "docs" / "scores.md").read_text()
+    described = {
+        key: (shapes.split(" or "), kind)
+        for key, shapes, kind in re.findall(
+            r"^\| `([\w/]+)` \| ([^|]+) \| (\w+) \|", doc, re.MULTILINE
+        )
+    }
+    with np.load(evaluated / "logits.npz") as file:
+        stored = dict(file)
+    lists = {key.rpartition("/")[0] for key in stored} - {""}
+    assert lists == {"out_of_fold", "test"}
+    expected = {key.replace("LIST", name) for key in described for name in lists}
+    assert stored.keys() == expected
+    sizes = {"F": 2, "K": len(stored["scene_labels"])}
+    for key, array in stored.items():
+        name, _, field = key.rpartition("/")
+        shapes, kind = described[f"LIST/{field}" if name else key]
+        shape = shapes[0] if len(shapes) == 1 or name == "out_of_fold" else shapes[1]
+        letters = re.findall(r"\w", shape)
+        sizes["n"] = len(stored[f"{name}/path"]) if name else 0
+        assert array.shape == tuple(sizes[letter] for letter in letters), key
+        assert (array.dtype.kind == "U") if kind == "text" else (array.dtype == kind), key
 
 
 def test_choosing_the_epoch_on_inner_clips(scenes, tmp_path):

@@ -1,5 +1,6 @@
 """An ablation: settings of a few fields each over a base config, from a file that lists them."""
 
+import ast
 import dataclasses
 import hashlib
 import os
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import ml_collections
 
 from asc_jax.config.choices import FUNCTION_FIELDS
-from asc_jax.config.files import call
+from asc_jax.config.files import call, file_of
 from asc_jax.config.load import check_config, check_gan_config, flatten, load_config, override
 from asc_jax.config.overrides import as_overrides
 from asc_jax.runtime.errors import InputError
@@ -48,12 +49,14 @@ class Ablation:
       overrides: "--config.FIELD=VALUE" each, of the base.
       base: the config with the overrides.
       settings: at least one, each with a name of its own.
+      question: what it asks, from the first line of its file; "" where that is no docstring.
     """
 
     path: str
     overrides: tuple[str, ...]
     base: ml_collections.FrozenConfigDict
     settings: tuple[Setting, ...]
+    question: str
 
     @property
     def of_gan(self) -> bool:
@@ -93,7 +96,15 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
         }
         settings.append(Setting(name_of(typed), typed, with_fields))
     _refuse_like_names(path, settings)
-    return Ablation(base or path, tuple(overrides), config, tuple(settings))
+    question = _question(file_of(path).read_bytes())
+    return Ablation(base or path, tuple(overrides), config, tuple(settings), question)
+
+
+def _question(source: bytes) -> str:
+    """The first line of a file's docstring, up to its question mark if it has one."""
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    first, mark, _ = docstring.partition("\n")[0].partition("?")
+    return first + mark if mark else first.removesuffix(".")
 
 
 def is_gan_config(config: Mapping) -> bool:

@@ -287,6 +287,7 @@ def _record(ablation: Ablation, runs: Iterable[Run], data: Mapping[str, str]) ->
     """These runs, as `joined_record` takes them."""
     record = {
         "command": "sweep",
+        "question": ablation.question,
         "config": ablation.path,
         "base": {f: v for f, v in described(ablation.base).items() if f not in _FREE_FIELDS},
         "data": data,

@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer with parameters of its own, as one clip passes it.
+    """A module of a network, as one clip passes it.
 
     Attributes:
       name: its path in the network.
       kind: its class.
       output: shape of its output, without the batch.
-      parameters: trained parameters of its own.
+      parameters: trained parameters of its own, without those of modules within it.
       macs: multiply-accumulates for one clip, of convolutions and dense layers.
     """
 
@@ -34,7 +34,8 @@ class Summary:
     """A network on inputs of one size.
 
     Attributes:
-      layers: in the order of the forward pass.
+      layers: the modules with parameters of their own, in the order of the forward pass.
+      modules: those that are called, with or without parameters.
       input: (M, N), mel bands and frames.
       parameters: trained parameters.
       statistics: moving statistics of the normalisations.
@@ -44,6 +45,7 @@ class Summary:
     """
 
     layers: tuple[Layer, ...]
+    modules: tuple[Layer, ...]
     input: tuple[int, int]
     parameters: int
     statistics: int
@@ -63,7 +65,7 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
     Returns:
       The summary.
     """
-    layers = []
+    modules = []
     loops = {run.name: run.names for run in getattr(network, "loops", ())}
 
     def record(call, args, kwargs, context):
@@ -72,10 +74,10 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
             return call(*args, **kwargs)
         if len(module.path) == 1 and module.name in loops:
             # A loop's block is traced more than once: the last time counts.
-            layers[:] = [layer for layer in layers if _module(layer) != module.name]
+            modules[:] = [layer for layer in modules if _module(layer) != module.name]
         result = call(*args, **kwargs)
-        if own := _own_parameters(module):
-            layers.append(_layer(module, own, jax.tree.leaves(result)[0].shape))
+        if module.path and (arrays := jax.tree.leaves(result)):
+            modules.append(_layer(module, np.shape(arrays[0])))
         return result
 
     with nn.intercept_methods(record):
@@ -84,10 +86,12 @@ def summarise(network: nn.Module, n_frames: int, n_mels: int) -> Summary:
             jax.random.key(0),
             jax.ShapeDtypeStruct((1, n_frames, n_mels), np.float32),
         )
-    layers = list(_unrolled(layers, loops))
+    modules = tuple(_unrolled(modules, loops))
+    layers = tuple(layer for layer in modules if layer.parameters)
     convolutions = [layer for layer in layers if layer.kind == "Conv"]
     return Summary(
-        layers=tuple(layers),
+        layers=layers,
+        modules=modules,
         input=(n_mels, n_frames),
         parameters=_count(variables["params"]),
         statistics=_count(variables.get("batch_stats", {})),
@@ -121,21 +125,52 @@ def _own_parameters(module: nn.Module) -> dict[str, jax.Array]:
     return {name: leaf for name, leaf in parameters.items() if not isinstance(leaf, Mapping)}
 
 
-def _layer(module: nn.Module, own: Mapping[str, jax.Array], output: tuple[int, ...]) -> Layer:
-    macs = 0
+def _layer(module: nn.Module, output: tuple[int, ...]) -> Layer:
+    own, macs = _own_parameters(module), 0
     if isinstance(module, (nn.Conv, nn.Dense, nn.DenseGeneral)):  # each output, from one kernel
         features = int(np.prod(module.features))
         macs = math.prod(output[1:]) // features * own["kernel"].size
     return Layer("/".join(module.path), type(module).__name__, output[1:], _count(own), macs)
 
 
-def render(summary: Summary) -> str:
-    """The summary as a table for a terminal."""
+def at_depth(summary: Summary, depth: int) -> tuple[Layer, ...]:
+    """Adds up the layers within each module that is `depth` deep; those above it stay as they are.
+
+    Args:
+      summary: of the network.
+      depth: of the modules; 1 for those that the network itself calls.
+
+    Returns:
+      The modules, with all parameters and MACs within them.
+    """
+    modules, parts = {module.name: module for module in summary.modules}, {}
+    for layer in summary.layers:
+        name = "/".join(layer.name.split("/")[:depth])
+        parts.setdefault(name, []).append(layer)
+    return tuple(
+        dataclasses.replace(
+            modules.get(name, layers[-1]),
+            name=name,
+            parameters=sum(layer.parameters for layer in layers),
+            macs=sum(layer.macs for layer in layers),
+        )
+        for name, layers in parts.items()
+    )
+
+
+def render(summary: Summary, depth: int | None = None) -> str:
+    """Renders the summary as a table for a terminal.
+
+    Args:
+      summary: of the network.
+      depth: as `at_depth` takes it; None for a row per layer.
+    """
+    layers = at_depth(summary, depth) if depth else summary.layers
     rows = [("layer", "kind", "output", "parameters", "MACs")]
     rows += [
         (layer.name, layer.kind, "x".join(map(str, layer.output)), f"{layer.parameters:,}",
          f"{layer.macs:,}")
-        for layer in summary.layers
+        for layer in layers
     ]  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [

@@ -80,7 +80,7 @@ def _format(one: Mapping) -> tuple[str, str, str, str, str]:
     return (
         f"{count(one['n_files'], 'file')} {one['ending']}",
         f"{' to '.join(lengths)} s",
-        f"{one['sr']} Hz",
+        f"{one['sr']}\N{NO-BREAK SPACE}Hz",
         count(one["channels"], "channel"),
         examples,
     )

@@ -17,7 +17,9 @@ from asc_jax.report.drawing import learning_curves
 from asc_jax.report.facts import data_facts, recipe, training_facts
 from asc_jax.report.formatting import count, percent, row_shares
 from asc_jax.report.rendering import render
+from asc_jax.runs import table4
 from asc_jax.runs.metrics_log import read_metrics
+from asc_jax.runs.sweep_record import RECORD
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 
@@ -46,9 +48,26 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     for figure in (workdir / "figures").glob("*.svg"):
         if figure.relative_to(workdir).as_posix() not in drawings:
             remove(figure)  # of a list that is no longer in the report
+    return update_page(workdir)
+
+
+def update_page(workdir: pathlib.Path) -> pathlib.Path:
+    """Writes the report page of a run around the figures that its folder has; see `write_page`."""
+    report = read_report(workdir / "report.json")
+    metrics = read_metrics(workdir / "metrics.jsonl")
+    drawings = [path.relative_to(workdir).as_posix() for path in workdir.glob("figures/*.svg")]
     page = workdir / "report.html"
-    write_whole(page, render_page(report, metrics, list(drawings)))
+    write_whole(page, render_page(report, metrics, drawings, _page_above(workdir)))
     return page
+
+
+def _page_above(workdir: pathlib.Path) -> str:
+    """The page of the sweep or reproduction that a run is of, from its folder; "" without one."""
+    for steps, folder in enumerate(workdir.resolve().parents[:2], 1):
+        records = (folder / RECORD, folder / table4.RECORD)
+        if any(record.is_file() for record in records) and (folder / "report.html").is_file():
+            return "../" * steps + "report.html"
+    return ""
 
 
 def read_report(path: pathlib.Path) -> dict[str, Any]:
@@ -134,13 +153,16 @@ def figure_name(kind: str, scored: Mapping) -> str:
     return f"figures/{kind}_{name}.svg"
 
 
-def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[str]) -> str:
+def render_page(
+    report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[str], above: str = ""
+) -> str:
     """Renders the page as HTML.
 
     Args:
       report: the content of `report.json`.
       metrics: the epochs of `metrics.jsonl`.
       drawings: the paths of the figures, to be linked.
+      above: the path of a page of several runs, of which this is one.
     """
     training, data = report.get("training") or {}, report.get("data") or {}
     created, selected = report.get("created", ""), training.get("selected_epochs") or []
@@ -153,6 +175,7 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
         "run.html",
         title=report.get("title", "Run"),
         origin=[report.get("device"), date],
+        above=above,
         lists=[_list(report, scored, drawings) for scored in scored_lists(report)],
         curves=learning_curves(metrics, selected),
         validated={m.get("validation_list") for m in metrics if m.get("validation_loss")},
@@ -161,7 +184,10 @@ def render_page(report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[
         training=training_facts(report.get("network") or {}, training),
         data=data_facts(data),
         splits=[
-            (f"Fold {split['fold']}", *(_size(split, f"{part}_") for part in parts))
+            (
+                f"Fold\N{NO-BREAK SPACE}{split['fold']}",
+                *(_size(split, f"{part}_") for part in parts),
+            )
             for split in splits
         ],
         split_parts=list(parts.values()),

@@ -14,6 +14,9 @@ from markupsafe import Markup, escape
 from asc_jax.report import formatting
 from asc_jax.runtime.errors import InputError
 
+# After these a name may continue in the next line; a comma within a number is none of them.
+_BREAKS = re.compile(r"([_/=](?=\w)|,(?=[^\W\d]))")
+
 
 def render(template: str, **content: object) -> str:
     """Renders a page.
@@ -57,23 +60,37 @@ def _environment() -> jinja2.Environment:
     )
     names = ("percent", "interval", "quantity", "count", "points", "p_value", "spread", "sentence")
     environment.filters |= {name: getattr(formatting, name) for name in names}
-    environment.filters |= {"breakable": breakable, "row_label": row_label, "here": here}
+    own = (breakable, breakable_text, row_label, words, here)
+    environment.filters |= {function.__name__: function for function in own}
     environment.globals |= {"DASH": formatting.DASH}
     return environment
 
 
 def breakable(value: object) -> Markup:
-    """Lets a label such as `street_pedestrian` break after its underscore; leaves markup alone."""
+    """Lets a label or a path break after `_`, `/`, `=` and `,`; leaves markup alone."""
     if isinstance(value, Markup):
         return value
-    return escape(value).replace("_", Markup("_<wbr>"))
+    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(value))))
+
+
+def breakable_text(value: str) -> str:
+    """Does the same by characters of no width, for an attribute that a style sheet shows."""
+    return _BREAKS.sub("\\1\N{ZERO WIDTH SPACE}", value)
+
+
+def words(command: str) -> Markup:
+    """Lets a command break between its words, or else within them."""
+    spans = (
+        Markup('<span class="field">{}</span>').format(breakable(w)) for w in command.split(" ")
+    )
+    return Markup(" ").join(spans)
 
 
 def row_label(name: str | Markup) -> Markup:
-    """Lets a setting's name break after its fields, or else their groups; leaves markup alone."""
+    """Lets a setting's name break after its fields, or else within them; leaves markup alone."""
     if isinstance(name, Markup):
         return name
-    broken = re.sub(r"(=|\.(?=[a-z]))", r"\1<wbr>", str(escape(name)))
+    broken = re.sub(r"([_/=]|\.(?=[a-z]))", r"\1<wbr>", str(escape(name)))
     spans = broken.replace(",", ',</span> <span class="field">')
     return Markup(f'<span class="field">{spans}</span>')
 

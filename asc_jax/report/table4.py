@@ -5,6 +5,7 @@ Published scores stand beside those of the paper's networks alone, not of the sm
 
 import json
 import pathlib
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -43,9 +44,12 @@ _PUBLISHED = (
     f"{table4.N_PUBLISHED} clips of the leaderboard set; 95 % intervals are about ±3.7 points."
 )
 _OURS = (
-    "Ours: class-wise accuracy with an interval of at least 95 % over locations, the scored clips, "
-    "and the model or ensemble that classified them."
+    "Ours: class-wise accuracy with an interval of at least 95 % over locations. Each row says "
+    "which clips were scored, and which model or ensemble classified them."
 )
+
+
+_WIDTH = 80  # columns of a terminal
 
 
 def write_table(workdir: pathlib.Path, budget: str, configs: Mapping[str, Mapping]) -> dict:
@@ -156,34 +160,37 @@ def render_page(table: Mapping, *, comparison: bool) -> str:
 
 
 def render_terminal(table: Mapping) -> str:
-    """Renders the table as text."""
-    lines = [
-        f"{name:36}{''.join(f'{one:>9}   ' for one in published)}{ours:24}{scored_on}"
-        for name, *published, ours, scored_on in _cells(table)
-    ]
+    """Renders the table as text, no wider than a terminal but for the paths of submissions."""
+    lines, answered = [], {}
+    for name, config, *published, ours, scored_on in _cells(table):
+        columns = (f"{name:22}", f"{config:18}", *(f"{one:>12}" for one in published), ours)
+        lines.append("  ".join(columns))
+        answered.setdefault(scored_on, []).append(config)
+    told = [f"{', '.join(answered[of])}: {of}." for of in list(answered)[1:] if of]
+    for paragraph in (*table["notes"], *told):
+        lines += ["", *textwrap.wrap(paragraph, _WIDTH)]
     files = [f"Submission: {file}" for row in table["rows"] for file in row["submissions"]]
-    return "\n".join([*lines, "", *table["notes"], *files])
+    return "\n".join([*lines, *[""] * bool(files), *files])
 
 
 def _cells(table: Mapping) -> list[tuple[str, ...]]:
-    """The table's cells, the head first: name, published score if there is one, ours, of what."""
+    """The cells, the head first: system, config, published score if there is one, ours, of what."""
     shown = any("published" in row for row in table["rows"])
-    cells = [("row", *["published"] * shown, "ours", "scored on")]
+    cells = [("system", "config", *["published, %"] * shown, "ours, %", "scored on")]
     for row in table["rows"]:
-        published = [f"{row['published']:.2f}%"] if shown else []
-        cells.append((row["row"], *published, _score(row), row["scored_on"] or ""))
+        published = [f"{row['published']:.2f}"] if shown else []
+        cells.append((row["row"], row["config"], *published, _score(row), row["scored_on"] or ""))
     return cells
 
 
 def render_markdown(table: Mapping) -> str:
     """Renders the table, and below it each row with what the paper leaves open of it."""
-    runs = [f"[{row['config']}]({row['config']}/report.html)" for row in table["rows"]]
     head, *cells = _cells(table)
-    scores = [(*row, run) for row, run in zip(cells, runs, strict=True)]
+    scores = [(name, f"[{run}]({run}/report.html)", *others) for name, run, *others in cells]
     parts = [
         "# Table 4\n\n",
         *(f"{note}\n\n" for note in table["notes"]),
-        _markdown((*head, "run"), scores),
+        _markdown(head, scores),
     ]
     submissions = [file for row in table["rows"] for file in row["submissions"]]
     if submissions:
@@ -206,7 +213,8 @@ def _score(row: Mapping) -> str:
     score = row["score"]
     if score is None or score["value"] is None:
         return "not yet run"
-    return f"{score['value']:.1%} [{score['low']:.1%}, {score['high']:.1%}]"
+    value, low, high = (f"{100 * score[part]:.1f}" for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def choices(here: Mapping | str) -> str:

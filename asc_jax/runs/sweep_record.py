@@ -17,9 +17,10 @@ def joined_record(ours: Mapping, workdir: pathlib.Path, *, beside: Sequence[str]
     """What `sweep.json` is to hold: these runs beside those that it has.
 
     Args:
-      ours: "command", sweep or train; "config", the file of the base; "base", its fields;
-        "data", what lies where its fields say, from `identify`; "settings", by name the
-        "fields" of each and its "runs", seed -> folder below the sweep's.
+      ours: "command", sweep or train; "question", what the ablation asks, if it says so;
+        "config", the file of the base; "base", its fields; "data", what lies where its fields
+        say, from `identify`; "settings", by name the "fields" of each and its "runs", seed ->
+        folder below the sweep's.
       workdir: the sweep's folder.
       beside: names of what may be in a folder that has no record yet.
 
@@ -124,6 +125,7 @@ def read_record(workdir: pathlib.Path) -> dict:
         _ = [(one["fields"], one["runs"]) for one in record["settings"].values()]
         parts = {"base": record["base"]} | {f: record.get(f, {}) for f in ("data", "lost")}
         more = {"command": record.get("command", "sweep")}
+        more["question"] = str(record.get("question") or "")
         more["format"] = refuse_newer(record.get("format", 1), str(path))
         return record | more | {name: dict(part.items()) for name, part in parts.items()}
     except InputError:

@@ -191,7 +191,7 @@ ROWS = (
     Row("ResNet(50)-rev", "resnet50", 69.83, _RESNET),
     Row("ResNet(152)-rev", "resnet152", 70.33, _RESNET),
     Row("SE-ResNet(152)-rev", SCREENED_BY, 71.12, _SE),
-    Row("SE-ResNet(152)-rev* (80 mel bands)", "se_resnet152_mel80", 72.50, _SE),
+    Row("SE-ResNet(152)-rev*", "se_resnet152_mel80", 72.50, _SE),
     Row("SE-ResNet(152)-rev-aug", "se_resnet152_aug", 70.50, (*GAN, *_SE), augmented=True),
 )
 

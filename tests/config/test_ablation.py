@@ -43,6 +43,21 @@ def test_every_ablation_expands_into_settings_that_can_be_run(path):
             assert output(network).shape == (1, 10)
 
 
+@pytest.mark.parametrize(
+    ("docstring", "question"),
+    [
+        ('"""Which block? The paper says none."""', "Which block?"),
+        ("'''Blocks, and what they cost.\n\nIs this asked? No.'''", "Blocks, and what they cost"),
+        ("# Which block?", ""),
+    ],
+)
+def test_an_ablation_asks_what_its_first_line_says(docstring, question, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"{docstring}\nfrom configs.ablations.se import get_config, get_settings\n")
+    assert load_ablation(str(file)).question == question
+    assert load_ablation(SE).question == "Squeeze-and-excitation: none, or by which ratio?"
+
+
 def test_what_the_report_leaves_open_can_be_asked():
     asked = {
         field

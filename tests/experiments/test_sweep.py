@@ -109,6 +109,7 @@ def test_every_run_is_trained_and_then_evaluated(scenes, tmp_path, stand_in, cap
     assert list(lines) == names and all("62.5" in line for line in lines.values())
     record = read_record(workdir)
     assert record["config"] == DEMO and record["base"]["train.epochs"] == 30
+    assert record["question"] == "Squeeze-and-excitation: none, or by which ratio?"
     assert record["settings"]["model.se_ratio=4"] == {
         "fields": {"model.se_ratio": 4},
         "runs": {"0": "model.se_ratio=4/seed0", "3": "model.se_ratio=4/seed3"},

@@ -4,9 +4,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+import pytest
 
 from asc_jax.models.resnet import ResidualBlock, ResNet
-from asc_jax.models.summary import render, render_totals, summarise
+from asc_jax.models.summary import at_depth, render, render_totals, summarise
 
 
 class Small(nn.Module):
@@ -91,3 +92,19 @@ def test_render_has_a_row_per_layer_and_the_totals():
     assert totals == render_totals(summary)
     assert f"{summary.parameters:,}" in totals and "24 x 60" in totals
     assert str(summary.receptive_field) in totals
+
+
+@pytest.mark.parametrize("depth", [1, 2, 9])
+def test_a_summary_of_less_depth_adds_up_what_is_within(depth):
+    network = ResNet(5, stage_sizes=(5, 6), stage_strides=(1, 2), width=4, se_ratio=2)
+    summary = summarise(network, 60, 24)
+    rows = at_depth(summary, depth)
+    names = ["/".join(layer.name.split("/")[:depth]) for layer in summary.layers]
+    assert [row.name for row in rows] == list(dict.fromkeys(names))
+    assert sum(row.parameters for row in rows) == summary.parameters
+    assert sum(row.macs for row in rows) == summary.macs
+    assert all(row.name in render(summary, depth) for row in rows)
+    blocks = [row for row in rows if row.kind == "ResidualBlock"]
+    shapes = [(15, 6, 4)] * 5 + [(8, 3, 8)] * 6
+    assert [row.output for row in blocks] == (shapes if depth == 1 else [])
+    assert (rows == summary.layers) == (depth == 9)

@@ -184,9 +184,13 @@ addEventListener("load", () => {
   const found = [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, style = frame.contentWindow.getComputedStyle;
     page.querySelectorAll("details").forEach(details => details.open = true);
+    const scrolled = [...page.querySelectorAll(".scroll")].filter(
+      box => box.scrollWidth > box.clientWidth && !box.querySelector(".heat"));
+    const rows = [...page.querySelectorAll(".forest tbody tr")].map(row => row.offsetHeight);
     const colours = s => [...page.querySelectorAll(s)].slice(0, 1).map(e => style(e).color)[0];
     return {width: frame.clientWidth, needed: page.documentElement.scrollWidth,
       paper: style(page.body).backgroundColor, ink: style(page.body).color,
+      scrolled: scrolled.map(box => box.textContent), rows,
       muted: colours(".muted"), link: colours("a"), sections: page.querySelectorAll("h2").length,
       asked: frame.contentWindow.performance.getEntriesByType("resource").map(e => e.name)};
   });

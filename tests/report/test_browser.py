@@ -12,6 +12,21 @@ from asc_jax.data.clips import Clip
 from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
 from asc_jax.report.page import write_page
+from asc_jax.report.table4 import render_page
+from asc_jax.runs import table4
+
+SCORE = {"value": 1.0, "low": 0.912, "high": 1.0}
+OPEN = {"point": "order", "report": "unstated", "here": {"model.order": "post_activation"}}
+TABLE = {
+    "notes": ["A note."],
+    "listen": ["gan/fold1/listen.html"],
+    "rows": [
+        {"row": row.title, "config": row.config, "published": row.published, "score": SCORE}
+        | {"scored_on": "Test: 2,518 clips, 81 locations; ensemble, mean of logits"}
+        | {"submissions": [f"{row.config}/submission/leaderboard.csv"], "open": [OPEN]}
+        for row in table4.ROWS
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +41,10 @@ def pages(tmp_path_factory, write_run, write_sweep):
     }
     sweep = write_sweep(folder / "sweep", settings, seeds=(0, 1))
     results = compare_runs([sweep], kinds=["weighted"])
-    return {
-        "one run": write_page(write_run(folder / "run")),
-        "several": write_comparison(results),
-    }
+    several = write_comparison(results)
+    table = folder / "table4.html"
+    table.write_text(render_page(TABLE, comparison=True))
+    return {"one run": write_page(write_run(folder / "run")), "several": several, "table": table}
 
 
 NAMES = (
@@ -67,7 +82,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["one run", "several"])
+@pytest.mark.parametrize("name", ["one run", "several", "table"])
 def test_a_page_fits_is_quiet_and_asks_for_nothing(pages, look_at, name, scheme):
     page = pages[name]
     seen = look_at(page, scheme)
@@ -76,7 +91,9 @@ def test_a_page_fits_is_quiet_and_asks_for_nothing(pages, look_at, name, scheme)
     for frame in seen["frames"]:
         assert frame["asked"] == []
         assert frame["needed"] <= frame["width"]
-        assert frame["sections"] > 2
+        assert frame["scrolled"] == []  # but matrices of many classes
+        assert all(height < 110 for height in frame["rows"])  # of forest plots
+        assert frame["sections"] >= 2
         paper = luminance(frame["paper"])
         assert (paper > 0.8) if scheme == "light" else (paper < 0.05)
         for part, least in (("ink", 7), ("muted", 4.5), ("link", 4.5)):

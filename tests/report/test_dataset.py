@@ -25,7 +25,7 @@ def root(tmp_path):
     return tmp_path / "set"
 
 
-def test_text_json_and_page_say_the_same(root, tmp_path, capsys):
+def test_text_json_and_page_say_the_same(root, tmp_path, capsys, parse):
     page = tmp_path / "check.html"
     assert cli.main(["data", "check", str(root), "--page", str(page)]) == 0
     assert EVIL in capsys.readouterr().out
@@ -35,10 +35,18 @@ def test_text_json_and_page_say_the_same(root, tmp_path, capsys):
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert list(found["unreadable"]) == ["dog/1.wav"] and "dog/1.wav" in err
-    assert "dog/1.wav" in page.read_text()
+    assert "dog/1.wav" in parse(page).words
     page.write_text("mine")
     assert cli.main(["data", "check", str(root), "--page", str(page)]) == 2
     assert page.read_text() == "mine"
+
+
+def test_the_page_fits_a_phone(root, tmp_path, look_at):
+    (root / "dog").rename(root / "a_dog_that_has_a_rather_long_name")
+    page = tmp_path / "check.html"
+    assert cli.main(["data", "check", str(root), "--page", str(page)]) == 0
+    for frame in look_at(page)["frames"]:
+        assert frame["needed"] <= frame["width"] and frame["scrolled"] == []
 
 
 def test_the_command_that_it_ends_with_trains(root, tmp_path, process_as_it_was):

@@ -1,5 +1,6 @@
 """The page of several runs: one HTML file that asks nothing of a network."""
 
+import os
 import pathlib
 from collections.abc import Sequence
 from statistics import stdev
@@ -12,10 +13,10 @@ from asc_jax.report.comparison.results import ALPHA, Result, Results
 from asc_jax.report.comparison.training import colours, cost, curves, settings
 from asc_jax.report.drawing import forest_plot, reliability_diagram
 from asc_jax.report.formatting import DASH, count, percent, points, row_shares
-from asc_jax.report.page import write_page
+from asc_jax.report.page import update_page, write_page
 from asc_jax.report.rendering import refuse_other_page, render
 from asc_jax.runs import table4
-from asc_jax.runs.sweep_record import RECORD
+from asc_jax.runs.sweep_record import RECORD, read_record
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 from asc_jax.scoring.scores import groups
@@ -47,6 +48,11 @@ def write_comparison(results: Results, out: pathlib.Path | None = None) -> pathl
     out = out or pathlib.Path(NAME)
     refuse_other_file(out)
     write_whole(out, render_comparison(results, out.parent))
+    if out.name == NAME and (out.parent / RECORD).is_file():
+        for run in (run for one in results.rows for run in one.row.runs):
+            ours = run.path.resolve().is_relative_to(out.parent.resolve())
+            if ours and (run.path / NAME).is_file():
+                update_page(run.path)  # so that it links this one
     return out
 
 
@@ -76,9 +82,9 @@ def render_comparison(results: Results, folder: pathlib.Path) -> str:
     rows = [(found.difference, found.low, found.high, least) for found, least in drawn]
     return render(
         "comparison.html",
-        title=title(results),
+        title=question(results) or title(results),
         kicker=_KICKER,
-        origin=origin(results),
+        origin=[title(results) if question(results) else "", *origin(results)],
         results=results,
         reference=results.results[results.reference],
         others=others,
@@ -98,10 +104,17 @@ def render_comparison(results: Results, folder: pathlib.Path) -> str:
         curves=curves(results),
         colours=colours(results),
         members=_members(results),
-        settings=settings(results, folder),
+        settings=settings(results),
+        pages={one.name: _pages(one, folder) for one in results.results},
         cost=cost(results),
         descriptions=_descriptions(results),
     )
+
+
+def question(results: Results) -> str:
+    """Finds what the ablation asks, where the page is of one sweep; "" where nothing is said."""
+    sweeps = [path for path in results.paths if (path / RECORD).is_file()]
+    return read_record(sweeps[0])["question"] if [*results.paths] == sweeps[:1] else ""
 
 
 def title(results: Results) -> str:
@@ -125,6 +138,13 @@ def origin(results: Results) -> list[str]:
         count(len(set(listed.locations.tolist())), "location"),
         f"{len(results.rows)} settings, {n_runs} runs" if n_runs > len(results.rows) else "",
     ]
+
+
+def _pages(one: Result, folder: pathlib.Path) -> list[tuple[str, str]]:
+    """The pages of a row's runs: the path from `folder`, and the seed."""
+    runs = one.row.runs if one.row else ()
+    pages = [(run.path / NAME, f"seed\N{NO-BREAK SPACE}{run.config.get('seed')}") for run in runs]
+    return [(os.path.relpath(page, folder), seed) for page, seed in pages if page.is_file()]
 
 
 def _seeds(one: Result) -> str:

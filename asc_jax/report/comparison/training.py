@@ -1,8 +1,6 @@
 """How the rows were trained: their learning curves, their settings, their cost."""
 
 import json
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
@@ -49,16 +47,12 @@ def colours(results: Results) -> dict[str, str]:
     }
 
 
-def settings(results: Results, folder: pathlib.Path) -> list[tuple[str, list, list]]:
+def settings(results: Results) -> list[tuple[str, list]]:
     """Lists where the rows' configs differ from the reference's, and nothing else.
 
-    Args:
-      results: the rows.
-      folder: where the page is going to be.
-
     Returns:
-      Of each row its name, its differences, either (field, reference's value, own value) or words,
-      and (path relative to the folder, name) of its runs' own pages.
+      Of each row its name and its differences, either (field, reference's value, own value) or
+      words.
     """
     reference = results.results[results.reference]
     base = _fields(reference)
@@ -76,7 +70,7 @@ def settings(results: Results, folder: pathlib.Path) -> list[tuple[str, list, li
             lines.append(f"scored by other functions than trained by: {in_short(others)}")
         if one is reference:
             lines = ["the reference"]
-        rows.append((one.name, lines or ["the same"], _links(one.row.runs, folder)))
+        rows.append((one.name, lines or ["the same"]))
     return rows
 
 
@@ -115,16 +109,6 @@ def _fields(one: Result) -> dict[str, object]:
 def _value(fields: Mapping[str, object], field: str) -> str:
     value = fields.get(field, "none")
     return value if isinstance(value, str) and value else json.dumps(value)
-
-
-def _links(runs: Sequence[Run], folder: pathlib.Path) -> list[tuple[str, str]]:
-    links = []
-    for run in runs:
-        name = f"seed {run.config.get('seed')}" if len(runs) > 1 else run.path.name
-        page = run.path / "report.html"
-        path = os.path.relpath(page if page.exists() else run.path, folder)
-        links.append((path, name or path))
-    return links
 
 
 def cost(results: Results) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def write_gan_page(workdir: pathlib.Path) -> pathlib.Path | None:
         ("clips generated per evaluation", config.train.watch_clips),
         ("samples per segment", f"{config.gan.n_samples:,} at {config.gan.sr:,} Hz"),
     ]
-    columns = dict.fromkeys(name for one in scenes if one["in_table"] for name in one["metrics"])
+    measured = {name for one in scenes if one["in_table"] for name in one["metrics"]}
+    columns = [name for name in METRICS if name in measured]
     content = {"run_facts": run_facts, "scenes": scenes, "columns": columns}
     content |= {"metric_text": metric_text, "number": number}
     write_whole(workdir / PAGE, render("listen.html", title=config.title, **content))

@@ -6,7 +6,6 @@ import pathlib
 import re
 import subprocess
 import sys
-from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +17,7 @@ from asc_jax.report.comparison.ensembles import KINDS
 from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
 from asc_jax.report.formatting import MINUS, p_value, points
+from asc_jax.report.page import write_page
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 SCENES = ("park", "street_pedestrian", "tram")
@@ -41,8 +41,7 @@ def test_the_page_holds_the_table_and_links_the_runs(runs, capsys, parse):
     page = parse(runs / "report.html")
     assert not page.all("img")
     files = {link for link in page.links if link[0] not in "#d"}
-    assert files == {"./a/report.html", "./b"}
-    assert all((runs / unquote(link)).exists() for link in files)
+    assert files == {"./a/report.html"}  # b has no page
     words = page.words
     for line in said.out.splitlines()[2:4]:
         score = line.split("|")[2].split()[0]
@@ -74,6 +73,8 @@ def test_drawings_and_matrices_are_valid_xml(runs):
 def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep, capsys, parse):
     settings = {"base": ({}, 1.0), "model.se_ratio=4": ({"model.se_ratio": 4}, 1.1)}
     sweep = write_sweep(tmp_path / "sweep", settings, seeds=(0, 1))
+    own = write_page(sweep / "base/seed1")
+    assert "./../../report.html" not in parse(own).links  # there is none yet
     command = ["report", str(sweep), "--ensemble=greedy", "--list=out_of_fold"]
     assert main(command) == 0
     first = (sweep / "report.html").read_bytes()
@@ -82,8 +83,29 @@ def test_a_sweeps_page_is_in_its_folder_and_the_same_again(tmp_path, write_sweep
     words = parse(first.decode()).words
     built = KINDS["greedy"][0]
     assert all(part in words for part in ("A network", built, "base, seed 1"))
-    assert "./base/seed1" in first.decode()
+    assert [link for link in parse(first.decode()).links if link[0] == "."] == [
+        "./base/seed1/report.html"
+    ]
+    assert "./../../report.html" in parse(own).links
+    linked = own.read_bytes()
+    assert write_page(own.parent).read_bytes() == linked
     assert built in capsys.readouterr().out
+
+
+def test_a_sweeps_page_is_called_what_its_ablation_asks(tmp_path, write_sweep, write_run, parse):
+    sweep = write_sweep(tmp_path / "sweep", {"base": ({}, 1.0), "b": ({"model.b": 4}, 1.1)}, (0,))
+    titles = []
+    for question in (None, f"Does {HOSTILE} help?"):
+        record = json.loads((sweep / "sweep.json").read_text()) | {"question": question}
+        (sweep / "sweep.json").write_text(json.dumps(record))
+        words = parse(write_comparison(compare_runs([sweep]))).words
+        titles.append(words)
+        assert "A network" in words
+    assert titles[1].startswith(f"Does {HOSTILE} help? ") and titles[1].count(HOSTILE) == 2
+    assert titles[0].startswith("A network ")
+    run = write_run(tmp_path / "run")
+    page = parse(write_comparison(compare_runs([sweep, run]), tmp_path / "page.html"))
+    assert HOSTILE not in page.words  # it was not asked of that run
 
 
 def test_the_page_of_one_run_is_its_own(runs, capsys):

@@ -14,7 +14,7 @@ from asc_jax.config.load import check_gan_config, load_config, to_json
 from asc_jax.data.audio import write_wav
 from asc_jax.gan.metrics import collapse
 from asc_jax.report.formatting import DASH, MINUS
-from asc_jax.report.gan.page import number, write_gan_page
+from asc_jax.report.gan.page import METRICS, number, write_gan_page
 
 CONFIG = str(CONFIGS / "wavegan.py")
 SCENES = ("bus", "park")
@@ -71,6 +71,14 @@ def test_the_page_plays_and_names_what_is_in_the_folder(tmp_path, monkeypatch, p
     shutil.rmtree(workdir)
     make_run(workdir, conditional=False)
     assert write_gan_page(workdir.resolve()).read_bytes() == html
+
+
+def test_tables_fit_a_phone(tmp_path, look_at):
+    measured = dict.fromkeys(METRICS, -1234.5)
+    scenes = ("street_pedestrian", "metro_station")
+    make_run(tmp_path / "gan", conditional=False, scenes=scenes, **measured)
+    for frame in look_at(write_gan_page(tmp_path / "gan"))["frames"]:
+        assert frame["needed"] <= frame["width"] and frame["scrolled"] == []
 
 
 def test_hostile_names_stay_text(tmp_path, parse):
