@@ -15,7 +15,7 @@ from asc_jax.report import formatting
 from asc_jax.runtime.errors import InputError
 
 # After these a name may continue in the next line; a comma within a number is none of them.
-_BREAKS = re.compile(r"([_/=](?=\w)|,(?=[^\W\d]))")
+_BREAKS = re.compile(r"([_/](?=\w)|,(?=[^\W\d]))")
 
 
 def render(template: str, **content: object) -> str:
@@ -67,7 +67,7 @@ def _environment() -> jinja2.Environment:
 
 
 def breakable(value: object) -> Markup:
-    """Lets a label or a path break after `_`, `/`, `=` and `,`; leaves markup alone."""
+    """Lets a label or a path break after `_`, `/` and `,`; leaves markup alone."""
     if isinstance(value, Markup):
         return value
     return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(value))))

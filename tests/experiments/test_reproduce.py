@@ -213,7 +213,8 @@ def test_the_documentation_lists_what_the_report_leaves_open():
 
 
 def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
-    for name, value in (("baseline", 0.25), ("se_resnet152_aug", 0.75)):
+    scores = {"baseline": 0.25, "se_resnet152_aug": 0.75, "se_resnet152_mel80": 1.0}  # the longest
+    for name, value in scores.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(a_report(value))
     table = write_table(tmp_path, "short", configs)
@@ -230,7 +231,12 @@ def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
     assert "69.83" in scores["| ResNet(50)-rev"]
     baseline = scores["| Baseline"]
     assert all(number in baseline for number in ("62.50", "25.0", "15.0", "35.0"))
-    assert "62.50" in render_page(table, comparison=False) and "62.50" in render_terminal(table)
+    page, text = render_page(table, comparison=False), render_terminal(table)
+    assert all(row.title in page and row.config in page for row in table4.ROWS)
+    lines = text.splitlines()
+    for row, line in zip(table4.ROWS, lines[1:], strict=False):
+        assert [row.title, row.config, f"{row.published:.2f}"] == line.split()[:3]
+    assert max(map(len, lines)) <= 80
 
 
 def test_no_published_score_stands_beside_those_of_the_smallest_networks(configs, tmp_path):
