@@ -89,11 +89,13 @@ def _score(left_out: Jackknife, weights: np.ndarray, informative: int) -> Score:
     value = float(left_out.total(weights))
     variance = float(left_out.variance(weights))
     df = float(left_out.df(weights))
+    n_locations = left_out.locations
     if not (variance > 0 and df > 0):
         # Nothing varied, or nothing could: no more is known than one answer per location.
-        return _interval(value, left_out.locations)
-    weight = _with_worst_case(variance / (value * (1 - value)), 1 / left_out.locations, informative)
-    return _interval(value, 1 / weight, df)
+        return _interval(value, n_locations)
+    weight = _with_worst_case(variance / (value * (1 - value)), 1 / n_locations, informative)
+    found = _interval(value, 1 / weight, df)
+    return _narrower(found, _interval(value, min(1 / weight, n_locations), left_out.most_df))
 
 
 def _recall(left_out: Jackknife, k: int, informative: int) -> Score:
@@ -105,7 +107,10 @@ def _recall(left_out: Jackknife, k: int, informative: int) -> Score:
         float(left_out.design_effect), n_clips.sum() / left_out.locations, informative
     )
     df = float(left_out.df(np.sqrt(n_clips)))  # of what the design effect is made of
-    return _interval(float(left_out.means[k]), n_clips[k] / max(1.0, effect), df)
+    value, n_trials = float(left_out.means[k]), n_clips[k] / max(1.0, effect)
+    found = _interval(value, n_trials, df)
+    n_fewest = min(n_trials, left_out.n_locations[k])
+    return _narrower(found, _interval(value, n_fewest, left_out.most_df))
 
 
 def _with_worst_case(found: float, most: float, informative: int) -> float:
@@ -120,6 +125,15 @@ def _with_worst_case(found: float, most: float, informative: int) -> float:
       informative: locations that hold an error, or a right answer, whichever are fewer.
     """
     return (informative * found + most) / (informative + 1)
+
+
+def _narrower(found: Score, feared: Score) -> Score:
+    """What was found, but not wider than one answer per location would be.
+
+    Where one class has nearly all the errors there are next to no degrees of freedom, and
+    Student's quantile knows no bound; how far clips of a location can agree has one.
+    """
+    return Score(found.value, max(found.low, feared.low), min(found.high, feared.high))
 
 
 def _interval(value: float, n_clips: float, df: float = 0) -> Score:

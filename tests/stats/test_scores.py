@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
 from asc_jax.stats.scores import (
+    Score,
     accuracy,
     class_wise_accuracy,
     confusion_matrix,
@@ -147,6 +149,22 @@ def test_all_right_is_as_much_as_so_many_locations_say():
     assert all(score.value == score.high == 1 for score in (*scores[:2], *scores[2]))
     assert scores[0].low == scores[1].low == pytest.approx(wilson_interval(1, 8)[0])
     assert scores[2][0].low < scores[0].low
+
+
+def test_an_error_in_one_class_is_not_feared_beyond_one_answer_per_location():
+    """The variance of a single class has a degree of freedom or two, whose quantile is huge."""
+    targets, locations = np.repeat(np.arange(10), 6), np.repeat(np.arange(20), 3)
+
+    def score(wrong) -> Score:
+        answers = targets.copy()
+        answers[wrong] = (targets[wrong] + 1) % 10
+        return scores_by_location(targets, answers, locations, 10)[1]
+
+    one, a_location, apart = score([0]), score([0, 1, 2]), score([0, 6, 12])
+    t = scipy.stats.t.ppf(0.975, 10)  # 20 locations of 10 classes, one of them for the mean
+    for score_of in (one, a_location, apart):
+        assert score_of.low >= wilson_interval(score_of.value, 19, t)[0]
+    assert apart.low < one.low and a_location.low < one.low
 
 
 def test_one_location_per_scene_and_one_in_all():
