@@ -57,11 +57,6 @@ class Jackknife:
         alone = self.spread[..., lone] / self.n_clips[lone]
         return between + self.design_effect * (alone @ np.square(weights[lone]))
 
-    @property
-    def most_df(self) -> int:
-        """Degrees of freedom if all classes varied alike; 0 where none has two locations."""
-        return int(min(np.maximum(self.n_locations - 1, 0).sum(), self.locations - 1))
-
     def df(self, weights: np.ndarray) -> np.ndarray:
         """(...): degrees of freedom of `variance(weights)`; 0 where no class has two locations.
 
@@ -76,7 +71,8 @@ class Jackknife:
         Source: Satterthwaite, "An approximate distribution of estimates of variance
         components", 1946.
         """
-        own, most = np.maximum(self.n_locations - 1, 0), self.most_df
+        own = np.maximum(self.n_locations - 1, 0)
+        most = min(own.sum(), self.locations - 1)
         parts = np.square(self.deviations).sum(axis=-2) * np.square(weights)  # (..., K)
         squares = (np.square(parts) / (own + 2)).sum(axis=-1)
         total = np.square(parts.sum(axis=-1))

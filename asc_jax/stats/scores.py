@@ -95,7 +95,7 @@ def _score(left_out: Jackknife, weights: np.ndarray, informative: int) -> Score:
         return _interval(value, n_locations)
     weight = _with_worst_case(variance / (value * (1 - value)), 1 / n_locations, informative)
     found = _interval(value, 1 / weight, df)
-    return _narrower(found, _interval(value, min(1 / weight, n_locations), left_out.most_df))
+    return _narrower(found, _interval(value, min(1 / weight, n_locations), n_locations - 1))
 
 
 def _recall(left_out: Jackknife, k: int, informative: int) -> Score:
@@ -110,7 +110,7 @@ def _recall(left_out: Jackknife, k: int, informative: int) -> Score:
     value, n_trials = float(left_out.means[k]), n_clips[k] / max(1.0, effect)
     found = _interval(value, n_trials, df)
     n_fewest = min(n_trials, left_out.n_locations[k])
-    return _narrower(found, _interval(value, n_fewest, left_out.most_df))
+    return _narrower(found, _interval(value, n_fewest, left_out.locations - 1))
 
 
 def _with_worst_case(found: float, most: float, informative: int) -> float:
@@ -131,7 +131,7 @@ def _narrower(found: Score, feared: Score) -> Score:
     """What was found, but not wider than one answer per location would be.
 
     Where one class has nearly all the errors there are next to no degrees of freedom, and
-    Student's quantile knows no bound; how far clips of a location can agree has one.
+    Student's quantile has no bound, but how far the clips of a location can agree has one.
     """
     return Score(found.value, max(found.low, feared.low), min(found.high, feared.high))
 

@@ -161,7 +161,7 @@ def test_an_error_in_one_class_is_not_feared_beyond_one_answer_per_location():
         return scores_by_location(targets, answers, locations, 10)[1]
 
     one, a_location, apart = score([0]), score([0, 1, 2]), score([0, 6, 12])
-    t = scipy.stats.t.ppf(0.975, 10)  # 20 locations of 10 classes, one of them for the mean
+    t = scipy.stats.t.ppf(0.975, 19)  # 20 locations, one of them for the mean
     for score_of in (one, a_location, apart):
         assert score_of.low >= wilson_interval(score_of.value, 19, t)[0]
     assert a_location.low < one.low
