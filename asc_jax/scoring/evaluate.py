@@ -22,6 +22,7 @@ from asc_jax.runs import provenance
 from asc_jax.runs.folder import read_config, refuse_other_sound, refuse_untrained
 from asc_jax.runs.inputs import read_data, read_pool, told_of_lengths
 from asc_jax.runs.logits import Predictions, read_logits, refuse_non_finite, write_logits
+from asc_jax.runs.own_functions import own_functions
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import parse_json, remove, write_whole
 from asc_jax.scoring.description import describe_run
@@ -91,6 +92,10 @@ def evaluate(
             "--config.data.root=FOLDER",
             path=config.data.root,
         )
+    copies = {os.path.relpath(f, workdir) for _, one, _ in own_functions(config) for f in one.files}
+    if copies:
+        used = ", ".join(sorted(copies))
+        print(f"{workdir}: its own functions are the copies in {used}", file=sys.stderr)
     dataset, splits, test = read_data(config)
     refuse_other_splits(workdir / "splits.json", dataset, splits, test)
     if not (others or len(test) or any(len(split.held_out) for split in splits)):

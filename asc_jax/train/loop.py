@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import jax
 import ml_collections
@@ -119,9 +119,13 @@ def train(
                 print(f"{dataset.root}: {told}", file=sys.stderr)
         elif hosts.is_first():
             refuse_other_rates(workdir, setup)
-        task = Training(setup, workdir, profile=profile)
-        # Not before: wrong input leaves no folder behind.
-        write_run(workdir, config, dataset, splits, test, synthetic, setup.clips.digests)
+        digests = setup.clips.digests
+        record = lambda: write_run(workdir, config, dataset, splits, test, synthetic, digests)
+        task = Training(setup, workdir, profile=profile, record=record)
+        # Not before: wrong input leaves no folder behind. With other functions not before a step
+        # is sure to follow: a finished run keeps the copies of those that trained it.
+        if begins or not other_functions:
+            record()
         if teachers:
             distillation.write(workdir)
         keep = config.train.keep_checkpoints
@@ -132,12 +136,20 @@ def train(
 class Training:
     """The training of all folds, a task of `run_epochs`."""
 
-    def __init__(self, setup: Setup, workdir: pathlib.Path, *, profile: bool = False):
+    def __init__(
+        self,
+        setup: Setup,
+        workdir: pathlib.Path,
+        *,
+        profile: bool = False,
+        record: Callable[[], None] = lambda: None,
+    ):
+        """Makes the task; `record` is called before the first step."""
         self.n_epochs, self.steps_per_epoch = setup.config.train.epochs, setup.steps_per_epoch
         self.look_every, self.mesh = setup.config.train.validate_every, setup.mesh
         self.heading = table.heading(setup)
         self._calls = setup.feed.calls  # placed now, while the devices' memory is free
-        self._setup, self._workdir, self._profile = setup, workdir, profile
+        self._setup, self._workdir, self._record, self._profile = setup, workdir, record, profile
 
     def restore(self, checkpoints: Checkpoints) -> tuple[dict, Progress]:
         setup = self._setup
@@ -157,6 +169,7 @@ class Training:
         return make_curves(setup.config, setup.splits, setup.runs, labels, writers=writers)
 
     def prepare(self, snapshot: dict, progress: Progress, log: MetricsLog) -> None:
+        self._record()
         if self._profile:
             trace = trace_steps(self._setup, snapshot["state"], self._workdir / "profile")
             if trace:

@@ -133,7 +133,7 @@ def logits(workdir) -> np.ndarray:
 
 
 def test_a_run_is_scored_by_its_copies_when_the_originals_have_changed_or_gone(
-    files, scenes, tmp_path, stop_at_step, new_process, monkeypatch
+    files, scenes, tmp_path, stop_at_step, new_process, monkeypatch, capsys
 ):
     config, run, other = read(files, scenes), tmp_path / "run", tmp_path / "other"
     train(config, run)
@@ -154,9 +154,14 @@ def test_a_run_is_scored_by_its_copies_when_the_originals_have_changed_or_gone(
     with refused(path=run, field="frontend.name") as caught:
         train(config, run)
     assert "0.8" in str(caught.value)
+    train(config, run, other_functions=True)  # of which no step follows
+    assert (run / "functions/1/layers.py").read_text() == LAYERS
     shutil.rmtree(files)
     (run / "logits.npz").unlink()
+    new_process()
+    capsys.readouterr()
     evaluate(run)
+    assert "functions/1/parts.py" in capsys.readouterr().err
     np.testing.assert_array_equal(logits(run), before)
 
     elsewhere = tmp_path / "elsewhere"
