@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = resnet50.get_config()
     config.title = "Demo: a small SE-ResNet-rev on procedural scenes"
     config.data.clip_seconds = 4.0  # s
-    config.data.n_frames = 200  # of 201
+    config.data.n_frames = 200  # frames; of 201
     config.folds.test_fold = 1  # the ensemble is scored on the published test part
     config.model.stage_sizes = (1, 1, 1)  # blocks
     config.model.stage_strides = (1, 2, 2)

@@ -17,11 +17,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.title = "SE-ResNet(50)-rev on ESC-10"
     config.data.clip_seconds = 5.0  # s
     config.data.channels = 1
-    config.data.n_frames = 250  # of 251
+    config.data.n_frames = 250  # frames; of 251
     config.data.fit_length = True  # 6 of the 400 clips are longer or shorter by 0.05 s or more
     config.frontend.sr = 44_100  # Hz; as recorded
-    config.frontend.win_length = 1764  # samples, 40 ms
-    config.frontend.hop_length = 882  # samples, 20 ms
+    config.frontend.win_length = 1764  # samples; 40 ms
+    config.frontend.hop_length = 882  # samples; 20 ms
     config.folds.kind = "published"
     config.folds.n_folds = 5
     config.model.se_ratio = 16

@@ -20,8 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.trim_silence = True  # many clips are filled with zeros
     config.data.pool = "waveform"
     config.frontend.sr = 44_100  # Hz; as recorded
-    config.frontend.win_length = 2048  # samples, 46 ms
-    config.frontend.hop_length = 441  # samples, 10 ms
+    config.frontend.win_length = 2048  # samples; 46 ms
+    config.frontend.hop_length = 441  # samples; 10 ms
     config.frontend.n_mels = 80
     config.frontend.window = "hann"
     config.frontend.power = 2.0

@@ -13,5 +13,5 @@ from configs import resnet50
 def get_config() -> ml_collections.ConfigDict:
     config = resnet50.get_config()
     config.title = "ResNet(152)-rev"
-    config.model.stage_sizes = (3, 8, 36, 3)  # blocks; paper Table 1; 2945 frames seen
+    config.model.stage_sizes = (3, 8, 36, 3)  # blocks; paper Table 1: 2945 frames seen
     return config

@@ -22,18 +22,18 @@ def get_config() -> ml_collections.ConfigDict:
         2,
         2,
     )  # of first blocks; as Table 1 is printed, 1 in all
-    model.width = 32  # channels of the first stage; 32 in paper Table 1
-    model.block = "basic"  # 3x3, 3x3; paper Table 1 (the names suggest "bottleneck")
-    model.order = "post_activation"  # paper silent; or "pre_activation"
-    model.shortcut = "projection"  # paper silent; or "zero_pad"
-    model.se_ratio = 0  # reduction ratio of squeeze-and-excitation; 0 for none
-    model.max_receptive_field = 0  # frames; 0 for no limit
-    model.head = "average"  # paper Table 1
-    model.dropout_rate = 0.0  # before the last layer; paper silent; 0 for none
+    model.width = 32  # channels of the first stage; paper Table 1
+    model.block = "basic"  # two 3x3, or "bottleneck"; paper Table 1 (its names suggest the other)
+    model.order = "post_activation"  # "post_activation" or "pre_activation"; paper silent
+    model.shortcut = "projection"  # "projection" or "zero_pad"; paper silent
+    model.se_ratio = 0  # reduction ratio of squeeze-and-excitation (0 for none)
+    model.max_receptive_field = 0  # frames (0 for no limit)
+    model.head = "average"  # "average", "max" or "average_max", of the last map; paper Table 1
+    model.dropout_rate = 0.0  # before the last layer (0 for none); paper silent
     # Probability of dropping the residual branch of the last block in training; it rises linearly
-    # over the blocks; paper silent; 0 for none.
-    model.drop_path_rate = 0.0
-    model.pcen = False  # trainable PCEN; needs frontend.name="mel", data.normalisation="none"
+    # over the blocks. 0 for none.
+    model.drop_path_rate = 0.0  # paper silent
+    model.pcen = False  # trainable PCEN (needs frontend.name="mel", data.normalisation="none")
     model.remat = False  # recompute feature maps for the gradient: less memory, a third more work
-    config.train.precision = "float32"  # paper silent; on any device
+    config.train.precision = "float32"  # on any device; paper silent
     return config

@@ -14,5 +14,5 @@ from configs import resnet152
 def get_config() -> ml_collections.ConfigDict:
     config = resnet152.get_config()
     config.title = "SE-ResNet(152)-rev"
-    config.model.se_ratio = 16  # paper silent; Hu et al.'s
+    config.model.se_ratio = 16  # reduction ratio; paper silent: Hu et al.'s
     return config

@@ -25,5 +25,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.title = "SE-ResNet(152)-rev-aug"
     # No default of "": the row must not train without, unasked. 1,728 of four folds: paper §3.
     config.synthetic.root = "runs/synthetic"
-    config.synthetic.share = 0.0  # paper silent; every clip once in a pass, real or not
+    config.synthetic.share = 0.0  # share of clips; paper silent: each once per epoch
     return config

@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = se_resnet152.get_config()
     config.title = "SE-ResNet(152)-rev, recipe of ours"
     config.frontend.n_mels = 128
-    config.model.max_receptive_field = 128  # frames, 2.6 s
+    config.model.max_receptive_field = 128  # frames; 2.6 s
     config.model.drop_path_rate = 0.1
     config.model.dropout_rate = 0.3
     config.optimizer.schedule = "one_cycle"

@@ -31,7 +31,7 @@ from checkout import COMPILE_QUICKLY, ROOT
 
 from asc_jax import cli, flags
 from asc_jax.config.ablation import load_ablation
-from asc_jax.config.load import check_gan_config, load_config
+from asc_jax.config.load import check_gan_config, flatten, load_config
 from asc_jax.config.overrides import field_of
 from asc_jax.config.rules import GAN_RULES, RULES
 from asc_jax.data.audio import write_wav
@@ -226,6 +226,19 @@ def test_links_lead_somewhere(page):
         target = (page.parent / path) if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_page_of_ablations_lists_each_with_its_question():
+    page = (ROOT / "docs" / "ablations.md").read_text()
+    rows = []
+    for path in sorted({*(ROOT / "configs" / "ablations").glob("*.py")}):
+        if path.stem != "__init__":
+            ablation = load_ablation(str(path))
+            base, settings = flatten(ablation.base), ablation.settings
+            same = [one for one in settings if one.fields.items() <= base.items()]
+            link = f"[`{path.stem}`](../configs/ablations/{path.name})"
+            rows.append(f"| {link} | {ablation.question} | {len(settings)} | `{same[0].name}` |")
+    assert rows == re.findall(r"^\| \[`\w+`\]\(.*", page, re.M)
 
 
 def test_the_site_has_every_page_and_every_field():

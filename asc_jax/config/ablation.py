@@ -88,7 +88,8 @@ def load_ablation(path: str, *, base: str = "", overrides: Sequence[str] = ()) -
             raise InputError(
                 "cannot be a field of a setting; use --seeds=0,1,2", path=path, field="seed"
             )
-        with_fields = override(config, as_overrides(fields), path, check=check_any_config)
+        words = [*overrides, *as_overrides(fields)]  # as the command of a run has them
+        with_fields = override(config, words, path, check=check_any_config)
         values = flatten(with_fields)
         # 1 and 1.0 are one setting; a function is called what the file calls it.
         typed = {

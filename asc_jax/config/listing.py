@@ -20,27 +20,31 @@ def render(config: Mapping, path: str, overridden: Collection[str] = ()) -> str:
       overridden: fields that the command line has set.
 
     Returns:
-      Python: a `get_config` that returns this config. Beside each value is the comment of the
-      file that states the field first, and the file that set the value.
+      Python: a `get_config` that returns this config. Each value has the unit and meaning that
+      the first file to state the field gives it, what the file that set the value says about the
+      value (see configs/default.py), and the name of that file.
     """
-    comments: dict[str, tuple[list[str], str]] = {}
+    meanings: dict[str, tuple[list[str], str]] = {}
+    of_values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for file in _chain(file_of(path)):
         for field, above, beside in assignments(file):
             if "." not in field:  # a group begins anew
                 for of_before in [one for one in origins if one.startswith(f"{field}.")]:
-                    del origins[of_before], comments[of_before]
+                    del origins[of_before], meanings[of_before]
+            meaning, _, of_values[field] = ("", "", beside) if above else beside.partition("; ")
             origins[field] = file.name
-            if field not in comments or not any(comments[field]):
-                comments[field] = above, beside
+            if field not in meanings or not any(meanings[field]):
+                meanings[field] = above, meaning
     origins |= dict.fromkeys(overridden, "the command line")
-    fields, order = flatten(config), list(comments)
+    of_values |= dict.fromkeys(overridden, "")
+    fields, order = flatten(config), list(meanings)
     groups = list(dict.fromkeys(field.rpartition(".")[0] for field in (*order, *fields)))
     lines, made = [], {""}
     for field in sorted(
         fields, key=lambda f: (groups.index(f.rpartition(".")[0]), _place(f, order))
     ):
-        above, beside = comments.get(field, ([], ""))
+        above, meaning = meanings.get(field, ([], ""))
         place, _, name = field.rpartition(".")
         group, _, within = place.partition(".")
         if group not in made:
@@ -50,6 +54,7 @@ def render(config: Mapping, path: str, overridden: Collection[str] = ()) -> str:
         made |= {group, place}
         lines += [f"# {line}" for line in above]
         origin = origins.get(field) or origins.get(place) or origins.get(group)
+        beside = "; ".join(filter(None, [meaning, of_values.get(field)]))
         said = f"{beside} [{origin}]".strip() if origin else beside
         lines.append(
             f"{place or 'config'}.{name} = {fields[field]!r}" + (f"  # {said}" if said else "")

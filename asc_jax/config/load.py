@@ -2,10 +2,11 @@
 
 import copy
 import difflib
+import inspect
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import ml_collections
 from absl import flags
@@ -30,7 +31,7 @@ from asc_jax.config.rules import (
 from asc_jax.frontend import Frontend, make_frontend
 from asc_jax.models.wavegan import map_sizes
 from asc_jax.runtime.errors import InputError, shown
-from asc_jax.runtime.functions import find, is_own
+from asc_jax.runtime.functions import find, is_own, load
 from asc_jax.runtime.paths import expand
 
 # What refuses a config of one kind: of (config, source). A classifier's is `check_config`, a
@@ -144,7 +145,9 @@ def override(
 
     Args:
       config: of any kind.
-      overrides: "--config.FIELD=VALUE" each; the last one of a field holds.
+      overrides: "--config.FIELD=VALUE" each; the last one of a field holds. One that names a
+        network or an augmentation of the user's own leaves in its group only the fields that this
+        function takes, and those that other overrides set.
       source: where the config came from, for a message.
       check: of the kind of config that it is.
       typed: the overrides stand in a command line: what is wrong with one is said of it, and
@@ -171,10 +174,14 @@ def override(
             kind = get_type(field, config).__name__
             given = word.partition("=")[2]
             raise InputError(f"must be of type {kind}", value=given, **where) from None
+    given = set(map(field_of, overrides))
     try:
+        _resolve(config, source)
+        for group in given & {"model.name", "augment.name"}:
+            _keep_what_is_taken(config, group.partition(".")[0], given)
         return checked(config, check, source)
     except InputError as error:
-        if typed and error.field in map(field_of, overrides):
+        if typed and error.field in given and error.path in ("", str(source)):
             raise error.at(path="", field=prefix + error.field) from None
         raise
 
@@ -209,6 +216,22 @@ def _set_field(config: ml_collections.ConfigDict, override: str) -> None:
     own(argv)
 
 
+def _keep_what_is_taken(
+    config: ml_collections.ConfigDict, group: str, given: Collection[str]
+) -> None:
+    """Deletes the fields of the group's former function that the user's own does not take."""
+    name = config[group].name
+    if not is_own(name):
+        return
+    takes = inspect.signature(load(name, field=f"{group}.name")).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
+        return
+    kept = {"name"} | {parameter.name for parameter in takes}
+    for field in [field for field in config[group] if field not in kept]:
+        if f"{group}.{field}" not in given:
+            del config[group][field]
+
+
 def checked(
     config: ml_collections.ConfigDict, check: Check, source: str
 ) -> ml_collections.FrozenConfigDict:
@@ -219,6 +242,13 @@ def checked(
     Raises:
       InputError: naming the field and its value.
     """
+    _resolve(config, source)
+    check(config, source)
+    return ml_collections.FrozenConfigDict(config)
+
+
+def _resolve(config: ml_collections.ConfigDict, source: str) -> None:
+    """Expands the paths of a config and finds the user's own functions, in place."""
     beside = pathlib.Path(source)
     # A run's functions are its copies, and no others.
     folders = [beside.parent] if beside.name == "config.json" else [beside.parent, pathlib.Path()]
@@ -230,8 +260,6 @@ def checked(
                 raise error.at(path=source, field=field, value=shown(value)) from None
         if field in FUNCTION_FIELDS and is_own(value):
             config.update_from_flattened_dict({field: find(value, folders, field=field)})
-    check(config, source)
-    return ml_collections.FrozenConfigDict(config)
 
 
 def changeable(config: Mapping) -> ml_collections.ConfigDict:

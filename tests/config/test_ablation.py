@@ -10,7 +10,8 @@ from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.ablation import is_gan_config, load_ablation, name_of
-from asc_jax.config.load import flatten
+from asc_jax.config.load import flatten, load_config
+from asc_jax.config.overrides import as_overrides
 from asc_jax.runs.inputs import make_network
 from asc_jax.runs.table4 import questions
 
@@ -85,6 +86,19 @@ def test_another_base_takes_the_same_settings():
     assert {setting.config.model.width for setting in ablation.settings} == {4}
     assert ablation.base.model.se_ratio == 4
     assert ablation.path.endswith("demo.py")
+
+
+def test_a_setting_with_a_network_of_the_users_own_is_what_its_command_trains(tmp_path):
+    (tmp_path / "parts.py").write_text(
+        "import flax.linen as nn\n\nclass Cnn(nn.Module):\n    n_classes: int\n    width: int\n"
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(BODY.format("[{}, {'model.name': 'parts.py:Cnn'}]"))
+    overrides = ["--config.model.width=4", "--config.model.se_ratio=2"]
+    _, own = load_ablation(str(path), overrides=overrides).settings
+    command = load_config(str(path), [*overrides, *as_overrides(own.resolved)])
+    assert own.config == command
+    assert {*own.config.model} == {"name", "width", "se_ratio"}  # which the run refuses
 
 
 def test_a_setting_wins_over_an_override():

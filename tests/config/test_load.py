@@ -12,7 +12,7 @@ import pytest
 from checkout import CONFIGS
 from refusals import refused
 
-from asc_jax import models
+from asc_jax import cli, models
 from asc_jax.augment import Augmentation
 from asc_jax.config.load import (
     check_config,
@@ -303,3 +303,54 @@ def test_a_group_of_the_authors_own_is_free(tmp_path):
     config = load_config(tmp_path / "mine.py", ["--config.user.more.depth=3"])
     assert (config.user.note, config.user.more.depth) == ("a", 3)
     assert from_json(to_json(config), "config.json") == config
+
+
+PARTS = """
+import flax.linen as nn
+
+class Cnn(nn.Module):
+    n_classes: int
+    width: int
+    depth: int = 1
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.Dense(self.n_classes)(nn.Dense(self.width)(x).mean(axis=1))
+
+def rolled(key, features, target, *, time_roll):
+    return features, target
+
+def free(key, features, target, **fields):
+    return features, target
+"""
+
+
+def test_a_function_that_an_override_names_gets_the_fields_that_it_takes(
+    tmp_path, monkeypatch, capsys, process_as_it_was
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts.py").write_text(PARTS)
+    words = ["--config.model.name=parts.py:Cnn", "--config.augment.name=parts.py:rolled"]
+    config = load_config("demo", words)
+    assert {*config.model} == {"name", "width"} and config.model.width == 16
+    assert {*config.augment} == {"name", "time_roll"} and config.augment.time_roll == 1.0
+    assert from_json(to_json(config), str(tmp_path / "config.json")) == config
+    assert load_config("demo", ["--config.model.width=4", *words]).model.width == 4
+    assert "mixup_alpha" in load_config("demo", ["--config.augment.name=parts.py:free"]).augment
+    assert cli.main(["summary", "--config=demo", words[0]]) == 0
+    assert cli.main(["config", "demo", words[0]]) == 0
+    assert "model.width" in (said := capsys.readouterr().out) and "model.block" not in said
+    # What the user sets is not dropped but refused.
+    network = load_config("demo", [*words, "--config.model.block=basic"]).model
+    with refused(field="model.block"):
+        models.build(network, 10)
+    with refused(field="--config.model.depth"):
+        load_config("demo", [*words, "--config.model.depth=3"])
+
+
+def test_a_mistake_in_a_function_that_an_override_names(tmp_path):
+    (tmp_path / "parts.py").write_text("import flax.linen as nn\n1 / 0\n")
+    with refused(path="parts.py:2", field="model.name"):
+        load_config("demo", [f"--config.model.name={tmp_path / 'parts.py'}:Cnn"])
+    with refused(field="--config.model.name"):
+        load_config("demo", [f"--config.model.name={tmp_path / 'none.py'}:Cnn"])

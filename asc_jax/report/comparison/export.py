@@ -10,7 +10,18 @@ from asc_jax.scoring.scores import for_json
 from asc_jax.stats.scores import Score
 
 MARKS = {1: "▲", -1: "▼", 0: "·"}
-ONE_SEED = "One seed each: this is about these trained models, not about the recipes."
+_ONE_SEED = "One seed each: this is about these trained models, not about the recipes."
+_TWO_SEEDS = (
+    "Two seeds do not show well how much seeds differ: the intervals of differences are wide and "
+    "unreliable. Train more seeds."
+)
+
+
+def caveat(results: Results) -> str:
+    """What the number of seeds does not allow to say; "" if there are enough."""
+    if not results.others:
+        return ""
+    return _TWO_SEEDS if results.two_seeds else "" if results.about_recipes else _ONE_SEED
 
 
 def summary_line(results: Results) -> str:
@@ -19,14 +30,13 @@ def summary_line(results: Results) -> str:
     line = f"{listed.title}: {size(len(listed.clips), len(set(listed.locations.tolist())))}."
     if results.others:
         line += (
-            f" Differences from {reference.name}, paired by clip; p corrected for "
+            f" Differences from {reference.name} on the same clips; intervals and p over locations"
+            f"{' and seeds' if results.about_recipes else ''}; p corrected for "
             f"{count(len(results.others), 'comparison', ' ')} "
             f"({results.correction.replace('_', '-')}); ▲ ▼: p < {ALPHA}. Detectable: a true "
             "difference of this size would be found 80 times of 100."
         )
-        if not results.about_recipes:
-            line += f" {ONE_SEED}"
-    return line
+    return f"{line} {caveat(results)}".strip()
 
 
 def markdown(results: Results) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asc_jax.report.comparison.export import MARKS, ONE_SEED
+from asc_jax.report.comparison.export import MARKS, caveat
 from asc_jax.report.comparison.results import ALPHA, Result, Results
 from asc_jax.report.comparison.training import colours, cost, curves, settings
 from asc_jax.report.drawing import forest_plot, reliability_diagram
@@ -93,7 +93,7 @@ def render_comparison(results: Results, folder: pathlib.Path) -> str:
         missed=[f"{100 * size:.1f}" for size in missed],
         marks=MARKS,
         alpha=ALPHA,
-        one_seed=ONE_SEED,
+        caveat=caveat(results),
         forest=forest_plot(rows) if rows else [],
         seeds=_seeds,
         places=_places(results),

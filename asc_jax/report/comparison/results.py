@@ -109,8 +109,16 @@ class Results:
     @property
     def about_recipes(self) -> bool:
         """Whether some comparison knows of other seeds."""
-        found = [one.comparison for row in self.others for one in row.differences.values()]
-        return any(comparison.about_recipes for comparison in found)
+        return any(comparison.about_recipes for comparison in self._comparisons)
+
+    @property
+    def two_seeds(self) -> bool:
+        """Whether some comparison knows of other seeds by two of a setting alone."""
+        return any(one.about_recipes and max(one.n_seeds) == 2 for one in self._comparisons)
+
+    @property
+    def _comparisons(self) -> list[Comparison]:
+        return [one.comparison for row in self.others for one in row.differences.values()]
 
     @property
     def others(self) -> list[Result]:

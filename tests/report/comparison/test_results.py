@@ -11,6 +11,8 @@ from refusals import refused
 from asc_jax.config.choices import DECISIONS
 from asc_jax.data.clips import Clip
 from asc_jax.report.comparison.answers import decide
+from asc_jax.report.comparison.export import caveat, summary_line
+from asc_jax.report.comparison.page import write_comparison
 from asc_jax.report.comparison.results import compare_runs
 from asc_jax.runs.logits import read_logits
 from asc_jax.scoring import ensemble
@@ -148,10 +150,24 @@ def test_ensembles_are_compared_as_they_are(folder):
     assert results.about_recipes
     alone = compare_runs([folder / "a", folder / "b"])
     assert not alone.about_recipes
+    assert not alone.two_seeds
     (found,) = (one.differences["class_wise_accuracy"] for one in alone.others)
     assert found.detectable == pytest.approx(min(1.0, found.comparison.detectable()))
     for one in rows:  # as hard to find as the correction makes it
         assert one.detectable == min(1.0, one.comparison.detectable(alpha=0.05 / 3))
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
+def test_too_few_seeds_are_said_with_the_table(seeds, tmp_path, write_sweep, write_run, parse):
+    ratio = ({"model.se_ratio": 4}, 1.5)
+    path = write_sweep(tmp_path / "sweep", {"base": ({}, 1.0), "ratio": ratio}, seeds=seeds)
+    results = compare_runs([path, write_run(tmp_path / "single", seed=7)])
+    assert results.two_seeds == (len(seeds) == 2)
+    said = caveat(results)
+    assert bool(said) == (len(seeds) < 3)
+    page = parse(write_comparison(results, tmp_path / "page.html"))
+    assert said in summary_line(results) and said in page.words
+    assert ("and seeds" in summary_line(results)) == (len(seeds) > 1)
 
 
 def test_what_could_be_detected_is_at_the_level_of_the_correction(folder, tmp_path, write_run):
