@@ -68,9 +68,11 @@ def time_scale(key: jax.Array, waveform: jax.Array, factor: float) -> jax.Array:
       factor: above 1.
 
     Returns:
-      (T,) with T * factor = R: samples between those of the waveform, interpolated linearly.
+      (T,), where R is `reach(T, factor)`: linearly interpolated between samples of the waveform.
     """
     n_samples = math.floor(len(waveform) / factor)
+    if reach(n_samples + 1, factor) <= len(waveform):  # the quotient was rounded down too far
+        n_samples += 1
     speed = factor ** jax.random.uniform(key, minval=-1.0, maxval=1.0)
     places = jnp.arange(n_samples) * speed
     before = jnp.minimum(places.astype(jnp.int32), len(waveform) - 2)

@@ -18,6 +18,7 @@ from asc_jax.ops.batch_norm import BatchNorm
 from asc_jax.ops.conv import Conv
 from asc_jax.ops.max_pool import max_pool
 from asc_jax.runtime.backend import materialised
+from asc_jax.runtime.errors import InputError
 
 BLOCKS = ("basic", "bottleneck")
 SHORTCUTS = ("projection", "zero_pad")
@@ -77,6 +78,19 @@ class ResNet(nn.Module):
     axis_name: str | None = None
     sync_batch_norm: bool = True
     conv: Callable[..., nn.Module] = Conv
+
+    def __post_init__(self):
+        names = {"block": BLOCKS, "order": ORDERS, "shortcut": SHORTCUTS, "head": HEADS}
+        for field, known in names.items():
+            if (value := getattr(self, field)) not in known:
+                raise InputError(f"must be one of {', '.join(known)}", field=field, value=value)
+        if len(self.stage_sizes) != len(self.stage_strides):
+            raise InputError(
+                f"must have a stride for each of the {len(self.stage_sizes)} stages",
+                field="stage_strides",
+                value=self.stage_strides,
+            )
+        super().__post_init__()
 
     @property
     def receptive_field(self) -> int:

@@ -42,6 +42,14 @@ def test_time_scale_moves_the_pitch_by_up_to_its_factor_and_keeps_the_wave():
     assert ((spectra**2 * near).sum(axis=1) > 0.99 * (spectra**2).sum(axis=1)).all()
 
 
+@pytest.mark.parametrize("factor", [1.05, 1.1, 1.2, 1.25, 1.3, 1.5])
+def test_a_scaled_waveform_has_the_length_that_was_asked_for(factor):
+    for n_samples in (16_000, 32_000, 44_100, 64_000, 70_560, 240_000, 441_000, 480_000):
+        waveform = jax.ShapeDtypeStruct((reach(n_samples, factor),), np.float32)
+        scaled = jax.eval_shape(lambda x: time_scale(jax.random.key(0), x, factor), waveform)
+        assert scaled.shape == (n_samples,)
+
+
 def test_between_class_mixes_in_the_ratio_that_is_heard():
     """Sounds of levels 40 dB apart are heard in the targets' ratio."""
     loud, soft = tone(500, T, 0.5), tone(1500, T, 0.005)

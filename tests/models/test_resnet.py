@@ -134,6 +134,15 @@ def test_an_unknown_network_or_attribute_lists_the_choices(config, field, choice
     assert choice in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "field", [{"block": "botleneck"}, {"order": "pre"}, {"shortcut": "none"}, {"head": "mean"},
+              {"stage_strides": (1, 2)}],
+)  # fmt: skip
+def test_a_network_that_is_built_by_hand_refuses_what_it_does_not_know(field):
+    with refused(field=next(iter(field))):
+        ResNet(n_classes=3, **field)
+
+
 def test_heads():
     x = normal(2, 3, 4, 5)
     average, highest = x.mean((1, 2)), x.max((1, 2))
