@@ -179,7 +179,7 @@ def refuse_unlike(then: Mapping, now: Mapping, folder: pathlib.Path, mend: str) 
     Raises:
       InputError: naming what has changed.
     """
-    files = in_short(other_files(then, now) or ["none of its own files"])
+    files = in_short(other_files(then, now))
     if changed := other_functions(then, now):
         host = [name for name in changed if now["programs"].get(name, "") is None]
         if host == changed:
@@ -190,8 +190,9 @@ def refuse_unlike(then: Mapping, now: Mapping, folder: pathlib.Path, mend: str) 
                 path=folder,
             )
         raise InputError(
-            f"was made by other functions ({in_short(changed)} has changed; changed files "
-            f"of asc_jax: {files}); {mend}, or add --other_functions to use the current ones",
+            f"was made by functions that have changed since: {in_short(changed)} "
+            f"({f'files of asc_jax: {files}' if files else 'in no file of asc_jax'}); "
+            f"{mend}, or add --other_functions to use the current ones",
             path=folder,
         )
     if other_files(then, now):
