@@ -24,10 +24,9 @@ from asc_jax.scoring import ensemble
 from asc_jax.train.recipe import Model
 from asc_jax.train.start import describe_use
 from asc_jax.train.state import ClassifierState
-
-# What to do where a model's functions have changed.
 from asc_jax.train.trained import open_trained
 
+# What to do where a model's functions have changed.
 MEND = "take the version of asc_jax that made it"
 
 

@@ -1,4 +1,4 @@
-"""The mapping of a step over folds and devices: the only place with its `jit`, `vmap`, `shard_map`.
+"""Mapping of steps over folds and devices: the only place where they are mapped and compiled.
 
 A step is written for one fold and one shard of its batch. `map_folds` maps it over folds
 (`vmap`; a loop on a TPU), spreads folds and batches over a ("fold", "data") mesh (`shard_map`)

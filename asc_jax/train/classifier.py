@@ -40,7 +40,10 @@ def train_step(
     model: Model,
     skip_non_finite: bool,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
-    """One optimizer step of one fold.
+    """Takes one optimizer step of one fold.
+
+    It averages over the mesh axis `DATA`, so it is called through `map_folds`, as `compile_steps`
+    does; one device is a mesh of (1, 1).
 
     Args:
       state: the fold's.
@@ -52,8 +55,9 @@ def train_step(
         where the loss or the gradient is not finite; the step is counted all the same.
 
     Returns:
-      The next state; "loss", "accuracy" and "gradient_norm", the global one before any
-      clipping, over the fold's whole batch.
+      The next state; and metrics over the fold's whole batch: "loss", "accuracy" (how often the
+      likeliest class is that of the target, which may be a mixture), and "gradient_norm", the
+      global one before any clipping.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     inputs, targets = training_examples(model, state.standardise, pool, clips, key)
