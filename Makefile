@@ -27,12 +27,12 @@ test: .venv/.installed-test
 # for another driver.
 CUDA ?= 12
 gpu: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda$(CUDA),bench]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cuda$(CUDA),bench]'
 	$(BIN)/python -m benchmarks gpu
 
 # The documentation as a site: build/site/index.html. A link to nothing is an error.
 docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	JAX_PLATFORMS=cpu $(BIN)/python docs/pages.py build/pages
 	$(BIN)/zensical build --clean --strict
 
@@ -50,13 +50,13 @@ format: .venv/.installed-test
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "installing the requirements into .venv (about 1 GB) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@echo "installing the requirements into .venv (about 1 GB, some minutes) ..."
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
 .venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "installing the requirements and those of the tests into .venv ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@echo "installing the requirements and those of the tests into .venv (some minutes) ..."
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@ .venv/.installed
 
 # New pins, names and versions only. CUDA packages are left to the extras that ask for them.

@@ -176,14 +176,14 @@ def train_command(args) -> None:
         scored = config.folds.kind != "all" or config.folds.test_fold
         command = "evaluate" if scored else "predict"
         for folder in [args.workdir / name for name, *_ in runs] or [args.workdir]:
-            _say_next(f"{folder}: all of train.epochs={config.train.epochs} done", command, folder)
+            _say_next(f"{folder}: trained, train.epochs={config.train.epochs}", command, folder)
 
 
 def _say_next(done: str, command: str, folder: pathlib.Path) -> None:
     """Says what is done, and the command that comes next."""
     place = shlex.quote(str(folder))
     words = {"evaluate": f"--workdir={place}", "predict": f"{place} FILE"}.get(command, place)
-    print(f"{done}; next: asc-jax {command} {words}")
+    print(f"{done}\nnext: asc-jax {command} {words}")
 
 
 def gan_command(args) -> None:
@@ -355,8 +355,8 @@ def predict_command(args) -> None:
         known = f"trained on {about['data']}; accuracy: {about['accuracy']}"
         print(f"{args.model}: {visible(known)}", file=sys.stderr)
     said = model.predict_all(recordings.read(places), window=args.window, hop=args.hop)
-    form = args.submission
-    tell(said, len(places), top=args.top, csv=args.csv, json=args.json, form=form, about=about)
+    shown = {"top": args.top, "windows": args.windows, "form": args.submission}
+    tell(said, len(places), csv=args.csv, json=args.json, about=about, **shown)
 
 
 def models_command(args) -> None:

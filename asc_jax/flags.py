@@ -279,7 +279,8 @@ def _predict(commands) -> None:
         type=_seconds,
         default=0.0,
         metavar="S",
-        help="seconds from window to window (default: the length of a window)",
+        help="seconds from window to window (default: the run's ensemble.hop_seconds, else the "
+        "length of a window)",
     )
     predict.add_argument(
         "--fold",
@@ -290,6 +291,9 @@ def _predict(commands) -> None:
     )
     predict.add_argument(
         "--top", type=_count, default=3, metavar="N", help="number of classes to print (default: 3)"
+    )
+    predict.add_argument(
+        "--windows", action="store_true", help="also print each window of a recording"
     )
     predict.add_argument("--csv", type=_path, metavar="FILE", help="write all probabilities")
     predict.add_argument("--json", type=_path, metavar="FILE", help="the same, as JSON")

@@ -93,7 +93,7 @@ def check_dataset(root: pathlib.Path, *, argument: str = "data.root") -> dict:
         "faults": faults,
         "notes": list(_notes(dataset, sounds)),
         "unreadable": bad,
-        "fields": _fields(list(sounds.values())) if sounds else "",
+        "fields": _fields(dataset, list(sounds.values())) if sounds else "",
         "command": _command(dataset, list(sounds.values())),
     }
 
@@ -241,8 +241,8 @@ def _count_formats(sounds: Mapping[str, Sound]) -> list[dict]:
     ]
 
 
-def _fields(sounds: Sequence[Sound]) -> str:
-    """The fields with which any config takes files like these whole."""
+def _fields(dataset: Dataset, sounds: Sequence[Sound]) -> str:
+    """The fields with which any config takes files like these whole, and their folds."""
     lengths = [one.seconds for one in sounds]
     longest, channels = max(lengths), {one.channels for one in sounds}
     rounded = math.ceil(100 * (longest - audio.LENGTH_TOLERANCE_S)) / 100
@@ -252,6 +252,8 @@ def _fields(sounds: Sequence[Sound]) -> str:
     if longest > _LONGEST_OF_FRAMES:
         words.append("--config.data.n_frames=0")
     words.append(f"--config.data.channels={channels.pop() if len(channels) == 1 else 0}")
+    if dataset.labelled and not dataset.published_folds:
+        words += ["--config.folds.kind=location", "--config.folds.test_fold=0"]
     return " ".join(words)
 
 

@@ -44,7 +44,8 @@ def class_folders(root: pathlib.Path) -> list[Row]:
         empty += [] if found else [folder]
     if rows and empty:
         raise InputError(
-            "is the folder of a class and has no recording; add some, or delete it",
+            "would be a class, like the folders beside it, but has no recording; add some, or name "
+            "another data.root",
             path=empty[0],
         )
     n_loose = len(find_recordings(root)) - len(rows)

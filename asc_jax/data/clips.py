@@ -98,7 +98,8 @@ class Dataset:
             return ""
         return (
             "Without identifiers each file counts as a location of its own. If several files come "
-            "from one recording or place, scores are too high: give meta.csv a column identifier."
+            "from one recording or place, scores are too high: group them by a column identifier "
+            "in meta.csv, or by asc-jax data import --identifier=REGEX."
         )
 
     @property
@@ -151,7 +152,8 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     root = pathlib.Path(root)
     if not os.path.isdir(root):
         raise InputError(
-            f"no such folder; {argument} must be the folder that holds meta.csv and audio/",
+            f"no such folder; {argument} must be a folder with a folder of recordings for each "
+            "class, or with meta.csv and audio/",
             path=root,
         )
     setup = root / "evaluation_setup"

@@ -65,9 +65,9 @@ def only_list(meta: pathlib.Path, lists: Lists, argument: str) -> pathlib.Path:
     held_out = [path for (_, part), path in lists.items() if part != "train"]
     if not held_out or len(held_out) < len(lists):
         raise InputError(
-            f"not found; {argument} must be a folder that holds meta.csv and audio/ (or, for a "
-            f"set without labels, one list such as {meta.parent / 'evaluation_setup' / 'test.txt'}"
-            "), or a folder of recordings for each class",
+            f"not found; {argument} must be a folder with a folder of recordings for each class, "
+            "or with meta.csv and audio/ (for a set without labels one list is enough, such as "
+            f"{meta.parent / 'evaluation_setup' / 'test.txt'})",
             path=meta,
         )
     if len(held_out) > 1:

@@ -51,7 +51,7 @@ class Prediction:
         alike = len(noted) == len(self.notes) and len(set(noted)) == 1
         if alike or not noted:
             return noted[0] if alike else ""
-        return f"{len(noted)} of {len(self.notes)} windows are noted"
+        return f"{len(noted)} of {len(self.notes)} windows are silent and left out"
 
     @property
     def label(self) -> str:

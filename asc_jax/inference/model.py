@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 
 import flax.linen as nn
@@ -133,6 +134,9 @@ def load(
     """
     with _quiet():
         run = open_trained(pathlib.Path(folder), "MODEL")
+    done, wanted = run.progress.epochs, run.config.train.epochs
+    if done < wanted:
+        print(f"{folder}: training is not finished: epoch {done} of {wanted}", file=sys.stderr)
     if fold and fold not in run.folds:
         raise InputError(
             f"has the folds {', '.join(map(str, run.folds))}; name one of these, or 0 for all",

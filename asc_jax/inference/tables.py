@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from asc_jax.inference.asking import Prediction
+from asc_jax.inference.windows import SILENT
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
 
@@ -56,6 +57,7 @@ def tell(
     n_places: int,
     *,
     top: int,
+    windows: bool = False,
     csv: pathlib.Path | None,
     json: pathlib.Path | None,
     form: str | None = None,
@@ -69,6 +71,7 @@ def tell(
       said: from `Recogniser.predict_all`.
       n_places: recordings.
       top: classes that are shown.
+      windows: also print each window of a recording that has several.
       csv: where a table goes, if anywhere, as the next.
       json: the other one.
       form: of a submission, see `as_submission`, that is printed instead, at the end; as a table
@@ -85,7 +88,7 @@ def tell(
                 bad.append(str(one))
                 continue
             if shown:
-                print(render(name, one, top=top), flush=True)
+                print(render(name, one, top=top, windows=windows), flush=True)
             answers[name] = one
     finally:
         to_json = functools.partial(as_json, about=about)
@@ -114,17 +117,23 @@ def tell(
         raise InputError("\n".join(bad))
 
 
-def render(name: str, said: Prediction, *, top: int) -> str:
-    """A line for the recording, after one for each of its windows where it has several."""
+def render(name: str, said: Prediction, *, top: int, windows: bool) -> str:
+    """Writes a line for the recording, after one for each of its windows if they are asked for."""
     lines = []
-    notes = [f" ({note})" if note else "" for note in said.notes]
-    if len(said.times) > 1:
-        for (start, end), row, note in zip(said.times, said.probabilities, notes, strict=True):
-            classes = _classes(said.labels, row, top)
-            lines.append(f"  {_clock(start)} to {_clock(end)}  {classes}{note}")
+    if windows and len(said.times) > 1:
+        for (start, end), row, note in zip(said.times, said.probabilities, said.notes, strict=True):
+            lines.append(
+                f"  {_clock(start)} to {_clock(end)}  {_line(said.labels, row, note, top)}"
+            )
     name = name if name.isprintable() else ascii(name)
-    note = f" ({said.note})" if said.note else ""
-    return "\n".join([*lines, f"{name}: {_classes(said.labels, said.mean, top)}{note}"])
+    return "\n".join([*lines, f"{name}: {_line(said.labels, said.mean, said.note, top)}"])
+
+
+def _line(labels: Sequence[str], row: np.ndarray, note: str, top: int) -> str:
+    """The likeliest classes and the note; of silence there is nothing else to say."""
+    if note == SILENT:
+        return note
+    return _classes(labels, row, top) + (f" ({note})" if note else "")
 
 
 def as_csv(answers: Answers) -> str:

@@ -35,8 +35,9 @@ def read_data(config) -> tuple[Dataset, tuple[Split, ...], np.ndarray]:
     """
     if not config.data.root:
         raise InputError(
-            "not set; add --config.data.root=FOLDER, the folder that holds meta.csv and audio/ "
-            "(asc-jax data download fetches TUT's, asc-jax data synth FOLDER writes a small one)",
+            "not set; add --config.data.root=FOLDER, a folder with a folder of recordings for each "
+            "class, or with meta.csv and audio/ (asc-jax data download fetches TUT's, asc-jax data "
+            "synth FOLDER writes a small one)",
             field="data.root",
         )
     dataset = read_dataset(config.data.root)

@@ -52,8 +52,14 @@ def test_formats_are_told_the_commonest_first(root):
     assert (most["n_files"], most["files"]) == (79, [])
     assert other == most | {"n_files": 1, "sr": 44_100, "channels": 1, "shortest": 0.5,
                             "longest": 0.5, "files": [odd]}  # fmt: skip
-    assert found["fields"].endswith("--config.data.fit_length=True --config.data.channels=0")
+    assert "--config.data.fit_length=True --config.data.channels=0" in found["fields"]
     assert not found["faults"]
+
+
+def test_a_set_without_published_folds_needs_others(root):
+    assert "folds" not in check_dataset(root)["fields"]
+    shutil.rmtree(root / "evaluation_setup")
+    assert "--config.folds.kind=location" in check_dataset(root)["fields"]
 
 
 def test_a_codecs_padding_is_no_other_length(root):

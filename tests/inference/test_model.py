@@ -243,7 +243,7 @@ def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
     assert model(0 * noise, model.sr).notes == ("silence",)
     assert model(noise[:10], model.sr).notes == ("100% filled with zeros",)
     both = model(np.concatenate([noise, 0 * noise]), model.sr)
-    assert both.notes == ("", "silence") and both.note == "1 of 2 windows are noted"
+    assert both.notes == ("", "silence") and both.note.startswith("1 of 2 windows")
     assert model(np.zeros(3 * model.n_samples), model.sr).note == "silence"
     soundfile.write(tmp_path / "a.wav", 0 * noise, model.sr)
     assert cli.main(["predict", str(trained.run), str(tmp_path / "a.wav")]) == 0
