@@ -76,7 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         else:
             others.append(word)
     if others:
-        parser.error(f"{' '.join(others)}: not understood")
+        args.error(f"{' '.join(others)}: not understood")
     if getattr(args, "seeds", ()) and "seed" in map(field_of, args.overrides):
         raise InputError("both give seeds; leave one of them out", field="--seeds, --config.seed")
     return args
@@ -120,7 +120,7 @@ def _command(commands, name: str, help: str, **defaults) -> argparse.ArgumentPar
     parser = commands.add_parser(name, help=help, description=description, allow_abbrev=False)
     parser.epilog = f"Example: {parser.prog} {_EXAMPLES[name]}".rstrip()
     parser.formatter_class = _Formatter
-    parser.set_defaults(command=name, **defaults)
+    parser.set_defaults(command=name, error=parser.error, **defaults)
     return parser
 
 
