@@ -40,10 +40,10 @@ class InputError(ValueError):
         parts = visible(self.path), visible(field), visible(self.message, but="\n")
         return ": ".join([part for part in parts if part])
 
-    def at(self, **where: str) -> "InputError":
+    def at(self, **where: str | os.PathLike) -> "InputError":
         """Returns the same error for another `path` or `field`."""
         other = InputError(self.message)
-        other.__dict__ |= self.__dict__ | where
+        other.__dict__ |= self.__dict__ | {name: str(value) for name, value in where.items()}
         return other
 
 
