@@ -77,7 +77,7 @@ def trained(scenes, tmp_path_factory):
     assert status == 0, err
     lines = out.splitlines()
     assert f"asc-jax evaluate --workdir={workdir}" in lines[-1]
-    assert [line.split()[0] for line in lines[-5:-1]] == [f"{n}/4" for n in range(1, 5)]
+    assert [line.split()[0] for line in lines[-6:-2]] == [f"{n}/4" for n in range(1, 5)]
     assert "\r" not in err  # a log: no bar
     (trace,) = workdir.rglob("perfetto_trace.json.gz")
     assert str(trace) in err
