@@ -1,8 +1,10 @@
 """The flags of the commands."""
 
 import argparse
+import difflib
 import pathlib
 import re
+import sys
 from collections.abc import Sequence
 
 from asc_jax import __version__
@@ -11,6 +13,7 @@ from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.paths import expand
 
 _LARGEST_SEED = 2**32 - 1  # as the config field takes it
+_OVERRIDE = re.compile(r"--?(no)?config\.")
 
 # Shown at the end of each command's help.
 _EXAMPLES = {
@@ -44,11 +47,37 @@ class _Formatter(argparse.HelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """A parser that raises each error as an `InputError` of one line."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        self.words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str):
         if message.startswith("argument "):
             flag, _, problem = message.removeprefix("argument ").partition(": ")
             raise InputError(problem, field=flag)
-        raise InputError(f"{message}; see {self.prog} --help")
+        hints = filter(None, (self._meant(word.partition("=")[0]) for word in self.words))
+        raise InputError(f"{message}; {next(hints, f'see {self.prog} --help')}")
+
+    def _meant(self, word: str) -> str:
+        """What the writer of an unknown flag may have meant; "" if nothing is near it."""
+        known = list(self._option_string_actions)
+        if not word.startswith("--") or word in known or _OVERRIDE.match(word):
+            return ""
+        near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+        if not near and self.get_default("takes_overrides"):
+            from asc_jax.config.rules import RULES
+
+            name = word.removeprefix("--")
+            near = [f"--config.{f}" for f in RULES if name in (f, f.rpartition(".")[2])]
+        return f"did you mean {near[0]} for {word}?" if near else ""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+        raise argparse.ArgumentError(action, f"{value!r} is unknown; {hint}")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -69,7 +98,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args, words = parser.parse_known_args(argv)
     args.overrides, others = [], []
     for word in words:
-        if hasattr(args, "takes_overrides") and re.match(r"--?(no)?config\.", word):
+        if hasattr(args, "takes_overrides") and _OVERRIDE.match(word):
             args.overrides.append(word)
         elif args.overrides and "=" not in args.overrides[-1] and not word.startswith("--"):
             args.overrides[-1] += f"={word}"

@@ -103,6 +103,22 @@ def test_the_example_of_each_command_parses(command, capsys):
     assert parse(shlex.split(example.partition(" > ")[0])).command == command
 
 
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        ("trian --config=small", "train"),
+        ("data chek folder", "check"),
+        ("report a --correction=hlm", "holm"),
+        ("train --conifg=small --workdir=a", "--config"),
+        ("evaluate --workdir=a --wrkdir b", "--workdir"),
+        ("train --config=small --workdir=a --epochs=3", "--config.train.epochs"),
+        ("train --config=small --workdir=a --train.epochs=3", "--config.train.epochs"),
+    ],
+)
+def test_a_misspelt_word_gets_the_one_that_is_meant(words, meant):
+    assert f"did you mean {meant}" in refused(*words.split())
+
+
 def test_training_logs_every_epoch_and_fold(trained):
     lines = metrics(trained)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
