@@ -62,9 +62,9 @@ format: .venv/.installed-test
 # New pins, names and versions only. CUDA packages are left to the extras that ask for them.
 constraints: .venv/.installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --extra docs --extra tensorboard --extra wandb \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --extra docs --extra tensorboard --extra wandb --extra onnx \
 	    --universal --upgrade \
-	    --python-version 3.11 --no-header --no-annotate --quiet \
+	    --python-version 3.11.5 --no-header --no-annotate --quiet \
 	    | grep -vE '^(nvidia|cuda|triton|--)' > constraints.txt
 
 clean:
