@@ -77,8 +77,8 @@ def confusion_figure(labels: Sequence[str], confusion: Sequence[Sequence[int]]) 
         axes.set_yticks(range(n_classes), short(labels))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel("predicted scene")
-        axes.set_ylabel("true scene")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
 
     side = 0.5 + label_width(labels) + 0.32 * n_classes
     return draw_svg(draw, side, side)

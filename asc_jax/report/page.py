@@ -57,7 +57,8 @@ def update_page(workdir: pathlib.Path) -> pathlib.Path:
     metrics = read_metrics(workdir / "metrics.jsonl")
     drawings = [path.relative_to(workdir).as_posix() for path in workdir.glob("figures/*.svg")]
     page = workdir / "report.html"
-    write_whole(page, render_page(report, metrics, drawings, _page_above(workdir)))
+    name, above = workdir.resolve().name, _page_above(workdir)
+    write_whole(page, render_page(report, metrics, drawings, name, above))
     return page
 
 
@@ -154,7 +155,11 @@ def figure_name(kind: str, scored: Mapping) -> str:
 
 
 def render_page(
-    report: Mapping, metrics: Sequence[Mapping], drawings: Sequence[str], above: str = ""
+    report: Mapping,
+    metrics: Sequence[Mapping],
+    drawings: Sequence[str],
+    name: str = "",
+    above: str = "",
 ) -> str:
     """Renders the page as HTML.
 
@@ -162,6 +167,7 @@ def render_page(
       report: the content of `report.json`.
       metrics: the epochs of `metrics.jsonl`.
       drawings: the paths of the figures, to be linked.
+      name: the name of the run folder.
       above: the path of a page of several runs, of which this is one.
     """
     training, data = report.get("training") or {}, report.get("data") or {}
@@ -174,7 +180,7 @@ def render_page(
     return render(
         "run.html",
         title=report.get("title", "Run"),
-        origin=[report.get("device"), date],
+        origin=[name and f"run {name}", data.get("root"), report.get("device"), date],
         above=above,
         lists=[_list(report, scored, drawings) for scored in scored_lists(report)],
         curves=learning_curves(metrics, selected),

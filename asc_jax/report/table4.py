@@ -29,9 +29,9 @@ _LISTS = {
     "leaderboard": "Scores on the leaderboard set, which has labels here, are for all its clips; "
     "the published ones are for half of them.",
     "test": "Scores on the test part are for other clips than the published ones.",
-    "out_of_fold": "Scores out of fold, or on a held-out part, are for other clips than the "
-    "published ones, and for single models: each clip is classified by the model that held it out. "
-    "The published ones are for ensembles, except the baseline's.",
+    "out_of_fold": "Scores of a cross-validation, or of a held-out part, are for other clips than "
+    "the published ones, and for single models: each clip is classified by the model that was not "
+    "trained on it. The published ones are for ensembles, except the baseline's.",
 }
 
 NOTES = {

@@ -259,7 +259,7 @@ def _earlier(workdir: pathlib.Path, about: Mapping, names: set[str]) -> list[Pre
 
 
 def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predictions:
-    description = "Each clip is scored only by the model that held it out."
+    description = "Each clip is scored by the one model that was not trained on it."
     if config.folds.kind == "random":
         description += " Folds ignore locations (folds.kind is random), so the score is too high."
     if told := setup.clips.dataset.no_identifiers:
@@ -269,7 +269,7 @@ def _predict_out_of_fold(setup: Setup, state: ClassifierState, config) -> Predic
     logits = predict(setup, state, held_out)
     return Predictions(
         "out_of_fold",
-        "Out-of-fold" if len(setup.splits) > 1 else "Held-out part of the fold",
+        "Cross-validation" if len(setup.splits) > 1 else "Held-out part of the fold",
         description,
         tuple(setup.clips.dataset.clips[i] for i in np.concatenate(held_out)),
         np.concatenate(logits),

@@ -32,7 +32,7 @@ def systems(
     from asc_jax.scoring import ensemble  # not at the top: stored logits are read without JAX
 
     if predictions.out_of_fold:
-        logits = {"held-out fold": predictions.logits}
+        logits = {"one model per fold": predictions.logits}
     else:
         by_fold = zip(predictions.folds, predictions.logits, strict=True)
         logits = {f"fold {fold}": one for fold, one in by_fold}

@@ -270,8 +270,8 @@ def test_a_score_says_what_answered_and_how_far_it_is_what_was_published(configs
     said, noted = set(), set()
     (tmp_path / "resnet50").mkdir()
     for name, system, n_folds in (
-        ("out_of_fold", "held-out fold", 4),
-        ("out_of_fold", "held-out fold", 1),
+        ("out_of_fold", "one model per fold", 4),
+        ("out_of_fold", "one model per fold", 1),
         ("test", "fold 1", 0),
         ("test", "mean of logits", 0),
         ("leaderboard", "mean of logits", 0),

@@ -165,7 +165,7 @@ def test_the_report_of_an_earlier_version_has_a_page(tmp_path, parse):
     for name in ("report.json", "metrics.jsonl"):
         shutil.copy(KEPT / "format1" / name, tmp_path)
     page = parse(write_page(tmp_path))
-    assert "held-out fold" in page.words and not page.all("audio")
+    assert "one model per fold" in page.words and not page.all("audio")
     later = ("Wrong answers", "By device", "By city", "Optimizer", "Seed")
     assert not any(words in page.words for words in later)
 
