@@ -20,7 +20,6 @@ def make_page(listener: Listener, name: str, *, n_bytes: int) -> str:
     model, n_folds = listener.model, len(listener.systems) - 1
     origin = [
         name,
-        f"{len(model.labels)} classes",
         f"ensemble of {n_folds} folds" if n_folds else "",
         f"windows of {model.n_samples / model.sr:g} s",
     ]
@@ -28,6 +27,8 @@ def make_page(listener: Listener, name: str, *, n_bytes: int) -> str:
         "serve.html",
         title="What is this recording?",
         origin=origin,
+        labels=model.labels,
+        about=model.card.get("about"),
         endings=READABLE,
         largest=n_bytes,
         picture=_describe(listener),

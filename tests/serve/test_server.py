@@ -14,6 +14,7 @@ from checkout import ROOT
 from refusals import refused
 
 from asc_jax import cli
+from asc_jax.inference.card import FIELDS
 from asc_jax.inference.export import describe, export
 from asc_jax.inference.exported import load
 from asc_jax.serve.listener import Listener
@@ -78,7 +79,8 @@ def test_missing_packages_are_a_line(run, process_as_it_was, capsys, monkeypatch
 
 
 def test_an_exported_file_answers_by_its_ensemble(model, scenes, listener, tmp_path):
-    export(model, tmp_path / "own.stablehlo", describe(model, None))
+    about = {field: f"{field} of it" for field in FIELDS}
+    export(model, tmp_path / "own.stablehlo", describe(model, None, about))
     file = Listener(load(tmp_path / "own.stablehlo"))
     (clip, *_) = sorted((scenes / "audio").glob("*.wav"))
     how = {"n_windows": 9, "go_on": lambda: None}
@@ -88,3 +90,5 @@ def test_an_exported_file_answers_by_its_ensemble(model, scenes, listener, tmp_p
     json.dumps(said, allow_nan=False)
     page = make_page(file, "own", n_bytes=1)
     assert "default frontend" in page and "ensemble of" not in page
+    assert "Trained on data of it. Accuracy: accuracy of it." in page
+    assert all(f"<bdi>{label}</bdi>" in page.replace("<wbr>", "") for label in model.labels)
