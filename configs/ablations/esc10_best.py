@@ -36,15 +36,15 @@ def get_settings() -> list[dict]:
         {"model.se_ratio": 0},
     ]
     others = [
-        {"frontend.n_mels": 128},
-        {"train.crop_seconds": 2.4},
-        {"model.width": 16},
-        MASKS,
-        {"augment.freq_mixstyle_p": 0.4},
-        {"augment.filter_db": 6.0},
-        {"augment.noise_level": 0.1},
-        {"model.drop_path_rate": 0.1},
         {"train.average": "ema", "train.ema_decay": 0.995},
         {"train.average": "swa"},
+        {"augment.freq_mixstyle_p": 0.4},
+        {"model.drop_path_rate": 0.1},
+        MASKS,
+        {"augment.filter_db": 6.0},
+        {"augment.noise_level": 0.1},
+        {"model.width": 16},
+        {"frontend.n_mels": 128},
+        {"train.crop_seconds": 2.4},
     ]
     return [{}, *without, *others]
