@@ -37,13 +37,10 @@ ONE = {
     "Freq-MixStyle": ("freq_mixstyle_p=0.5",),
     "filter": ("filter_db=6.0",),
     "time roll": ("time_roll=0.5",),
+    "mixup": ("mixup_alpha=0.3",),
     "masks": ("time_masks=2", "time_mask_frames=15", "mel_masks=2", "mel_mask_bands=8"),
 }
-MIXUP = ("mixup_alpha=0.3",)  # computes the log-mels of the partners as well
-TOGETHER = sum(ONE.values(), ())
-SETTINGS = {
-    "none": (), **ONE, "all of these": TOGETHER, "mixup": MIXUP, "all": TOGETHER + MIXUP,
-}  # fmt: skip
+SETTINGS = {"none": (), **ONE, "all": sum(ONE.values(), ())}
 ROUNDS, IN_A_ROW = 5, 2
 
 

@@ -112,9 +112,7 @@ def losses_and_logits(size: training.Size, dtype: str, mesh: Mesh) -> dict[str, 
     descend = lambda own: optax.sgd(own.lr)
     model = dataclasses.replace(training.make_model(CHECKED, size, dtype), optimizer=descend)
     splits, pool = training.make_splits(size.folds, 64), training.make_pool(size, 64)
-    indices = batches.epoch_indices(
-        splits, seed=0, epoch=0, n_steps=N_STEPS, batch_size=size.batch, partners=False
-    )
+    indices = batches.epoch_indices(splits, seed=0, epoch=0, n_steps=N_STEPS, batch_size=size.batch)
     scored = np.tile(np.arange(size.batch, dtype=np.int32), (size.folds, 1))
     members = [(split, 0, Hyperparameters(lr=0.01)) for split in splits]
     moments = band_moments(pool, model.features)

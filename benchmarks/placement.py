@@ -91,11 +91,9 @@ def epochs_of_placements(model: dict, size: training.Size, host_pool: Pool) -> d
 
 
 def calls(splits, size: training.Size) -> list[np.ndarray]:
-    """The indices of an epoch's steps, without mixup, one step a call."""
+    """The indices of an epoch's steps, one step a call."""
     n_steps = batches.steps_per_epoch(splits, size.batch)
-    indices = batches.epoch_indices(
-        splits, seed=0, epoch=0, n_steps=n_steps, batch_size=size.batch, partners=False
-    )
+    indices = batches.epoch_indices(splits, seed=0, epoch=0, n_steps=n_steps, batch_size=size.batch)
     return [indices[:, i : i + 1] for i in range(n_steps)]
 
 

@@ -124,7 +124,7 @@ def prepare(
         jax.tree.map(one(()), state),
         jax.tree.map(one((1,)), host_pool),
         batch_size=size.batch,
-        partners=True,
+        partners=False,
     )
     for name, arguments in shapes.items():  # as `asc-jax train` does before it trains
         name_program(getattr(steps, name), *arguments)

@@ -43,7 +43,7 @@ def make_model(
         features,
         cross_entropy,
         augmented,
-        augmentation.mixup_alpha > 0,
+        augmentation.between_class,
         shape,
         3,
         normalisation,

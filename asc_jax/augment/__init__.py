@@ -28,7 +28,6 @@ __all__ = [
     "make_band_augment",
     "make_waveform_augment",
     "reach",
-    "takes_partners",
 ]
 
 
@@ -38,7 +37,7 @@ def make_augment(group: Mapping) -> Callable:
     Args:
       group: `name`, "standard" or a reference to a function of the user's own, and its fields: of
         `Augmentation`, or the function's keywords. Such a function takes (key, log_mel, target),
-        and by name `partner` and `partner_target` if it has both.
+        and by name `partner` and `partner_target`, the next example of the batch, if it has both.
 
     Returns:
       A function like `augment`, of its first five arguments.
@@ -47,8 +46,9 @@ def make_augment(group: Mapping) -> Callable:
     name = fields.pop("name")
     if not functions.is_own(name):
         return functools.partial(augment, cfg=Augmentation(**fields))
-    own = functools.partial(functions.load(name, field="augment.name"), **fields)
-    if not takes_partners(group):
+    given = functions.load(name, field="augment.name")
+    own = functools.partial(given, **fields)
+    if not {"partner", "partner_target"} <= inspect.signature(given).parameters.keys():
         return lambda key, log_mel, target, *_: own(key, log_mel, target)
     return lambda key, log_mel, target, partner, partner_target: own(
         key, log_mel, target, partner=partner, partner_target=partner_target
@@ -96,11 +96,3 @@ def _augmentation(group: Mapping, names: tuple[str, ...]) -> Augmentation | None
     if functions.is_own(group["name"]) or not any(group[name] for name in names):
         return None
     return Augmentation(**{name: value for name, value in group.items() if name != "name"})
-
-
-def takes_partners(group: Mapping) -> bool:
-    """Whether the augmentation of a config's `augment` group combines two examples."""
-    if not functions.is_own(group["name"]):
-        return group["mixup_alpha"] > 0 or group["between_class"]
-    own = inspect.signature(functions.load(group["name"], field="augment.name"))
-    return {"partner", "partner_target"} <= own.parameters.keys()

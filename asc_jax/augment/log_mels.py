@@ -113,7 +113,7 @@ def augment(
       key: the example's random key.
       log_mel: (N, M) float32, standardised.
       target: (K,) float32 class probabilities.
-      partner_log_mel: (N, M), another training example of the fold, for mixup.
+      partner_log_mel: (N, M), the next example of the batch, for mixup.
       partner_target: (K,), its class probabilities.
       cfg: what to do.
 

@@ -78,7 +78,6 @@ def epoch_indices(
     n_steps: int,
     batch_size: int,
     share: float = 0.0,
-    partners: bool = True,
     targets: np.ndarray | None = None,
 ) -> np.ndarray:
     """The clips of one epoch's batches, and each one's partner to be mixed with.
@@ -94,8 +93,7 @@ def epoch_indices(
       n_steps: steps of an epoch.
       batch_size: clips per step and fold B.
       share: of the entries that are synthetic; see `pass_sizes`.
-      partners: whether examples are mixed; without, no clip is fetched for it.
-      targets: (clips,) class indices, for partners of another class; None for any.
+      targets: (clips,) class indices, for partners of another class; None for no partners.
 
     Returns:
       (F, n_steps, B, 2) int32 indices into the pool: [..., 0] the clip, [..., 1] its partner;
@@ -106,12 +104,12 @@ def epoch_indices(
     streams = [
         [
             _stream(split, seed, stream, epoch * per_epoch, per_epoch, share)
-            for stream in ((BATCH_STREAM, PARTNER_STREAM) if partners else (BATCH_STREAM,))
+            for stream in ((BATCH_STREAM,) if targets is None else (BATCH_STREAM, PARTNER_STREAM))
         ]
         for split, seed in zip(splits, seeds, strict=True)
     ]
     indices = np.array(streams, np.int32)  # (F, 2 or 1, n_steps * B)
-    if targets is not None and partners:
+    if targets is not None:
         for split, seed, (clips, others) in zip(splits, seeds, indices, strict=True):
             _of_other_classes(clips, others, targets, split, (seed, split.fold, _OTHERS, epoch))
     return np.moveaxis(indices.reshape(len(splits), -1, n_steps, batch_size), 1, -1)
@@ -138,7 +136,8 @@ def answer() -> np.ndarray:
     recorded, generated = np.split(np.arange(26, dtype=np.int32), [20])
     none = np.array([], np.int32)
     fold = Split(1, recorded, none, none, generated)
-    sizes = {"n_steps": 3, "batch_size": 5, "share": 0.2}
+    targets = np.arange(26) % 3
+    sizes = {"n_steps": 3, "batch_size": 5, "share": 0.2, "targets": targets}
     return np.stack([epoch_indices([fold], seed=0, epoch=epoch, **sizes) for epoch in range(3)])
 
 

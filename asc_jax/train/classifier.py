@@ -48,8 +48,8 @@ def train_step(
     Args:
       state: the fold's.
       pool: the clips.
-      clips: (B, 2) int32 indices into the pool: each example and its mixup partner; (B, 1)
-        without mixup.
+      clips: (B, 2) int32 indices into the pool: each example and its partner; (B, 1)
+        without partners.
       model: the functions of the step.
       skip_non_finite: leave parameters, statistics and the optimizer's state as they are
         where the loss or the gradient is not finite; the step is counted all the same.
@@ -292,7 +292,7 @@ def shapes_of_one(
       like: shapes of one fold's state.
       one_clip: shapes of the smallest pool.
       batch_size: of a step.
-      partners: whether the examples have mixup partners.
+      partners: whether the examples have partners, see `Model`.
       crops: whether they are crops.
 
     Returns:

@@ -1,6 +1,5 @@
 """What a network is given: log-mels of a pool's clips, augmented to train on, plain to score."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -12,8 +11,8 @@ from asc_jax.models.example_keys import example_keys
 from asc_jax.parallel.mesh import DATA
 from asc_jax.train.recipe import Model
 
-# What a step's key becomes for crops, waveforms and bands, and of partners the next lower number:
-# beyond every place in a batch, and beyond the classifier's own.
+# What a step's key becomes for crops, waveforms and bands, and for the crops of partners the next
+# lower number: beyond every place in a batch, and beyond the classifier's own.
 _CROPS, _WAVEFORMS, _BANDS = 2**32 - 3, 2**32 - 5, 2**32 - 7
 
 
@@ -33,48 +32,37 @@ def training_examples(
     Returns:
       (B, N, M) float32 and (B, K) float32 class probabilities.
     """
-    columns = (0, -1)
-    finish = functools.partial(_finished, model, standardise, key)
     if model.waveforms is None:
-        inputs = [
-            finish(-i, model.features(pool, clips[:, i], *_starts(model, pool, clips, key, i)))
-            for i in columns
-        ]
-        targets = [_targets(model, pool, clips, i) for i in columns]
+        starts = _starts(model, pool, clips, key, 0)
+        log_mels = model.features(pool, clips[:, 0], *starts)
+        targets = _targets(model, pool, clips, 0)
     else:
-        inputs, targets = _from_waveforms(model, finish, pool, clips, key)
-    keys = example_keys(key, clips.shape[0], DATA)
-    return jax.vmap(model.augment)(keys, inputs[0], targets[0], inputs[1], targets[1])
-
-
-def _from_waveforms(
-    model: Model, finish: Callable, pool: Pool, clips: jax.Array, key: jax.Array
-) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Log-mels and targets of examples and of their partners, both augmented as waveforms."""
-    columns, size = (0, -1), model.waveforms.reach
-    waveforms = [
-        take(pool, clips[:, i], *_starts(model, pool, clips, key, i, size), size=size)
-        for i in columns
-    ]
-    targets = [_targets(model, pool, clips, i) for i in columns]
-    inputs, mixed = [], []
-    for number, order in enumerate((slice(None), slice(None, None, -1))):
-        (waveform, partner), (target, other) = waveforms[order], targets[order]
-        keys = example_keys(jax.random.fold_in(key, _WAVEFORMS - number), len(clips), DATA)
-        augmented = jax.vmap(model.waveforms.augment)(keys, waveform, target, partner, other)
-        inputs.append(finish(number, model.waveforms.features(augmented[0])))
-        mixed.append(augmented[1])
-    return inputs, mixed
-
-
-def _finished(
-    model: Model, standardise: Callable, key: jax.Array, number: int, log_mels: jax.Array
-) -> jax.Array:
-    """(B, N, M) log-mels of examples (0) or of their partners (1), augmented and standardised."""
+        waveforms, targets = _waveforms(model, pool, clips, key)
+        log_mels = model.waveforms.features(waveforms)
     if model.bands is not None:
-        keys = example_keys(jax.random.fold_in(key, _BANDS - number), len(log_mels), DATA)
+        keys = _keys(key, _BANDS, clips)
         log_mels = jax.vmap(model.bands)(keys, log_mels, _next_of_batch(log_mels))
-    return standardise(log_mels)
+    inputs = standardise(log_mels)
+    keys = example_keys(key, len(clips), DATA)
+    others = _next_of_batch(inputs), _next_of_batch(targets)
+    return jax.vmap(model.augment)(keys, inputs, targets, *others)
+
+
+def _waveforms(
+    model: Model, pool: Pool, clips: jax.Array, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(B, T) augmented waveforms, those of two clips mixed if there are partners, and targets."""
+    size, parts = model.waveforms.reach, []
+    for column in (0, -1):  # without partners both are the example
+        starts = _starts(model, pool, clips, key, column, size)
+        parts += [take(pool, clips[:, column], *starts, size=size)]
+        parts += [_targets(model, pool, clips, column)]
+    return jax.vmap(model.waveforms.augment)(_keys(key, _WAVEFORMS, clips), *parts)
+
+
+def _keys(key: jax.Array, number: int, clips: jax.Array) -> jax.Array:
+    """(B,) keys of the examples, for what has this number."""
+    return example_keys(jax.random.fold_in(key, number), len(clips), DATA)
 
 
 def _next_of_batch(examples: jax.Array) -> jax.Array:
@@ -99,7 +87,7 @@ def _starts(
     """Where the crops of examples begin, or of their partners; () where clips are heard whole."""
     if model.crops is None:
         return ()
-    keys = example_keys(jax.random.fold_in(key, _CROPS + column), len(clips), DATA)
+    keys = _keys(key, _CROPS + column, clips)
     return (model.crops.at_random(keys, pool.lengths[clips[:, column]], size),)
 
 

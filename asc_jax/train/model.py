@@ -3,13 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from asc_jax.augment import (
-    make_augment,
-    make_band_augment,
-    make_waveform_augment,
-    reach,
-    takes_partners,
-)
+from asc_jax.augment import make_augment, make_band_augment, make_waveform_augment, reach
 from asc_jax.config.load import frontend_config
 from asc_jax.data import pool
 from asc_jax.runs.inputs import (
@@ -66,7 +60,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         ),
         loss=make_loss(config.train.loss),
         augment=make_augment(config.augment),
-        partners=takes_partners(config.augment),
+        partners=config.augment.get("between_class", False),
         input_shape=input_shape(config),
         n_classes=n_classes,
         normalisation=config.data.normalisation,

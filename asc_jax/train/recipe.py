@@ -39,9 +39,9 @@ class Model:
       features: (pool, clips) -> (B, N, M) log-mels; with a third argument, (B,) where each
         begins, of crops.
       loss: (logits (B, K), targets (B, K), label_smoothing=()) -> (B,).
-      augment: (key, log_mel, target, partner_log_mel, partner_target) -> (log_mel, target), of one
-        example.
-      partners: whether `augment` uses the partners.
+      augment: (key, log_mel, target, other_log_mel, other_target) -> (log_mel, target), of one
+        example and the next of its batch.
+      partners: whether a waveform is mixed with that of a partner, a clip of another class.
       input_shape: (N, M) of a clip, or of a crop.
       n_classes: of the data set, K.
       normalisation: of the clips, of `asc_jax.data.normalisation.KINDS`.

@@ -218,7 +218,6 @@ def epoch_indices(setup: Setup, epochs: Sequence[int]) -> np.ndarray:
         n_steps=setup.steps_per_epoch,
         batch_size=setup.config.train.batch_size,
         share=setup.config.synthetic.share,
-        partners=setup.model.partners,
-        targets=setup.feed.targets if setup.config.augment.get("between_class") else None,
+        targets=setup.feed.targets if setup.model.partners else None,
     )
     return np.concatenate([of_epoch(epoch=epoch) for epoch in epochs], axis=1)

@@ -67,7 +67,7 @@ def fold(small_pool, small_splits):
         steps = classifier.compile_steps(mesh, model)
         states = [init_state(model, splits, small_pool)]
         clips = batches.epoch_indices(
-            splits, seed=7, epoch=0, n_steps=N_STEPS, batch_size=BATCH_SIZE, partners=False
+            splits, seed=7, epoch=0, n_steps=N_STEPS, batch_size=BATCH_SIZE
         )
         pool, state = put(small_pool, mesh, SHARED), put(states[0], mesh, PER_FOLD)
         for i in range(N_STEPS):

@@ -70,9 +70,7 @@ def trained(model, pool, splits, devices: int = 1, begin=None):
     `begin` is the pool by which log-mels are standardised, if it is another.
     """
     mesh = make_mesh(len(splits), 8, jax.devices()[:devices])
-    clips = batches.epoch_indices(
-        splits, seed=7, epoch=0, n_steps=2, batch_size=8, partners=model.partners
-    )
+    clips = batches.epoch_indices(splits, seed=7, epoch=0, n_steps=2, batch_size=8)
     state = put(init_state(model, splits, begin or pool), mesh, PER_FOLD)
     steps = classifier.compile_steps(mesh, model)
     state, metrics = steps.train(state, put(pool, mesh, SHARED), clips)
@@ -102,29 +100,29 @@ def test_steps_hear_crops_of_what_was_recorded(waveforms, small_splits):
 
 
 def test_a_step_is_what_its_parts_give(waveforms, small_splits):
-    """Crops of examples and partners by keys of their own, mixed, weighted by both classes."""
+    """Crops by keys of their own, mixed with the next example's, weighted by both classes."""
     model = model_of_crops(Augmentation(mixup_alpha=0.4), optimizer="sgd")
     model = dataclasses.replace(model, balanced=True)
     weights = np.array([0.5, 1.0, 3.0], np.float32)
     state = init_state(model, small_splits[:1], waveforms, class_weights=[weights])
     one = jax.tree.map(lambda leaf: leaf[0], state)
-    clips = np.array([[0, 1], [2, 0], [1, 1], [5, 3]], np.int32)
+    clips = np.array([0, 2, 1, 5], np.int32)
     step = classifier.compile_steps(one_device(), model).train
     given = put(state, one_device(), PER_FOLD)
-    _, metrics = step(given, put(waveforms, one_device(), SHARED), clips[None, None])
+    _, metrics = step(given, put(waveforms, one_device(), SHARED), clips[None, None, :, None])
 
     key = jax.random.fold_in(jax.random.wrap_key_data(one.key_data), 0)
     fold_in = jax.random.fold_in
     inputs, targets = [], []
-    for i, (clip, partner) in enumerate(clips):
+    for i in range(len(clips)):
         parts = []
-        for which, number in ((clip, 2**32 - 3), (partner, 2**32 - 4)):
-            start = jax.random.randint(fold_in(fold_in(key, number), i), (), 0, 401)
+        for place in (i, (i + 1) % len(clips)):
+            start = jax.random.randint(fold_in(fold_in(key, 2**32 - 3), place), (), 0, 401)
             heard = jax.lax.dynamic_slice(
-                waveforms.values[which] * np.float32(1e-4), (start,), (SIZE,)
+                waveforms.values[clips[place]] * np.float32(1e-4), (start,), (SIZE,)
             )
             parts.append(one.standardise(frontend_function(FRONTEND)(heard)))
-            parts.append(jax.nn.one_hot(waveforms.targets[which], 3))
+            parts.append(jax.nn.one_hot(waveforms.targets[clips[place]], 3))
         mixed, target = model.augment(fold_in(key, i), *parts)
         inputs.append(mixed)
         targets.append(target)

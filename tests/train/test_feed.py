@@ -48,9 +48,8 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     initial = init_state(model, splits, stored)
     steps = classifier.compile_steps(mesh, model)
     n_steps = batches.steps_per_epoch(splits, BATCH_SIZE)
-    draw = functools.partial(
-        batches.epoch_indices, splits, seed=7, n_steps=n_steps, batch_size=BATCH_SIZE
-    )
+    sizes = {"n_steps": n_steps, "batch_size": BATCH_SIZE}
+    draw = functools.partial(batches.epoch_indices, splits, seed=7, **sizes, targets=stored.targets)
     indices = np.concatenate([draw(epoch=0), draw(epoch=1)[:, : n_steps // 2]], axis=1)
     calls = [indices[:, i : i + 1] for i in range(indices.shape[1])]
     results = {}

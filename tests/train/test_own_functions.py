@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refusals import refused
 
-from asc_jax.augment import make_augment, takes_partners
+from asc_jax.augment import make_augment
 from asc_jax.config.load import load_config
 from asc_jax.data.clips import read_dataset
 from asc_jax.runs import identity, own_functions
@@ -284,6 +284,5 @@ def test_partners_are_asked_for_by_name(tmp_path):
         "def f(key, x, t, gain=1.0, keep=1.0):\n    return x * gain, t\n"
     )
     group = {"name": f"{tmp_path}/a.py:f", "gain": 2.0}
-    assert not takes_partners(group)
     ones = np.ones((3, 2))
     np.testing.assert_array_equal(make_augment(group)(None, ones, 1, 5 * ones, 5)[0], 2 * ones)

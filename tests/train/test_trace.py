@@ -36,7 +36,7 @@ def setup(small_splits) -> types.SimpleNamespace:
     calls = lambda indices: ((jnp.zeros(40), clips) for clips in indices)
     return types.SimpleNamespace(
         config=load_config(CONFIGS / "demo.py", words),
-        model=types.SimpleNamespace(partners=True),
+        model=types.SimpleNamespace(partners=False),
         splits=small_splits,
         seeds=0,
         steps_per_epoch=3,
