@@ -173,14 +173,14 @@ def render_page(
     training, data = report.get("training") or {}, report.get("data") or {}
     created, selected = report.get("created", ""), training.get("selected_epochs") or []
     date = created[:16].replace("T", " ") + (" UTC" if created.endswith("Z") else "")
-    splits = data.get("splits") or []
+    splits, root = data.get("splits") or [], data.get("root")
     parts = {"train": "Training", "inner": "Inner", "held_out": "Held out"}
     if not any(split.get("inner_clips") for split in splits):
         del parts["inner"]
     return render(
         "run.html",
         title=report.get("title", "Run"),
-        origin=[name and f"run {name}", data.get("root"), report.get("device"), date],
+        origin=[name and f"run {name}", root and f"data {root}", report.get("device"), date],
         above=above,
         lists=[_list(report, scored, drawings) for scored in scored_lists(report)],
         curves=learning_curves(metrics, selected),

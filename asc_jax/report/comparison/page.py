@@ -156,9 +156,9 @@ def _seeds(one: Result) -> str:
 
 
 def _places(results: Results) -> list[dict[str, Any]]:
-    """Scores per scene, city and device, with their shifts from the reference's."""
+    """Scores per class, city and device, with their shifts from the reference's."""
     scenes = [one.per_class for one in results.results]
-    places = [_place(results, "Accuracy per scene", results.listed.scene_labels, scenes)]
+    places = [_place(results, "Accuracy per class", results.listed.scene_labels, scenes)]
     for field in ("city", "device"):
         if names := list(groups(results.listed.clips, field)):
             scores = [[one.groups[field][name] for name in names] for one in results.results]
