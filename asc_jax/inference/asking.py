@@ -22,7 +22,7 @@ Blocks = Iterable[tuple[np.ndarray, int]]  # ((t, channels) float32, its rate, H
 Part = Window | InputError | None  # of a recording: a window, or its end
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Holds the probabilities of a recording, window by window.
 
@@ -38,6 +38,10 @@ class Prediction:
     times: np.ndarray
     probabilities: np.ndarray
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{label} {share:.1%}" for label, share in self.top(3))
+        return f"<Prediction: {best}; windows: {len(self.times)}>"
 
     @property
     def mean(self) -> np.ndarray:

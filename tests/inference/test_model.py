@@ -91,6 +91,7 @@ def test_a_long_recording_is_read_in_blocks_and_answered_window_by_window(
     assert len(whole.times) == 21  # of 1 s, the last one back from the end
     np.testing.assert_allclose(whole.times[-2:], [[19, 20], [19.5, 20.5]], atol=1e-3)
     np.testing.assert_allclose(whole.mean, whole.probabilities.mean(axis=0))
+    assert f"{whole.label} {whole.mean.max():.1%}" in repr(whole) and "21" in repr(whole)
     monkeypatch.setattr(audio, "_BLOCK", 10_000)
     in_blocks = model.predict(tmp_path / "long.flac")
     np.testing.assert_allclose(in_blocks.probabilities, whole.probabilities, atol=1e-4)
