@@ -60,16 +60,19 @@ class _Parser(argparse.ArgumentParser):
 
     def _meant(self, word: str) -> str:
         """What the writer of an unknown flag may have meant; "" if nothing is near it."""
-        known = list(self._option_string_actions)
-        if not word.startswith("--") or word in known or _OVERRIDE.match(word):
+        flags, fields = list(self._option_string_actions), []
+        if not word.startswith("--") or word in flags or _OVERRIDE.match(word):
             return ""
-        near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
-        if not near and self.get_default("takes_overrides"):
-            from asc_jax.config.rules import RULES
+        if self.get_default("takes_overrides"):
+            from asc_jax.config.rules import known_fields
 
-            name = word.removeprefix("--")
-            near = [f"--config.{f}" for f in RULES if name in (f, f.rpartition(".")[2])]
-        return f"did you mean {near[0]} for {word}?" if near else ""
+            fields = [f"--config.{field}" for field in known_fields()]
+        name = word.removeprefix("--")
+        meant = [field for field in fields if field == f"--config.{name}"]
+        meant = meant or [field for field in fields if field.endswith(f".{name}")]
+        if len(meant) != 1:
+            meant = difflib.get_close_matches(word, [*flags, *fields], n=1, cutoff=0.7)
+        return f"did you mean {meant[0]} for {word}?" if meant else ""
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is None or value in action.choices:
@@ -411,7 +414,7 @@ def _evaluate(commands) -> None:
 def _sweep(commands) -> None:
     sweep = _command(commands, "sweep", "carry out an ablation with several seeds, or resume it")
     _config(sweep)
-    _workdir(sweep)
+    _workdir(sweep, "the folder for the runs")
     sweep.add_argument(
         "--base",
         type=_expanded,
@@ -442,7 +445,7 @@ def _reproduce(commands) -> None:
         "--config.synthesis.FIELD=VALUE changes the screening of generated clips",
         takes_overrides=True,
     )
-    _workdir(reproduce)
+    _workdir(reproduce, "the folder for the runs")
     reproduce.add_argument(
         "--data", type=_expanded, metavar="FOLDER", help="the data set (default: a procedural one)"
     )
@@ -595,10 +598,8 @@ def _config(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(takes_overrides=True)
 
 
-def _workdir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, type=_path, metavar="FOLDER", help="the run folder"
-    )
+def _workdir(parser: argparse.ArgumentParser, what: str = "the run folder") -> None:
+    parser.add_argument("--workdir", required=True, type=_path, metavar="FOLDER", help=what)
 
 
 def _other_functions(parser: argparse.ArgumentParser) -> None:

@@ -113,6 +113,9 @@ def test_the_example_of_each_command_parses(command, capsys):
         ("evaluate --workdir=a --wrkdir b", "--workdir"),
         ("train --config=small --workdir=a --epochs=3", "--config.train.epochs"),
         ("train --config=small --workdir=a --train.epochs=3", "--config.train.epochs"),
+        ("train --config=small --workdir=a --conifg.train.epochs=3", "--config.train.epochs"),
+        ("train --config=small --workdir=a --seed=3", "--config.seed"),
+        ("summary --config=small --width=3", "--config.model.width"),
     ],
 )
 def test_a_misspelt_word_gets_the_one_that_is_meant(words, meant):

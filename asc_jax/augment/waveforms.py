@@ -30,7 +30,7 @@ def augment_waveform(
       key: the example's random key.
       waveform: (R,) float32; R is `reach(T, cfg.time_scale)` where the result has T samples.
       target: (K,) float32 class probabilities.
-      partner: (R,), another training example of the fold, for `between_class`.
+      partner: (R,), a training clip of the fold of another class, for `between_class`.
       partner_target: (K,), its class probabilities.
       cfg: what to do.
       responses: for `cfg.impulse_p`, see `device_response`.

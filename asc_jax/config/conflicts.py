@@ -111,6 +111,14 @@ def _schedule_conflicts(flat: Mapping) -> Iterator[InputError]:
 
 
 def _augment_conflicts(flat: Mapping) -> Iterator[InputError]:
+    for field in ("augment.mixup_alpha", "augment.freq_mixstyle_p"):
+        if flat[field] and flat["train.batch_size"] < 2:
+            yield InputError(
+                "mixes with the next example of the batch; set train.batch_size to 2 or more, "
+                "or this to 0",
+                field=field,
+                value=flat[field],
+            )
     of_waveforms = [f"augment.{name}" for name in WAVEFORM_FIELDS if flat.get(f"augment.{name}")]
     if of_waveforms:
         factor = flat["augment.time_scale"]

@@ -76,11 +76,14 @@ def _no_config(file: pathlib.Path) -> str:
     meant = ours.parent / file  # as typed in the checkout
     if not meant.is_file():
         others = {
-            other.stem: other for folder in (ours, file.parent) for other in folder.glob("*.py")
+            other.stem: other
+            for folder in (ours, file.parent, (ours / file).parent)
+            for other in folder.glob("*.py")
         }
         near = difflib.get_close_matches(file.stem, others, n=1)
         meant = others[near[0]] if near else None
-    hint = f"did you mean {meant}?" if meant else f"name one of {ours}/*.py"
+    folder = (ours / file).parent if (ours / file).parent.is_dir() else ours
+    hint = f"did you mean {meant}?" if meant else f"name one of {folder}/*.py"
     return f"no such config file; {hint}"
 
 

@@ -41,6 +41,9 @@ Check = Callable[[Mapping, str], None]
 # A group for fields of a config's author, which mean nothing here.
 _OF_USER = "user."
 
+# Types of fields, in words.
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple"}
+
 # In what the models of one program may differ: a step reads these from its model's state.
 PER_MODEL_FIELDS = ("seed", "optimizer.lr", "optimizer.weight_decay", "train.label_smoothing")
 
@@ -171,9 +174,11 @@ def override(
         try:
             _set_field(config, word)
         except (flags.Error, TypeError, ValueError, MemoryError, RecursionError):
-            kind = get_type(field, config).__name__
+            kind = get_type(field, config)
             given = word.partition("=")[2]
-            raise InputError(f"must be of type {kind}", value=given, **where) from None
+            raise InputError(
+                f"must be {_KINDS.get(kind, f'of type {kind.__name__}')}", value=given, **where
+            ) from None
     given = set(map(field_of, overrides))
     try:
         _resolve(config, source)

@@ -251,3 +251,10 @@ PATH_FIELDS = [
     for field, rule in {**RULES, **GAN_RULES, **AUGMENT_RULES["standard"]}.items()
     if rule is folder
 ]
+
+
+def known_fields() -> list[str]:
+    """Lists the fields of a classifier's config, those of every built-in function included."""
+    groups = (MODEL_RULES, FRONTEND_RULES, AUGMENT_RULES)
+    of_functions = [field for group in groups for rules in group.values() for field in rules]
+    return list(dict.fromkeys([*RULES, *of_functions]))

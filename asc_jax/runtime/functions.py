@@ -7,6 +7,7 @@ the modules that lie beside it, whatever else of their names is on Python's path
 import ast
 import contextlib
 import dataclasses
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -126,7 +127,10 @@ def load(reference: str, *, field: str) -> Callable:
     function = getattr(module, name, None)
     if not callable(function):
         what = "is no function" if hasattr(module, name) else "is not there"
-        raise InputError(f"{name} {what}; correct the name", path=place, field=field)
+        theirs = [other for other, value in vars(module).items() if callable(value)]
+        near = difflib.get_close_matches(name, theirs, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "correct the name"
+        raise InputError(f"{name} {what}; {hint}", path=place, field=field)
     return function
 
 

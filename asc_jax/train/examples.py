@@ -55,8 +55,8 @@ def _waveforms(
     size, parts = model.waveforms.reach, []
     for column in (0, -1):  # without partners both are the example
         starts = _starts(model, pool, clips, key, column, size)
-        parts += [take(pool, clips[:, column], *starts, size=size)]
-        parts += [_targets(model, pool, clips, column)]
+        waveforms = take(pool, clips[:, column], *starts, size=size)
+        parts += [waveforms, _targets(model, pool, clips, column)]
     return jax.vmap(model.waveforms.augment)(_keys(key, _WAVEFORMS, clips), *parts)
 
 
@@ -68,11 +68,14 @@ def _keys(key: jax.Array, number: int, clips: jax.Array) -> jax.Array:
 def _next_of_batch(examples: jax.Array) -> jax.Array:
     """(B, ...) each example's next one in the whole batch; the last one's is the first.
 
-    Batches are shuffled: it is any other one, and no further clip is read or computed for it.
+    Batches are shuffled: it is any other clip (or the same, where a batch begins another pass), and
+    none is read or computed for it.
     """
-    n_shards = jax.lax.axis_size(DATA)
-    from_next = [((shard + 1) % n_shards, shard) for shard in range(n_shards)]
-    return jnp.concatenate([examples[1:], jax.lax.ppermute(examples[:1], DATA, from_next)])
+    n_shards, first = jax.lax.axis_size(DATA), examples[:1]
+    if n_shards > 1:  # XLA would keep a collective that sends to itself
+        from_next = [((shard + 1) % n_shards, shard) for shard in range(n_shards)]
+        first = jax.lax.ppermute(first, DATA, from_next)
+    return jnp.concatenate([examples[1:], first])
 
 
 def _targets(model: Model, pool: Pool, clips: jax.Array, column: int) -> jax.Array:

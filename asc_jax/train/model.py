@@ -40,7 +40,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         drops=group.drops,
         drop_factor=group.drop_factor,
     )
-    crops = crops_of(config)
+    crops, waveforms = crops_of(config), _make_waveforms(config)
     return Model(
         network=make_network(config, n_classes),
         optimizer=functools.partial(
@@ -60,7 +60,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         ),
         loss=make_loss(config.train.loss),
         augment=make_augment(config.augment),
-        partners=config.augment.get("between_class", False),
+        partners=waveforms is not None and config.augment.between_class,
         input_shape=input_shape(config),
         n_classes=n_classes,
         normalisation=config.data.normalisation,
@@ -68,7 +68,7 @@ def make_model(config, n_classes: int, n_steps: int) -> Model:
         accumulate=config.train.accumulate,
         crops=crops,
         balanced=config.train.class_weights == "balanced",
-        waveforms=_make_waveforms(config),
+        waveforms=waveforms,
         averaging=make_averaging(config.train, n_steps),
         bands=make_band_augment(config.augment, frontend_config(config)),
     )

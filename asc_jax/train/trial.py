@@ -85,7 +85,9 @@ def _try(field: str, fields: Mapping[str, object], make_trial: Callable[[], _Tri
         return
     where = {"path": functions.place_of(fields[field], field=field), "field": field}
     if not as_wanted:
-        raise InputError(f"{name} returns {trial.given}, but must return {trial.wanted}", **where)
+        what = " (a loss for each of two clips)" if field == "train.loss" else ""
+        must = f"must return {trial.wanted}{what}"
+        raise InputError(f"{name} returns {trial.given}, but {must}", **where)
     raise InputError(
         f"{name} gives NaN or infinity for random numbers in the shape of a clip; keep "
         "divisors and the arguments of logarithms above 0",

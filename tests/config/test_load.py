@@ -171,9 +171,11 @@ def test_a_field_of_another_network():
 
 
 OF_OTHER_TYPES = {
-    "float": ["optimizer.lr=fast", "optimizer.lr=1e-3,1e-4", "optimizer.lr=True"],
-    "int": [f"train.epochs{text}" for text in ("", "=1.5", "=None", "=1e3", f"={'9' * 5000}")],
-    "bool": ["data.fit_length=maybe"],
+    "a number": ["optimizer.lr=fast", "optimizer.lr=1e-3,1e-4", "optimizer.lr=True"],
+    "a whole number": [
+        f"train.epochs{text}" for text in ("", "=1.5", "=None", "=1e3", f"={'9' * 5000}")
+    ],
+    "true or false": ["data.fit_length=maybe"],
     "str": ["data.root"],
     "tuple": ["train.mesh={[]:1}", "train.mesh=1, x y"],
 }
@@ -205,6 +207,12 @@ def test_a_value_of_another_type(override, kind):
 )
 def test_an_impossible_value(override):
     assert len(refuse(flag_of(override), override)) < 600
+
+
+@pytest.mark.parametrize("field", ["augment.mixup_alpha", "augment.freq_mixstyle_p"])
+def test_a_batch_of_one_example_has_no_other_to_mix_with(field):
+    refuse(f"--config.{field}", "train.batch_size=1", f"{field}=0.5")
+    load_config(RESNET, ["--config.train.batch_size=2", f"--config.{field}=0.5"])
 
 
 @pytest.mark.parametrize("path", [RESNET, BASELINE, str(CONFIGS / "wavegan.py")])

@@ -21,7 +21,7 @@ from asc_jax.train.state import ClassifierState
 
 N_STEPS, BATCH_SIZE = 20, 8
 
-AUGMENTATION = Augmentation(time_roll=0.5, mel_masks=1, mel_mask_bands=3)
+AUGMENTATION = Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3)
 MESHES = ((1, 1), (4, 1), (2, 4))  # folds x shards of a batch
 
 
@@ -56,10 +56,22 @@ class Run:
 
 def collectives(text: str) -> set[tuple[str, int]]:
     """What a compiled program does between devices, and among how many."""
-    names = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+    names = "all-reduce|all-gather|all-to-all|reduce-scatter"
     lines = re.findall(rf" ({names})(?:-start)?\(.*?replica_groups=\{{\{{([\d,]*)\}}", text)
     assert len(lines) == len(re.findall(rf" (?:{names})(?:-start)?\(", text))
-    return {(name, len(group.split(","))) for name, group in lines}
+    sent = re.findall(r" collective-permute(?:-start)?\(.*?source_target_pairs=\{(.*?)\}\}", text)
+    assert len(sent) == len(re.findall(r" collective-permute(?:-start)?\(", text))
+    rings = {("collective-permute", len(ring_of_first(pairs))) for pairs in sent}
+    return rings | {(name, len(group.split(","))) for name, group in lines}
+
+
+def ring_of_first(pairs: str) -> list[int]:
+    """The devices through which something goes from device 0 until it is back there."""
+    onwards = {int(a): int(b) for a, b in re.findall(r"(\d+),(\d+)", pairs)}
+    ring = [0]
+    while (device := onwards[ring[-1]]) != 0:
+        ring.append(device)
+    return ring
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +119,9 @@ def test_every_mesh_gives_the_same_trajectory(on_mesh, shape):
 
 
 @pytest.mark.parametrize("shape", MESHES, ids=str)
-def test_only_sums_cross_devices_and_only_within_a_batch(on_mesh, shape):
-    assert on_mesh(shape).collectives == {("all-reduce", shape[1])}
+def test_only_sums_and_mixups_neighbours_cross_devices_and_only_within_a_batch(on_mesh, shape):
+    neighbours = {("collective-permute", shape[1])} if shape[1] > 1 else set()
+    assert on_mesh(shape).collectives == {("all-reduce", shape[1])} | neighbours
 
 
 def test_local_statistics_are_averaged(on_mesh):

@@ -15,24 +15,25 @@ from small_model import PLAIN, init_state, make_model
 
 import asc_jax
 from asc_jax import models
-from asc_jax.augment import Augmentation
+from asc_jax.augment import Augmentation, augment_waveform
 from asc_jax.data import Split, batches
 from asc_jax.data.crops import Crops
 from asc_jax.data.pool import Pool, log_mels
 from asc_jax.frontend import FrontendConfig, frontend_function
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
-from asc_jax.parallel.mesh import make_mesh, one_device
+from asc_jax.parallel.mesh import DATA, make_mesh, one_device
 from asc_jax.runs.inputs import read_data
 from asc_jax.runs.logits import read_logits
 from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train import classifier
-from asc_jax.train.examples import scored_windows
+from asc_jax.train.examples import scored_windows, training_examples
 from asc_jax.train.hyperparameters import Hyperparameters
 from asc_jax.train.loop import train
 from asc_jax.train.losses import balanced_weights
 from asc_jax.train.predict import _over_windows
+from asc_jax.train.recipe import Waveforms
 from asc_jax.train.setup import epoch_indices, set_up
 
 SMALL = {
@@ -132,6 +133,31 @@ def test_a_step_is_what_its_parts_give(waveforms, small_splits):
     losses = model.loss(logits, targets, label_smoothing=one.hyperparameters.label_smoothing)
     expected = np.mean(np.asarray(losses) * (targets @ weights))
     np.testing.assert_allclose(metrics["loss"][0, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_partners_are_cropped_by_keys_of_their_own_and_mixed_as_waveforms(waveforms, shards):
+    cfg = Augmentation(between_class=True)
+    mix = functools.partial(augment_waveform, cfg=cfg)
+    features = jax.vmap(frontend_function(FRONTEND))
+    model = dataclasses.replace(model_of_crops(), waveforms=Waveforms(mix, SIZE, features))
+    clips, key = np.array([[0, 1], [2, 0], [1, 3], [5, 4]], np.int32), jax.random.key(3)
+    pool = jax.device_put(waveforms)
+    draw = functools.partial(training_examples, model, lambda x: x, pool, key=key)
+    drawn = jax.vmap(lambda part: draw(clips=part), axis_name=DATA)(clips.reshape(shards, -1, 2))
+    inputs, targets = (x.reshape(4, *x.shape[2:]) for x in drawn)
+
+    fold_in = jax.random.fold_in
+    for i, pair in enumerate(clips):
+        parts = []
+        for clip, number in zip(pair, (2**32 - 3, 2**32 - 4), strict=True):
+            start = jax.random.randint(fold_in(fold_in(key, number), i), (), 0, 401)
+            whole = waveforms.values[clip] * np.float32(1e-4)
+            parts.append(jax.lax.dynamic_slice(whole, (start,), (SIZE,)))
+            parts.append(jax.nn.one_hot(waveforms.targets[clip], 3))
+        waveform, target = mix(fold_in(fold_in(key, 2**32 - 5), i), *parts)
+        np.testing.assert_allclose(targets[i], target, atol=1e-6)
+        np.testing.assert_allclose(inputs[i], features(waveform[None])[0], atol=1e-3)
 
 
 def test_another_place_in_each_step(waveforms, small_splits):

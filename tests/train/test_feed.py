@@ -48,8 +48,9 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
     initial = init_state(model, splits, stored)
     steps = classifier.compile_steps(mesh, model)
     n_steps = batches.steps_per_epoch(splits, BATCH_SIZE)
-    sizes = {"n_steps": n_steps, "batch_size": BATCH_SIZE}
-    draw = functools.partial(batches.epoch_indices, splits, seed=7, **sizes, targets=stored.targets)
+    draw = functools.partial(
+        batches.epoch_indices, splits, seed=7, n_steps=n_steps, batch_size=BATCH_SIZE
+    )
     indices = np.concatenate([draw(epoch=0), draw(epoch=1)[:, : n_steps // 2]], axis=1)
     calls = [indices[:, i : i + 1] for i in range(indices.shape[1])]
     results = {}
@@ -57,8 +58,8 @@ def trained(stored, small_splits, small_model, mesh) -> dict[str, tuple]:
         clips_feed = feed.make_feed([stored], mesh, placement)
         state, losses = put(initial, mesh, PER_FOLD), []
         for pool, clips in clips_feed.calls(calls):
-            # 40 clips, of which a call needs 32 at most: the steps see another pool.
-            assert len(pool.targets) == (40 if placement == "device" else 32)
+            # 40 clips, of which a call needs 16 at most: the steps see another pool.
+            assert len(pool.targets) == (40 if placement == "device" else 16)
             state, metrics = steps.train(state, pool, clips)
             losses.append(np.asarray(metrics["loss"]))
         config = ml_collections.ConfigDict({"train": {"batch_size": BATCH_SIZE}})

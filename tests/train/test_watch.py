@@ -317,7 +317,7 @@ def test_only_the_steps_of_a_bad_clip_are_skipped(train, small_pool):
     scale = small_pool.scale.copy()
     scale[clip] = np.nan
     state, metrics = train.train(small_pool.replace(scale=scale))
-    drawn = (train.indices[..., 0] == clip).any(axis=2)  # partners are for mixup alone
+    drawn = (train.indices[..., 0] == clip).any(axis=2)
     assert drawn[0, 2] and not drawn.all(axis=1).any()
     np.testing.assert_array_equal(~np.isfinite(metrics["loss"]), drawn)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
