@@ -20,7 +20,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from asc_jax.data.class_folders import class_folders
+from asc_jax.data.class_folders import class_folders, find_recordings
 from asc_jax.data.names import label_fault, look_alike
 from asc_jax.data.on_disk import file_problems
 from asc_jax.data.published_folds import (
@@ -97,9 +97,9 @@ class Dataset:
         if any(clip.location != clip.path for clip in self.clips):
             return ""
         return (
-            "Without identifiers each file counts as a location of its own. If several files come "
-            "from one recording or place, scores are too high: group them by a column identifier "
-            "in meta.csv, or by asc-jax data import --identifier=REGEX."
+            "Each file is taken for a location of its own. If some are of one recording or place, "
+            "scores are too high: group them by asc-jax data import --identifier=REGEX, or by a "
+            "column identifier of meta.csv, if there is one."
         )
 
     @property
@@ -151,8 +151,9 @@ def read_tables(root: str | pathlib.Path, *, argument: str = "data.root") -> Dat
     """
     root = pathlib.Path(root)
     if not os.path.isdir(root):
+        state = "is a file, not a folder" if os.path.isfile(root) else "no such folder"
         raise InputError(
-            f"no such folder; {argument} must be a folder with a folder of recordings for each "
+            f"{state}; {argument} must be a folder with a folder of recordings for each "
             "class, or with meta.csv and audio/",
             path=root,
         )
@@ -216,6 +217,12 @@ def _find_table(root: pathlib.Path, lists: Lists, argument: str) -> tuple[pathli
                 path=unread[0],
             )
         return root, rows
+    if not tables and find_recordings(root):
+        raise InputError(
+            "has recordings, but no folder for each class; name the folder above, or give it a "
+            "meta.csv",
+            path=root,
+        )
     table = (named or tables[:1] or [only_list(meta, lists, argument)])[0]
     return table, read_rows(table)
 

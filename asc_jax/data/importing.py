@@ -99,9 +99,9 @@ def _identifier(clip: Clip, identifier: re.Pattern | None, source: pathlib.Path)
     name = found and found[1 if identifier.groups else 0]
     if not (name and name.strip()):
         raise InputError(
-            f"{identifier.pattern} matches nothing in its "
-            f"path{' by its first group' * bool(found)}; give an expression that matches "
-            "all files",
+            f"{identifier.pattern} matches nothing in "
+            f"{clip.path}{' by its first group' * bool(found)}; give an expression that matches "
+            "all files: (...|[^/]+$) also matches the names of those that stand alone",
             field="--identifier",
             path=source / clip.path,
         )

@@ -129,7 +129,11 @@ def refuse_other_audio(path: pathlib.Path, dataset: Dataset, digests: Sequence[s
 def _first_difference(theirs: dict, ours: dict) -> str:
     for clip in sorted(theirs["clips"].keys() | ours["clips"].keys()):
         if theirs["clips"].get(clip) != ours["clips"].get(clip):
-            return f"{clip} is new, gone, or has another label or location"
+            if clip not in theirs["clips"]:
+                return f"{clip} is new"
+            if clip not in ours["clips"]:
+                return f"{clip} is gone"
+            return f"{clip} has another label or location"
     if theirs == ours:
         return ""
     for fold, parts in ours["folds"].items():

@@ -40,7 +40,7 @@ class Prediction:
     notes: tuple[str, ...]
 
     def __repr__(self) -> str:
-        best = ", ".join(f"{label} {share:.1%}" for label, share in self.top(3))
+        best = ", ".join(f"{label} {share:.1%}" for label, share in self.top(3)) or SILENT
         return f"<Prediction: {best}; windows: {len(self.times)}>"
 
     @property
@@ -58,12 +58,17 @@ class Prediction:
         return f"{len(noted)} of {len(self.notes)} windows are silent and left out"
 
     @property
-    def label(self) -> str:
-        """The most probable class of the whole recording."""
-        return self.labels[int(self.mean.argmax())]
+    def label(self) -> str | None:
+        """The most probable class of the whole recording; None of silence."""
+        return None if self.note == SILENT else self.labels[int(self.mean.argmax())]
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """Returns the k most probable classes of the whole recording, with their probabilities."""
+        """Returns the k most probable classes of the whole recording, with their probabilities.
+
+        Of silence there are none.
+        """
+        if self.note == SILENT:
+            return []
         best = np.argsort(-self.mean, kind="stable")[:k]
         return [(self.labels[i], float(self.mean[i])) for i in best]
 

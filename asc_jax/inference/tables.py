@@ -137,7 +137,10 @@ def _line(labels: Sequence[str], row: np.ndarray, note: str, top: int) -> str:
 
 
 def as_csv(answers: Answers) -> str:
-    """A row for each window, and one for the whole of each recording, with all probabilities."""
+    """A row for each window, and one for the whole of each recording, with all probabilities.
+
+    The label of silence is empty.
+    """
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     labels = next(iter(answers.values())).labels
@@ -147,7 +150,7 @@ def as_csv(answers: Answers) -> str:
         parts = [("window", *part) for part in parts]
         whole = np.array([0.0, said.times[:, 1].max()])
         for kind, (start, end), row, note in (*parts, ("whole", whole, said.mean, said.note)):
-            label = labels[int(row.argmax())]
+            label = "" if note == SILENT else labels[int(row.argmax())]
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", note, label, *numbers])
     return content.getvalue()
@@ -156,6 +159,8 @@ def as_csv(answers: Answers) -> str:
 def as_json(answers: Answers, about: Mapping[str, str] | None = None) -> str:
     """A list of recordings: path, label, probabilities by label, and the same of each window.
 
+    The label of silence is null.
+
     Args:
       answers: of the recordings.
       about: what people say of the model (`card.FIELDS`), which each has as `model`, if anything.
@@ -163,21 +168,20 @@ def as_json(answers: Answers, about: Mapping[str, str] | None = None) -> str:
     model = {"model": dict(about)} if about else {}
     listed = []
     for name, said in answers.items():
-        of = lambda row, labels=said.labels: {
-            "label": labels[int(row.argmax())],
+        of = lambda row, note, labels=said.labels: {
+            "note": note,
+            "label": None if note == SILENT else labels[int(row.argmax())],
             "probabilities": {
                 label: round(float(p), 6) for label, p in zip(labels, row, strict=True)
             },
         }
         windows = [
-            {"start": round(float(start), 3), "end": round(float(end), 3), "note": note} | of(row)
+            {"start": round(float(start), 3), "end": round(float(end), 3)} | of(row, note)
             for (start, end), row, note in zip(
                 said.times, said.probabilities, said.notes, strict=True
             )
         ]
-        listed.append(
-            {"path": name, "note": said.note} | of(said.mean) | {"windows": windows} | model
-        )
+        listed.append({"path": name} | of(said.mean, said.note) | {"windows": windows} | model)
     return json.dumps(listed, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -202,7 +206,7 @@ def as_submission(answers: Answers, form: str) -> str:
             raise InputError(
                 f"another recording has the same name {name!r} in a submission", path=place
             )
-        named[name] = said.label
+        named[name] = said.labels[int(said.mean.argmax())]  # a challenge wants one of silence too
     content = io.StringIO()
     writer = csv.writer(
         content, delimiter="," if form == "leaderboard" else "\t", lineterminator="\n"

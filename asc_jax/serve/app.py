@@ -127,6 +127,10 @@ class _Answers:
         """Answers for the recording that is the body."""
         name = _shown(request.query_params.get("name", ""))
         deadline = time.monotonic() + self._limits.seconds
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(
+                415, "is a form; send the file itself as the body (curl --data-binary @FILE)"
+            )
         try:
             with tempfile.NamedTemporaryFile(prefix="asc_jax-") as file:
                 await self._receive(request, file, name, deadline)

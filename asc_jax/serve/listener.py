@@ -10,7 +10,7 @@ import numpy as np
 
 from asc_jax.data.audio import stream
 from asc_jax.frontend import FrontendConfig, frontend_function
-from asc_jax.inference.asking import Recogniser, over_windows
+from asc_jax.inference.asking import Prediction, Recogniser, over_windows
 from asc_jax.inference.model import TrainedModel
 from asc_jax.inference.windows import in_windows
 from asc_jax.serve.picture import draw
@@ -53,7 +53,8 @@ class Listener:
           go_on: called from time to time; what it raises ends the work.
 
         Returns:
-          `name`, `labels`, `seconds` that are answered, `whole` (whether these are all), `times`
+          `name`, `label`, the ensemble's for the whole recording (null of silence), `labels`,
+          `seconds` that are answered, `whole` (whether these are all), `times`
           and `notes` of windows as in `Prediction`, `systems` with the name of each, its
           `probabilities` (n, K) and their `mean`, and `picture`, a PNG as a data URL.
 
@@ -74,8 +75,10 @@ class Listener:
         notes = [window.note for window in heard]
         times = np.array([(window.start, window.end) for window in heard]) / model.sr
         drawn = draw(features, times[:, 0], model.n_samples / model.sr, times[-1, 1])
+        told = Prediction(model.labels, times, by_system[0], tuple(notes))
         return {
             "name": name,
+            "label": told.label,
             "labels": list(model.labels),
             "seconds": times[-1, 1],
             "whole": next(windows, None) is None,

@@ -254,14 +254,15 @@ def refuse_other_rates(workdir: pathlib.Path, setup: Setup) -> None:
     if str(then) != str(now) or any(map(np.any, map(np.not_equal, then.consts, now.consts))):
         raise InputError(
             f"{workdir} was started with {theirs.train.epochs}, on which its learning rates "
-            "depend (optimizer.schedule, optimizer.warmup); such a run cannot be trained "
-            "longer",
+            "depend (optimizer.schedule, optimizer.warmup); keep that number, or train anew in "
+            "another --workdir",
             **where,
         )
     if before.averaging != setup.model.averaging:
         raise InputError(
             f"{workdir} was started with {theirs.train.epochs}, on which the start of its "
-            "average depends (train.average_after); such a run cannot be trained longer",
+            "average depends (train.average_after); keep that number, or train anew in another "
+            "--workdir",
             **where,
         )
 

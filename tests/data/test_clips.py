@@ -463,7 +463,7 @@ def test_a_folder_per_class_needs_no_table(tmp_path):
         (["dog/a.wav", "rain/notes.txt"], "rain"),  # a class without a recording
         (["dog/a.wav", "rain/b.wav", "loose.wav"], "."),
         (["dog/a.wav", "audio/.x.wav"], "audio"),
-        (["loose.wav"], "meta.csv"),
+        (["loose.wav"], "."),
         (["notes.txt"], "meta.csv"),
     ],
 )

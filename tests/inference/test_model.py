@@ -20,6 +20,7 @@ import asc_jax
 from asc_jax import cli
 from asc_jax.data import audio
 from asc_jax.inference import recordings
+from asc_jax.inference.tables import as_csv, as_json
 from asc_jax.runs.logits import read_logits
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
@@ -245,7 +246,11 @@ def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
     assert model(noise[:10], model.sr).notes == ("100% filled with zeros",)
     both = model(np.concatenate([noise, 0 * noise]), model.sr)
     assert both.notes == ("", "silence") and both.note.startswith("1 of 2 windows")
-    assert model(np.zeros(3 * model.n_samples), model.sr).note == "silence"
+    silent = model(np.zeros(3 * model.n_samples), model.sr)
+    assert (silent.note, silent.label, silent.top(3)) == ("silence", None, [])
+    (told,) = json.loads(as_json({"a": silent}))
+    assert told["label"] is None and told["windows"][0]["label"] is None
+    assert {row.split(",")[5] for row in as_csv({"a": silent}).splitlines()[1:]} == {""}
     soundfile.write(tmp_path / "a.wav", 0 * noise, model.sr)
     assert cli.main(["predict", str(trained.run), str(tmp_path / "a.wav")]) == 0
     assert "silence" in capsys.readouterr().out
