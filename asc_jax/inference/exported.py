@@ -21,7 +21,7 @@ from asc_jax.inference import shipped
 from asc_jax.inference.asking import JaxRecogniser, Recogniser
 from asc_jax.inference.card import refuse_odd
 from asc_jax.inference.export import BANDS, CARD, FORMAT, PROGRAM, digest_of, own_functions, seal
-from asc_jax.inference.model import MEND, TrainedModel, assemble
+from asc_jax.inference.model import TrainedModel, assemble
 from asc_jax.inference.model import load as load_run
 from asc_jax.runs import provenance
 from asc_jax.runtime.errors import InputError
@@ -233,5 +233,5 @@ def _read_safetensors(path: pathlib.Path, *, other_functions: bool) -> TrainedMo
         with _whole(path):
             if path.parent == shipped.FOLDER:  # goes with these files, whichever it was made with
                 made_by |= {"source": opened.made_by["source"]}
-            provenance.refuse_unlike(made_by, opened.made_by, path, MEND)
+            provenance.refuse_unlike(made_by, opened.made_by, path, provenance.TAKE_ITS_VERSION)
     return opened

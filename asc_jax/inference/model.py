@@ -28,7 +28,6 @@ from asc_jax.train.state import ClassifierState
 from asc_jax.train.trained import open_trained
 
 # What to do where a model's functions have changed.
-MEND = "take the version of asc_jax that made it"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -147,9 +146,8 @@ def load(
     rows = np.array([i for i, number in enumerate(run.folds) if fold in (0, number)])
     state = jax.tree.map(lambda leaf: leaf[rows], run.state.replace(opt_state=()))
     model = assemble(run.config, run.labels, tuple(run.folds[i] for i in rows), run.model, state)
-    provenance.refuse_another(
-        run.folder, model.made_by, step=run.progress.step, allowed=other_functions, mend=MEND
-    )
+    how = {"allowed": other_functions, "mend": provenance.TAKE_ITS_VERSION}
+    provenance.refuse_another(run.folder, model.made_by, step=run.progress.step, **how)
     return model
 
 

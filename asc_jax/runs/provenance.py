@@ -37,6 +37,9 @@ _TRACERS = ("jax", "jaxlib", "flax", "optax")
 # Fields of a start by which it is compared with another.
 COMPARED = ("platform", "versions", "programs", "answers", "source")
 
+# What to do about a run that is to be used, and not to be resumed.
+TAKE_ITS_VERSION = "take the version of asc_jax that made it"
+
 # Answers that differ by less, or by less than this share of them, are the same: another machine
 # rounds otherwise, to another step of a clip's 16 bits too.
 _TOLERANCE = 1e-3
@@ -202,7 +205,7 @@ def refuse_unlike(then: Mapping, now: Mapping, folder: pathlib.Path, mend: str) 
             + (
                 f"with {unlike}, so its functions cannot be compared with the current ones"
                 if unlike
-                else "its functions are the same as far as they can be compared"
+                else "no function that matters here has changed, as far as they can be compared"
             ),
             file=sys.stderr,
         )

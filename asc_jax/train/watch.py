@@ -18,6 +18,8 @@ _NAMES = ("loss", "gradient_norm")
 
 # The folder belongs to its config: the same --workdir would be refused.
 _MEND = "lower optimizer.lr or set optimizer.clip_norm, in a new --workdir"
+_FIRST = "before any update"
+_MEND_FIRST = "look for roots, logarithms and divisions at 0 in the network and the loss"
 
 
 class StepTimes:
@@ -274,6 +276,7 @@ def diverged_runs(metrics: Mapping[str, np.ndarray], setup: Setup, n_before: int
         where = (
             f"fold {setup.splits[model].fold}: the {what} is not finite at step "
             f"{n_before + step + 1} (epoch {_epoch(setup, n_before + step)})"
+            f"{'' if n_before + step else f', {_FIRST}'}"
         )
         runs.setdefault(setup.runs[model], where)
     return runs
@@ -286,7 +289,10 @@ def say_lost(lost: Mapping[str, str], left: str) -> str:
       lost: see `Progress`.
       left: what there is all the same.
     """
-    return "\n".join(f"{_of_run(run)}{where}; {left}; {_MEND}" for run, where in lost.items())
+    return "\n".join(
+        f"{_of_run(run)}{where}; {left}; {_MEND_FIRST if _FIRST in where else _MEND}"
+        for run, where in lost.items()
+    )
 
 
 def _of_run(name: str) -> str:
