@@ -123,6 +123,13 @@ def test_a_bad_step_ends_the_run_within_a_call(small_splits, value):
     assert setup.calls == 4  # the step is in the third; the fourth was under way
 
 
+def test_before_any_update_the_learning_rate_is_no_cause(small_splits):
+    for step in (0, 1):
+        with diverged("fold 2", f"step {step + 1}") as ended:
+            run_epoch(FakeSetup(small_splits, with_bad((1, step))), epoch=1)
+        assert ("optimizer.lr" in str(ended.value)) == (step > 0)
+
+
 @pytest.fixture
 def asks(monkeypatch):
     """As one of two processes: what both do together, metrics of so many calls or a signal."""
