@@ -90,6 +90,9 @@ def fingerprint(paths: Iterable[pathlib.Path], settings: Mapping) -> dict:
     return {"format": FORMAT, "settings": dict(settings), "files": files}
 
 
+CONSTANT = 1  # no scale of a waveform, nor of log-mels
+
+
 def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One clip's values on int16, over its own range.
 
@@ -100,10 +103,11 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       values: any shape, float32, finite.
 
     Returns:
-      int16 of the same shape, and (2,) float32: scale and offset.
+      int16 of the same shape, and (2,) float32: scale and offset. The scale of values that are
+      all the same is `CONSTANT`.
     """
     low, high = float(values.min()), float(values.max())
-    scale = np.float32((high - low) / 65_534) or np.float32(1)
+    scale = np.float32((high - low) / 65_534) or np.float32(CONSTANT)
     offset = np.float32((high + low) / 2)
     steps = np.rint((values - offset) / scale)
     return np.clip(steps, -32_767, 32_767).astype(np.int16), np.array([scale, offset])

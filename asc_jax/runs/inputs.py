@@ -10,6 +10,7 @@ import numpy as np
 
 from asc_jax import models
 from asc_jax.config.load import changeable, frontend_config
+from asc_jax.data import cache
 from asc_jax.data.audio import LENGTH_TOLERANCE_S
 from asc_jax.data.clips import Dataset, read_dataset
 from asc_jax.data.crops import Crops
@@ -265,3 +266,13 @@ def told_of_lengths(config, seconds: np.ndarray) -> str:
     }
     parts = [f"{what}: {n} of {len(seconds)}" for what, n in counts.items() if n]
     return f"Recordings {'; '.join(parts)}." if parts else ""
+
+
+def told_of_silence(clips: Clips) -> str:
+    """What is said of recorded clips whose samples are all the same; "" if there are none."""
+    constant = np.flatnonzero(np.asarray(clips.pools[0].scale) == cache.CONSTANT)
+    if not len(constant):
+        return ""
+    first = clips.dataset.clips[constant[0]].path
+    more = f" and {len(constant) - 1} more" if len(constant) > 1 else ""
+    return f"{first}{more}: silence; asc-jax data check lists such recordings."

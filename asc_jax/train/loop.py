@@ -35,6 +35,7 @@ from asc_jax.runs.inputs import (
     read_impulse_responses,
     read_synthetic,
     told_of_lengths,
+    told_of_silence,
     with_named_precision,
 )
 from asc_jax.runs.metrics_log import MetricsLog
@@ -114,9 +115,10 @@ def train(
             setup = dataclasses.replace(setup, clips=distillation.apply(clips, config))
         if begins:
             setup.refuse_unfit()
-            told = told_of_lengths(config, setup.clips.seconds)
-            if told and hosts.is_first():
-                print(f"{dataset.root}: {told}", file=sys.stderr)
+            told = told_of_lengths(config, setup.clips.seconds), told_of_silence(setup.clips)
+            if hosts.is_first():
+                for line in filter(None, told):
+                    print(f"{dataset.root}: {line}", file=sys.stderr)
         elif hosts.is_first():
             refuse_other_rates(workdir, setup)
         digests = setup.clips.digests

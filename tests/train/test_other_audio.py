@@ -14,6 +14,7 @@ from asc_jax.data import read_dataset
 from asc_jax.data.splits import refuse_other_audio
 from asc_jax.gan.embedder import open_classifier
 from asc_jax.runs.folder import SYNTHETIC
+from asc_jax.runs.inputs import decode, read_data, told_of_silence
 from asc_jax.scoring.evaluate import evaluate
 from asc_jax.train.loop import train
 
@@ -35,6 +36,17 @@ def write_set(root: pathlib.Path, *, seed: int = 0, prefix: str = "") -> pathlib
 def config_of(root: pathlib.Path):
     fields = ("data.clip_seconds=0.5", "data.n_frames=0", "train.batch_size=4", "train.epochs=1")
     return small.config(root, *fields)
+
+
+@pytest.mark.parametrize("pool", ["log_mel", "waveform"])
+def test_silence_is_named(tmp_path, pool):
+    root = write_set(tmp_path / "set")
+    config = small.config(root, "data.clip_seconds=0.5", "data.n_frames=0", f"data.pool={pool}")
+    assert told_of_silence(decode(config, *read_data(config))) == ""
+    for name, others in (("bus00", ""), ("tram31", " and 1 more")):
+        soundfile.write(root / f"audio/{name}.wav", np.zeros((24_000, 2)), 48_000)
+        told = told_of_silence(decode(config, *read_data(config)))
+        assert told.startswith(f"audio/bus00.wav{others}: ")
 
 
 @pytest.fixture(scope="module")
