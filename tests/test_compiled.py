@@ -1,13 +1,12 @@
 """Programs compiled for devices that are not here, and the counting of their kernels."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 
-import pytest
 from checkout import ROOT
+from extras import need
 
 from benchmarks import hlo
 
@@ -86,8 +85,7 @@ def compiled(tmp_path, *words: str) -> list[dict]:
 
 
 def test_a_small_network_for_a_tpu(tmp_path):
-    if not importlib.util.find_spec("libtpu"):
-        pytest.skip("libtpu is not installed: pip install 'asc_jax[compiled]'")
+    need("libtpu", extra="compiled")
     (row,) = compiled(tmp_path, "--quick", "--target=v5e")
     assert row["estimated Mcycles"] > 0
     assert row["grouped"] == row["of them > 1 MB"] == row["all-gathers"] == 0
@@ -95,8 +93,7 @@ def test_a_small_network_for_a_tpu(tmp_path):
 
 def test_the_reports_network_for_a_gpu(tmp_path):
     """What cuDNN has kernels for, of the network's own sizes, and nothing else."""
-    if not importlib.util.find_spec("jax_cuda12_plugin"):
-        pytest.skip("JAX's CUDA plugin is not installed: pip install 'asc_jax[cuda12]'")
+    need("jax_cuda12_plugin", extra="cuda12")
     for row in compiled(tmp_path, "--target=h100", "--network=SE-ResNet(152)-rev"):
         assert row["convolutions"] and row["foreign"] == row["grouped"] == 0, row
         assert row["kernels"] <= 3_000 and row["that move"] <= 150, row

@@ -2,10 +2,8 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 
-import pytest
 from checkout import ROOT
 
 from asc_jax.config.load import load_config
@@ -15,8 +13,6 @@ from asc_jax.flags import build_parser
 
 def test_the_demo_is_made_of_commands_that_fit_together(tmp_path, monkeypatch):
     """As `make` prints them; what each of them does is tested elsewhere."""
-    if not shutil.which("make"):
-        pytest.skip("there is no make")
     make = ["make", "--no-print-directory", "-n", "demo"]
     printed = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert max(map(len, printed.partition("data synth")[2].splitlines())) <= 80

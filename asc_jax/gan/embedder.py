@@ -113,8 +113,7 @@ def open_classifier(
     refuse_other_sound(workdir, dataset, None, digests)
     state, progress, _ = restore_chosen(workdir, config, on_host(setup.like))
     start = describe_start(setup)
-    how = {"allowed": other_functions, "mend": provenance.TAKE_ITS_VERSION}
-    provenance.refuse_another(workdir, start, step=progress.step, **how)
+    provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
     # Without the optimizer's state, which nobody needs who does not train.
     return Classifier(workdir, config, dataset, splits, test, digests, state.replace(opt_state=()))
 

@@ -90,8 +90,7 @@ def synthesize(
         if not progress.epochs:
             raise InputError("no epoch is finished; run asc-jax gan to resume it", path=workdir)
         start = describe_start(setup)
-        how = {"allowed": other_functions, "mend": provenance.TAKE_ITS_VERSION}
-        provenance.refuse_another(workdir, start, step=progress.step, **how)
+        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
         screener = open_screener(setup, config, other_functions=other_functions)
         # By which a training run sees that no clip of its held-out parts has come in.
         folds = (setup.dataset, setup.classifier.splits, setup.classifier.test)

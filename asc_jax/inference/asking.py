@@ -60,7 +60,7 @@ class Prediction:
     @property
     def label(self) -> str | None:
         """The most probable class of the whole recording; None of silence."""
-        return None if self.note == SILENT else self.labels[int(self.mean.argmax())]
+        return label_of(self.labels, self.mean, self.note)
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """Returns the k most probable classes of the whole recording, with their probabilities.
@@ -71,6 +71,11 @@ class Prediction:
             return []
         best = np.argsort(-self.mean, kind="stable")[:k]
         return [(self.labels[i], float(self.mean[i])) for i in best]
+
+
+def label_of(labels: Sequence[str], probabilities: np.ndarray, note: str) -> str | None:
+    """Returns the most probable class of (K,) probabilities; None if the note is silence."""
+    return None if note == SILENT else labels[int(probabilities.argmax())]
 
 
 def over_windows(probabilities: np.ndarray, notes: Sequence[str]) -> np.ndarray:

@@ -146,8 +146,9 @@ def load(
     rows = np.array([i for i, number in enumerate(run.folds) if fold in (0, number)])
     state = jax.tree.map(lambda leaf: leaf[rows], run.state.replace(opt_state=()))
     model = assemble(run.config, run.labels, tuple(run.folds[i] for i in rows), run.model, state)
-    how = {"allowed": other_functions, "mend": provenance.TAKE_ITS_VERSION}
-    provenance.refuse_another(run.folder, model.made_by, step=run.progress.step, **how)
+    provenance.refuse_another(
+        run.folder, model.made_by, step=run.progress.step, allowed=other_functions
+    )
     return model
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from asc_jax.inference.asking import Prediction
+from asc_jax.inference.asking import Prediction, label_of
 from asc_jax.inference.windows import SILENT
 from asc_jax.runtime.errors import InputError
 from asc_jax.runtime.files import write_whole
@@ -150,7 +150,7 @@ def as_csv(answers: Answers) -> str:
         parts = [("window", *part) for part in parts]
         whole = np.array([0.0, said.times[:, 1].max()])
         for kind, (start, end), row, note in (*parts, ("whole", whole, said.mean, said.note)):
-            label = "" if note == SILENT else labels[int(row.argmax())]
+            label = label_of(labels, row, note)
             numbers = [f"{p:.6f}" for p in row]
             writer.writerow([name, kind, f"{start:.3f}", f"{end:.3f}", note, label, *numbers])
     return content.getvalue()
@@ -170,7 +170,7 @@ def as_json(answers: Answers, about: Mapping[str, str] | None = None) -> str:
     for name, said in answers.items():
         of = lambda row, note, labels=said.labels: {
             "note": note,
-            "label": None if note == SILENT else labels[int(row.argmax())],
+            "label": label_of(labels, row, note),
             "probabilities": {
                 label: round(float(p), 6) for label, p in zip(labels, row, strict=True)
             },

@@ -37,7 +37,7 @@ _TRACERS = ("jax", "jaxlib", "flax", "optax")
 # Fields of a start by which it is compared with another.
 COMPARED = ("platform", "versions", "programs", "answers", "source")
 
-# What to do about a run that is to be used, and not to be resumed.
+# What to do about a run that is to be used.
 TAKE_ITS_VERSION = "take the version of asc_jax that made it"
 
 # Answers that differ by less, or by less than this share of them, are the same: another machine
@@ -147,7 +147,7 @@ def refuse_another(
     *,
     step: int,
     allowed: bool,
-    mend: str = "use another --workdir",
+    mend: str = TAKE_ITS_VERSION,
 ) -> None:
     """Checks that a run is resumed or used with the functions that made it.
 

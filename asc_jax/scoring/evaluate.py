@@ -116,8 +116,7 @@ def evaluate(
         pools[name], told[name] = loaded.pool, told_of_lengths(of_others, loaded.seconds)
     state, progress, epochs = restore_chosen(workdir, config, setup.like)
     start = describe_start(setup)
-    how = {"allowed": other_functions, "mend": provenance.TAKE_ITS_VERSION}
-    provenance.refuse_another(workdir, start, step=progress.step, **how)
+    provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
 
     predictions = []
     if any(len(split.held_out) for split in splits):

@@ -112,7 +112,8 @@ def run_epochs(
     ):
         snapshot, progress = task.restore(checkpoints)
         start = task.describe_start(progress.step)
-        provenance.refuse_another(workdir, start, step=progress.step, allowed=other_functions)
+        how = {"allowed": other_functions, "mend": "use another --workdir"}
+        provenance.refuse_another(workdir, start, step=progress.step, **how)
         over = progress.epochs < task.n_epochs and task.is_over(snapshot, progress)
         if over and hosts.is_first():
             print(f"{workdir}: {over}: training has ended", file=sys.stderr)

@@ -1,10 +1,10 @@
 """Cards that people write: kept in every kind of file, and odd ones refused."""
 
-import importlib.util
 import json
 
 import pytest
 import small
+from extras import need
 from refusals import refused
 
 import asc_jax
@@ -32,9 +32,7 @@ def run(scenes, tmp_path_factory):
 @pytest.mark.parametrize("ending", ["stablehlo", "safetensors", "onnx"])
 def test_a_card_is_kept(run, tmp_path, ending):
     if ending == "onnx":
-        for package in ("jax2onnx", "onnxruntime"):
-            if not importlib.util.find_spec(package):
-                pytest.skip(f"{package} is not installed: pip install 'asc_jax[onnx]'")
+        need("jax2onnx", "onnxruntime", extra="onnx")
     card, out = tmp_path / "card.toml", tmp_path / f"m.{ending}"
     card.write_text(toml(ABOUT))
     assert cli.main(["export", str(run), str(out), f"--card={card}"]) == 0

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import re
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import safetensors.numpy
 import small
 from checkout import ROOT
+from extras import need
 from refusals import refused
 
 import asc_jax
@@ -197,9 +197,7 @@ def test_weights_without_the_users_function_are_not_written(scenes, tmp_path, ca
 
 
 def test_onnx_answers_as_the_run_without_jax(run, tmp_path):
-    for package in ("jax2onnx", "onnxruntime"):
-        if not importlib.util.find_spec(package):
-            pytest.skip(f"{package} is not installed: pip install 'asc_jax[onnx]'")
+    need("jax2onnx", "onnxruntime", extra="onnx")
     model, path = asc_jax.load(run), tmp_path / "model.onnx"
     assert cli.main(["export", str(run), str(path)]) == 0
     given = waveforms(model, 1)
