@@ -12,13 +12,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import small
 from checkout import ROOT
+from process import ASC_JAX
 
 from asc_jax import cli
 from asc_jax.flags import parse
@@ -31,15 +31,6 @@ from asc_jax.train.setup import set_up
 from benchmarks.fault_subjects import end_of_training, newest
 
 CONFIG = ROOT / "configs" / "demo.py"
-
-# The process of asc-jax, with steps that are compiled as this process compiles them.
-PROCESS = """
-from asc_jax.__main__ import start
-from asc_jax.parallel.mapping import COMPILER_OPTIONS
-
-COMPILER_OPTIONS["cpu"]["xla_backend_optimization_level"] = 0
-start()
-"""
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -54,7 +45,7 @@ def asc_jax(*words) -> tuple[int, str, str]:
 
 def start(*words) -> subprocess.Popen:
     """A command in a process of its own."""
-    command = [sys.executable, "-c", PROCESS, *map(str, words)]
+    command = [*ASC_JAX, *map(str, words)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 

@@ -5,11 +5,12 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import small
+from checkout import COMPILE_QUICKLY
+from process import ASC_JAX
 
 import asc_jax
 
@@ -36,17 +37,16 @@ def train(checkout, scenes):
         # All programs, however quickly they compile.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "XDG_CACHE_HOME": str(cache),
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": COMPILE_QUICKLY,
         "PYTHONPATH": str(checkout),
     }
 
     def train(*prefix: str) -> np.ndarray:
         workdir = runs / f"run{len(list(runs.glob('*')))}"
         words = [f"--config={small.CONFIG}", f"--config.data.root={scenes}", *small.WORDS]
-        words += ["--config.model.se_ratio=0", "--config.augment.mixup_alpha=0.0"]
         words += [f"--workdir={workdir}", "--config.train.epochs=1"]
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "asc_jax", "train", *words],
+            [*prefix, *ASC_JAX, "train", *words],
             cwd=checkout,
             env=environment,
             capture_output=True,

@@ -22,7 +22,8 @@ def test_the_pages_functions_train(scenes, tmp_path, monkeypatch, process_as_it_
     monkeypatch.chdir(tmp_path)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    words = [word for word in WORDS if ".model." not in word and ".frontend." not in word]
+    own = ("augment", "frontend", "model")
+    words = [word for word in WORDS if word.split(".")[1] not in own]
     words += ["--config.train.epochs=1", f"--config.data.root={scenes}"]
     assert cli.main(["train", "--config=my_config.py", "--workdir=run", *words]) == 0
     (epoch,) = read_metrics(pathlib.Path("run/metrics.jsonl"))

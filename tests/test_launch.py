@@ -19,6 +19,7 @@ import pytest
 import small
 from checkout import COMPILE_QUICKLY, ROOT
 from jax.errors import JaxRuntimeError
+from process import ASC_JAX
 from refusals import refused
 
 from asc_jax import cli
@@ -34,8 +35,6 @@ SMALL = (
     "--config.optimizer.name=sgd",
     "--config.optimizer.lr=0.01",
     f"--config.train.epochs={N_EPOCHS}",
-    "--config.augment.mixup_alpha=0.0",
-    "--config.model.se_ratio=0",
 )
 
 
@@ -61,7 +60,7 @@ def words(scenes, workdir) -> list[str]:
 
 def launch(environment, scenes, workdir) -> subprocess.Popen:
     return subprocess.Popen(
-        [*TWO, sys.executable, "-m", "asc_jax", *words(scenes, workdir)],
+        [*TWO, *ASC_JAX, *words(scenes, workdir)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -232,7 +231,7 @@ def test_who_does_not_answer_is_lost_whatever_the_error_says(environment, port):
 def test_a_signal_ends_a_process_that_waits_for_others_to_start(
     environment, port, scenes, tmp_path
 ):
-    alone = of_two(environment, 0, port, "-m", "asc_jax", *words(scenes, tmp_path / "run"))
+    alone = of_two(environment, 0, port, *ASC_JAX[1:], *words(scenes, tmp_path / "run"))
     while alone.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             break

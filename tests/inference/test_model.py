@@ -33,7 +33,7 @@ def trained(scenes, tmp_path_factory) -> types.SimpleNamespace:
     """A run whose data are gone, its stored logits, and a few of its clips."""
     place = tmp_path_factory.mktemp("trained")
     root = shutil.copytree(scenes, place / "data")
-    train(small.config(root, "train.epochs=2"), place / "run")
+    train(small.config(root, "train.epochs=2", "model.se_ratio=2"), place / "run")
     evaluate(place / "run")
     lists, labels = read_logits(place / "run" / "logits.npz")
     clips = shutil.copytree(root / "audio", place / "clips")

@@ -13,6 +13,7 @@ import pytest
 import small
 import tqdm.std
 from checkout import ROOT
+from process import ASC_JAX
 
 from asc_jax.parallel import hosts
 from asc_jax.train.progress_bar import StepBar
@@ -110,7 +111,7 @@ def test_rows_of_epochs_stay_and_a_run_that_goes_on_says_so(scenes, tmp_path):
     def command(n_epochs: int) -> list[str]:
         fields = "optimizer.schedule=constant", f"train.epochs={n_epochs}"
         words = ["train", f"--config={ROOT / small.CONFIG}", f"--workdir={tmp_path / 'run'}"]
-        return [sys.executable, "-m", "asc_jax", *words, *small.words(scenes, *fields)]
+        return [*ASC_JAX, *words, *small.words(scenes, *fields)]
 
     lines = on_screen(in_terminal(command(2), N_COLUMNS))
     assert epochs_of(lines) == ["1/2", "2/2"] and not any("resum" in line for line in lines)
