@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -145,9 +145,9 @@ def _read_stablehlo(path: pathlib.Path) -> ExportedModel:
         takes = _described(card, path)
         if card["sha256"] != hashlib.sha256(program).hexdigest():
             raise ValueError("altered")
-    read: Callable = jax.export.deserialize
     try:
-        model = ExportedModel(**takes, program=read(bytearray(program)), card=card)
+        read = jax.export.deserialize(bytearray(program))
+        model = ExportedModel(**takes, program=read, card=card)
         given = jax.ShapeDtypeStruct((2, model.n_samples), np.float32)
         if jax.eval_shape(model.apply, given).shape != (2, len(model.labels)):
             raise ValueError("it gives others than its labels")

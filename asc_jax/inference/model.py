@@ -27,8 +27,6 @@ from asc_jax.train.start import describe_use
 from asc_jax.train.state import ClassifierState
 from asc_jax.train.trained import open_trained
 
-# What to do where a model's functions have changed.
-
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(JaxRecogniser):

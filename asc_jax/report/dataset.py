@@ -1,7 +1,7 @@
 """What is in a data set and what is wrong with it, as text for a terminal and as a page."""
 
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from asc_jax.data.on_disk import first_three
 from asc_jax.report.formatting import count, duration
@@ -65,8 +65,7 @@ def _size(found: Mapping) -> list[str]:
     return [clips, places, duration(found["seconds"])]
 
 
-def _table(rows: Iterable[Mapping], field: str) -> Iterator[str]:
-    rows = list(rows)
+def _table(rows: Sequence[Mapping], field: str) -> Iterator[str]:
     width = max((len(row[field]) for row in rows), default=0)
     for row in rows:
         clips, places = count(row["n_clips"], "clip"), count(row["n_locations"], "location")

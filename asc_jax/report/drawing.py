@@ -102,7 +102,7 @@ def curve_chart(
     last = max((e for lines in series.values() for line in lines for e, _ in line), default=1)
     left, above, width, height = 36, 8, 358, 208
     x = lambda epoch: f"{left + width * epoch / max(1, last):.1f}"
-    y = lambda value: above + height * (1 - value / (top or 1))
+    y = lambda value: above + height * (1 - value / top)
     at = lambda point: f"{x(point[0])},{y(point[1]):.1f}"
 
     def path(line: Line, kind: str, label: str) -> Markup:

@@ -1,10 +1,6 @@
-"""Figures for a paper: SVG drawings by matplotlib.
-
-Nothing here goes through pyplot, whose current figure is shared by all threads.
-"""
+"""Figures for a paper: SVG drawings by matplotlib."""
 
 import io
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +19,6 @@ SETTINGS = {
 }
 BLUE, WARM, INK = "#1a4e7a", "#a8642a", "#1d1c1a"
 
-# matplotlib's settings are global, so that one figure is drawn at a time.
-_SETTINGS_LOCK = threading.Lock()
-
 
 def draw_svg(draw: Callable[[Any], None], width: float, height: float) -> str:
     """The figure that `draw` fills, as SVG text that is the same for the same input.
@@ -36,12 +29,10 @@ def draw_svg(draw: Callable[[Any], None], width: float, height: float) -> str:
       height: inches.
     """
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with _SETTINGS_LOCK, matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
         draw(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

@@ -158,8 +158,8 @@ def render_page(
     report: Mapping,
     metrics: Sequence[Mapping],
     drawings: Sequence[str],
-    name: str = "",
-    above: str = "",
+    name: str,
+    above: str,
 ) -> str:
     """Renders the page as HTML.
 
