@@ -286,12 +286,7 @@ def _synthesize(commands) -> None:
 
 def _predict(commands) -> None:
     predict = _command(commands, "predict", "classify recordings with a trained model")
-    predict.add_argument(
-        "model",
-        type=_expanded,
-        metavar="MODEL",
-        help="a run folder, an exported file, or the name of a model of the package",
-    )
+    _model(predict)
     predict.add_argument(
         "places",
         nargs="+",
@@ -314,13 +309,7 @@ def _predict(commands) -> None:
         help="seconds from window to window (default: the run's ensemble.hop_seconds, else the "
         "length of a window)",
     )
-    predict.add_argument(
-        "--fold",
-        type=int,
-        default=0,
-        metavar="N",
-        help="use the model of one fold (default: the ensemble of all)",
-    )
+    _fold(predict, "use")
     predict.add_argument(
         "--top", type=_count, default=3, metavar="N", help="number of classes to print (default: 3)"
     )
@@ -356,13 +345,7 @@ def _export(commands) -> None:
     export.add_argument(
         "--half", action="store_true", help="store the parameters of a .safetensors as float16"
     )
-    export.add_argument(
-        "--fold",
-        type=int,
-        default=0,
-        metavar="N",
-        help="export the model of one fold (default: the ensemble of all)",
-    )
+    _fold(export, "export")
     _other_functions(export)
 
 
@@ -370,12 +353,7 @@ def _serve(commands) -> None:
     serve = _command(
         commands, "serve", "serve a page that classifies files and the microphone's sound"
     )
-    serve.add_argument(
-        "model",
-        type=_expanded,
-        metavar="MODEL",
-        help="a run folder, an exported file, or the name of a model of the package",
-    )
+    _model(serve)
     serve.add_argument(
         "--port",
         type=_port,
@@ -596,6 +574,25 @@ def _config(parser: argparse.ArgumentParser) -> None:
         "get_config(ARGUMENT); --config.FIELD=VALUE sets a field",
     )
     parser.set_defaults(takes_overrides=True)
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        type=_expanded,
+        metavar="MODEL",
+        help="a run folder, an exported file, or the name of a model of the package",
+    )
+
+
+def _fold(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument(
+        "--fold",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"{verb} the model of one fold (default: the ensemble of all)",
+    )
 
 
 def _workdir(parser: argparse.ArgumentParser, what: str = "the run folder") -> None:

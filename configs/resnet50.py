@@ -16,12 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model = model = ml_collections.ConfigDict()
     model.name = "resnet"
     model.stage_sizes = (3, 4, 6, 3)  # blocks; paper Table 1
-    model.stage_strides = (
-        1,
-        2,
-        2,
-        2,
-    )  # of first blocks; as Table 1 is printed, 1 in all
+    model.stage_strides = (1, 2, 2, 2)  # of first blocks; as Table 1 is printed, 1 in all
     model.width = 32  # channels of the first stage; paper Table 1
     model.block = "basic"  # two 3x3, or "bottleneck"; paper Table 1 (its names suggest the other)
     model.order = "post_activation"  # "post_activation" or "pre_activation"; paper silent

@@ -12,7 +12,7 @@ import numpy as np
 
 from asc_jax.inference.asking import Prediction, label_of
 from asc_jax.inference.windows import SILENT
-from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.errors import InputError, visible
 from asc_jax.runtime.files import write_whole
 
 STDOUT = pathlib.Path("-")
@@ -57,11 +57,11 @@ def tell(
     n_places: int,
     *,
     top: int,
-    windows: bool = False,
+    windows: bool,
     csv: pathlib.Path | None,
     json: pathlib.Path | None,
-    form: str | None = None,
-    about: Mapping[str, str] | None = None,
+    form: str | None,
+    about: Mapping[str, str] | None,
 ) -> None:
     """Prints what a model says of recordings, as it comes, and writes it into tables at the end.
 
@@ -125,15 +125,17 @@ def render(name: str, said: Prediction, *, top: int, windows: bool) -> str:
             lines.append(
                 f"  {_clock(start)} to {_clock(end)}  {_line(said.labels, row, note, top)}"
             )
-    name = name if name.isprintable() else ascii(name)
-    return "\n".join([*lines, f"{name}: {_line(said.labels, said.mean, said.note, top)}"])
+    line = f"{visible(name)}: {_line(said.labels, said.mean, said.note, top)}"
+    return "\n".join([*lines, line])
 
 
 def _line(labels: Sequence[str], row: np.ndarray, note: str, top: int) -> str:
     """The likeliest classes and the note; of silence there is nothing else to say."""
     if note == SILENT:
         return note
-    return _classes(labels, row, top) + (f" ({note})" if note else "")
+    best = np.argsort(-row, kind="stable")[:top]
+    classes = ", ".join(f"{labels[i]} {row[i]:.1%}" for i in best)
+    return classes + (f" ({note})" if note else "")
 
 
 def as_csv(answers: Answers) -> str:
@@ -214,11 +216,6 @@ def as_submission(answers: Answers, form: str) -> str:
     writer.writerows([("Id", "Scene_label")] if form == "leaderboard" else [])
     writer.writerows(named.items())
     return content.getvalue()
-
-
-def _classes(labels: Sequence[str], row: np.ndarray, top: int) -> str:
-    best = np.argsort(-row, kind="stable")[:top]
-    return ", ".join(f"{labels[i]} {row[i]:.1%}" for i in best)
 
 
 def _clock(seconds: float) -> str:

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from asc_jax.runtime.errors import InputError
+from asc_jax.runtime.errors import InputError, visible
 from asc_jax.serve.listener import Listener
 from asc_jax.serve.page import make_page
 
@@ -210,6 +210,6 @@ async def _gone(request: Request) -> None:
 
 def _shown(name: str) -> str:
     """A name for a line: in one, of letters that can be seen, and not too long."""
-    name = name if name.isprintable() else ascii(name)
+    name = visible(name)
     name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
     return name or "the recording"

@@ -12,7 +12,7 @@ from asc_jax.runs.metrics_log import read_metrics
 from asc_jax.runs.provenance import read_starts
 from asc_jax.runs.sweep_record import RECORD, read_record
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import digest
+from asc_jax.runtime.files import digest, reading
 from asc_jax.scoring.alignment import refuse_other_labels
 
 
@@ -172,10 +172,8 @@ def _read_config(path: pathlib.Path) -> dict[str, object]:
             "train or sweep has made",
             path=path,
         )
-    try:
+    with reading(file):
         text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error}); restore it", path=file) from None
     fields = config_format.flatten(config_format.parse(text, str(file)))
     own = {f: fields[f] for f in FUNCTION_FIELDS if str(fields.get(f)).startswith("functions/")}
     return fields | {field: _by_content(path, reference) for field, reference in own.items()}
