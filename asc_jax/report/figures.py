@@ -1,6 +1,7 @@
 """Figures for a paper: SVG drawings by matplotlib."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,10 @@ def draw_svg(draw: Callable[[Any], None], width: float, height: float) -> str:
         draw(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
+    # Clips are named after their places, whose last digits vary: the layout is solved by steps.
+    names: dict[str, str] = {}
+    number = lambda found: names.setdefault(found[0], f"p{len(names)}")
+    return re.sub(r'(?<=[#"])p[0-9a-f]{10}(?=[")])', number, stream.getvalue())
 
 
 def short(labels: Sequence[str]) -> list[str]:

@@ -1,11 +1,13 @@
 """Contact sheets: real clips above generated ones."""
 
+import functools
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from asc_jax.report.figures import draw_svg
 from asc_jax.report.formatting import MINUS
 from asc_jax.report.gan.contact_sheet import DARK, contact_sheet
 
@@ -57,3 +59,14 @@ def test_broken_clips_are_drawn_and_named(tmp_path, noise):
     assert "generated 3: 0 dB" in words
     contact_sheet(path, "silence", np.zeros((1, 4000)), np.zeros((1, 4000)), 16_000)
     contact_sheet(path, "shorter than a frame", noise(1, 100), noise(1, 1), 8000)
+
+
+def test_the_last_digits_of_a_layout_change_no_byte():
+    """Its solver gives others now and then."""
+
+    def draw(figure, left):
+        figure.set_layout_engine("none")
+        figure.add_axes((left, 0.1, 0.8, 0.8)).plot([0, 1])
+
+    drawn = [draw_svg(functools.partial(draw, left=left), 3, 2) for left in (0.1, 0.1 + 1e-13)]
+    assert drawn[0] == drawn[1]
