@@ -1,6 +1,5 @@
 """A real browser: how it is started, and driven by its DevTools protocol."""
 
-import base64
 import contextlib
 import itertools
 import json
@@ -72,6 +71,20 @@ class Tab:
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
+    @property
+    def noises(self) -> list[dict]:
+        """What pages have thrown and logged, and what the browser has logged of them."""
+        kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        return [event for event in self.events if event["method"] in kinds]
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The addresses that were asked for, and the page that asked."""
+        told = [
+            one["params"] for one in self.events if one["method"] == "Network.requestWillBeSent"
+        ]
+        return {one["request"]["url"]: one["documentURL"] for one in told}
+
     def open(self, url: str) -> None:
         """Opens a page, with its scripts."""
         self.do("Page.navigate", url=url)
@@ -90,12 +103,10 @@ class Tab:
         node = self.do("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.do("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def press(self, key: str, code: int, text: str = "") -> None:
+    def press(self, key: str, code: int) -> None:
         """Presses a key."""
         for kind in ("keyDown", "keyUp"):
-            how = {"key": key, "windowsVirtualKeyCode": code}
-            how |= {"text": text} if text and kind == "keyDown" else {}
-            self.do("Input.dispatchKeyEvent", type=kind, **how)
+            self.do("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 
     def show_as(self, width: int, scheme: str) -> None:
         """Gives the window a width in pixels, and a colour scheme, "light" or "dark"."""
@@ -103,11 +114,6 @@ class Tab:
         self.do("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.do("Emulation.setEmulatedMedia", features=features)
-
-    def shoot(self, path: pathlib.Path) -> None:
-        """Writes a picture of the whole page as PNG."""
-        shot = self.do("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
 
 
 @contextlib.contextmanager

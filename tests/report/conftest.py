@@ -1,15 +1,9 @@
 """Run folders as evaluate writes them, without training; and a real browser."""
 
-import contextlib
-import html
 import html.parser
-import http.server
 import json
 import pathlib
 import re
-import socketserver
-import subprocess
-import threading
 
 import browser
 import numpy as np
@@ -176,88 +170,39 @@ def write_sweep(write_run):
     return write
 
 
-MEASURE = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,">
-<body style="margin:0"><iframe style="border:0;width:390px;height:800px" src="PAGE"></iframe>
-<iframe style="border:0;width:1200px;height:800px" src="PAGE"></iframe>
-<pre id="found"></pre><script>
-addEventListener("load", () => {
-  const found = [...document.querySelectorAll("iframe")].map(frame => {
-    const page = frame.contentDocument, style = frame.contentWindow.getComputedStyle;
-    page.querySelectorAll("details").forEach(details => details.open = true);
-    const scrolled = [...page.querySelectorAll(".scroll")].filter(
-      box => box.scrollWidth > box.clientWidth && !box.querySelector(".heat"));
-    const rows = [...page.querySelectorAll(".forest tbody tr")].map(row => row.offsetHeight);
-    const colours = s => [...page.querySelectorAll(s)].slice(0, 1).map(e => style(e).color)[0];
-    return {width: frame.clientWidth, needed: page.documentElement.scrollWidth,
-      paper: style(page.body).backgroundColor, ink: style(page.body).color,
-      scrolled: scrolled.map(box => box.textContent), rows,
-      muted: colours(".muted"), link: colours("a"), sections: page.querySelectorAll("h2").length,
-      asked: frame.contentWindow.performance.getEntriesByType("resource").map(e => e.name)};
-  });
-  document.getElementById("found").textContent = JSON.stringify(found);
-});
-</script></body>"""
-
-
-class _Recorder(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and keeps what it was asked for."""
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def _serve(folder: pathlib.Path):
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-    def handler(*args):
-        return _Recorder(*args, directory=str(folder))
-
-    with Server(("127.0.0.1", 0), handler) as server:
-        server.asked = []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+MEASURE = """(() => {
+  const all = selector => [...document.querySelectorAll(selector)];
+  const colour = selector => all(selector).slice(0, 1).map(one => getComputedStyle(one).color)[0];
+  all("details").forEach(one => one.open = true);
+  const scrolled = all(".scroll").filter(
+    box => box.scrollWidth > box.clientWidth && !box.querySelector(".heat"));
+  const {clientWidth: width, scrollWidth: needed} = document.documentElement;
+  return {width, needed,
+    paper: getComputedStyle(document.body).backgroundColor, ink: colour("body"),
+    muted: colour(".muted"), link: colour("a"), sections: all("h2").length,
+    scrolled: scrolled.map(box => box.textContent),
+    rows: all(".forest tbody tr").map(row => row.offsetHeight)};
+})()"""
 
 
 @pytest.fixture(scope="session")
-def browse(chromium, tmp_path_factory):
-    """Runs the browser: (address, flags) -> what the page's script found, and the console."""
-
-    def run(address: str, *flags: str) -> tuple:
-        profile = tmp_path_factory.mktemp("browser")
-        flags = "--virtual-time-budget=3000", "--dump-dom", *flags, address
-        command = browser.command(chromium, profile, *flags)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        found = re.search(r'<pre id="found">(.+?)</pre>', done.stdout)
-        assert found, done.stdout + done.stderr
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return json.loads(html.unescape(found[1])), console
-
-    return run
+def tab(chromium, tmp_path_factory):
+    """A tab of the browser."""
+    with browser.tab(chromium, tmp_path_factory.mktemp("browser")) as tab:
+        yield tab
 
 
-@pytest.fixture(scope="session")
-def look_at(browse):
-    """Opens a page in the browser: (page, colour scheme) -> what was measured, said, served."""
+@pytest.fixture
+def look_at(tab):
+    """Opens a page from the disk: (page, colour scheme) -> what is measured on a phone and wide."""
 
-    def look(page: pathlib.Path, scheme: str = "light") -> dict:
-        wrapper = page.with_name("measure.html")
-        wrapper.write_text(MEASURE.replace("PAGE", page.name))
-        with _serve(page.parent) as server:
-            address = f"http://127.0.0.1:{server.server_address[1]}/{wrapper.name}"
-            colours = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
-            frames, console = browse(address, colours)
-        wrapper.unlink()
-        served = [path for path in server.asked if path != f"/{wrapper.name}"]
-        return {"frames": frames, "console": console, "served": served}
+    def look(page: pathlib.Path, scheme: str = "light") -> list[dict]:
+        tab.events.clear()
+        tab.show_as(390, scheme)
+        tab.open(page.as_uri())
+        narrow = tab.run(MEASURE)
+        tab.show_as(1200, scheme)
+        return [narrow, tab.run(MEASURE)]
 
     return look
 
@@ -265,16 +210,15 @@ def look_at(browse):
 PLAYERS = "[...document.querySelectorAll('audio')]"
 
 
-@pytest.fixture(scope="session")
-def listen_to(chromium, tmp_path_factory):
+@pytest.fixture
+def listen_to(tab):
     """Opens a page from the disk: page -> seconds, or what is wrong, by name of the recording."""
 
     def listen(page: pathlib.Path) -> dict:
-        with browser.tab(chromium, tmp_path_factory.mktemp("browser")) as tab:
-            tab.open(page.as_uri())
-            tab.run(f"{PLAYERS}.forEach(one => {{ one.preload = 'metadata'; one.load(); }})")
-            tab.until(f"{PLAYERS}.every(one => one.error || one.readyState)")
-            said = "[one.getAttribute('aria-label'), one.error ? one.error.message : one.duration]"
-            return dict(tab.run(f"{PLAYERS}.map(one => {said})"))
+        tab.open(page.as_uri())
+        tab.run(f"{PLAYERS}.forEach(one => {{ one.preload = 'metadata'; one.load(); }})")
+        tab.until(f"{PLAYERS}.every(one => one.error || one.readyState)")
+        said = "[one.getAttribute('aria-label'), one.error ? one.error.message : one.duration]"
+        return dict(tab.run(f"{PLAYERS}.map(one => {said})"))
 
     return listen

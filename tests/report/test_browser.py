@@ -83,13 +83,11 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["one run", "several", "table"])
-def test_a_page_fits_is_quiet_and_asks_for_nothing(pages, look_at, name, scheme):
-    page = pages[name]
-    seen = look_at(page, scheme)
-    assert seen["console"] == []
-    assert set(seen["served"]) == {f"/{page.name}"}
-    for frame in seen["frames"]:
-        assert frame["asked"] == []
+def test_a_page_fits_is_quiet_and_asks_for_nothing(pages, tab, look_at, name, scheme):
+    frames = look_at(pages[name], scheme)
+    assert tab.noises == []
+    assert {url for url in tab.asked if url[:5] != "data:"} == {pages[name].as_uri()}
+    for frame in frames:
         assert frame["needed"] <= frame["width"]
         assert frame["scrolled"] == []  # but matrices of many classes
         assert all(height < 110 for height in frame["rows"])  # of forest plots
@@ -101,16 +99,14 @@ def test_a_page_fits_is_quiet_and_asks_for_nothing(pages, look_at, name, scheme)
             assert (light + 0.05) / (dark + 0.05) > least, part
 
 
-def test_the_browser_would_tell(tmp_path, look_at):
+def test_the_browser_would_tell(tmp_path, tab, look_at):
     page = tmp_path / "page.html"
     page.write_text(
         '<!DOCTYPE html><link rel="icon" href="data:,"><h2 class="muted">a</h2><a>b</a>'
         '<img src="http://pictures.invalid/x.png"><img src="here.png">'
         '<div style="width:1500px">wide</div><script>console.error("loud")</script>'
     )
-    seen = look_at(page)
-    assert any("loud" in line for line in seen["console"])
-    assert "/here.png" in seen["served"]
-    for frame in seen["frames"]:
-        assert "http://pictures.invalid/x.png" in frame["asked"]
-        assert frame["needed"] > frame["width"]
+    frames = look_at(page)
+    assert "loud" in str(tab.noises)
+    assert {"http://pictures.invalid/x.png", (tmp_path / "here.png").as_uri()} <= tab.asked.keys()
+    assert all(frame["needed"] > frame["width"] for frame in frames)

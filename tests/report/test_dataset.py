@@ -45,7 +45,7 @@ def test_the_page_fits_a_phone(root, tmp_path, look_at):
     (root / "dog").rename(root / "a_dog_that_has_a_rather_long_name")
     page = tmp_path / "check.html"
     assert cli.main(["data", "check", str(root), "--page", str(page)]) == 0
-    for frame in look_at(page)["frames"]:
+    for frame in look_at(page):
         assert frame["needed"] <= frame["width"] and frame["scrolled"] == []
 
 

@@ -77,7 +77,7 @@ def test_tables_fit_a_phone(tmp_path, look_at):
     measured = dict.fromkeys(METRICS, -1234.5)
     scenes = ("street_pedestrian", "metro_station")
     make_run(tmp_path / "gan", conditional=False, scenes=scenes, **measured)
-    for frame in look_at(write_gan_page(tmp_path / "gan"))["frames"]:
+    for frame in look_at(write_gan_page(tmp_path / "gan")):
         assert frame["needed"] <= frame["width"] and frame["scrolled"] == []
 
 
