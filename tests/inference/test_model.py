@@ -6,13 +6,11 @@ import json
 import pathlib
 import shutil
 import tempfile
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 import soundfile
 from refusals import refused
 
@@ -21,31 +19,8 @@ from asc_jax import cli
 from asc_jax.data import audio
 from asc_jax.inference import recordings
 from asc_jax.inference.tables import as_csv, as_json
-from asc_jax.runs.logits import read_logits
-from asc_jax.scoring.evaluate import evaluate
-from asc_jax.train.loop import train
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
-
-
-@pytest.fixture(scope="module")
-def trained(scenes, tmp_path_factory) -> types.SimpleNamespace:
-    """A run whose data are gone, its stored logits, and a few of its clips."""
-    place = tmp_path_factory.mktemp("trained")
-    root = shutil.copytree(scenes, place / "data")
-    train(small.config(root, "train.epochs=2", "model.se_ratio=2"), place / "run")
-    evaluate(place / "run")
-    lists, labels = read_logits(place / "run" / "logits.npz")
-    clips = shutil.copytree(root / "audio", place / "clips")
-    shutil.rmtree(root)
-    return types.SimpleNamespace(
-        run=place / "run", out_of_fold=lists["out_of_fold"], labels=labels, clips=clips
-    )
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return asc_jax.load(trained.run)
 
 
 def test_each_folds_model_says_what_evaluate_stored(trained):
@@ -57,7 +32,7 @@ def test_each_folds_model_says_what_evaluate_stored(trained):
         rows = np.flatnonzero(stored.folds == fold)[:8]
         paths = [trained.clips / pathlib.Path(stored.clips[i].path).name for i in rows]
         waveforms = np.stack([audio.mono(audio.decode(path)[0]) for path in paths])
-        (logits,) = np.asarray(one.logits(waveforms))
+        (logits,) = np.asarray(jax.jit(one.logits)(waveforms))
         np.testing.assert_allclose(logits, stored.logits[rows], atol=0.01)
         said = one.predict(paths[0])
         expected = jax.nn.softmax(stored.logits[rows[0]])
@@ -69,17 +44,16 @@ def test_the_ensemble_is_a_function_for_jit_of_one_waveform_and_of_several(train
     waveforms = jnp.stack(
         [audio.mono(audio.decode(path)[0]) for path in sorted(trained.clips.glob("*.wav"))[:3]]
     )
-    probabilities = np.asarray(jax.jit(model.apply)(waveforms))
+    three = lambda x: (model.apply(x), model.logits(x), model.by_fold(x))
+    probabilities, logits, by_fold = map(np.asarray, jax.jit(three)(waveforms))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    mean = np.asarray(model.logits(waveforms)).mean(axis=0)
-    np.testing.assert_allclose(probabilities, jax.nn.softmax(mean), atol=1e-5)
-    ensemble, *folds = np.asarray(model.by_fold(waveforms))
-    np.testing.assert_allclose(ensemble, probabilities, atol=1e-5)
-    np.testing.assert_allclose(folds, jax.nn.softmax(model.logits(waveforms)), atol=1e-5)
+    np.testing.assert_allclose(probabilities, jax.nn.softmax(logits.mean(axis=0)), atol=1e-5)
+    np.testing.assert_allclose(by_fold[0], probabilities, atol=1e-5)
+    np.testing.assert_allclose(by_fold[1:], jax.nn.softmax(logits), atol=1e-5)
     for waveform, row in zip(waveforms, probabilities, strict=True):
         said = model(np.asarray(waveform), model.sr)
         np.testing.assert_allclose(said.probabilities, row[None], atol=1e-5)
-    gradient = jax.grad(lambda x: model.apply(x[None])[0, 0])(waveforms[0])
+    gradient = jax.jit(jax.grad(lambda x: model.apply(x[None])[0, 0]))(waveforms[0])
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 

@@ -1,5 +1,6 @@
 """The models of the package: asked by name, whatever lies around."""
 
+import functools
 import json
 import pathlib
 
@@ -27,11 +28,14 @@ def wav(tmp_path, monkeypatch):
     return "a.wav"
 
 
+load = functools.cache(asc_jax.load)
+
+
 @pytest.mark.parametrize("name", shipped.names())
 def test_a_model_of_the_package_is_of_its_functions_and_has_the_card_beside_it(name, capsys):
     """By other functions it would be refused."""
     path = shipped.FOLDER / f"{name}.safetensors"
-    model = asc_jax.load(name)
+    model = load(name)
     assert not capsys.readouterr().err
     assert path.stat().st_size < _LARGEST
     assert model.card["about"] == read_card(path.with_suffix(".toml"))
@@ -72,7 +76,7 @@ def test_what_is_neither_is_told_the_names(wav, place):
 
 def test_it_knows_what_it_was_trained_on(esc10):
     """Two clips of each class: it has heard them, so this is no score."""
-    model = asc_jax.load("esc10")
+    model = load("esc10")
     rows = [line.split("\t") for line in (esc10 / "meta.csv").read_text().splitlines()[1:]]
     some = [row for label in model.labels for row in [row for row in rows if row[1] == label][:2]]
     right = [model.predict(esc10 / path).label == label for path, label, *_ in some]

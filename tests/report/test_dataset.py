@@ -6,10 +6,13 @@ import shlex
 import numpy as np
 import pytest
 import soundfile
-from checkout import CONFIGS
 
 from asc_jax import cli
+from asc_jax.config.load import load_config
 from asc_jax.data.check import check_dataset
+from asc_jax.flags import parse
+from asc_jax.runs.inputs import read_data
+from asc_jax.train.setup import set_up
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -49,13 +52,9 @@ def test_the_page_fits_a_phone(root, tmp_path, look_at):
         assert frame["needed"] <= frame["width"] and frame["scrolled"] == []
 
 
-def test_the_command_that_it_ends_with_trains(root, tmp_path, process_as_it_was):
-    words = shlex.split(check_dataset(root)["command"])
-    small = ("model.stage_sizes=(1,)", "model.stage_strides=(1,)", "model.width=2",
-             "train.epochs=1", "frontend.n_mels=8", "train.crop_seconds=0.5")  # fmt: skip
-    run = tmp_path / "run"
-    words = [word for word in words[1:] if not word.startswith("--workdir")]
-    words = [word.replace("--config=small", f"--config={CONFIGS / 'small.py'}") for word in words]
-    assert cli.main([*words, f"--workdir={run}", *(f"--config.{word}" for word in small)]) == 0
-    splits = json.loads((run / "splits.json").read_text())
-    assert len(splits["folds"]) == 3 and len(splits["clips"]) == 6
+def test_the_command_that_it_ends_with_can_train(root):
+    args = parse(shlex.split(check_dataset(root)["command"])[1:])
+    assert args.command == "train"
+    config = load_config(args.config, args.overrides)
+    setup = set_up(config, *read_data(config))
+    assert len(setup.splits) == 3 and len(setup.clips.dataset.clips) == 6
