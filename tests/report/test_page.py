@@ -66,10 +66,15 @@ def test_the_page_is_self_contained(run, parse):
     workdir, html = run()
     page = parse(html)
     assert not page.all("img")
-    files = [link for link in page.links if link.startswith("./")]
-    figures = {link[2:] for link in files if link.startswith("./figures/")}
-    assert figures == {f"figures/{path.name}" for path in (workdir / "figures").iterdir()}
-    assert "./submission/a_dcase.txt" in files
+    figures = {workdir / link for link in page.links if link.startswith("./figures/")}
+    names = {
+        f"{kind}_{of}" for kind in ("confusion", "per_class") for of in ("out_of_fold", "test")
+    }
+    assert {path.stem for path in figures} == names | {"learning_curves"}
+    assert figures == set((workdir / "figures").iterdir())
+    for path in figures:
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert "./submission/a_dcase.txt" in page.links
     assert {link[1:] for link in page.links if link[0] == "#"} == set(page.values("id"))
 
 
@@ -182,17 +187,6 @@ def test_same_input_gives_the_same_bytes(run):
     assert content(first) == content(second)
 
 
-def test_figures_are_svg(run):
-    workdir, _ = run()
-    paths = sorted((workdir / "figures").iterdir())
-    of_lists = [
-        f"{k}_{name}" for k in ("confusion", "per_class") for name in ("out_of_fold", "test")
-    ]
-    assert [path.stem for path in paths] == sorted([*of_lists, "learning_curves"])
-    for path in paths:
-        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [1.0, None])
 def test_one_class_one_clip_and_no_loss_are_drawn_without_a_warning(run, parse, value):
@@ -301,8 +295,6 @@ def test_a_missing_report_is_named(tmp_path):
         ("report.json", '{"format": 2}'),
         ("report.json", '{"format": 1, "training": {"seconds": NaN}}'),
         ("metrics.jsonl:1", '{"epoch": 1, "seconds": 1, "clips_per_second": 1, "loss": [NaN]}\n'),
-        ("metrics.jsonl:2", '{"epoch": 1, "seconds": 1, "clips_per_second": 1}\nno\n'),
-        ("metrics.jsonl:1", '{"step": 1}\n'),
     ],
 )
 def test_broken_input_is_named(tmp_path, report, name, content):
@@ -335,7 +327,6 @@ def test_lines_of_the_curves():
         {"lists": [{"name": 3}]},
         {"lists": [{"name": "test", "systems": ["a"]}]},
         {"unlabelled": [{"name": "test"}]},
-        {"training": {"epochs": "4"}},
         {"training": {"epochs": None}},
         {"versions": "1.0"},
         {"network": {"macs": ""}},

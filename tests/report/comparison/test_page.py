@@ -281,7 +281,6 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
         (["a", "b", "./a"], "a: "),
         (["a", "b", "--out=a/report.html"], "a/report.html: "),
         (["a", "b", "--out="], "--out: "),
-        (["a", "b", "--csv", "--out=x.csv"], "--out: "),
         (["a", "b", "--out=a/logits.npz"], "--out: "),
         (["a", "b", "--out=a/config.html"], "a/config.html: "),
         (["a", "--ensemble=greedy"], "--ensemble: "),
