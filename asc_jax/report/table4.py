@@ -203,12 +203,6 @@ def render_markdown(table: Mapping) -> str:
     return "".join(parts)
 
 
-def render_questions(questions: Iterable[Question]) -> str:
-    """Renders what the paper leaves open, the defaults and the alternatives, as Markdown."""
-    cells = [(q.point, q.report, q.default, q.instead) for q in questions]
-    return _markdown(("point", "the paper", "here by default", "alternatives in a config"), cells)
-
-
 def _score(row: Mapping) -> str:
     score = row["score"]
     if score is None or score["value"] is None:

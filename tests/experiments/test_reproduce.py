@@ -21,7 +21,6 @@ from asc_jax.report.comparison.page import title as comparison_title
 from asc_jax.report.table4 import (
     render_markdown,
     render_page,
-    render_questions,
     render_terminal,
     write_table,
 )
@@ -209,7 +208,8 @@ def test_the_published_scores_are_the_reports():
 
 
 def test_the_documentation_lists_what_the_report_leaves_open():
-    assert render_questions(table4.questions()) in DOCS
+    for one in table4.questions():
+        assert f"| {one.point} | {one.report} | {one.default} | {one.instead} |" in DOCS
 
 
 def test_the_table_has_each_row_with_its_choices(configs, tmp_path):
