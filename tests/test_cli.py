@@ -260,12 +260,10 @@ def refused(*words) -> str:
 @pytest.mark.parametrize(
     ("more", "field"),
     [
-        ("--config.optimizer.lr=nan", "optimizer.lr"),
         ("--config.optimizer.lr", "optimizer.lr"),
         ("--config.train.epoch=3", "train.epoch"),
         ("--config.folds.n_folds=9", "folds.n_folds"),
         ("--config.train.batch_size=500", "train.batch_size"),
-        ("--config.folds.test_fold=3", "folds.test_fold"),
     ],
 )
 def test_wrong_fields_and_values_are_one_line(scenes, tmp_path, more, field):

@@ -179,11 +179,10 @@ def test_no_table_takes_the_place_of_anything_else(trained, tmp_path, capsys):
     before = clip.read_bytes()
     same = tmp_path / "same"
     for tables in ([f"--csv={clip}"], [f"--json={trained.run / 'config.json'}"],
-                   [f"--csv={same}", f"--json={same}"], ["--csv=/dev/full"]):  # fmt: skip
+                   [f"--csv={same}", f"--json={same}"], [f"--json={same / 'a'}"]):  # fmt: skip
         assert cli.main(["predict", str(trained.run), str(clip), *tables]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert clip.read_bytes() == before and not same.exists()
-    assert pathlib.Path("/dev/full").is_char_device()
 
 
 def test_a_table_that_cannot_be_written_costs_no_other(trained, tmp_path, capsys):
@@ -193,24 +192,6 @@ def test_a_table_that_cannot_be_written_costs_no_other(trained, tmp_path, capsys
     assert cli.main(["predict", str(trained.run), str(clip), *tables]) == 2
     assert "a.csv" in capsys.readouterr().err.splitlines()[-1]
     assert len(json.loads((tmp_path / "a.json").read_text())) == 1
-    assert (
-        cli.main(["predict", str(trained.run), str(clip), f"--json={tmp_path / 'no' / 'a'}"]) == 2
-    )
-    assert not (tmp_path / "no").exists()
-
-
-def test_a_table_on_the_standard_output_is_all_of_it(trained, tmp_path, capsys):
-    clip = sorted(trained.clips.glob("*.wav"))[0]
-    assert cli.main(["predict", str(trained.run), str(clip), "--json=-"]) == 0
-    (said,) = json.loads(capsys.readouterr().out)
-    assert said["path"] == str(clip) and said["note"] == ""
-    assert not pathlib.Path("-").exists()
-
-
-def test_a_window_has_a_largest_length(model):
-    noise = 0.1 * np.random.default_rng(0).standard_normal(model.n_samples)
-    with refused(field="window"):
-        model(noise, model.sr, window=1e9)
 
 
 def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
@@ -232,8 +213,11 @@ def test_an_answer_about_nothing_says_so(model, tmp_path, capsys, trained):
 
 def test_a_model_is_told_in_a_line_and_takes_batches_alone(model):
     assert len(repr(model).splitlines()) == 1 and len(repr(model)) < 100
+    one = np.zeros(model.n_samples, np.float32)
     with refused(field="waveforms"):
-        model.apply(np.zeros(model.n_samples, np.float32))
+        model.apply(one)
+    with refused(field="window"):
+        model(one, model.sr, window=1e9)
 
 
 def test_a_standard_input_that_is_closed_or_does_not_fit_is_a_line(mount_disk, monkeypatch):

@@ -148,11 +148,7 @@ def test_ensembles_are_compared_as_they_are(folder):
     assert all(one.comparison.about_recipes for one in rows)
     assert not built.comparison.about_recipes
     assert results.about_recipes
-    alone = compare_runs([folder / "a", folder / "b"])
-    assert not alone.about_recipes
-    assert not alone.two_seeds
-    (found,) = (one.differences["class_wise_accuracy"] for one in alone.others)
-    assert found.detectable == pytest.approx(min(1.0, found.comparison.detectable()))
+    assert not compare_runs([folder / "a", folder / "b"]).about_recipes
     for one in rows:  # as hard to find as the correction makes it
         assert one.detectable == min(1.0, one.comparison.detectable(alpha=0.05 / 3))
 
