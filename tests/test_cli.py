@@ -264,6 +264,7 @@ def refused(*words) -> str:
         ("--config.train.epoch=3", "train.epoch"),
         ("--config.folds.n_folds=9", "folds.n_folds"),
         ("--config.train.batch_size=500", "train.batch_size"),
+        ("--config.folds.test_fold=3", "folds.test_fold"),
     ],
 )
 def test_wrong_fields_and_values_are_one_line(scenes, tmp_path, more, field):

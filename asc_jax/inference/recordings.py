@@ -1,12 +1,10 @@
 """Recordings that a user names: files, folders, the standard input."""
 
-import contextlib
 import pathlib
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
 
 import numpy as np
 
@@ -63,21 +61,13 @@ def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
     if place != STDIN:
         yield from stream(pathlib.Path(place))
         return
-    with _standard_input() as file:
-        yield from stream(pathlib.Path(file.name), _STDIN_NAME)
-
-
-def _standard_input() -> BinaryIO:
-    """What comes by the standard input as a temporary file: formats are read back and forth."""
     if sys.stdin is None:
         raise InputError("is closed; name a file", path=_STDIN_NAME)
     try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="asc_jax-"))
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        with tempfile.NamedTemporaryFile(prefix="asc_jax-") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)  # formats are read back and forth
             file.flush()
-            stack.pop_all()
-            return file
+            yield from stream(pathlib.Path(file.name), _STDIN_NAME)
     except OSError as error:
         raise InputError(
             f"cannot be stored while it is read ({error.strerror}); free some space, or "

@@ -17,7 +17,7 @@ def make_page(listener: Listener, name: str, *, n_bytes: int) -> str:
       name: of its model.
       n_bytes: the largest recording.
     """
-    model, n_folds = listener.model, len(listener.systems) - 1
+    model, frontend, n_folds = listener.model, listener.frontend, len(listener.systems) - 1
     origin = [
         name,
         f"ensemble of {n_folds} folds" if n_folds else "",
@@ -32,7 +32,7 @@ def make_page(listener: Listener, name: str, *, n_bytes: int) -> str:
         endings=READABLE,
         largest=n_bytes,
         picture=_describe(listener),
-        top=_frequency(listener),
+        top=f"{frontend.highest / 1000:g} kHz" if isinstance(frontend, FrontendConfig) else "",
     )
 
 
@@ -45,9 +45,3 @@ def _describe(listener: Listener) -> str:
     if isinstance(listener.model, TrainedModel):
         return f"{kind}, from the run's frontend"
     return f"{kind}, from the default frontend; the exported file may use another"
-
-
-def _frequency(listener: Listener) -> str:
-    """The upper end of the picture, where it is a frequency."""
-    frontend = listener.frontend
-    return f"{frontend.highest / 1000:g} kHz" if isinstance(frontend, FrontendConfig) else ""
