@@ -1,6 +1,7 @@
 """A run that was interrupted ends as one that was not: same mesh, other mesh, damaged files."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -33,6 +34,7 @@ STEPS_PER_EPOCH, EPOCHS = 5, 2
 FIELDS = (
     "optimizer.name=sgd",  # Adam makes steps of the rounding errors of a gradient that is 0
     "optimizer.lr=0.01",
+    "optimizer.schedule=constant",
     f"train.epochs={EPOCHS}",
     "train.save_every=3",
     "train.keep_checkpoints=3",
@@ -112,48 +114,47 @@ def test_what_becomes_of_steps_that_are_not_finite_may_change_on_the_way(scenes,
         refuse_foreign_folder(whole, config_of("train.label_smoothing=0.1"))
 
 
-def test_a_finished_run_goes_on_for_longer_if_its_rates_stay(scenes, tmp_path):
-    """By a constant rate, to the same end as in one go; not by one that falls to the end."""
-    fields = (*FIELDS, "optimizer.schedule=constant", "train.save_every=0")
-    shorter, longer = (small.config(scenes, *fields, f"train.epochs={n}") for n in (1, 2))
-    train(longer, tmp_path / "once")
-    train(shorter, tmp_path / "twice")
-    page, scores = (tmp_path / "twice" / name for name in ("report.html", "report.json"))
+def test_a_finished_run_goes_on_for_longer_to_the_same_end(scenes, whole, tmp_path):
+    run, fields = tmp_path / "run", (*FIELDS, "train.save_every=0")
+    shorter, longer = (small.config(scenes, *fields, f"train.epochs={n}") for n in (1, EPOCHS))
+    train(shorter, run)
+    page, scores = run / "report.html", run / "report.json"
     page.touch()
     scores.touch()
-    train(shorter, tmp_path / "twice")
+    train(shorter, run)
     assert page.exists()
-    train(longer, tmp_path / "twice")
+    train(longer, run)
     assert scores.exists() and not page.exists()  # which is of the shorter run
-    assert end_of_training(tmp_path / "once")[:-1] == end_of_training(tmp_path / "twice")[:-1]
-    assert read_config(tmp_path / "twice").train.epochs == 2
+    assert end_of_training(run)[:-1] == end_of_training(whole)[:-1]
+    assert read_config(run).train.epochs == EPOCHS
     with refused(field="train.epochs"):  # fewer than are done
-        train(shorter, tmp_path / "twice")
+        train(shorter, run)
 
 
-@pytest.mark.parametrize("field", ["schedule=cosine", "warmup=0.5"])
-def test_a_run_whose_rates_depend_on_its_length_does_not_go_on_for_longer(scenes, tmp_path, field):
-    fields = (*FIELDS, "optimizer.schedule=constant", f"optimizer.{field}", "train.save_every=0")
-    shorter, longer = (small.config(scenes, *fields, f"train.epochs={n}") for n in (1, 2))
-    train(shorter, tmp_path / "run")
-    before = (tmp_path / "run" / "config.json").read_text()
+@pytest.mark.parametrize(("field", "value"), [("schedule", "cosine"), ("warmup", 0.5)])
+def test_a_run_whose_rates_depend_on_its_length_does_not_go_on_for_longer(
+    scenes, whole, tmp_path, field, value
+):
+    run = shutil.copytree(whole, tmp_path / "run")
+    fields = json.loads((run / "config.json").read_text())
+    fields["optimizer"][field] = value
+    before = json.dumps(fields)
+    (run / "config.json").write_text(before)
     with refused(field="train.epochs"):
-        train(longer, tmp_path / "run")
-    assert (tmp_path / "run" / "config.json").read_text() == before
+        train(small.config(scenes, *FIELDS, f"optimizer.{field}={value}", "train.epochs=3"), run)
+    assert (run / "config.json").read_text() == before
 
 
 def test_a_run_is_not_ended_within_an_epoch_and_those_of_a_sweep_are_of_one_length(
-    scenes, tmp_path
+    scenes, whole, tmp_path
 ):
-    fields = (*FIELDS, "optimizer.schedule=constant")
-    run = tmp_path / "runs" / "run"
-    train(small.config(scenes, *fields), run)
+    run = shutil.copytree(whole, tmp_path / "runs" / "run")
     shutil.rmtree(run / "checkpoints" / "10")  # the newest is of step 8 now
     with refused(field="train.epochs"):
-        train(small.config(scenes, *fields, "train.epochs=1"), run)
+        train(small.config(scenes, *FIELDS, "train.epochs=1"), run)
     (tmp_path / "runs" / "sweep.json").write_text("{}")
     with refused(path=run):
-        train(small.config(scenes, *fields, "train.epochs=3"), run)
+        train(small.config(scenes, *FIELDS, "train.epochs=3"), run)
 
 
 def test_scoring_passes_over_a_damaged_checkpoint_and_leaves_it(config, whole, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+from os.path import relpath
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ import small
 from refusals import refused
 
 from asc_jax.data.procedural import write_synthetic_dataset
+from asc_jax.data.splits import write_splits
 from asc_jax.runs.folder import read_config
 from asc_jax.runs.inputs import read_data
 from asc_jax.scoring.evaluate import evaluate
@@ -39,6 +41,15 @@ def ends(workdir):
     config = read_config(workdir)
     setup = set_up(config, *read_data(config))
     return jax.device_get(restore_chosen(workdir, config, setup.like)[0])
+
+
+def of_other_folds(root, source, folder, *fields):
+    """A copy of a run that says it was trained on the folds of these fields."""
+    shutil.copytree(source, folder)
+    path, (dataset, *parts) = folder / "splits.json", read_data(small.config(root, *fields))
+    audio = json.loads(path.read_text())["audio"]
+    write_splits(path, dataset, *parts, [audio[clip.path] for clip in dataset.clips])
+    return folder
 
 
 def assert_equal(a, b) -> None:
@@ -99,17 +110,17 @@ def test_no_epoch_is_chosen_by_clips_that_the_model_was_trained_on(scenes, sourc
     chooses = ("folds.inner_fraction=0.5", "train.selection=inner")
     with refused(field="train.init_from"):
         begins(scenes, source, *chooses)
-    alike = trained(scenes, tmp_path / "alike", *chooses)
+    alike = of_other_folds(scenes, source, tmp_path / "alike", *chooses)
     _, setup = begins(scenes, alike, *chooses)
     assert setup.warm_start.record["folds"] == {"1": 1, "2": 2}
     with refused(field="train.init_from"):
         begins(scenes, alike, *chooses, "folds.seed=1")
 
 
-def test_folds_at_random_are_matched_by_their_clips(scenes, tmp_path):
+def test_folds_at_random_are_matched_by_their_clips(scenes, source, tmp_path):
     """They share all locations; a record of before has no digests, and nothing to go by."""
     fields = ("folds.kind=random", "folds.inner_fraction=0.5")
-    source = trained(scenes, tmp_path / "random", *fields)
+    source = of_other_folds(scenes, source, tmp_path / "random", *fields)
     _, setup = begins(scenes, source, *fields)
     assert setup.warm_start.record["folds"] == {"1": 1, "2": 2}
     with refused(field="train.init_from"):
@@ -168,30 +179,25 @@ def test_what_was_heard_is_handed_on(scenes, others, source, tmp_path):
 
 
 def test_a_source_that_is_gone_is_not_missed_and_one_that_has_changed_is_not_taken(
-    scenes, source, tmp_path
+    scenes, source, tmp_path, monkeypatch
 ):
+    """The folder may be named from where one stands."""
     copy = shutil.copytree(source, tmp_path / "source")
-    fields = ("train.epochs=2", "train.save_every=2", f"train.init_from={copy}")
-    run = trained(scenes, tmp_path / "run", *fields)
+    monkeypatch.chdir(source)
+    fields = ("train.epochs=2", "train.save_every=2")
+    run = trained(scenes, tmp_path / "run", *fields, f"train.init_from={relpath(copy)}/")
+    assert read_config(run).train.init_from == str(copy)
     expected = ends(run)
     shutil.rmtree(copy)
     for checkpoint in sorted((run / "checkpoints").iterdir(), key=lambda p: int(p.name))[1:]:
         shutil.rmtree(checkpoint)
+    fields = (*fields, f"train.init_from={copy}")
     assert_equal(ends(trained(scenes, run, *fields)), expected)
-    trained(scenes, copy, "seed=5")
+    shutil.copytree(run, copy)  # with other weights
     for checkpoint in (run / "checkpoints").iterdir():
         shutil.rmtree(checkpoint / "state")
     with refused(path=run / NAME):
         trained(scenes, run, *fields)
-
-
-def test_a_folder_may_be_named_from_where_one_stands(scenes, source, tmp_path, monkeypatch):
-    monkeypatch.chdir(source.parent)
-    field = f"train.init_from=../{source.parent.name}/{source.name}/"
-    run = trained(scenes, tmp_path / "run", field)
-    trained(scenes, run, field)
-    trained(scenes, run, f"train.init_from={source}")
-    assert read_config(run).train.init_from == str(source)
 
 
 def test_no_run_to_begin_with_is_refused_before_data_is_read(tmp_path):
