@@ -37,7 +37,7 @@ from asc_jax.runs.own_functions import described
 from asc_jax.runs.sweep_record import (
     RECORD,
     joined_record,
-    read_lost,
+    read_record,
     refuse_other_runs,
     write_lost,
 )
@@ -183,7 +183,7 @@ def train_together(
     try:
         with hold(workdir / _PROGRAMS), _claim(program):
             _remove_left(workdir)
-            lost = {n: said for n, said in read_lost(workdir).items() if n in configs}
+            lost = {n: said for n, said in read_record(workdir)["lost"].items() if n in configs}
             there = lost or any((workdir / name).exists() for name in configs)
             if program.folder.exists() or not there:
                 lost = _train_program(program, profile=profile, other_functions=other_functions)

@@ -92,13 +92,8 @@ def refuse_other_runs(workdir: pathlib.Path, runs: Mapping[str, Mapping]) -> lis
     return places
 
 
-def read_lost(workdir: pathlib.Path) -> dict[str, str]:
-    """What there is to say of each run, by its folder, that a program has lost for good."""
-    return read_record(workdir)["lost"]
-
-
 def write_lost(workdir: pathlib.Path, lost: Mapping[str, str]) -> None:
-    """Adds runs to those of `read_lost`."""
+    """Adds runs that a program has lost for good: what to say of each, by its folder."""
     record = read_record(workdir)
     record["lost"] = record["lost"] | dict(lost)
     write_whole(workdir / RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")

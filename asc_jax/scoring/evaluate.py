@@ -177,7 +177,8 @@ def write_evaluation(
     report = {
         **about,
         "lists": [
-            score(one, labels, **chosen) | {"audio_root": _audio_root(one, workdir)}
+            score(one, labels, **chosen)
+            | {"audio_root": os.path.relpath(one.root, workdir) if one.root else ""}
             for one in predictions
             if one.labelled
         ],
@@ -191,11 +192,6 @@ def write_evaluation(
         if ours and path.relative_to(workdir).as_posix() not in written:
             remove(path)
     return report
-
-
-def _audio_root(one: Predictions, workdir: pathlib.Path) -> str:
-    """The folder of a list's recordings, seen from the run folder; "" where it is not known."""
-    return os.path.relpath(one.root, workdir) if one.root else ""
 
 
 def _configs(workdir: pathlib.Path, overrides: Sequence[str]):

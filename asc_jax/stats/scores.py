@@ -24,25 +24,14 @@ def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, n_classes: in
     return flat.reshape(n_classes, n_classes)
 
 
-def recalls(confusion: np.ndarray) -> np.ndarray:
-    """(..., K, K) counts -> (..., K): the share of each class that is right; NaN without clips."""
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    total = confusion.sum(axis=-1)
-    return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
-
-
-def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """(..., K, K) counts -> (...): the share of all clips that is right."""
-    total = confusion.sum(axis=(-2, -1))
-    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(total, 1)
-
-
 def class_wise_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Averages the recalls of the classes: (..., K, K) counts -> (...). Source: DCASE 2018 Task 1.
 
     It chooses epochs during training; reports use `scores_by_location`.
     """
-    return np.nanmean(recalls(confusion), axis=-1)
+    right, total = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1)
+    recalls = np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return np.nanmean(recalls, axis=-1)
 
 
 def scores_by_location(

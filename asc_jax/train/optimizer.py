@@ -27,9 +27,6 @@ OPTIMIZERS = {
     "sgd": functools.partial(optax.trace, decay=0.9, nesterov=True),
 }
 
-# What comes after weight decay.
-_AFTER_DECAY = {"lamb": optax.scale_by_trust_ratio}
-
 # Learning rate over `steps`, as a share of its peak.
 SCHEDULES = {
     "constant": lambda steps: optax.constant_schedule(1.0),
@@ -69,7 +66,7 @@ def make_optimizer(
     if callable(name):
         own = fields | {"lr": hyperparameters.lr, "weight_decay": hyperparameters.weight_decay}
         return optax.chain(*parts, name(lambda step: share(step) * hyperparameters.lr, own))
-    after = [_AFTER_DECAY[name]()] if name in _AFTER_DECAY else []
+    after = [optax.scale_by_trust_ratio()] if name == "lamb" else []
     return optax.chain(
         *parts,
         OPTIMIZERS[name](**({"decay": momentum} if name == "sgd" else {})),

@@ -130,7 +130,8 @@ def _try_network(model: Model) -> _Trial:
     # With the axis of the shards, as in a step.
     mapped = jax.vmap(train, in_axes=(None, None, 0), axis_name=DATA)
     logits, updated = jax.tree.map(
-        _without_axis, jax.eval_shape(mapped, variables, key, _shape(1, *clips.shape))
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
+        jax.eval_shape(mapped, variables, key, _shape(1, *clips.shape)),
     )
     for name, collection in updated.items():
         if _describe(collection) != _describe(variables[name]):
@@ -205,10 +206,6 @@ def _targets(model: Model) -> jax.Array:
 
 def _shape(*sizes: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(sizes, jnp.float32)
-
-
-def _without_axis(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
 def _describe(tree) -> str:

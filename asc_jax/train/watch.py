@@ -250,7 +250,8 @@ class Watch(EpochSteps):
         self.lost = self.lost | new
         self._lines += [f"{_of_run(run)}{where}; the others continue" for run, where in new.items()]
         if self.lost.keys() >= set(self._setup.runs):
-            raise Diverged(say_lost(self.lost, _kept(self._epochs)))
+            kept = f"epoch {self._epochs} is saved" if self._epochs else "no epoch was saved"
+            raise Diverged(say_lost(self.lost, kept))
 
 
 def not_finite(metrics: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -301,7 +302,3 @@ def _of_run(name: str) -> str:
 
 def _epoch(setup: Setup, step: int) -> int:
     return step // setup.steps_per_epoch + 1
-
-
-def _kept(epochs: int) -> str:
-    return f"epoch {epochs} is saved" if epochs else "no epoch was saved"
