@@ -1,16 +1,20 @@
 """Augmentations in the step: alike on every mesh, and of the impulse responses of the run alone."""
 
+import functools
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import small
 import soundfile
 from refusals import refused
 
+from asc_jax.parallel.mesh import DATA
 from asc_jax.runs.identity import identify
 from asc_jax.runs.inputs import read_data
 from asc_jax.scoring.evaluate import evaluate
+from asc_jax.train.examples import training_examples
 from asc_jax.train.loop import train
 from asc_jax.train.setup import epoch_indices, set_up
 
@@ -40,13 +44,21 @@ def losses_of(config, mesh_shape=(1, 1)) -> np.ndarray:
 
 
 def test_the_mesh_changes_nothing(scenes, responses):
-    config = small.config(scenes, *ON_WAVEFORMS, *by(responses), *ON_BANDS)
+    mixed = ("augment.time_scale=1.25", "augment.between_class=True", "augment.gain_db=6.0")
+    config = small.config(scenes, *ON_WAVEFORMS, *by(responses), *mixed, *ON_BANDS)
     np.testing.assert_allclose(losses_of(config), losses_of(config, (2, 4)), rtol=2e-4)
 
 
 def test_log_mels_of_a_pool_are_augmented_as_well(scenes):
-    losses = [losses_of(small.config(scenes, *fields)) for fields in ((), ON_BANDS)]
-    assert np.abs(losses[0] - losses[1]).max() > 1e-2
+    given = []
+    for fields in ((), ON_BANDS):
+        config = small.config(scenes, *fields)
+        setup = set_up(config, *read_data(config), mesh_shape=(1, 1))
+        ((pool, clips),) = setup.feed.calls([epoch_indices(setup, [0])[:1, 0]])
+        draw = functools.partial(training_examples, setup.model, lambda x: x, pool)
+        inputs, _ = jax.vmap(functools.partial(draw, key=jax.random.key(0)), axis_name=DATA)(clips)
+        given.append(np.asarray(inputs))
+    assert np.abs(given[0] - given[1]).max() > 1e-2
 
 
 def test_a_run_goes_on_by_its_own_responses_and_is_scored_without_them(
