@@ -102,8 +102,6 @@ def test_models_differ_by_seed_and_fold_and_by_nothing_else(small_pool, small_sp
     kernels = initial(network, small_pool, models).params["stem"]["kernel"]
     first, *others, same = (kernel.tobytes() for kernel in kernels)
     assert first == same and len({first, *others}) == 3
-    alone = initial(network, small_pool, models[1:2]).params["stem"]["kernel"]
-    np.testing.assert_array_equal(alone[0], kernels[1])
 
 
 def test_layers_of_one_shape_differ(small_pool, small_splits):
