@@ -45,10 +45,10 @@ def filled(value: float):
     return jax.tree.map(lambda leaf: np.full_like(leaf, value), PARAMS)
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize(("name", "momentum"), [("adam", 0.9), ("sgd", 0.9), ("sgd", 0.5)])
-def test_steps_equal_pytorchs(name, momentum, weight_decay):
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_steps_equal_pytorchs(name):
     torch = pytest.importorskip("torch")
+    momentum, weight_decay = 0.5, 0.1
     rng = np.random.default_rng(0)
     start, *gradients = rng.standard_normal((6, 3, 2)).astype(np.float32)
     kernel = torch.nn.Parameter(torch.tensor(start))
