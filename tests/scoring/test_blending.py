@@ -43,22 +43,11 @@ def test_weighted_means_by_hand():
 
 
 @pytest.mark.parametrize("rule", ENSEMBLES)
-def test_weights_recover_a_known_mixture(rule):
-    rng = np.random.default_rng(1)
-    true = np.array([0.6, 0.3, 0.1, 0.0])
-    logits = rng.normal(0, 3, (4, 20_000, 6))
-    probabilities = softmax(blend(logits, true, rule), axis=-1)
-    targets = (rng.random((20_000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
-    weights = fit_weights(logits, targets, rule)
-    np.testing.assert_allclose(weights, true, atol=0.02)
-    assert weights.min() >= 0
-    assert weights.sum() == pytest.approx(1)
-
-
-@pytest.mark.parametrize("rule", ENSEMBLES)
 def test_no_other_weights_have_less_loss(rule):
     rng = np.random.default_rng(2)
-    least = log_loss(blend(LOGITS, fit_weights(LOGITS, TARGETS, rule), rule), TARGETS)
+    fitted = fit_weights(LOGITS, TARGETS, rule)
+    assert fitted.min() >= 0 and fitted.sum() == pytest.approx(1)
+    least = log_loss(blend(LOGITS, fitted, rule), TARGETS)
     for weights in np.concatenate([rng.dirichlet([1, 1, 1], 200), np.eye(3)]):
         assert least <= log_loss(blend(LOGITS, weights, rule), TARGETS) + 1e-6
 
@@ -101,20 +90,6 @@ def test_cross_fitting_never_sees_the_clips_it_scores(name):
         changed = np.where(here, (TARGETS + 1) % 5, TARGETS)
         after = cross_fit(LOGITS, changed, locations, FITS[name])
         np.testing.assert_array_equal(after[here], before[here])
-
-
-def test_cross_fitting_is_not_flattered_by_noise():
-    """Runs of pure chance: weights fitted on the scored clips seem to know, these do not."""
-    rng = np.random.default_rng(4)
-    flattered, honest = [], []
-    for _ in range(6):
-        logits, targets = rng.normal(size=(12, 60, 4)), rng.integers(0, 4, 60)
-        flattered.append(merit(blend(logits, select_greedily(logits, targets)), targets))
-        crossed = cross_fit(logits, targets, np.arange(60), select_greedily)
-        honest.append(merit(crossed, targets))
-    error = (0.25 * 0.75 / 360) ** 0.5
-    assert np.mean(flattered) > 0.25 + 3 * error
-    assert abs(np.mean(honest) - 0.25) < 3 * error
 
 
 def test_equal_weights_need_no_fitting():
