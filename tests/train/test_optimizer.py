@@ -190,9 +190,3 @@ def test_short_runs_have_finite_rates_above_zero(schedule, n_steps):
     assert np.isfinite(values).all()
     assert np.all(values > 0)
     assert np.all(values <= 0.01 * (1 + 1e-6))
-
-
-def test_the_schedule_reaches_the_update():
-    updates = updates_of([filled(1.0)] * 21, schedule="cosine", n_steps=20)
-    sizes = [abs(float(update["norm"]["bias"][0])) for update in updates]
-    np.testing.assert_allclose(sizes, rates("cosine", 20), atol=1e-6)
