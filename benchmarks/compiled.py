@@ -20,17 +20,14 @@ from jax.sharding import Mesh, NamedSharding
 from asc_jax.data import batches
 from asc_jax.data.pool import Pool
 from asc_jax.gan import steps as gan_steps
-from asc_jax.gan.corpora import Corpus
-from asc_jax.gan.source import make_sources
 from asc_jax.parallel.arrays import shapes_per_fold
 from asc_jax.parallel.mapping import PER_FOLD, SHARED, P
 from asc_jax.parallel.mesh import DATA, FOLD
 from asc_jax.train import classifier
 from asc_jax.train.state import state_shapes
-
-# One NVIDIA H100 SXM, as XLA's compiler is told of it. Source: NVIDIA's data sheet, XLA's
 from benchmarks import gan, hlo, training
 
+# One NVIDIA H100 SXM, as XLA's compiler is told of it. Source: NVIDIA's data sheet, XLA's
 # `tools/hlo_opt/gpu_specs`.
 H100 = """
 gpu_device_info {
@@ -216,14 +213,7 @@ def lower_gan(program: Program, mesh: Mesh, *, quick: bool):
     size = dataclasses.replace(gan.QUICK if quick else gan.REPORTED, gans=program.models)
     networks = gan.make_networks(size, program.dtype)
     steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
-    n_clips = size.gans * gan.CLIPS
-    clips = np.arange(n_clips, dtype=np.int32).reshape(size.gans, gan.CLIPS)
-    pool = Pool(
-        np.zeros((n_clips, gan.CLIP_SAMPLES), np.int16),
-        *np.ones((2, n_clips), np.float32),
-        np.zeros(n_clips, np.int32),
-    )
-    source = make_sources([Corpus(1, ("noise",), own, own[:0]) for own in clips], pool)
+    pool, source = gan.make_data(size.gans)
     state = shapes_per_fold(gan_steps.state_shapes(networks), size.gans, mesh)
     place = lambda tree, spec: jax.tree.map(
         lambda leaf: _shape(mesh, leaf.shape, leaf.dtype, spec), tree

@@ -175,6 +175,29 @@ def _peak_bytes() -> int:
     return 1024 * int(found)
 
 
+def strike(content: bytes, kind: str, at: int, octets: bytes) -> bytes:
+    """The bytes of a file after one blow.
+
+    Args:
+      content: of the file, at least a byte.
+      kind: "bit", "byte", "bytes", "cut", "front" or "inserted".
+      at: the place in it.
+      octets: what comes there; the first one says which bit is flipped.
+    """
+    match kind:
+        case "cut":
+            return content[:at]
+        case "front":
+            return content[at:]
+        case "inserted":
+            return content[:at] + octets + content[at:]
+        case "bit":
+            octets = bytes([content[at] ^ 1 << octets[0] % 8])
+        case "byte":
+            octets = octets[:1]
+    return content[:at] + octets + content[at + len(octets) :]
+
+
 def refusal(call: Callable, *args, names: str = "", **kwargs) -> tuple[object, str]:
     """What a call returns, and what its `InputError` says; "" if it raises none.
 

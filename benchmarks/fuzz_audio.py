@@ -12,7 +12,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from asc_jax.data.audio import LENGTH_TOLERANCE_S, decode, mono, read_clip
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 # Bytes that reading may take besides what the samples do: libsndfile's are asked for in blocks.
 _ALLOWANCE = 64 << 20
@@ -157,7 +157,7 @@ _SIZES = st.sampled_from(
 DAMAGED = st.builds(
     Damaged,
     FILES,
-    st.sampled_from(["header byte", "header size", "cut", "cut in header", "appended", "bytes"]),
+    st.sampled_from(["header byte", "header bytes", "cut", "header cut", "appended", "bytes"]),
     st.floats(0, 1, exclude_max=True),
     st.one_of(_SIZES, st.binary(min_size=1, max_size=16)),
 )
@@ -165,23 +165,11 @@ DAMAGED = st.builds(
 
 def damage(content: bytes, damaged: Damaged) -> bytes:
     """The bytes of a file after one blow."""
-    octets, head = damaged.octets, min(64, len(content))
-    match damaged.kind:
-        case "header byte":
-            place = int(damaged.place * head)
-            return content[:place] + octets[:1] + content[place + 1 :]
-        case "header size":
-            place = int(damaged.place * head)
-            return content[:place] + octets + content[place + len(octets) :]
-        case "cut":
-            return content[: int(damaged.place * len(content))]
-        case "cut in header":
-            return content[: int(damaged.place * head)]
-        case "appended":
-            return content + octets * (1 + int(100 * damaged.place))
-        case _:
-            place = int(damaged.place * len(content))
-            return content[:place] + octets + content[place + len(octets) :]
+    if damaged.kind == "appended":
+        return content + damaged.octets * (1 + int(100 * damaged.place))
+    where, _, kind = damaged.kind.rpartition(" ")
+    size = min(64, len(content)) if where == "header" else len(content)
+    return strike(content, kind, int(damaged.place * size), damaged.octets)
 
 
 def check_damaged(damaged: Damaged) -> str:
@@ -195,7 +183,7 @@ def check_damaged(damaged: Damaged) -> str:
         found, said = refusal(_decoded, path, names=str(path))
         if said:
             return "refused"
-        if damaged.kind in ("cut", "cut in header", "appended"):
+        if damaged.kind in ("cut", "header cut", "appended"):
             # Where frames are independent nothing that is there changes; the end may lack a trifle.
             _, waveform, found_sr = found
             assert found_sr == sr

@@ -99,12 +99,7 @@ def check_value(given: Value) -> str:
     with config.ignore_type():
         try:
             place[name] = given.value
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            OverflowError,
-        ):  # ml_collections itself takes no such value
+        except (ValueError, TypeError, KeyError, OverflowError):  # ml_collections takes none such
             return "refused"
 
     said = refusal(configs.checked, config, check, "config/load.py", names=name)

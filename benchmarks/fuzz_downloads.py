@@ -21,7 +21,7 @@ from asc_jax.data import fetching
 from asc_jax.data.unpacking import is_unpacked, unpack
 from asc_jax.data.zenodo import Archive
 from asc_jax.runtime.errors import Stopped
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 _FILES = {
     "set/meta.csv": b"audio/1.wav\ttram\n" * 20,
@@ -54,25 +54,18 @@ ARCHIVES = st.builds(
 
 
 def _damage(damaged: Damaged, content: bytes) -> bytes:
-    at, octets = int(damaged.place * len(content)), damaged.octets
+    at = int(damaged.place * len(content))
     match damaged.kind:
-        case "bit":
-            flipped = content[at] ^ 1 << int(8 * damaged.share)
-            return content[:at] + bytes([flipped]) + content[at + 1 :]
-        case "cut":
-            return content[:at]
-        case "front":
-            return content[at:]
-        case "inserted":
-            return content[:at] + octets + content[at:]
         case "twice":
             return content[: at + int(500 * damaged.share)] + content[at:]
         case "listing":  # at the archive's end: names, sizes, places, methods
             first = content.index(b"PK\1\2")
             at = first + int(damaged.place * (len(content) - first))
+            return strike(content, "bytes", at, damaged.octets)
         case "headers":  # of one file
             at = content.rindex(b"PK\3\4", 0, at + 4) + int(damaged.share * 50)
-    return content[:at] + octets + content[at + len(octets) :]
+            return strike(content, "bytes", at, damaged.octets)
+    return strike(content, damaged.kind, at, damaged.octets)
 
 
 def check_archive(damaged: Damaged) -> str:

@@ -28,7 +28,7 @@ from asc_jax.inference.exported import load
 from asc_jax.inference.model import TrainedModel, assemble
 from asc_jax.train.model import make_model
 from asc_jax.train.state import state_shapes
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 from benchmarks.fuzz_records import JSON, damage_json
 
 _CONFIG = pathlib.Path(__file__).parents[1] / "configs/demo.py"
@@ -115,17 +115,6 @@ def _damage(blow: Blow, content: bytes) -> bytes:
     other = original(blow.ending, 1 + (blow.places[2] < 0.5))
     at, share = int(blow.places[0] * len(content)), blow.places[1]
     match blow.kind:
-        case "bit":
-            flipped = content[at] ^ 1 << int(8 * share)
-            return content[:at] + bytes([flipped]) + content[at + 1 :]
-        case "bytes":
-            return content[:at] + blow.octets + content[at + len(blow.octets) :]
-        case "cut":
-            return content[:at]
-        case "front":
-            return content[at:]
-        case "inserted":
-            return content[:at] + blow.octets + content[at:]
         case "twice":
             end = at + int(share * 3000)
             return content[:end] + content[at:]
@@ -135,8 +124,10 @@ def _damage(blow: Blow, content: bytes) -> bytes:
             at = int(share * 60) if blow.places[2] < 0.5 else len(content) - 1 - int(share * 120)
             size = (0xFFFFFFFF, 0x7FFFFFFF, 0, 1 << 62)[int(4 * blow.places[3])]
             octets = size.to_bytes(8, "little")[: 4 + 4 * (size > 1 << 32)]
-            return content[:at] + octets + content[at + len(octets) :]
-    return content  # "ending": as it is, by another name
+            return strike(content, "bytes", at, octets)
+        case "ending":  # as it is, by another name
+            return content
+    return strike(content, blow.kind, at, blow.octets)
 
 
 def _forge_stablehlo(blow: Blow) -> bytes:
@@ -150,7 +141,7 @@ def _forge_stablehlo(blow: Blow) -> bytes:
             mlir = jax.export.deserialize(bytearray(program)).mlir_module_serialized
             place = int(blow.places[0] * (len(program) - len(mlir)))
             place += len(mlir) * (place >= start)
-            program = program[:place] + blow.octets[:1] + program[place + 1 :]
+            program = strike(program, "byte", place, blow.octets)
         case "zip":
             return _forge_zip(blow, card, program)
         case _:
@@ -243,7 +234,7 @@ def _forge_onnx(blow: Blow) -> bytes:
     entries = {entry.key: entry.value for entry in made.metadata_props}
     if blow.kind == "graph":
         at = int(blow.places[0] * (len(content) + n_sealed))
-        content = content[:at] + blow.octets[:1] + content[at + 1 : n_sealed]
+        content = strike(content[:n_sealed], "byte", at, blow.octets)
         return content + export.seal(content)
     if blow.kind == "other part":
         others = onnx.load_from_string(original("onnx")[:n_sealed]).metadata_props

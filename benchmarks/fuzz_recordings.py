@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asc_jax.inference import recordings
 from asc_jax.inference.windows import in_windows
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 _FORMATS = {
     "wav": ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM"), "flac": ("PCM_16", "PCM_24"),
@@ -73,24 +73,12 @@ def _encoded(kind: tuple[str, str], sr: int, channels: int, n_samples: int, sile
 
 
 def _damaged(given: Recording, content: bytes) -> bytes:
-    at, octets = int(given.place * len(content)), given.octets
-    match given.blow:
-        case "cut":
-            return content[:at]
-        case "bit":
-            return content[:at] + bytes([content[at] ^ octets[0]]) + content[at + 1 :]
-        case "bits":
-            rng = np.random.default_rng(list(octets))
-            damaged = bytearray(content)
-            for place in rng.integers(0, len(content), 1 + len(content) // 2000):
-                damaged[place] ^= 1 << rng.integers(8)
-            return bytes(damaged)
-        case "bytes":
-            return content[:at] + octets + content[at + len(octets) :]
-        case "front":
-            return content[at:]
-        case "inserted":
-            return content[:at] + octets + content[at:]
+    if given.blow != "bits":
+        at = int(given.place * len(content))
+        return strike(content, given.blow, at, given.octets) if given.blow else content
+    rng = np.random.default_rng(list(given.octets))
+    for place in rng.integers(0, len(content), 1 + len(content) // 2000):
+        content = strike(content, "bit", place, rng.bytes(1))
     return content
 
 

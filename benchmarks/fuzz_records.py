@@ -31,7 +31,7 @@ from asc_jax.runs import logits as stored_logits
 from asc_jax.runs import metrics_log, provenance, sweep_record, table4
 from asc_jax.runs.folder import read_config
 from asc_jax.scoring import evaluate, scores
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 _KEPT = pathlib.Path(__file__).parents[1] / "tests/kept/format1"
 _NONE = np.array([], np.int32)
@@ -278,14 +278,10 @@ def damage(record: Record, content: bytes) -> bytes:
     """The content of a record after one blow."""
     place = int(record.places[0] * len(content))
     match record.kind:
-        case "byte":
-            return content[:place] + record.octets[:1] + content[place + 1 :]
-        case "cut":
-            return content[:place]
+        case "byte" | "cut" | "inserted":
+            return strike(content, record.kind, place, record.octets)
         case "deep":
             return (b"[" if record.places[0] < 0.5 else b'{"a":') * 100_000
-        case "inserted":
-            return content[:place] + record.octets + content[place:]
         case "other bytes":
             return record.octets
         case "UTF-16":

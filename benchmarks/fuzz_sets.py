@@ -25,7 +25,7 @@ from asc_jax.data.table import Row
 from asc_jax.inference.windows import in_windows
 from asc_jax.report.dataset import render, write_page
 from asc_jax.train.losses import balanced_weights
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 _FORMATS = ("wav", "flac", "ogg", "mp3", "aiff", "w64", "caf", "au")
 
@@ -175,7 +175,7 @@ def _put(path: pathlib.Path, file: File, root: pathlib.Path) -> None:
         case "cut":
             content = content[:middle]
         case "flipped":
-            content = content[:middle] + bytes([content[middle] ^ 64]) + content[middle + 1 :]
+            content = strike(content, "bit", middle, b"\6")
         case "empty" | "text":
             content = b"no sound" * (file.spoilt == "text")
         case "gone":

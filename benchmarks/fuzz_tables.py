@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from asc_jax.data.clips import read_tables
-from benchmarks.fuzz import refusal
+from benchmarks.fuzz import refusal, strike
 
 COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 
@@ -205,7 +205,7 @@ DAMAGED = st.builds(
     tables(),
     st.sampled_from(
         ["cell deleted", "cells exchanged", "header exchanged", "row twice", "row deleted",
-         "noise", "NUL", "cut", "octets inserted", "other bytes"]
+         "byte", "NUL", "cut", "inserted", "other bytes"]
     ),
     st.tuples(*[st.floats(0, 1, exclude_max=True)] * 3),
     st.binary(min_size=1, max_size=20),
@@ -234,16 +234,12 @@ def damage(content: bytes, damaged: Damaged) -> bytes:
             lines.insert(other, lines[line])
         case "row deleted":
             del lines[line]
-        case "noise":
-            return content[:place] + octets[:1] + content[place + 1 :]
         case "NUL":
-            return content[:place] + b"\0" + content[place:]
-        case "cut":
-            return content[:place]
-        case "octets inserted":
-            return content[:place] + octets + content[place:]
+            return strike(content, "inserted", place, b"\0")
         case "other bytes":
             return octets
+        case _:
+            return strike(content, kind, place, octets)
     return newline.join(lines)
 
 

@@ -12,7 +12,7 @@ from asc_jax.data.pool import Pool
 from asc_jax.gan import steps as gan_steps
 from asc_jax.gan.corpora import Corpus
 from asc_jax.gan.losses import LOSSES
-from asc_jax.gan.source import make_sources
+from asc_jax.gan.source import Source, make_sources
 from asc_jax.models.wavegan import Discriminator, Generator
 from asc_jax.parallel.arrays import put
 from asc_jax.parallel.mapping import PER_FOLD, SHARED
@@ -133,19 +133,23 @@ def metrics_of(size: Size, dtype: str, mesh: Mesh, *, n: int) -> dict[str, np.nd
 
 def prepare(size: Size, dtype: str, mesh: Mesh, gans: int) -> tuple:
     """The step of several GANs, and its arguments: state, pool and source."""
+    host_pool, host_source = make_data(gans)
+    networks = make_networks(size, dtype)
+    state = gan_steps.init_state(networks, gans, mesh, seed=0)
+    source, pool = put(host_source, mesh, PER_FOLD), put(host_pool, mesh, SHARED)
+    steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
+    return steps.train, state, pool, source
+
+
+def make_data(gans: int) -> tuple[Pool, Source]:
+    """Noise in the shape of clips, and each GAN's share of it, on the host."""
     rng = np.random.default_rng(0)
     n_clips = gans * CLIPS
-    host_pool = Pool(
+    pool = Pool(
         values=rng.integers(-30_000, 30_000, (n_clips, CLIP_SAMPLES), dtype=np.int16),
         scale=np.full(n_clips, 1 / 32_768, np.float32),
         offset=np.zeros(n_clips, np.float32),
         targets=np.zeros(n_clips, np.int32),
     )
     clips = np.arange(n_clips, dtype=np.int32).reshape(gans, CLIPS)
-    corpora = [Corpus(1, ("noise",), own, own[:0]) for own in clips]
-    networks = make_networks(size, dtype)
-    state = gan_steps.init_state(networks, gans, mesh, seed=0)
-    source = put(make_sources(corpora, host_pool), mesh, PER_FOLD)
-    pool = put(host_pool, mesh, SHARED)
-    steps = gan_steps.compile_steps(mesh, networks, n_samples=size.n_samples, how="concatenate")
-    return steps.train, state, pool, source
+    return pool, make_sources([Corpus(1, ("noise",), own, own[:0]) for own in clips], pool)
