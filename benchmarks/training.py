@@ -126,8 +126,8 @@ def prepare(
         batch_size=size.batch,
         partners=False,
     )
-    for name, arguments in shapes.items():  # as `asc-jax train` does before it trains
-        name_program(getattr(steps, name), *arguments)
+    for name in ("evaluate", "train"):  # as `asc-jax train` does before it trains
+        name_program(getattr(steps, name), *shapes[name])
     seconds["names"] = clock()
 
     steps = classifier.compile_steps(mesh, one_model)

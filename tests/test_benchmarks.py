@@ -52,6 +52,12 @@ def test_results_name_the_device_and_the_versions(tmp_path):
     assert "jax" in result["versions"]
 
 
+def test_a_step_is_prepared_and_taken():
+    prepared = training.prepare(training.TINY, training.QUICK)
+    training.stepper(prepared)()
+    assert prepared.seconds.keys() == {"initial state", "names", "program"}
+
+
 def test_what_an_accelerator_would_run_comes_to_the_cpus_losses(monkeypatch):
     """Its program, compiled for this CPU: by `python -m benchmarks gpu`'s own comparison."""
     monkeypatch.setattr(gpu, "CHECKED", training.TINY)
