@@ -13,7 +13,7 @@ from asc_jax.gan import screen
 from asc_jax.gan.clips import BATCH, Generated
 from asc_jax.gan.embedder import Classifier
 from asc_jax.gan.monitor import number
-from asc_jax.gan.screen import Screening, apportion
+from asc_jax.gan.screen import apportion
 from asc_jax.gan.setup import GanSetup
 from asc_jax.gan.steps import BestGenerator
 from asc_jax.parallel.bar import make_bar
@@ -50,7 +50,6 @@ def fill(
       config: the run's.
     """
     manifest = Manifest(out)
-    screening = Screening.of(config)
     scenes = sorted({label for corpus in setup.corpora for label in corpus.scene_labels})
     quotas = dict(zip(scenes, apportion(config.synthesis.n_clips, len(scenes)), strict=True))
     with make_bar(config.synthesis.n_clips * len(set(setup.folds)), "clip") as bar:
@@ -58,13 +57,13 @@ def fill(
             source = Generated(setup, screener, best, gan, config)
             for label in corpus.scene_labels:
                 if np.asarray(best.epoch)[gan]:
-                    yield _fill_scene(source, label, quotas[label], screening, manifest, bar)
+                    yield _fill_scene(source, label, quotas[label], config.synthesis, manifest, bar)
                 else:  # it collapsed before any look that could be kept
                     yield SceneYield(f"{label}-fold{corpus.fold}", quotas[label], 0, 0)
 
 
 def _fill_scene(
-    source: Generated, label: str, wanted: int, screening: Screening, manifest: Manifest, bar
+    source: Generated, label: str, wanted: int, how, manifest: Manifest, bar
 ) -> SceneYield:
     """Keeps clips, batch after batch, until there are enough or too many were refused."""
     fold = source.corpus.fold
@@ -84,7 +83,7 @@ def _fill_scene(
         waveforms, logits = source.batch(label, batch)
         scores = screen.scores(logits, labels)
         fresh = np.array([(batch, row) not in done for row in range(BATCH)])
-        passed = np.asarray(screen.passes(logits, labels, screening)) & fresh
+        passed = screen.passes(logits, labels, how) & fresh
         for row in np.flatnonzero(passed)[: wanted - n_kept]:
             # Named by what it is, not by its place in the list: no other clip ever takes it.
             path = f"audio/{label}-fold{fold}-b{batch:05d}-r{row:02d}.wav"
@@ -98,7 +97,7 @@ def _fill_scene(
                 "row": int(row),
                 **source.maker,
                 **{name: number(round(float(values[row]), 6)) for name, values in scores.items()},
-                "reason": "+".join(screening.rules) or "all",
+                "reason": "+".join(how.rules) or "all",
             }
             manifest.append(line)
             lines.append(line)

@@ -291,11 +291,10 @@ def log_line(
     return {
         **epoch_fields(progress, times, n_clips, setup.mesh),
         **{
-            name: _numbers(np.where(was_running, values.mean(axis=0), np.nan))
+            name: [
+                monitor.number(float(value))
+                for value in np.where(was_running, values.mean(axis=0), np.nan)
+            ]
             for name, values in progress.metrics.items()
         },
     }
-
-
-def _numbers(values: np.ndarray) -> list:
-    return [monitor.number(float(value)) for value in values]

@@ -220,7 +220,7 @@ def stop_collapsed(
 
 def number(value):
     """A value as JSON has it: None, its null, for what is no finite number."""
-    return value if isinstance(value, bool) or np.isfinite(value) else None
+    return value if np.isfinite(value) else None
 
 
 def or_nan(value) -> float:

@@ -20,7 +20,6 @@ from asc_jax.gan.collect import SceneYield, fill
 from asc_jax.gan.corpora import refuse_other_corpora
 from asc_jax.gan.embedder import Classifier, refuse_other_classifier
 from asc_jax.gan.loop import describe_start, free_fields, name_programs, restore
-from asc_jax.gan.screen import Screening
 from asc_jax.gan.setup import GanSetup, one_by_one, open_screener, set_up_gan
 from asc_jax.ops.resample import resample
 from asc_jax.runs import provenance
@@ -119,7 +118,7 @@ def _describe_synthesis(setup: GanSetup, screener: Classifier, config) -> dict:
     programs[f"recognise, {screener.describe()['parameters']}"] = programs.pop("recognise")
     draw = np.random.default_rng(0).standard_normal
     logits, labels = draw((20, 4)), np.arange(20) % 4
-    passed = screen.passes(logits, labels, Screening.of(config))
+    passed = screen.passes(logits, labels, config.synthesis)
     answers = {
         "resample": resample(draw((1, 500)).astype(np.float32), setup.sr, setup.clip_sr),
         "screening": np.stack([passed, *screen.scores(logits, labels).values()]),

@@ -1,4 +1,4 @@
-"""The WaveGAN's losses against closed forms and PyTorch; the penalty against finite differences."""
+"""The WaveGAN's losses against closed forms; the penalty against finite differences."""
 
 import math
 
@@ -24,20 +24,11 @@ def test_critics_losses_are_differences_of_means():
         np.testing.assert_allclose(loss.generator(GENERATED), -GENERATED.mean(), rtol=1e-5)
 
 
-def test_dcgan_equals_pytorchs_cross_entropy():
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference here")
-    loss, entropy = LOSSES["dcgan"], torch.nn.functional.binary_cross_entropy_with_logits
-    real, generated = torch.tensor(REAL), torch.tensor(GENERATED)
-    ones, zeros = torch.ones(16, 1), torch.zeros(16, 1)
-    expected = (entropy(real, ones) + entropy(generated, zeros)) / 2
+def test_dcgan_is_cross_entropy():
+    loss, surprise = LOSSES["dcgan"], lambda logits: np.log1p(np.exp(-logits.astype(float))).mean()
+    expected = (surprise(REAL) + surprise(-GENERATED)) / 2
     np.testing.assert_allclose(loss.discriminator(REAL, GENERATED), expected, rtol=1e-5)
-    np.testing.assert_allclose(loss.generator(GENERATED), entropy(generated, ones), rtol=1e-5)
-
-
-def test_dcgan_closed_forms():
-    loss, even = LOSSES["dcgan"], np.zeros(4, np.float32)
-    np.testing.assert_allclose(loss.discriminator(even, even), math.log(2), rtol=1e-6)
-    np.testing.assert_allclose(loss.generator(even), math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(GENERATED), surprise(GENERATED), rtol=1e-5)
     sure = np.float32([1e4])
     np.testing.assert_allclose(loss.discriminator(-sure, sure), 1e4)  # finite
 
@@ -62,16 +53,6 @@ def test_losses_of_bfloat16_scores_are_taken_in_float32(name):
     ):
         assert (ours.shape, ours.dtype) == ((), jnp.float32)
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_training_raises_real_scores_and_the_generators_own(name):
-    loss = LOSSES[name]
-    start = np.full(4, 0.5, np.float32)
-    by_real, by_generated = jax.grad(loss.discriminator, argnums=(0, 1))(start, start)
-    assert (by_real < 0).all()
-    assert (by_generated > 0).all()
-    assert (jax.grad(loss.generator)(start) < 0).all()
 
 
 # The settings.
@@ -133,11 +114,11 @@ def reference_penalty(critic) -> np.ndarray:
     return (np.sqrt((by_sample**2).sum(0)) - 1) ** 2
 
 
-def our_penalty(critic, mix=MIX):
+def our_penalty(critic):
     single = lambda tree: jax.tree.map(jnp.float32, tree)
     critic = single(critic)
     return gradient_penalty(
-        lambda x: score(jnp, critic, x), mix=jnp.float32(mix), **single(EXAMPLES)
+        lambda x: score(jnp, critic, x), mix=jnp.float32(MIX), **single(EXAMPLES)
     )
 
 
@@ -154,23 +135,6 @@ def test_penaltys_gradient_by_the_critic_equals_finite_differences(name):
     critic = jax.tree.map(jnp.float32, CRITIC)
     ours = jax.jit(jax.grad(lambda critic: our_penalty(critic).mean()))(critic)[name]
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_penalty_closed_forms():
-    """A linear critic has one slope everywhere."""
-    slope = jnp.full(T, 3 / math.sqrt(T))  # of norm 3
-    examples = jax.tree.map(jnp.float32, EXAMPLES)
-    linear = lambda x: x[..., 0] @ slope
-    penalty = gradient_penalty(linear, mix=jnp.float32(MIX), **examples)
-    np.testing.assert_allclose(penalty, 4, rtol=1e-5)
-
-
-def test_mix_runs_from_real_to_generated():
-    real, generated = jnp.full((1, 2, 1), 2.0), jnp.full((1, 2, 1), 5.0)
-    critic = lambda x: jnp.square(x[:, 0, 0])  # slope 2 x
-    for mix, place in ((0.0, 2), (1.0, 5), (0.25, 2.75)):
-        penalty = gradient_penalty(critic, real, generated, jnp.array([mix]))
-        np.testing.assert_allclose(penalty, (2 * place - 1) ** 2, rtol=1e-5)
 
 
 def test_flat_critic_has_a_penalty_of_1_and_finite_gradients():
