@@ -38,6 +38,21 @@ def some_variables(network: nn.Module, input_shape: tuple[int, ...], seed: int =
     return stack(jax.tree_util.tree_map_with_path(draw, shapes), loops)
 
 
+def with_statistics(variables: Mapping) -> dict:
+    """The same with scales, biases and moving statistics that are not trivial."""
+    rng = np.random.default_rng(1)
+    draw = {
+        "scale": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "bias": lambda shape: 0.2 * rng.standard_normal(shape),
+        "mean": lambda shape: 0.2 * rng.standard_normal(shape),
+        "var": lambda shape: rng.uniform(0.5, 1.5, shape),
+    }
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: np.float32(draw[path[-1].key](x.shape)) if path[-1].key in draw else x,
+        variables,
+    )
+
+
 def stack(variables: Mapping, loops: Sequence[Run]) -> dict:
     """Variables of single blocks as those of loops.
 

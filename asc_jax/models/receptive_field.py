@@ -15,8 +15,8 @@ def _block_shape(block: str, stride: int) -> tuple[tuple[int, int], ...]:
 
 def kernels_within(
     limit: int, stage_sizes: Sequence[int], stage_strides: Sequence[int], block: str
-) -> list[tuple[int, ...]]:
-    """The kernel sizes of every residual block.
+) -> tuple[list[tuple[int, ...]], int]:
+    """The kernel sizes of every residual block, and the receptive field that they give.
 
     From the first convolution that would take the receptive field beyond the limit on,
     kernels are 1x1, so that depth and channels stay and the field does not grow.
@@ -28,21 +28,11 @@ def kernels_within(
       block: "basic" or "bottleneck".
 
     Returns:
-      One tuple of kernel sizes per block, in order.
+      One tuple of kernel sizes per block, in order, and how many input frames one position of
+      the last map depends on.
 
     Source: Koutini et al., arXiv:1907.01803, §3.
     """
-    return _walk(limit, stage_sizes, stage_strides, block)[0]
-
-
-def receptive_field(
-    limit: int, stage_sizes: Sequence[int], stage_strides: Sequence[int], block: str
-) -> int:
-    """How many input frames one position of the last map depends on; as `kernels_within`."""
-    return _walk(limit, stage_sizes, stage_strides, block)[1]
-
-
-def _walk(limit, stage_sizes, stage_strides, block) -> tuple[list[tuple[int, ...]], int]:
     field, jump = 1, 1  # frames seen, and frames from one position to the next
     for kernel, stride in (STEM, POOL):
         field, jump = field + (kernel - 1) * jump, jump * stride

@@ -12,7 +12,7 @@ from asc_jax.models.depth import Run, repeat
 from asc_jax.models.drop_path import branch_factors
 from asc_jax.models.dropout import DROPOUT_STREAM, Dropout
 from asc_jax.models.pcen import Pcen
-from asc_jax.models.receptive_field import STEM, kernels_within, receptive_field
+from asc_jax.models.receptive_field import STEM, kernels_within
 from asc_jax.models.squeeze_excite import SqueezeExcite
 from asc_jax.ops.batch_norm import BatchNorm
 from asc_jax.ops.conv import Conv
@@ -95,7 +95,10 @@ class ResNet(nn.Module):
     @property
     def receptive_field(self) -> int:
         """How many frames one position of the last map depends on."""
-        return receptive_field(
+        return self._kernels()[1]
+
+    def _kernels(self) -> tuple[list[tuple[int, ...]], int]:
+        return kernels_within(
             self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block
         )
 
@@ -149,11 +152,7 @@ class ResNet(nn.Module):
 
     def runs(self) -> list[Run]:
         """The residual blocks in order, equal neighbours together."""
-        kernels = iter(
-            kernels_within(
-                self.max_receptive_field, self.stage_sizes, self.stage_strides, self.block
-            )
-        )
+        kernels = iter(self._kernels()[0])
         blocks, before = [], self.width
         for stage, (n_blocks, stride) in enumerate(
             zip(self.stage_sizes, self.stage_strides, strict=True), start=1

@@ -180,15 +180,11 @@ def render(summary: Summary, depth: int | None = None) -> str:
         )
         for row in rows
     ]
-    return "\n".join([*lines, "", render_totals(summary)])
-
-
-def render_totals(summary: Summary) -> str:
-    """The summary in one line."""
     bands, frames = summary.input
-    return (
+    totals = (
         f"{summary.convolutions} convolutions, {summary.parameters:,} parameters (+ "
         f"{summary.statistics:,} moving statistics), {summary.macs / 1e9:.2f} GMACs per "
         f"clip of {bands} x {frames}"
         + (f", receptive field {summary.receptive_field} frames" if summary.receptive_field else "")
     )
+    return "\n".join([*lines, "", totals])

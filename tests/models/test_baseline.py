@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import some_variables
+from networks import some_variables, with_statistics
 from refusals import refused
 
 from asc_jax import models
@@ -16,22 +16,6 @@ def variables_shapes(n_frames: int, n_mels: int) -> dict:
     return jax.eval_shape(
         lambda x: Baseline(n_classes=10).init(jax.random.key(0), x, train=False),
         jax.ShapeDtypeStruct((1, n_frames, n_mels), jnp.float32),
-    )
-
-
-def random_variables(n_frames: int, n_mels: int) -> dict:
-    """Initial kernels, with biases and statistics that are not trivial."""
-    variables = some_variables(Baseline(n_classes=10), (1, n_frames, n_mels))
-    rng = np.random.default_rng(1)
-    draw = {
-        "scale": lambda shape: rng.uniform(0.5, 1.5, shape),
-        "bias": lambda shape: 0.2 * rng.standard_normal(shape),
-        "mean": lambda shape: 0.2 * rng.standard_normal(shape),
-        "var": lambda shape: rng.uniform(0.5, 1.5, shape),
-    }
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: np.float32(draw[path[-1].key](x.shape)) if path[-1].key in draw else x,
-        variables,
     )
 
 
@@ -71,7 +55,7 @@ def test_too_small_an_input_is_refused(n_frames, n_mels):
 
 def test_training_moves_the_statistics_as_keras_does():
     network = Baseline(n_classes=10, dropout_rate=0.0)
-    variables = random_variables(500, 20)
+    variables = with_statistics(some_variables(network, (1, 500, 20)))
     x = jnp.asarray(np.random.default_rng(2).standard_normal((2, 500, 20)), jnp.float32)
     step = jax.jit(
         lambda x: network.apply(
@@ -94,7 +78,7 @@ def test_logits_equal_a_pytorch_twin():
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     F = torch.nn.functional
-    variables = random_variables(500, 40)
+    variables = with_statistics(some_variables(Baseline(n_classes=10), (1, 500, 40)))
     x = np.random.default_rng(3).standard_normal((2, 500, 40)).astype(np.float32)
     ours = jax.jit(lambda x: Baseline(n_classes=10).apply(variables, x, train=False))(x)
 

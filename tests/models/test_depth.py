@@ -46,18 +46,11 @@ def test_the_axes_of_all_convolutions_lie_as_loops_need_them():
     assert [len(run.names) for run in network.loops] == [5]
     variables = some_variables(network, (2, 33, 48))  # maps of 12 rows
     x = jnp.zeros((2, 33, 48))
-    text = jax.jit(lambda v, x: gradients_text(network, v, x)).lower(variables, x).as_text()
+    loss = lambda v: network.apply(v, x, train=True, mutable=["batch_stats"])[0].sum()
+    text = jax.jit(jax.grad(loss)).lower(variables).as_text()
     axes = re.findall(r"stablehlo\.convolution.* dim_numbers = (.*?), window", text)
     assert len(axes) >= 2 + 6  # of the stem, of the loop
     assert set(axes) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
-
-
-def gradients_text(network: ResNet, variables: dict, x):
-    def loss(params):
-        variables_now = {**variables, "params": params}
-        return network.apply(variables_now, x, train=True, mutable=["batch_stats"])[0].sum()
-
-    return jax.grad(loss)(variables["params"])
 
 
 def test_blocks_of_other_kernels_or_shapes_are_runs_of_their_own():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from asc_jax.models.resnet import ResidualBlock, ResNet
-from asc_jax.models.summary import at_depth, render, render_totals, summarise
+from asc_jax.models.summary import at_depth, render, summarise
 
 
 class Small(nn.Module):
@@ -89,7 +89,6 @@ def test_render_has_a_row_per_layer_and_the_totals():
         named = layer.name, layer.kind, f"{layer.macs:,}", f"{layer.parameters:,}"
         assert all(name in row for name in (*named, "x".join(map(str, layer.output))))
     assert len({len(row) for row in (header, *rows)}) == 1  # columns line up
-    assert totals == render_totals(summary)
     assert f"{summary.parameters:,}" in totals and "24 x 60" in totals
     assert str(summary.receptive_field) in totals
 
