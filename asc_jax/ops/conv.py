@@ -68,14 +68,12 @@ def conv_general_dilated(
     rhs_dilation=None,
     dimension_numbers=None,
     feature_group_count: int = 1,
-    batch_group_count: int = 1,
     precision=None,
-    preferred_element_type=None,
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`, fast under a `vmap` that maps the kernel too.
 
-    Give it to `flax.linen.Conv` as `conv_general_dilated=`. Reverse mode only: forward-mode
-    derivatives are refused by JAX.
+    Give it to `flax.linen.Conv` as `conv_general_dilated=`; it takes what that gives it. Reverse
+    mode only: forward-mode derivatives are refused by JAX.
 
     Args:
       lhs: the input, e.g. (B, H, W, C).
@@ -86,9 +84,7 @@ def conv_general_dilated(
       rhs_dilation: one int per spatial axis.
       dimension_numbers: the layout of lhs, rhs and output.
       feature_group_count: groups of input channels.
-      batch_group_count: groups of the batch.
       precision: of the products.
-      preferred_element_type: of the accumulator.
 
     Returns:
       The output, e.g. (B, H', W', C_out).
@@ -109,22 +105,14 @@ def conv_general_dilated(
         "lhs_dilation": tuple(lhs_dilation or (1,) * spatial),
         "rhs_dilation": rhs_dilation,
         "feature_group_count": feature_group_count,
-        "batch_group_count": batch_group_count,
         "dimension_numbers": numbers,
     }
-    convolve = functools.partial(
-        jax.lax.conv_general_dilated,
-        **options,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-    )
-    if _is_transposed(options) and preferred_element_type is None:
+    convolve = functools.partial(jax.lax.conv_general_dilated, **options, precision=precision)
+    if _is_transposed(options):
         return _transposed(lhs, rhs, options, jax.eval_shape(convolve, lhs, rhs), precision)
     lhs, rhs = _varying_alike(materialised(lhs), rhs)
     transposes = _transposes(convolve, jax.typeof(lhs), jax.typeof(rhs), options, precision)
-    products = Products()
-    if preferred_element_type is None or on_cpu():
-        products = _matrix_products(lhs, rhs, options, precision)
+    products = _matrix_products(lhs, rhs, options, precision)
     forward, _, _ = _contractions(convolve, *transposes, products)
     return forward(lhs, rhs)
 
@@ -159,10 +147,8 @@ def _transposes(
       (out, rhs) -> lhs, and (lhs, out) -> rhs.
     """
     channels_last = options["dimension_numbers"] in (CHANNELS_LAST_1D, CHANNELS_LAST_2D)
-    plain = options["feature_group_count"] == options["batch_group_count"] == 1
-    out_type = jax.eval_shape(convolve, lhs_type, rhs_type)
-    alike = lhs_type.dtype == rhs_type.dtype == out_type.dtype
-    if on_cpu() and channels_last and plain and alike and out_type.size:
+    plain = options["feature_group_count"] == 1
+    if on_cpu() and channels_last and plain and jax.eval_shape(convolve, lhs_type, rhs_type).size:
         geometry = Geometry(
             extent=lhs_type.shape[1:-1],
             taps=rhs_type.shape[:-2],
@@ -224,7 +210,7 @@ def _contractions(
 
 def _is_transposed(options: dict) -> bool:
     """Whether only the input is dilated: the transpose of a strided convolution."""
-    plain = options["feature_group_count"] == options["batch_group_count"] == 1
+    plain = options["feature_group_count"] == 1
     steps = (*options["window_strides"], *options["rhs_dilation"])
     return plain and max(options["lhs_dilation"]) > 1 and max(steps) == 1
 
@@ -280,7 +266,7 @@ def _lower(contract: Callable, products: Callable | None) -> Callable:
 
 def _matrix_products(lhs: jax.Array, rhs: jax.Array, options: dict, precision) -> Products:
     """The contractions that are faster as matrix products."""
-    plain = options["feature_group_count"] == options["batch_group_count"] == 1
+    plain = options["feature_group_count"] == 1
     dilations = (*options["lhs_dilation"], *options["rhs_dilation"])
     if not plain or max(dilations) > 1 or lhs.dtype not in (jnp.float32, jnp.bfloat16):
         return Products()

@@ -125,9 +125,8 @@ def _kernel(up: int, down: int) -> tuple[np.ndarray, int]:
     position = np.arange(-reach, down + reach + 1)[:, None]  # input sample, from the block's
     time = np.arange(up)[None, :] * down / up  # of each output, in input samples
     distance = (position - time) / widen
-    beta = _BETA
     inside = np.clip(1 - (distance / _HALF_WIDTH) ** 2, 0, None)
-    window = np.where(inside > 0, np.i0(beta * np.sqrt(inside)) / np.i0(beta), 0)
+    window = np.where(inside > 0, np.i0(_BETA * np.sqrt(inside)) / np.i0(_BETA), 0)
     kernel = np.sinc(distance) * window
     kernel /= kernel.sum(axis=0)  # every phase passes a constant unchanged
     return kernel.astype(np.float32), reach

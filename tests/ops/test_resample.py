@@ -99,24 +99,10 @@ def test_filters_of_blocks_are_those_of_the_table(noise, monkeypatch):
         assert snr(by_blocks, by_phases) >= 110
 
 
-@pytest.mark.parametrize("rates", [(44_100, 16_001), (16_001, 44_100)])
-def test_a_constant_stays(rates):
-    out = np.asarray(resample(np.ones(6000, np.float32), *rates))
-    np.testing.assert_allclose(out[200:-200], 1, atol=2e-6)
-
-
 def test_a_constant_stays_and_the_same_rate_changes_nothing(noise):
     assert resample(noise, 44_100, 44_100) is noise
     out = resample(np.ones(4000, np.float32), 16_000, 48_000)
     np.testing.assert_allclose(out[300:-300], 1, atol=1e-6)
-
-
-def test_sample_zero_stays_at_time_zero():
-    impulse = np.zeros(1001, np.float32)
-    impulse[500] = 1
-    for orig_sr, target_sr in ((16_000, 48_000), (48_000, 16_000), (3, 2)):
-        out = resample(impulse, orig_sr, target_sr)
-        assert np.argmax(out) == round(500 * target_sr / orig_sr)
 
 
 @pytest.mark.parametrize(("orig_sr", "target_sr"), [(16, 48), (3, 2), (44_100, 16_001)])
