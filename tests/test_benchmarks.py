@@ -53,7 +53,7 @@ def test_results_name_the_device_and_the_versions(tmp_path):
 
 
 def test_a_step_is_prepared_and_taken():
-    prepared = training.prepare(training.TINY, training.QUICK)
+    prepared = training.prepare(training.TINY, training.QUICK, mesh_shape=(1, 1))
     training.stepper(prepared)()
     assert prepared.seconds.keys() == {"initial state", "names", "program"}
 

@@ -103,24 +103,25 @@ def scene(request, sound) -> np.ndarray:
 
 # Any two of window, power and padding, and any two of the rest, come together.
 @pytest.mark.parametrize(
-    ("window", "power", "pad_mode", "htk", "norm"),
+    ("window", "power", "pad_mode", "htk", "norm", "log_floor"),
     [
-        ("hann", 1.0, "constant", False, "slaney"),
-        ("hann", 2.0, "reflect", True, "none"),
-        ("hann", 0.6, "constant", True, "slaney"),
-        ("hamming", 1.0, "reflect", False, "none"),
-        ("hamming", 2.0, "constant", False, "slaney"),
-        ("hamming", 0.6, "reflect", True, "none"),
+        ("hann", 1.0, "constant", False, "slaney", 1e-3),
+        ("hann", 2.0, "reflect", True, "none", 2.2e-16),
+        ("hann", 0.6, "constant", True, "slaney", 2.2e-16),
+        ("hamming", 1.0, "reflect", False, "none", 2.2e-16),
+        ("hamming", 2.0, "constant", False, "slaney", 2.2e-16),
+        ("hamming", 0.6, "reflect", True, "none", 2.2e-16),
     ],
 )
-def test_log_mel_equals_librosa_for_every_option(window, power, pad_mode, htk, norm, scene):
+def test_log_mel_equals_librosa_for_every_option(
+    window, power, pad_mode, htk, norm, log_floor, scene
+):
     options = {"window": window, "power": power, "pad_mode": pad_mode, "htk": htk, "norm": norm}
-    assert_equals_librosa(scene, FrontendConfig(**options))
+    assert_equals_librosa(scene, FrontendConfig(**options, log_floor=log_floor))
 
 
 GEOMETRIES = {
     "the paper's": {},
-    "80 bands": {"n_mels": 80},
     "not centred": {"center": False},
     "window as long as the transform": {"win_length": 2048},
     "odd window": {"win_length": 1023, "n_fft": 1024},
@@ -128,17 +129,7 @@ GEOMETRIES = {
     "odd transform, not centred": {"n_fft": 1025, "win_length": 800, "center": False},
     "hop that does not divide": {"hop_length": 441},
     "hop longer than the transform": {"n_fft": 512, "win_length": 400, "hop_length": 700},
-    "band limits": {"fmin": 50.0, "fmax": 14_000.0},
-    "band limits, htk": {"fmin": 300.0, "fmax": 8000.0, "htk": True},
-    "one band": {"n_mels": 1},
-    "44.1 kHz": {"sr": 44_100},
-    "a floor that shows": {"log_floor": 1e-3},
 }
-
-
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_log_mel_equals_librosa_for_every_geometry(geometry, scene):
-    assert_equals_librosa(scene, FrontendConfig(**GEOMETRIES[geometry], pad_mode="reflect"))
 
 
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
@@ -166,6 +157,7 @@ def test_stft_equals_librosa(geometry, cpu, scene, monkeypatch):
     [
         {},
         {"n_mels": 128},
+        {"n_mels": 1},
         {"n_fft": 1025, "win_length": 1000},
         {"fmin": 20.0, "fmax": 16_000.0},
         {"sr": 22_050, "n_fft": 512, "win_length": 512, "n_mels": 64},

@@ -59,13 +59,6 @@ def test_an_example_does_not_depend_on_its_batch(batch):
         np.testing.assert_allclose(target_alone, target[i], atol=1e-6)
 
 
-def test_the_key_decides(batch):
-    first, again, other = (mapped(keys(6, seed), *batch)[0] for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    for i in range(6):
-        assert not np.array_equal(first[i], other[i])
-
-
 def test_members_draw_independently(batch):
     """Switching one member off leaves what the others draw as it was."""
     key = jax.random.key(3)
@@ -81,17 +74,11 @@ def test_members_draw_independently(batch):
     np.testing.assert_array_equal(*masked)
 
 
-def test_targets_stay_probabilities(batch):
-    _, target = mapped(keys(6), *batch)
-    np.testing.assert_allclose(np.sum(target, axis=1), 1, atol=1e-6)
-    assert np.all(target >= 0)
-
-
 # Mixup.
 
 
-@pytest.mark.parametrize("alpha", [0.1, 1.0])
-def test_mixup_is_a_convex_combination_led_by_the_example(alpha):
+def test_mixup_is_a_convex_combination_led_by_the_example():
+    alpha = 0.4
     one, other = jnp.full((2, 2), 3.0), jnp.full((2, 2), -1.0)
     here, there = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
     mixed, target = over_keys(lambda key: mixup(key, one, here, other, there, alpha), 4000)
@@ -103,17 +90,6 @@ def test_mixup_is_a_convex_combination_led_by_the_example(alpha):
     # The distance to 1/2 is that of a Beta(alpha, alpha), whose variance is 1 / (8 alpha + 4).
     variance = 1 / (8 * alpha + 4)
     assert np.mean((weight - 0.5) ** 2) == pytest.approx(variance, rel=0.08)
-
-
-def test_mixup_weighs_every_target_alike(batch):
-    log_mel, target, partner, partner_target = (x[0] for x in batch)
-    mix = jax.jit(functools.partial(mixup, alpha=0.4))
-    mixed, mixed_target = mix(jax.random.key(1), log_mel, target, partner, partner_target)
-    weight = float(
-        np.sum((mixed - partner) * (log_mel - partner)) / np.sum((log_mel - partner) ** 2)
-    )
-    expected = weight * target + (1 - weight) * partner_target
-    np.testing.assert_allclose(mixed_target, expected, atol=1e-5)
 
 
 # Time roll.
@@ -210,9 +186,9 @@ def test_freq_mixstyle_comes_as_often_as_is_said():
 def test_freq_mixstyle_of_a_silent_band_is_finite():
     silent = jnp.full((N, M), -36.0)
     other = jnp.asarray(np.random.default_rng(0).standard_normal((N, M)), jnp.float32)
-    for pair in ((silent, other), (other, silent), (silent, silent)):
-        mixed = over_keys(lambda key, pair=pair: freq_mixstyle(key, *pair, 1.0, 0.4), 50)
-        assert np.isfinite(mixed).all() and np.abs(mixed).max() < 100
+    pairs = (silent, other), (other, silent), (silent, silent)
+    mixed = over_keys(lambda key: [freq_mixstyle(key, *pair, 1.0, 0.4) for pair in pairs], 50)
+    assert np.isfinite(mixed).all() and np.abs(mixed).max() < 100
 
 
 # The filter.

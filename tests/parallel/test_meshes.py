@@ -22,7 +22,7 @@ from asc_jax.train.state import ClassifierState
 N_STEPS, BATCH_SIZE = 20, 8
 
 AUGMENTATION = Augmentation(mixup_alpha=0.3, time_roll=0.5, mel_masks=1, mel_mask_bands=3)
-MESHES = ((1, 1), (4, 1), (2, 4))  # folds x shards of a batch
+MESHES = ((1, 1), (2, 4))  # folds x shards of a batch
 
 
 NETWORK = ResNet(
@@ -107,10 +107,9 @@ def largest_difference(tree, other) -> float:
     return max(jax.tree.leaves(differences))
 
 
-@pytest.mark.parametrize("shape", MESHES[1:], ids=str)
-def test_every_mesh_gives_the_same_trajectory(on_mesh, shape):
+def test_another_mesh_gives_the_same_trajectory(on_mesh):
     """Measured after 20 steps: losses within 5e-7, parameters and statistics within 5e-7."""
-    one, other = on_mesh(MESHES[0]), on_mesh(shape)
+    one, other = map(on_mesh, MESHES)
     assert one.losses.std(axis=1).min() > 0.01  # it moves
     np.testing.assert_allclose(other.losses, one.losses, rtol=0, atol=5e-6)
     assert largest_difference(other.last.params, one.last.params) < 5e-6
