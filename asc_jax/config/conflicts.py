@@ -4,210 +4,159 @@ from collections.abc import Iterator, Mapping
 
 from asc_jax.augment import WAVEFORM_FIELDS
 from asc_jax.config.rules import MANY
-from asc_jax.frontend import LOGARITHMIC, FrontendConfig, make_frontend, mel_edges, n_empty_bands
-from asc_jax.runtime.errors import InputError
+from asc_jax.frontend import LOGARITHMIC, Frontend, FrontendConfig, mel_edges, n_empty_bands
 from asc_jax.runtime.functions import is_own
 
+# A field, and what is wrong with its value beside those of others.
+Conflict = tuple[str, str]
 
-def conflicts(flat: Mapping) -> Iterator[InputError]:
+
+def conflicts(flat: Mapping) -> Iterator[Conflict]:
     """Yields what a classifier's fields, flat, demand of each other where it is not met."""
-    sizes, strides = flat.get("model.stage_sizes", ()), flat.get("model.stage_strides", ())
-    if len(sizes) != len(strides):
-        yield InputError(
-            f"must be as long as model.stage_sizes={sizes}",
-            field="model.stage_strides",
-            value=strides,
-        )
+    sizes = flat.get("model.stage_sizes", ())
+    if len(sizes) != len(flat.get("model.stage_strides", ())):
+        yield "model.stage_strides", f"must be as long as model.stage_sizes={sizes}"
     for field in ("synthetic.share", "synthetic.per_class"):
         if flat[field] and not flat["synthetic.root"]:
-            yield InputError(
+            yield (
+                field,
                 f"needs synthetic clips; set synthetic.root to their folder, or {field}=0",
-                field=field,
-                value=flat[field],
             )
     if flat["distillation.run"] and flat["synthetic.root"]:
-        yield InputError(
+        yield (
+            "distillation.run",
             "works only with recorded clips, because there are no teachers' logits of "
             "generated ones; set it or synthetic.root to ''",
-            field="distillation.run",
-            value=flat["distillation.run"],
         )
     if flat["train.selection"] == "inner" and not flat["folds.inner_fraction"]:
-        yield InputError(
+        yield (
+            "train.selection",
             "needs clips to choose the epoch on; set folds.inner_fraction (0.3, say), or "
             "train.selection='last'",
-            field="train.selection",
-            value="inner",
         )
     if flat["train.batch_size"] % flat["train.accumulate"]:
-        yield InputError(
-            f"must divide train.batch_size={flat['train.batch_size']}",
-            field="train.accumulate",
-            value=flat["train.accumulate"],
-        )
-    epochs, select_after = flat["train.epochs"], flat["train.select_after"]
-    if select_after >= epochs:
-        yield InputError(
-            f"must be below train.epochs={epochs}", field="train.select_after", value=select_after
-        )
+        yield "train.accumulate", f"must divide train.batch_size={flat['train.batch_size']}"
+    epochs = flat["train.epochs"]
+    if flat["train.select_after"] >= epochs:
+        yield "train.select_after", f"must be below train.epochs={epochs}"
     yield from _crop_conflicts(flat)
     yield from _schedule_conflicts(flat)
     if not is_own(flat["augment.name"]):
         yield from _augment_conflicts(flat)
 
 
-def _crop_conflicts(flat: Mapping) -> Iterator[InputError]:
+def _crop_conflicts(flat: Mapping) -> Iterator[Conflict]:
     crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
     if crop_seconds > clip_seconds:
-        yield InputError(
-            f"must be at most data.clip_seconds={clip_seconds:g}",
-            field="train.crop_seconds",
-            value=crop_seconds,
-        )
+        yield "train.crop_seconds", f"must be at most data.clip_seconds={clip_seconds:g}"
     if crop_seconds and flat["data.pool"] != "waveform":
-        yield InputError(
-            "works on waveforms; set data.pool='waveform'",
-            field="train.crop_seconds",
-            value=crop_seconds,
-        )
+        yield "train.crop_seconds", "works on waveforms; set data.pool='waveform'"
     if flat["ensemble.hop_seconds"] and not crop_seconds:
-        yield InputError(
-            "needs windows; set train.crop_seconds, or set this to 0",
-            field="ensemble.hop_seconds",
-            value=flat["ensemble.hop_seconds"],
-        )
+        yield "ensemble.hop_seconds", "needs windows; set train.crop_seconds, or set this to 0"
     if 0 < flat["ensemble.hop_seconds"] * flat["frontend.sr"] < 1:
-        yield InputError(
+        yield (
+            "ensemble.hop_seconds",
             "is shorter than a sample; set 0 for windows without overlap",
-            field="ensemble.hop_seconds",
-            value=flat["ensemble.hop_seconds"],
         )
     if flat["data.trim_silence"] and not flat["data.fit_length"]:
-        yield InputError(
-            "gives clips of different lengths; set data.fit_length=True", field="data.trim_silence"
-        )
+        yield "data.trim_silence", "gives clips of different lengths; set data.fit_length=True"
 
 
-def _schedule_conflicts(flat: Mapping) -> Iterator[InputError]:
-    schedule, drops = flat["optimizer.schedule"], flat["optimizer.drops"]
-    if schedule == "steps" and not drops:
-        yield InputError(
+def _schedule_conflicts(flat: Mapping) -> Iterator[Conflict]:
+    in_steps, drops = flat["optimizer.schedule"] == "steps", flat["optimizer.drops"]
+    if in_steps and not drops:
+        yield (
+            "optimizer.schedule",
             "needs optimizer.drops; set shares of the run there, such as (0.5, 0.75)",
-            field="optimizer.schedule",
-            value=schedule,
         )
-    if drops and schedule != "steps":
-        yield InputError(
+    if drops and not in_steps:
+        yield (
+            "optimizer.drops",
             "is only for optimizer.schedule='steps'; set that, or set this to ()",
-            field="optimizer.drops",
-            value=drops,
         )
     if drops and drops[0] < flat["optimizer.warmup"]:
-        yield InputError(
+        yield (
+            "optimizer.drops",
             f"must come after optimizer.warmup={flat['optimizer.warmup']:g}",
-            field="optimizer.drops",
-            value=drops,
         )
 
 
-def _augment_conflicts(flat: Mapping) -> Iterator[InputError]:
+def _augment_conflicts(flat: Mapping) -> Iterator[Conflict]:
     for field in ("augment.mixup_alpha", "augment.freq_mixstyle_p"):
         if flat[field] and flat["train.batch_size"] < 2:
-            yield InputError(
+            yield (
+                field,
                 "mixes with the next example of the batch; set train.batch_size to 2 or more, "
                 "or this to 0",
-                field=field,
-                value=flat[field],
             )
     of_waveforms = [f"augment.{name}" for name in WAVEFORM_FIELDS if flat.get(f"augment.{name}")]
     if of_waveforms:
         factor = flat["augment.time_scale"]
         crop_seconds, clip_seconds = flat["train.crop_seconds"], flat["data.clip_seconds"]
         if flat["data.pool"] != "waveform":
-            yield InputError("works on waveforms; set data.pool='waveform'", field=of_waveforms[0])
+            yield of_waveforms[0], "works on waveforms; set data.pool='waveform'"
         if factor and not 0 < crop_seconds * factor <= clip_seconds:
-            yield InputError(
+            yield (
+                "augment.time_scale",
                 "needs clips of this many times train.crop_seconds; set train.crop_seconds "
                 "above 0, and data.clip_seconds to at least the product",
-                field="augment.time_scale",
-                value=factor,
             )
     pair = ("augment.impulse_responses", "augment.impulse_p")
     for field, other in (pair, pair[::-1]):
         if flat[field] and not flat[other]:
-            yield InputError(f"needs {other} as well", field=field, value=flat[field])
+            yield field, f"needs {other} as well"
     if flat["augment.filter_db"] and flat["frontend.name"] not in LOGARITHMIC:
-        yield InputError(
+        yield (
+            "augment.filter_db",
             f"needs frontend.name to be one of {', '.join(LOGARITHMIC)}; set this to 0",
-            field="augment.filter_db",
-            value=flat["augment.filter_db"],
         )
 
 
-def frontend_conflicts(config: Mapping) -> Iterator[InputError]:
+def frontend_conflicts(flat: Mapping, frontend: Frontend) -> Iterator[Conflict]:
     """Yields why a config's frontend would give nothing: no frame, or bands without a frequency."""
-    frontend = make_frontend(config["frontend"])
-    seconds, mask_above = config["data"]["clip_seconds"], config["synthetic"]["mask_above"]
+    mask_above = flat["synthetic.mask_above"]
     if not isinstance(frontend, FrontendConfig):
         if mask_above > 0:
-            yield InputError(
+            yield (
+                "synthetic.mask_above",
                 "masks mel bands, but the frontend is a function of your own; set it to 0",
-                field="synthetic.mask_above",
-                value=mask_above,
             )
         return
-    if config["model"].get("pcen") and (frontend.name, config["data"]["normalisation"]) != (
-        "mel",
-        "none",
-    ):
-        yield InputError(
+    unscaled = frontend.name == "mel" and flat["data.normalisation"] == "none"
+    if flat.get("model.pcen") and not unscaled:
+        yield (
+            "model.pcen",
             "needs unscaled mel spectrograms; set frontend.name='mel' and "
             "data.normalisation='none'",
-            field="model.pcen",
-            value=True,
         )
-    if frontend.name == "mel" and config["data"]["pool"] != "waveform":
-        yield InputError(
+    if frontend.name == "mel" and flat["data.pool"] != "waveform":
+        yield (
+            "frontend.name",
             "has too wide a range for a pool of 16 bits; set data.pool='waveform'",
-            field="frontend.name",
-            value="mel",
         )
-    lengths = {"data.clip_seconds": seconds}
-    if crop_seconds := config["train"]["crop_seconds"]:
-        lengths["train.crop_seconds"] = crop_seconds
-    for field, length in lengths.items():
-        n_samples = round(length * frontend.sr)
-        if n_samples < 1 or frontend.n_frames(n_samples) < 1:
-            yield InputError("is shorter than one frame", field=field, value=length)
+    for field in ("data.clip_seconds", "train.crop_seconds"):
+        n_samples = round(flat[field] * frontend.sr)
+        if flat[field] and (n_samples < 1 or frontend.n_frames(n_samples) < 1):
+            yield field, "is shorter than one frame"
     if empty := n_empty_bands(frontend):
-        yield InputError(
+        yield (
+            "frontend.n_mels",
             f"{empty} bands from fmin={frontend.fmin:g} to fmax={frontend.highest:g} Hz lie "
             f"between two bins of n_fft={frontend.n_fft} and would be empty; lower n_mels, raise "
             "n_fft, or widen that range",
-            field="frontend.n_mels",
-            value=frontend.n_mels,
         )
     if 0 < mask_above <= mel_edges(frontend)[0]:
-        yield InputError(
-            "masks every band; raise it, or set it to 0",
-            field="synthetic.mask_above",
-            value=mask_above,
-        )
+        yield "synthetic.mask_above", "masks every band; raise it, or set it to 0"
 
 
-def gan_conflicts(flat: Mapping) -> Iterator[InputError]:
+def gan_conflicts(flat: Mapping) -> Iterator[Conflict]:
     """Yields the same of a GAN's fields."""
     low, high = flat["synthesis.margin_low"], flat["synthesis.margin_high"]
     if low >= high:
-        yield InputError(
-            f"must be below synthesis.margin_high={high:g}",
-            field="synthesis.margin_low",
-            value=low,
-        )
+        yield "synthesis.margin_low", f"must be below synthesis.margin_high={high:g}"
     epochs, steps = flat["train.epochs"], flat["train.steps_per_epoch"]
     if epochs * steps > MANY:
-        yield InputError(
+        yield (
+            "train.steps_per_epoch",
             f"makes more than {MANY} steps of train.epochs={epochs}; lower one of them",
-            field="train.steps_per_epoch",
-            value=steps,
         )

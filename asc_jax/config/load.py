@@ -15,7 +15,7 @@ from ml_collections.config_flags.config_path import get_type
 
 from asc_jax.config import format as config_format
 from asc_jax.config.choices import FUNCTION_FIELDS
-from asc_jax.config.conflicts import conflicts, frontend_conflicts, gan_conflicts
+from asc_jax.config.conflicts import Conflict, conflicts, frontend_conflicts, gan_conflicts
 from asc_jax.config.files import call
 from asc_jax.config.format import flatten
 from asc_jax.config.overrides import field_of
@@ -76,8 +76,9 @@ def check_config(config: Mapping, source: str = "config") -> None:
             rules |= known.get(name, {})
     theirs = {f: v for f, v in flat.items() if f in rules or not f.startswith(tuple(free))}
     check_fields(theirs, rules, source)
-    if found := [*conflicts(flat), *frontend_conflicts(config)]:
-        raise found[0].at(path=source)
+    _refuse_first(
+        [*conflicts(flat), *frontend_conflicts(flat, frontend_config(config))], flat, source
+    )
 
 
 def check_gan_config(config: Mapping, source: str = "config") -> None:
@@ -86,9 +87,13 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
     if "gan.loss" not in flat:
         raise InputError("is not the config of a GAN; start from configs/wavegan.py", path=source)
     check_fields(flat, GAN_RULES, source)
-    if found := [*gan_conflicts(flat)]:
-        raise found[0].at(path=source)
+    _refuse_first(gan_conflicts(flat), flat, source)
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
+
+
+def _refuse_first(found: Iterable[Conflict], flat: Mapping, source: str) -> None:
+    for field, problem in found:
+        raise InputError(problem, path=source, field=field, value=flat[field])
 
 
 def check_fields(flat: Mapping, rules: Mapping[str, Rule], source: str) -> None:
