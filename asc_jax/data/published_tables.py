@@ -15,27 +15,20 @@ class _Form:
     Attributes:
       table: the file, below the set's folder.
       audio: where a file lies, made of a row's cells by their columns' names.
-      scene_label, identifier, fold: columns. Files of one identifier are of one recording.
+      scene_label, identifier: columns. Files of one identifier are of one recording.
     """
 
     table: str
     audio: str
     scene_label: str
     identifier: str
-    fold: str
 
 
 # K. J. Piczak, 2015 (github.com/karolpiczak/ESC-50); J. Salamon and others, 2014
 # (urbansounddataset.weebly.com): their READMEs say what the columns are.
 _FORMS = (
-    _Form("meta/esc50.csv", "audio/{filename}", "category", "src_file", "fold"),
-    _Form(
-        "metadata/UrbanSound8K.csv",
-        "audio/fold{fold}/{slice_file_name}",
-        "class",
-        "fsID",
-        "fold",
-    ),
+    _Form("meta/esc50.csv", "audio/{filename}", "category", "src_file"),
+    _Form("metadata/UrbanSound8K.csv", "audio/fold{fold}/{slice_file_name}", "class", "fsID"),
 )
 
 
@@ -60,10 +53,10 @@ def _read(path: pathlib.Path, form: _Form) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for cells in csv.DictReader(file, strict=True):
-                columns = form.scene_label, form.identifier, form.fold
+                columns = form.scene_label, form.identifier, "fold"
                 label, identifier, fold = (cells[column] for column in columns)
                 row = Row(len(rows) + 2, form.audio.format(**cells), label, identifier, fold=fold)
-                if not all(row.__dict__[name] for name in ("scene_label", "identifier", "fold")):
+                if not (label and identifier and fold):
                     raise ValueError(f"line {row.line} has empty cells")
                 rows.append(row)
     except KeyError as error:
