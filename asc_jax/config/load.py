@@ -189,11 +189,12 @@ def override(
         _resolve(config, source)
         for group in given & {"model.name", "augment.name"}:
             _keep_what_is_taken(config, group.partition(".")[0], given)
-        return checked(config, check, source)
+        check(config, source)
     except InputError as error:
         if typed and error.field in given and error.path in ("", str(source)):
             raise error.at(path="", field=prefix + error.field) from None
         raise
+    return ml_collections.FrozenConfigDict(config)
 
 
 def _fill_placeholders(config: ml_collections.ConfigDict) -> None:
@@ -242,23 +243,11 @@ def _keep_what_is_taken(
             del config[group][field]
 
 
-def checked(
-    config: ml_collections.ConfigDict, check: Check, source: str
-) -> ml_collections.FrozenConfigDict:
-    """Expands a config's paths, in place, checks it by its kind's `check`, and freezes it.
-
-    A function of the user's own is looked for beside `source`, then in the current folder.
-
-    Raises:
-      InputError: naming the field and its value.
-    """
-    _resolve(config, source)
-    check(config, source)
-    return ml_collections.FrozenConfigDict(config)
-
-
 def _resolve(config: ml_collections.ConfigDict, source: str) -> None:
-    """Expands the paths of a config and finds the user's own functions, in place."""
+    """Expands the paths of a config and finds the user's own functions, in place.
+
+    They are looked for beside `source`, then in the current folder.
+    """
     beside = pathlib.Path(source)
     # A run's functions are its copies, and no others.
     folders = [beside.parent] if beside.name == "config.json" else [beside.parent, pathlib.Path()]
@@ -330,4 +319,6 @@ def from_json(
         config = ml_collections.ConfigDict(values)
     except (ValueError, KeyError) as error:  # a name that no field can have
         raise InputError(f"not a config ({error}); restore or delete it", path=source) from None
-    return checked(config, check, source)
+    _resolve(config, source)
+    check(config, source)
+    return ml_collections.FrozenConfigDict(config)
