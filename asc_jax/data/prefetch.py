@@ -8,8 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+AHEAD = 2  # results that may wait, or be in the making, beside the one in use
 
-def prefetch(make: Callable[[T], R], items: Iterable[T], *, ahead: int = 2) -> Iterator[R]:
+
+def prefetch(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """`map(make, items)`, made by a thread of its own a little before it is asked for.
 
     Closing the iterator, which the end of a loop over all of it does too, ends the thread:
@@ -18,7 +20,6 @@ def prefetch(make: Callable[[T], R], items: Iterable[T], *, ahead: int = 2) -> I
     Args:
       make: what the thread calls; what it raises is raised here.
       items: its arguments, drawn in the caller's thread.
-      ahead: results that may wait, or be in the making, beside the one in use.
 
     Yields:
       The results, in the order of the items.
@@ -28,7 +29,7 @@ def prefetch(make: Callable[[T], R], items: Iterable[T], *, ahead: int = 2) -> I
         try:
             for item in items:
                 waiting.append(thread.submit(make, item))
-                if len(waiting) > ahead:
+                if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
