@@ -10,13 +10,22 @@ from refusals import refused
 
 from asc_jax import cli
 from asc_jax.config.ablation import is_gan_config, load_ablation, name_of
-from asc_jax.config.load import flatten, load_config
+from asc_jax.config.load import flatten, load_config, override
 from asc_jax.config.overrides import as_overrides
 from asc_jax.runs.inputs import make_network
 from asc_jax.runs.table4 import questions
 
+read = functools.cache(load_ablation)
 ABLATIONS = sorted(p for p in (CONFIGS / "ablations").glob("*.py") if p.stem != "__init__")
 SE = str(CONFIGS / "ablations" / "se.py")
+
+
+def shallow(setting):
+    """The setting's config, with a block to a stage unless it is depth that it sets."""
+    sizes = setting.config.model.get("stage_sizes", ())
+    if not sizes or "model.stage_sizes" in setting.fields:
+        return setting.config
+    return override(setting.config, [f"--config.model.stage_sizes={(1,) * len(sizes)}"], "it")
 
 
 @functools.cache
@@ -29,7 +38,7 @@ def output(network) -> jax.ShapeDtypeStruct:
 
 @pytest.mark.parametrize("path", ABLATIONS, ids=[path.stem for path in ABLATIONS])
 def test_every_ablation_expands_into_settings_that_can_be_run(path):
-    ablation = load_ablation(str(path))
+    ablation = read(str(path))
     assert len(ablation.settings) >= 2
     base, seen = flatten(ablation.base), []
     for setting in ablation.settings:
@@ -40,7 +49,7 @@ def test_every_ablation_expands_into_settings_that_can_be_run(path):
         assert fields not in seen, f"{setting.name} asks nothing new"
         seen.append(fields)
         if not is_gan_config(setting.config):
-            network = make_network(setting.config, 10, axis_name=None)
+            network = make_network(shallow(setting), 10, axis_name=None)
             assert output(network).shape == (1, 10)
 
 
@@ -56,14 +65,14 @@ def test_an_ablation_asks_what_its_first_line_says(docstring, question, tmp_path
     file = tmp_path / "mine.py"
     file.write_text(f"{docstring}\nfrom configs.ablations.se import get_config, get_settings\n")
     assert load_ablation(str(file)).question == question
-    assert load_ablation(SE).question == "Squeeze-and-excitation: none, or by which ratio?"
+    assert read(SE).question == "Squeeze-and-excitation: none, or by which ratio?"
 
 
 def test_what_the_report_leaves_open_can_be_asked():
     asked = {
         field
         for path in ABLATIONS
-        for setting in load_ablation(str(path)).settings
+        for setting in read(str(path)).settings
         for field in setting.fields
     }
     open_to_it = {field for question in questions() for field in question.fields}
@@ -71,7 +80,7 @@ def test_what_the_report_leaves_open_can_be_asked():
 
 
 def test_every_ablation_of_the_bands_has_its_control():
-    ablation = load_ablation(str(CONFIGS / "ablations" / "bandwidth.py"))
+    ablation = read(str(CONFIGS / "ablations" / "bandwidth.py"))
     fields = [setting.fields for setting in ablation.settings]
     for one in fields:
         assert {**one, "synthetic.root": ""} in fields
