@@ -69,7 +69,7 @@ def test_folders_beside_a_file_are_its_own_with_or_without_an_init(tmp_path, pac
     assert tmp_path / "b" / "nets" / "x.py" in files
 
 
-@pytest.mark.parametrize("name", ["random", "copy", "foo", "jax"])
+@pytest.mark.parametrize("name", ["random", "foo", "jax"])
 def test_a_file_is_itself_whatever_its_name(tmp_path, name):
     write(tmp_path / f"{name}.py", "def answer():\n    return 7\n")
     write(tmp_path / "foo" / "__init__.py", "def answer():\n    return 8\n")
