@@ -22,12 +22,6 @@ def indices(splits=SPLITS, *, seed=0, epoch=0, n_steps=N_STEPS, batch_size=BATCH
     return epoch_indices(splits, seed=seed, epoch=epoch, n_steps=n_steps, batch_size=batch_size)
 
 
-def test_shape_and_type():
-    batches = indices()
-    assert batches.shape == (3, N_STEPS, BATCH, 1)
-    assert batches.dtype == np.int32
-
-
 def test_every_pass_is_a_permutation_of_the_folds_training_clips():
     for f, one in enumerate(SPLITS):
         epochs = [indices(epoch=epoch)[f].ravel() for epoch in range(8)]
@@ -49,6 +43,7 @@ def test_two_epochs_are_one_of_twice_the_steps():
 
 def test_a_fold_does_not_depend_on_the_others():
     batches = indices()
+    assert (batches.shape, batches.dtype) == ((3, N_STEPS, BATCH, 1), np.int32)
     for f, one in enumerate(SPLITS):
         np.testing.assert_array_equal(indices((one,))[0], batches[f])
     np.testing.assert_array_equal(indices(SPLITS[::-1]), batches[::-1])

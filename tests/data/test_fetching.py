@@ -199,7 +199,7 @@ FAULTS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(answers=st.lists(FAULTS, max_size=4))
 def test_no_row_of_faults_makes_another_file(patient, answers):
     with archive_server.serve() as server, tempfile.TemporaryDirectory() as folder:

@@ -107,23 +107,18 @@ def test_a_fold_gets_its_own_clips(tmp_path):
     ("line", "field", "named"),
     [
         ("{", "", ""),
-        ("", "", ""),
         ("[1]", "", ""),
         ({"path": "audio/x.wav", "scene_label": "bus"}, "", "fold"),
         ({"scene_label": "bus", "fold": 1}, "", "path"),
-        (entry(1, "bus", 9, fold="1"), "fold", ""),
         (entry(1, "bus", 9, fold=True), "fold", ""),
         (entry(1, "bus", 9, path=None), "path", ""),
-        (entry(1, "bus", 9, path="../audio/x.wav"), "path", ""),
         (entry(1, "bus", 9, path="audio/../../x.wav"), "path", ""),
         (entry(1, "bus", 9, path="/audio/x.wav"), "path", ""),
         (entry(1, "bus", 9, path=""), "path", ""),
         (entry(2, "tram", 1), "path", "line 9"),
         (entry(1, "bus", 9, path="./audio//tram-fold2-00001.wav"), "path", "line 9"),
         (entry(1, "beach"), "scene_label", "bus, park, tram"),
-        (entry(1, ""), "scene_label", "bus, park, tram"),
         (entry(3, "bus"), "fold", "1, 2"),
-        (entry(0, "bus"), "fold", "1, 2"),
     ],
 )
 def test_a_line_that_cannot_be_used(tmp_path, line, field, named):

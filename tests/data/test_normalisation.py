@@ -45,7 +45,7 @@ def standardise(pool, **how) -> tuple[np.ndarray, np.ndarray]:
     return standardisation(band_moments(pool, take), TRAIN, **how)
 
 
-@pytest.mark.parametrize("n_clips", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("n_clips", [1, 16, 40])
 def test_moments_are_those_of_each_clips_frames(pool, frames, n_clips):
     part = jax.tree.map(lambda leaf: leaf[:n_clips], pool)
     mean, variance = band_moments(part, take)

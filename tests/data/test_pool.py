@@ -97,11 +97,6 @@ def test_either_kind_gives_the_frontends_log_mels(pools, direct, kind, bound):
     assert np.abs(features - expected)[loud].max() < bound
 
 
-def test_all_frames_are_kept_if_none_are_asked_for(pools, waveforms):
-    features = log_mels(pools["waveform"], INDICES, frontend=FRONTEND, n_frames=0)
-    assert features.shape == (4, 1 + 48_000 // 1920, 12)
-
-
 @pytest.mark.parametrize("kind", ["log_mel", "waveform"])
 def test_a_batch_is_gathered_inside_a_compiled_function(pools, kind):
     def features(pool, indices):

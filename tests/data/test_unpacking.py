@@ -181,7 +181,7 @@ NAMES = st.lists(PARTS, min_size=1, max_size=5).map("/".join)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(names=st.lists(NAMES, max_size=4))
 def test_whatever_the_names_nothing_is_written_elsewhere(names):
     with tempfile.TemporaryDirectory() as folder:

@@ -64,7 +64,7 @@ def assert_equals_libsndfile(path: pathlib.Path) -> None:
         np.testing.assert_array_equal(compiled, expected)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("bits", [16, 24, 32])
 def test_mono_equals_libsndfiles(tmp_path, bits, channels):
     content = noise(999, channels, bits)  # odd sizes at 24 bits
