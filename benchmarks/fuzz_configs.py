@@ -102,7 +102,7 @@ def check_value(given: Value) -> str:
         except (ValueError, TypeError, KeyError, OverflowError):  # ml_collections takes none such
             return "refused"
 
-    said = refusal(configs.checked, config, check, "config/load.py", names=name)
+    said = refusal(configs.override, config, [], "config/load.py", check=check, names=name)
     return _judged(given, check, *said)
 
 
