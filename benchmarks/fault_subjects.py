@@ -21,6 +21,8 @@ CLASSIFIER = {
     "model.stage_sizes": (1,),
     "model.stage_strides": (1,),
     "model.width": 4,
+    "model.se_ratio": 0,
+    "augment.mixup_alpha": 0.0,
     "folds.n_folds": 2,
     "folds.test_fold": 0,
     "train.batch_size": 8,
