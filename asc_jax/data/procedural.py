@@ -11,14 +11,14 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import wave
 
 import numpy as np
 
 from asc_jax.data.procedural_scenes import RECIPES, scene_waveform
-from asc_jax.data.unpacking import require_space
 from asc_jax.runtime.errors import InputError
-from asc_jax.runtime.files import parse_json, write_whole
+from asc_jax.runtime.files import parse_json
 
 # Raise it with any change that alters a sample: an earlier output is then not "the same set".
 _RECIPE_VERSION = 1
@@ -99,8 +99,7 @@ def write_synthetic_dataset(
     parameters["clip_seconds"] = float(clip_seconds)
     n_clips = len(RECIPES) * locations_per_scene * clips_per_location
     try:
-        missing = n_clips - len(list(root.glob("audio/*.wav")))
-        require_space(root, missing * round(clip_seconds * sr) * _FRAME_BYTES)
+        _refuse_full_disk(root, n_clips, round(clip_seconds * sr) * _FRAME_BYTES)
         rows = _plan(seed, n_cities, locations_per_scene, clips_per_location)
         _claim_folder(root, {"recipe_version": _RECIPE_VERSION, **parameters})
         _write_audio(root, rows, seed, round(clip_seconds * sr), sr, workers)
@@ -112,6 +111,22 @@ def write_synthetic_dataset(
             path=error.filename or root,
         ) from error
     return root
+
+
+def _refuse_full_disk(root: pathlib.Path, n_clips: int, clip_bytes: int) -> None:
+    """Refuses a set that the disk has no room for, before anything is written."""
+    written = len(list(root.glob("audio/*.wav")))
+    needed = (n_clips - written) * clip_bytes
+    folder = root.absolute()
+    while not os.path.exists(folder):
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{n_clips} clips need {needed / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free; write fewer or shorter clips, or make room",
+            path=root,
+        )
 
 
 def _plan(seed: int, n_cities: int, n_locations: int, n_clips: int) -> list[_Row]:
@@ -134,9 +149,9 @@ def _claim_folder(root: pathlib.Path, parameters: dict[str, float]) -> None:
     """Marks an empty folder as ours, or checks that it is an earlier output of `parameters`."""
     mark = root / "synth.json"
     root.mkdir(parents=True, exist_ok=True)
-    # Killed while it wrote the mark itself, a first run leaves only a part of that.
-    if all(path.suffix == ".partial" for path in root.iterdir()):
-        write_whole(mark, json.dumps(parameters, indent=2) + "\n")
+    # Stopped while it wrote the mark itself, a first run leaves only the mark's `.part`.
+    if {path.name for path in root.iterdir()} <= {"synth.json.part"}:
+        _write_atomically(mark, (json.dumps(parameters, indent=2) + "\n").encode())
         return
     try:
         found = parse_json(mark.read_text(encoding="utf-8"))
@@ -163,12 +178,13 @@ def _write_audio(
     missing = [row for row in rows if not (root / row.path).exists()]
     if not missing:
         return
+    (root / "audio").mkdir(exist_ok=True)
 
     def write(row: _Row) -> None:
         waveform = scene_waveform(
             row.scene_label, row.location, row.segment, seed=seed, n_samples=n_samples, sr=sr
         )
-        write_whole(root / row.path, _wav_bytes(waveform, sr))
+        _write_atomically(root / row.path, _wav_bytes(waveform, sr))
 
     # Threads, since numpy and scipy.fft release the GIL on arrays of this size; forked
     # processes would not be safe once JAX has been imported.
@@ -210,6 +226,17 @@ def _write_tables(root: pathlib.Path, rows: list[_Row], seed: int) -> None:
         # Last: a folder with meta.csv is complete.
         "meta.csv": ["filename\tscene_label\tidentifier\tsource_label", *meta],
     }
+    (root / "evaluation_setup").mkdir(exist_ok=True)
     for name, lines in tables.items():
         if not (root / name).exists():
-            write_whole(root / name, "\n".join(lines) + "\n")
+            _write_atomically(root / name, ("\n".join(lines) + "\n").encode())
+
+
+def _write_atomically(path: pathlib.Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 
@@ -115,11 +114,10 @@ def test_an_interrupted_run_is_completed(tmp_path, monkeypatch, tiny):
         write_synthetic_dataset(root, workers=1, **TINY)
     assert not (root / "meta.csv").exists()
     assert 0 < len(list((root / "audio").iterdir())) < 20
-    (root / "audio" / ".tram-birch-19-0-a.wav.1.partial").write_bytes(b"half a clip")
+    (root / "audio" / "tram-birch-19-0-a.wav.part").write_bytes(b"half a clip")
 
     monkeypatch.setattr(procedural, "_wav_bytes", whole)
     write_synthetic_dataset(root, **TINY)
-    (root / "audio" / ".tram-birch-19-0-a.wav.1.partial").unlink()
     assert digests(root) == digests(tiny)
 
 
@@ -161,18 +159,18 @@ def test_a_file_in_the_way_is_one_line(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path, monkeypatch):
-    root, fsync, synced = tmp_path / "set", os.fsync, []
+    root, write_bytes = tmp_path / "set", pathlib.Path.write_bytes
 
-    def full(descriptor):
-        synced.append(descriptor)
-        if len(synced) > 20:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        fsync(descriptor)
+    def full(path, content):
+        if path.name.endswith(".wav.part"):
+            write_bytes(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_bytes(path, content)
 
-    monkeypatch.setattr(os, "fsync", full)
-    with refused(path="-a.wav"):
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with refused(path="-a.wav.part"):
         write_synthetic_dataset(root, **TINY)
-    assert not list(root.rglob("*.partial"))
+    assert not list(root.rglob("*.part"))
     monkeypatch.undo()
     assert len(read_dataset(write_synthetic_dataset(root, **TINY)).clips) == 20
 
