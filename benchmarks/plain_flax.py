@@ -15,7 +15,6 @@ import numpy as np
 import optax
 
 from asc_jax.data.pool import take
-from asc_jax.models.squeeze_excite import SqueezeExcite
 from asc_jax.runtime import precision
 from benchmarks import training
 
@@ -40,6 +39,21 @@ class Block(nn.Module):
         if self.stride != 1 or x.shape[-1] != self.channels:
             x = norm("projection_norm")(conv(1, self.stride, "projection")(x))
         return nn.relu(y + x)
+
+
+class SqueezeExcite(nn.Module):
+    """Channels weighed by a gate out of their means."""
+
+    ratio: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, W, H, C) -> (B, W, H, C)."""
+        channels = x.shape[-1]
+        hidden = nn.Dense(max(1, channels // self.ratio), dtype=self.dtype)(x.mean((1, 2)))
+        gate = nn.sigmoid(nn.Dense(channels, dtype=self.dtype)(nn.relu(hidden)))
+        return x * gate[:, None, None]
 
 
 class ResNet(nn.Module):

@@ -3,10 +3,11 @@
 import copy
 import difflib
 import inspect
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import ml_collections
 from absl import flags
@@ -76,9 +77,9 @@ def check_config(config: Mapping, source: str = "config") -> None:
             rules |= known.get(name, {})
     theirs = {f: v for f, v in flat.items() if f in rules or not f.startswith(tuple(free))}
     check_fields(theirs, rules, source)
-    _refuse_first(
-        [*conflicts(flat), *frontend_conflicts(flat, frontend_config(config))], flat, source
-    )
+    frontend = frontend_config(config)  # whose own fields are refused first
+    found = itertools.chain(conflicts(flat), frontend_conflicts(flat, frontend))
+    _refuse_first(found, flat, source)
 
 
 def check_gan_config(config: Mapping, source: str = "config") -> None:
@@ -91,8 +92,9 @@ def check_gan_config(config: Mapping, source: str = "config") -> None:
     map_sizes(flat["gan.n_samples"], flat["gan.dim"])
 
 
-def _refuse_first(found: Iterable[Conflict], flat: Mapping, source: str) -> None:
-    for field, problem in found:
+def _refuse_first(found: Iterator[Conflict], flat: Mapping, source: str) -> None:
+    if first := next(found, None):
+        field, problem = first
         raise InputError(problem, path=source, field=field, value=flat[field])
 
 

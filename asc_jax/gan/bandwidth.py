@@ -46,13 +46,17 @@ def separability(real: np.ndarray, generated: np.ndarray) -> float:
 
     Returns:
       The area under the ROC curve, or 1 minus it, whichever is larger: 0.5 where the feature
-      tells nothing, 1 where a threshold separates them all.
+      tells nothing, 1 where a threshold separates them all. NaN if there are none of either,
+      or if one is NaN.
 
     Source: the Mann-Whitney U statistic over n * m; a tie counts one half.
     """
     from scipy.stats import mannwhitneyu
 
-    auc = mannwhitneyu(real, generated).statistic / (len(real) * len(generated))
+    pairs = len(real) * len(generated)
+    if not pairs or np.isnan([*real, *generated]).any():
+        return float("nan")
+    auc = mannwhitneyu(real, generated).statistic / pairs
     return float(max(auc, 1 - auc))
 
 

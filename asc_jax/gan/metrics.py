@@ -6,6 +6,7 @@ before a classifier's last layer. Where there is nothing to compare, a figure is
 
 import numpy as np
 
+_BLOCK = 256  # rows of a distance matrix at a time
 _FRAME = 1024  # samples of which `spectral_flatness` takes a spectrum
 
 # Below it clips are silent. Quiet recordings of the TUT sets have -50 dB.
@@ -57,10 +58,8 @@ def nearest_neighbour_distances(queries: np.ndarray, references: np.ndarray) -> 
     Returns:
       (n,) float64, Euclidean; exactly 0 for a copy.
     """
-    from scipy.spatial.distance import cdist
-
-    # Not by the scalar product, which loses the small distances between copies to rounding.
-    return cdist(queries, references).min(axis=1)
+    blocks = [block.min(axis=1) for block in _distances(queries, references)]
+    return np.concatenate([np.empty(0), *blocks])
 
 
 def memorisation_ratio(generated: np.ndarray, train: np.ndarray, unseen: np.ndarray) -> float:
@@ -75,6 +74,8 @@ def memorisation_ratio(generated: np.ndarray, train: np.ndarray, unseen: np.ndar
       The median distance from a generated clip to its nearest training clip, over that of
       the unseen clips. Well below 1: copies. About 1 or above: none.
     """
+    if not (len(generated) and len(train) and len(unseen)):
+        return float("nan")
     return _ratio(
         np.median(nearest_neighbour_distances(generated, train)),
         np.median(nearest_neighbour_distances(unseen, train)),
@@ -83,9 +84,10 @@ def memorisation_ratio(generated: np.ndarray, train: np.ndarray, unseen: np.ndar
 
 def diversity(embeddings: np.ndarray) -> float:
     """The mean Euclidean distance between two different clips of (n, D); NaN if n is below 2."""
-    from scipy.spatial.distance import pdist
-
-    return float(pdist(embeddings).mean()) if len(embeddings) > 1 else float("nan")
+    n = len(embeddings)
+    if n < 2:
+        return float("nan")
+    return float(sum(b.sum() for b in _distances(embeddings, embeddings)) / (n * (n - 1)))
 
 
 def diversity_ratio(generated: np.ndarray, real: np.ndarray) -> float:
@@ -163,6 +165,17 @@ def collapse(
     if diversity_ratio < _LEAST_DIVERSITY_RATIO:
         return f"all alike: diversity {diversity_ratio:.2f} of the real clips'"
     return ""
+
+
+def _distances(rows: np.ndarray, columns: np.ndarray):
+    """The matrix of Euclidean distances, a block of rows at a time.
+
+    Not by the scalar product, which loses the small distances between copies to rounding.
+    """
+    from scipy.spatial.distance import cdist
+
+    for start in range(0, len(rows), _BLOCK):
+        yield cdist(rows[start : start + _BLOCK], columns)
 
 
 def _ratio(numerator: float, denominator: float) -> float:

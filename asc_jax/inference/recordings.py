@@ -67,6 +67,7 @@ def _blocks(place: str) -> Iterator[tuple[np.ndarray, int]]:
         with tempfile.NamedTemporaryFile(prefix="asc_jax-") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)  # formats are read back and forth
             file.flush()
+            # What it finds wrong with the sound it says by an InputError.
             yield from stream(pathlib.Path(file.name), _STDIN_NAME)
     except OSError as error:
         raise InputError(

@@ -123,7 +123,9 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror}); restore it", path=path) from None
+    except (ValueError, LookupError, AttributeError, TypeError):
         raise InputError("cannot be read; restore it from a backup", path=path) from None
 
 

@@ -3,7 +3,7 @@
 import base64
 import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ class Listener:
           path: its file.
           name: what its user calls it.
           n_windows: the most that are asked for; what follows is left out.
-          go_on: called before each window; what it raises ends the work.
+          go_on: called from time to time; what it raises ends the work.
 
         Returns:
           `name`, `label`, the ensemble's for the whole recording (null of silence), `labels`,
@@ -62,7 +62,8 @@ class Listener:
           InputError: it is cut off or no audio.
         """
         model = self.model
-        windows = in_windows(stream(path, name), model.sr, model.n_samples, model.hop_samples)
+        blocks = _as_long_as(go_on, stream(path, name))
+        windows = in_windows(blocks, model.sr, model.n_samples, model.hop_samples)
         heard, probabilities, features = [], [], []
         for window in itertools.islice(windows, n_windows):
             go_on()
@@ -93,6 +94,14 @@ class Listener:
             ],
             "picture": f"data:image/png;base64,{base64.b64encode(drawn).decode()}",
         }
+
+
+def _as_long_as(
+    go_on: Callable[[], None], blocks: Iterable[tuple[np.ndarray, int]]
+) -> Iterator[tuple[np.ndarray, int]]:
+    for block in blocks:
+        go_on()
+        yield block
 
 
 def _rounded(probabilities: np.ndarray) -> list:

@@ -59,6 +59,13 @@ def test_an_example_does_not_depend_on_its_batch(batch):
         np.testing.assert_allclose(target_alone, target[i], atol=1e-6)
 
 
+def test_the_key_decides(batch):
+    first, again, other = (mapped(keys(6, seed), *batch)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    for i in range(6):
+        assert not np.array_equal(first[i], other[i])
+
+
 def test_members_draw_independently(batch):
     """Switching one member off leaves what the others draw as it was."""
     key = jax.random.key(3)

@@ -26,6 +26,7 @@ def test_every_config_of_a_gan_builds(path):
         ("gan.scenes=bus,tram", ""),
         ("synthesis.rules=('argmin',)", "argmax"),
         ("synthesis.margin_low=20", "synthesis.margin_high"),
+        ("synthesis.margin_low=10", "synthesis.margin_high"),
         ("train.watch_clips=1", "2"),
     ],
 )

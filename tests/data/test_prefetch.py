@@ -28,6 +28,10 @@ def test_no_more_is_made_than_may_wait():
         assert next(made) == i
         time.sleep(0.01)  # a thread without a bound would run on
         assert i < len(started) <= i + 1 + AHEAD
+    while len(started) < 5 + AHEAD:
+        assert threads()
+        time.sleep(0.01)
+    assert len(started) > 5  # unasked
     made.close()
     assert len(started) <= 5 + AHEAD
 

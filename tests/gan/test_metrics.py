@@ -10,10 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 from asc_jax.gan import bandwidth, metrics
 
 SR = 16_000
+
+
+def with_moments(rng, n, mean, covariance):
+    """(n, D) rows whose sample mean and covariance are exactly these."""
+    rows = rng.standard_normal((n, len(mean)))
+    rows -= rows.mean(axis=0)
+    whitened = rows @ np.linalg.inv(np.linalg.cholesky(np.cov(rows.T))).T
+    return mean + whitened @ np.linalg.cholesky(covariance).T
+
+
+def test_frechet_distance_of_known_gaussians():
+    rng = np.random.default_rng(0)
+    a = with_moments(rng, 50, np.array([1.0, 2.0, 3.0]), np.diag([4.0, 9.0, 1.0]))
+    b = with_moments(rng, 80, np.array([1.0, 0.0, 0.0]), np.diag([1.0, 4.0, 1.0]))
+    # Commuting covariances: the squared differences of means and of standard deviations.
+    assert metrics.frechet_distance(a, b) == pytest.approx(4 + 9 + 1 + 1)
+    assert metrics.frechet_distance(b, a) == pytest.approx(15)
+    assert metrics.frechet_distance(a, a + 3) == pytest.approx(27)
+    assert metrics.frechet_distance(a, a[::-1]) == pytest.approx(0, abs=1e-12)
 
 
 def test_frechet_distance_equals_the_matrix_root():
@@ -48,7 +68,21 @@ def test_nothing_to_compare_is_nan():
     assert math.isnan(metrics.frechet_distance(some, np.full((3, 4), np.nan)))
     assert math.isnan(metrics.diversity(one))
     assert math.isnan(metrics.diversity_ratio(some, one))
+    assert math.isnan(metrics.memorisation_ratio(some, some, np.empty((0, 4))))
     assert math.isnan(metrics.memorisation_ratio(some, some, some))  # 0 / 0
+    assert metrics.nearest_neighbour_distances(np.empty((0, 4)), some).shape == (0,)
+    assert metrics.level_db(np.empty((0, 8))).shape == (0,)
+    assert metrics.spectral_flatness(np.empty((0, 8))).shape == (0,)
+
+
+def test_nearest_neighbours_equal_scikit_learns():
+    rng = np.random.default_rng(2)
+    queries, references = rng.standard_normal((600, 7)), rng.standard_normal((90, 7))
+    queries[3] = references[5]
+    expected = NearestNeighbors(n_neighbors=1).fit(references).kneighbors(queries)[0][:, 0]
+    distances = metrics.nearest_neighbour_distances(queries, references)
+    np.testing.assert_allclose(distances, expected, atol=1e-7)
+    assert distances[3] == 0  # exactly: a copy
 
 
 def test_copies_have_a_small_ratio_and_fresh_draws_have_one():
@@ -64,7 +98,9 @@ def test_copies_have_a_small_ratio_and_fresh_draws_have_one():
 def test_diversity():
     assert metrics.diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
     rng = np.random.default_rng(4)
-    real = rng.standard_normal((300, 5))
+    real = rng.standard_normal((300, 5))  # more than one block
+    pairs = [np.linalg.norm(real[i] - real[j]) for i in range(300) for j in range(i)]
+    assert metrics.diversity(real) == pytest.approx(np.mean(pairs))
     assert metrics.diversity_ratio(0.3 * real + 5, real) == pytest.approx(0.3)
     assert metrics.diversity_ratio(np.ones((4, 5)), real) == 0
 
@@ -146,6 +182,17 @@ def test_upsampled_clips_are_told_by_their_bandwidth():
     shares = [bandwidth.high_band_share(clips, 48_000, 8000) for clips in (real, generated)]
     assert shares[1].max() < -20 < shares[0].min()
     assert bandwidth.separability(*shares) == 1
+
+
+def test_separability_is_the_area_under_the_roc_curve():
+    # scikit-learn's own example: 0.75.
+    assert bandwidth.separability(np.array([0.35, 0.8]), np.array([0.1, 0.4])) == 0.75
+    ties = np.zeros(3)
+    assert bandwidth.separability(ties, ties) == 0.5
+    assert bandwidth.separability(np.array([2.0]), np.array([1.0])) == 1
+    assert bandwidth.separability(np.array([-np.inf]), np.array([1.0])) == 1
+    assert math.isnan(bandwidth.separability(np.empty(0), ties))
+    assert math.isnan(bandwidth.separability(np.array([np.nan]), ties))
 
 
 @given(
