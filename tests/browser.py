@@ -86,9 +86,12 @@ class Tab:
         return {one["request"]["url"]: one["documentURL"] for one in told}
 
     def open(self, url: str) -> None:
-        """Opens a page, with its scripts."""
+        """Opens a page, with its scripts; what was told of earlier ones is forgotten."""
+        self.events.clear()
         self.do("Page.navigate", url=url)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        # The event and not the state: that may still be the state of the page before.
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(json.loads(self._connection.recv(timeout=60)))
 
     def until(self, condition: str) -> None:
         """Waits until an expression is true; at most a minute."""

@@ -26,7 +26,7 @@ def phase_shuffle(
     Args:
       x: (B, T, C), T > radius.
       key: determines the shifts.
-      radius: the largest shift, in frames either way; all are equally likely.
+      radius: the largest shift, in frames either way; all are equally likely. 0 for none.
       sharing: "per_batch" for one shift of all examples, as WaveGAN's code has it, or
         "per_example" for shifts of their own.
       axis_name: mesh axis that the batch is sharded over, or None.
@@ -35,17 +35,23 @@ def phase_shuffle(
       (B, T, C); what a shift leaves empty is filled by reflection at the first or last frame.
 
     Raises:
-      InputError: a radius that the map cannot be shifted by.
+      InputError: no such sharing, or a radius that the map cannot be shifted by.
 
     Source: Donahue et al., arXiv:1802.04208, §3.3.
     """
-    if radius >= x.shape[1]:
+    if sharing not in SHARINGS:
+        raise InputError(
+            f"must be one of {', '.join(SHARINGS)}", field="gan.shuffle", value=sharing
+        )
+    if not 0 <= radius < x.shape[1]:
         raise InputError(
             f"must be from 0 to {x.shape[1] - 1}, less than the frames of every map that is "
             "shifted",
             field="gan.phase_shuffle",
             value=radius,
         )
+    if radius == 0:
+        return x
     if sharing == "per_batch":
         return _shift(x, jax.random.randint(key, (), -radius, radius + 1), radius)
 

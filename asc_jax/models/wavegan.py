@@ -60,6 +60,8 @@ def map_sizes(n_samples: int, dim: int) -> list[tuple[int, int]]:
             field="gan.n_samples",
             value=n_samples,
         )
+    if dim < 1:
+        raise InputError("must be at least 1", field="gan.dim", value=dim)
     n_layers = exponent // 2 - 2
     first = n_samples // STRIDE**n_layers
     return [(first * STRIDE**i, dim * 2 ** (n_layers - 1 - i)) for i in range(n_layers)]
@@ -83,7 +85,7 @@ class Generator(nn.Module):
       conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Raises:
-      InputError: no such sizes.
+      InputError: no such sizes or upsampling.
 
     Source: paper Table 2; for the classes Mirza and Osindero, arXiv:1411.1784; for
     nearest neighbours Odena et al., "Deconvolution and Checkerboard Artifacts", 2016.
@@ -118,9 +120,15 @@ class Generator(nn.Module):
         """(B, T, C) -> (B, 4 T, width)."""
         if self.upsample == "transposed":
             options = {"input_dilation": STRIDE, "padding": TRANSPOSED_PADDING}
-        else:
+        elif self.upsample == "nearest":
             x = jnp.repeat(x, STRIDE, axis=1)
             options = {"padding": "SAME"}
+        else:
+            raise InputError(
+                f"must be one of {', '.join(UPSAMPLINGS)}",
+                field="gan.upsample",
+                value=self.upsample,
+            )
         return self.conv(width, dtype=dtype, name=name, **_CONV, **options)(x)
 
     def input_shapes(self) -> tuple[jax.ShapeDtypeStruct, ...]:
@@ -147,7 +155,7 @@ class Discriminator(nn.Module):
       conv: the layer of all convolutions; takes the arguments of `flax.linen.Conv`.
 
     Raises:
-      InputError: no such sizes, or a shift longer than a map.
+      InputError: no such sizes or shuffle.
 
     Source: paper Table 3; for the classes Miyato and Koyama, arXiv:1802.05637.
     """

@@ -124,7 +124,9 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror}); restore it", path=path) from None
+        raise InputError(
+            f"cannot be read ({error.strerror or error}); restore it", path=path
+        ) from None
     except (ValueError, LookupError, AttributeError, TypeError):
         raise InputError("cannot be read; restore it from a backup", path=path) from None
 

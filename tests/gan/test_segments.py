@@ -1,12 +1,12 @@
-"""Segments to a clip: the exact length, and the level at the joins."""
+"""Segments to a clip: the exact length, the level at the joins, and what cannot be merged."""
 
 import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
-from asc_jax.config.choices import MERGES
 from asc_jax.gan import segments
 
 
@@ -45,7 +45,7 @@ def test_segments_are_enough_and_no_more(n_samples, length, share):
         assert max(shared) <= length // 2
 
 
-@pytest.mark.parametrize("how", MERGES)
+@pytest.mark.parametrize("how", segments.MERGES)
 @pytest.mark.parametrize(
     ("n_samples", "length", "count"),
     [(1, 1, 1), (7, 7, 1), (8, 7, 2), (13, 7, 2), (14, 7, 2), (14, 7, 3), (20, 7, 3), (9, 7, 4)],
@@ -83,3 +83,39 @@ def test_a_fade_is_its_own_mirror_image():
     np.testing.assert_allclose(rise, fall[::-1], atol=1e-7)
     np.testing.assert_allclose(rise**2 + fall**2, 1, atol=1e-6)
     assert (np.diff(rise[2:8]) > 0).all()
+
+
+@pytest.mark.parametrize("how", segments.MERGES)
+def test_a_short_clip_is_one_segment_cut(how):
+    wave = np.arange(6, dtype=np.float32)[None]
+    assert segments.n_segments(4, 6, 3) == 1
+    np.testing.assert_array_equal(segments.merge(wave, 4, how), [0, 1, 2, 3])
+    np.testing.assert_array_equal(segments.merge(wave, 6, how), wave[0])
+
+
+def test_it_compiles_and_gradients_reach_each_segment():
+    waves = np.random.default_rng(2).standard_normal((3, 50)).astype(np.float32)
+    merge = jax.jit(segments.merge, static_argnums=(1, 2))
+    np.testing.assert_allclose(
+        merge(waves, 130, "crossfade"), segments.merge(waves, 130, "crossfade"), atol=1e-6
+    )
+    gradient = jax.grad(lambda w: segments.merge(w, 130, "crossfade").sum())(waves)
+    assert (np.asarray(gradient) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: segments.merge(np.ones((2, 4)), 8, "glue"), "merge"),
+        (lambda: segments.merge(np.ones((2, 4)), 9), "n_samples"),
+        (lambda: segments.merge(np.ones((2, 4)), 0), "n_samples"),
+        (lambda: segments.merge(np.ones(8), 8), "segments"),
+        (lambda: segments.n_segments(0, 4), "n_samples"),
+        (lambda: segments.n_segments(9, 0), "segment"),
+        (lambda: segments.n_segments(9, 4, 3), "min_overlap"),
+        (lambda: segments.n_segments(9, 4, -1), "min_overlap"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused(call, field):
+    with refused(field=field):
+        call()

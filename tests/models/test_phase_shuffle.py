@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from refusals import refused
 
 from asc_jax.models.phase_shuffle import phase_shuffle
@@ -47,6 +48,18 @@ def test_examples_shift_by_themselves():
     assert np.mean([len({*call}) for call in found]) > 2.5  # of 5 draws from 5
 
 
+@pytest.mark.parametrize("sharing", ["per_batch", "per_example"])
+def test_the_key_decides(sharing):
+    shuffle = jax.jit(lambda key: phase_shuffle(MAP, key, radius=RADIUS, sharing=sharing))
+    call = lambda seed: np.asarray(shuffle(jax.random.key(seed)))
+    np.testing.assert_array_equal(call(3), call(3))
+    assert len({call(seed).tobytes() for seed in range(10)}) > 1
+
+
+def test_radius_0_changes_nothing():
+    np.testing.assert_array_equal(phase_shuffle(MAP, jax.random.key(0), radius=0), MAP)
+
+
 def test_gradient_is_the_transpose():
     """<shuffle(x), y> = <x, gradient(y)>, reflected frames included."""
     key, other = jax.random.key(1), jnp.asarray(MAP[::-1].copy())
@@ -56,6 +69,14 @@ def test_gradient_is_the_transpose():
     np.testing.assert_allclose(jnp.vdot(out, other), jnp.vdot(MAP, *transpose(other)), rtol=1e-5)
 
 
-def test_a_radius_as_long_as_the_map_is_refused():
-    with refused(field="gan.phase_shuffle"):
-        phase_shuffle(MAP, jax.random.key(0), radius=12)
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"radius": 12}, "gan.phase_shuffle"),
+        ({"radius": -1}, "gan.phase_shuffle"),
+        ({"radius": 2, "sharing": "per_layer"}, "gan.shuffle"),
+    ],
+)
+def test_bad_values_are_refused(options, field):
+    with refused(field=field):
+        phase_shuffle(MAP, jax.random.key(0), **options)

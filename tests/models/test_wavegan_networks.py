@@ -80,9 +80,20 @@ def test_map_sizes_follow_the_report():
     assert map_sizes(65536, 64)[0] == (16, 2048)
 
 
-@pytest.mark.parametrize("network", [Generator(n_samples=20000), Discriminator(n_samples=32)])
-def test_a_length_that_no_maps_lead_to_is_refused(network):
-    with refused(field="gan.n_samples"):
+@pytest.mark.parametrize(
+    ("network", "field"),
+    [
+        (Generator(n_samples=20000), "n_samples"),
+        (Generator(n_samples=32), "n_samples"),
+        (Discriminator(n_samples=0), "n_samples"),
+        (Discriminator(dim=0), "dim"),
+        (Generator(upsample="linear"), "upsample"),
+        (Discriminator(shuffle="none"), "shuffle"),
+        (Discriminator(phase_shuffle=-2), "phase_shuffle"),
+    ],
+)
+def test_bad_values_are_refused(network, field):
+    with refused(field=f"gan.{field}"):
         n_params(network)
 
 

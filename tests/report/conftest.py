@@ -197,7 +197,6 @@ def look_at(tab):
     """Opens a page from the disk: (page, colour scheme) -> what is measured on a phone and wide."""
 
     def look(page: pathlib.Path, scheme: str = "light") -> list[dict]:
-        tab.events.clear()
         tab.show_as(390, scheme)
         tab.open(page.as_uri())
         narrow = tab.run(MEASURE)

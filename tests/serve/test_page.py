@@ -25,7 +25,6 @@ def tab(chromium, tmp_path_factory):
 @pytest.fixture
 def page(tab, server):
     """The page, which throws and logs nothing and asks nobody else."""
-    tab.events.clear()
     tab.open(server)
     yield tab
     assert tab.noises == []
