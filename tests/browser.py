@@ -88,10 +88,15 @@ class Tab:
     def open(self, url: str) -> None:
         """Opens a page, with its scripts; what was told of earlier ones is forgotten."""
         self.events.clear()
-        self.do("Page.navigate", url=url)
-        # The event and not the state: that may still be the state of the page before.
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        loader = self.do("Page.navigate", url=url)["loaderId"]
+        # Until then the state is that of the page before.
+        while not any(
+            event["method"] == "Page.frameNavigated"
+            and event["params"]["frame"]["loaderId"] == loader
+            for event in self.events
+        ):
             self.events.append(json.loads(self._connection.recv(timeout=60)))
+        self.until("document.readyState === 'complete'")
 
     def until(self, condition: str) -> None:
         """Waits until an expression is true; at most a minute."""
